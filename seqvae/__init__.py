@@ -1,0 +1,22 @@
+"""Sequence VAEs for text whose code is used, measured and easy to hold."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from seqvae.api import TextVAE
+    from seqvae.registry import UserError
+
+__version__ = "0.1.0"
+__all__ = ["TextVAE", "UserError", "__version__"]
+
+_HOMES = {"TextVAE": "seqvae.api", "UserError": "seqvae.registry"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: `seqvae --help` must not import torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'seqvae' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

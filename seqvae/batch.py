@@ -1,0 +1,129 @@
+"""What travels: batches into a model, outputs and losses out of it.
+
+Shapes: S samples, B examples, T tokens, D latent dims, L labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from torch import Tensor
+
+from seqvae.numerics import Randomness
+
+if TYPE_CHECKING:
+    from seqvae.interfaces import Likelihood, Posterior, PriorDistribution
+
+
+@dataclass(frozen=True)
+class SpecialIds:
+    """The tokenizer's ids of padding, unknown word, start and end; never constants of ours."""
+
+    pad: int
+    unk: int
+    bos: int
+    eos: int
+
+
+class _Movable:
+    """A frozen dataclass whose tensors move together."""
+
+    def _map(self, change: Callable[[Any], Any]) -> Self:
+        values = {f.name: change(getattr(self, f.name)) for f in fields(self)}  # type: ignore[arg-type]
+        return type(self)(**values)
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same batch on `device`; copies from pinned memory do not block."""
+        movable = (Tensor, Randomness)
+        return self._map(lambda v: v.to(device, non_blocking=True) if isinstance(v, movable) else v)
+
+
+@dataclass(frozen=True)
+class TextBatch(_Movable):
+    """Sentences padded on the right.
+
+    `source` (B, Ts) is what the encoder reads: the sentence and `</s>`. `inputs` (B, T) is what the
+    decoder reads: `<s>` and the sentence. `targets` (B, T) is what it predicts: the sentence and `</s>`.
+    Remedies may change what is read, never the targets.
+    """
+
+    source: Tensor
+    source_lengths: Tensor  # (B,) counts </s>
+    inputs: Tensor
+    targets: Tensor
+    lengths: Tensor  # (B,) predicted tokens: the sentence and </s>
+    special: SpecialIds
+    index: Tensor  # (B,) the example's place in its corpus
+    labels: Tensor  # (B, L), NaN where a label is missing
+    random: Randomness  # the noise of these examples at this step
+
+    @property
+    def size(self) -> int:
+        """B."""
+        return len(self.lengths)
+
+    @property
+    def condition(self) -> Tensor | None:
+        """C (B, C): what posterior, prior and decoder are told besides x; none for a plain VAE."""
+        return None
+
+    @property
+    def mask(self) -> Tensor:
+        """(B, T), true where a token is predicted."""
+        places = torch.arange(self.targets.shape[1], device=self.targets.device)
+        return places < self.lengths[:, None]
+
+    @property
+    def source_mask(self) -> Tensor:
+        """(B, Ts), true where the encoder reads a token."""
+        places = torch.arange(self.source.shape[1], device=self.source.device)
+        return places < self.source_lengths[:, None]
+
+    def changed(self, **values: Any) -> TextBatch:
+        """A copy with some fields replaced."""
+        return replace(self, **values)
+
+
+@dataclass(frozen=True)
+class VAEOutput:
+    """One walk of a batch through encoder, latent and decoder."""
+
+    q: Posterior
+    p: PriorDistribution
+    z: Tensor  # (S, B, D)
+    kl: Tensor  # (S, B, D) or (S, B, 1), nats
+    likelihood: Likelihood
+    log_px_z: Tensor  # (S, B) nats
+
+    @property
+    def rate(self) -> Tensor:
+        """(B,): KL(q(z|x) || p(z)) in nats, averaged over samples."""
+        return self.kl.sum(-1).mean(0)
+
+    @property
+    def distortion(self) -> Tensor:
+        """(B,): -E_q log p(x|z) in nats."""
+        return -self.log_px_z.mean(0)
+
+    @property
+    def log_weights(self) -> Tensor:
+        """(S, B): log p(x|z) + log p(z) - log q(z|x), the importance weights of each sample."""
+        return self.log_px_z + self.p.log_prob(self.z) - self.q.log_prob(self.z)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What the optimizer minimises (`total`) and what the log tells.
+
+    `rate` and `distortion` are those of the plain ELBO, whatever the remedies made of the total.
+    """
+
+    total: Tensor
+    rate: Tensor  # () nats a sentence
+    distortion: Tensor  # () nats a sentence
+    kl_per_dim: Tensor  # (D,) or (1,)
+    beta: Tensor | float
+    terms: Mapping[str, Tensor] = field(default_factory=dict)  # what `extra` added, already weighted

@@ -1,0 +1,218 @@
+"""A run's configuration: YAML in, checked values out, `--set a.b=c` on top."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from seqvae.registry import UserError, suggest
+
+
+class _Closed(BaseModel):
+    """A block whose keys are all known."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+
+class Component(BaseModel):
+    """An open block, `{name: ..., **arguments}`; the class of that name checks the arguments."""
+
+    model_config = ConfigDict(extra="allow")
+    name: str
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What is there besides the name."""
+        return dict(self.model_extra or {})
+
+
+Positive = Annotated[int, Field(gt=0)]
+NonNegative = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class DataConfig(_Closed):
+    """Where the examples come from.
+
+    `name` is an embedded corpus; otherwise `train` is a file, a saved `datasets` folder or a Hub id.
+    Without `valid` or `test`, seeded shares of the training data are set aside (`valid_share`,
+    `test_share`, or as many as `max_heldout`, whichever is less).
+    """
+
+    name: str | None = None
+    train: str | None = None
+    valid: str | None = None
+    test: str | None = None
+    text_column: str = "text"
+    labels: list[str] = []
+    max_tokens: Positive = 64
+    overlong: Literal["truncate", "drop"] = "truncate"
+    valid_share: Share = 0.05
+    test_share: Share = 0.05
+    max_heldout: Positive = 5000
+    split_seed: int = 0
+    examples: Positive | None = None  # only the first so many training examples
+
+
+class TrainConfig(_Closed):
+    """How a run trains. Give `steps` or `epochs`; batches are sentences."""
+
+    steps: Positive | None = None
+    epochs: Positive | None = None
+    batch_size: Positive = 64
+    accumulate: Positive = 1  # micro-batches an update
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    warmup: NonNegative = 0  # steps of linear warm-up
+    decay: Literal["none", "linear", "cosine", "plateau"] = "none"
+    clip: Annotated[float, Field(gt=0)] | None = 5.0
+    seed: int = 0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    device: str = "auto"
+    compile: bool = False
+    select: Literal["neg_elbo", "distortion", "last"] = "neg_elbo"
+    validate_every: Positive | None = None  # steps; an epoch when null
+    valid_examples: Positive = 2000  # validated on at most so many
+    patience: Positive | None = None  # validations without a better one before stopping
+    save_every: Positive | None = None  # steps; at every validation when null
+    keep: Positive = 2  # checkpoints
+    log_every: Positive = 50
+    tensorboard: bool = False
+    threads: Positive | None = None
+
+
+class InitConfig(_Closed):
+    """Start from a finished run: `from` names it, `parts` what to take of it."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    run: str = Field(alias="from")
+    parts: list[Literal["encoder", "latent", "prior", "decoder"]]
+
+
+class RunConfig(_Closed):
+    """One run, whole."""
+
+    data: DataConfig = DataConfig()
+    tokenizer: Component = Component(name="word")
+    encoder: Component = Component(name="gru")
+    latent: Component = Component(name="gaussian")
+    decoder: Component = Component(name="gru")
+    objective: Component = Component(name="elbo")
+    remedies: list[Component] = []
+    init: InitConfig | None = None
+    train: TrainConfig = TrainConfig()
+
+
+def load_config(source: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
+    """Read a YAML file, lay `key.path=value` overrides over it and check the whole.
+
+    Raises:
+        UserError: no such file, not YAML, an unknown key (with the nearest right one), a wrong value.
+    """
+    return parse_config(_read_yaml(Path(source)), overrides, where=str(source))
+
+
+def parse_config(
+    values: Mapping[str, Any], overrides: Iterable[str] = (), where: str = "config"
+) -> RunConfig:
+    """Like `load_config`, from values already read."""
+    merged: Any = yaml.safe_load(yaml.safe_dump(dict(values)))  # a deep copy without shared nodes
+    _name_components(merged)
+    for override in overrides:
+        _apply(merged, override)
+    try:
+        return RunConfig.model_validate(merged)
+    except ValidationError as error:
+        raise UserError(f"{where}: {_explain(error)}") from None
+
+
+def dump_config(config: RunConfig) -> str:
+    """The YAML of a resolved config; `load_config` reads it back."""
+    values = config.model_dump(by_alias=True, exclude_none=False)
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def _name_components(values: dict[str, Any]) -> None:
+    """Give every open block its default name, so that `--set latent.dim=64` needs no name."""
+    for key, field in RunConfig.model_fields.items():
+        if isinstance(field.default, Component):
+            block = values.setdefault(key, {})
+            if isinstance(block, dict):
+                block.setdefault("name", field.default.name)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"no config file {path}: `seqvae list configs` names the shipped ones") from None
+    except (yaml.YAMLError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise UserError(f"{path} is not a YAML file: {str(error).splitlines()[0]}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path} holds no key: value pairs; see `seqvae show` for a whole config")
+    return values
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    """Set `a.b=c`, or `remedies.0.rate=c`, in nested values; c is YAML."""
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise UserError(f"--set got {override!r}: write key.path=value, for example latent.dim=64")
+    *parents, last = path.split(".")
+    block: Any = values
+    for key in parents:
+        block = _entered(block, key, override)
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UserError(f"--set {override!r}: {text!r} is not a YAML value") from None
+    if isinstance(block, list):
+        block[_position(block, last, override)] = value
+    elif last == "name" and block.get("name") not in (None, value):
+        block.clear()  # another class takes other arguments
+        block["name"] = value
+    else:
+        block[last] = value
+
+
+def _entered(block: Any, key: str, override: str) -> Any:
+    if isinstance(block, list):
+        return block[_position(block, key, override)]
+    inner = block.setdefault(key, {})
+    if inner is None:
+        inner = block[key] = {}
+    if not isinstance(inner, dict | list):
+        raise UserError(f"--set {override!r}: {key!r} holds {inner!r} and has no parts to set")
+    return inner
+
+
+def _position(block: list[Any], key: str, override: str) -> int:
+    if not key.isdigit() or int(key) >= len(block):
+        raise UserError(f"--set {override!r}: {key!r} is no place in a list of {len(block)}")
+    return int(key)
+
+
+def _explain(error: ValidationError) -> str:
+    """The first problem, in one line, with the nearest right key."""
+    problem = error.errors()[0]
+    path = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {path!r}: {suggest(str(problem['loc'][-1]), _keys_at(problem['loc']))}"
+    return f"{path}: {problem['msg']} (got {problem['input']!r})"
+
+
+def _keys_at(location: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = RunConfig
+    for key in location[:-1]:
+        field = model.model_fields.get(str(key))
+        annotation = field.annotation if field else None
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+        elif str(key) == "init":
+            model = InitConfig
+    return [f.alias or name for name, f in model.model_fields.items()]

@@ -1,0 +1,38 @@
+"""The VAE: an encoder, a latent, a prior and a decoder, walked in that order."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from seqvae.batch import VAEOutput
+from seqvae.interfaces import Batch, Decoder, Encoder, Latent, Likelihood, Posterior, Prior
+
+PARTS = ("encoder", "latent", "prior", "decoder")
+
+
+class VAE(nn.Module):
+    """p(x, z) = p(z) p(x|z) with an amortised q(z|x) (Kingma & Welling 2014; Rezende et al. 2014)."""
+
+    def __init__(self, encoder: Encoder, latent: Latent, prior: Prior, decoder: Decoder) -> None:
+        super().__init__()
+        self.encoder, self.latent, self.prior, self.decoder = encoder, latent, prior, decoder
+
+    def posterior(self, batch: Batch) -> Posterior:
+        """q(z|x) of a batch; the latent runs in fp32 whatever the precision of the encoder."""
+        h = self.encoder(batch)  # (B, H)
+        with torch.autocast(h.device.type, enabled=False):
+            return self.latent.posterior(h.float(), batch.condition)
+
+    def likelihood(self, z: Tensor, c: Tensor | None = None) -> Likelihood:
+        """p(x|z) for codes (S, B, D)."""
+        return self.decoder(z, c)  # type: ignore[no-any-return]
+
+    def forward(self, batch: Batch, samples: int = 1, q: Posterior | None = None) -> VAEOutput:
+        """One walk; with `q` given the encoder is not run again."""
+        q = self.posterior(batch) if q is None else q
+        p = self.prior(batch.condition)
+        z = q.rsample(samples, batch.random)  # (S, B, D)
+        kl = self.latent.kl(q, p, z)
+        likelihood = self.likelihood(z, batch.condition)
+        return VAEOutput(q, p, z, kl, likelihood, likelihood.log_prob(batch))

@@ -1,0 +1,104 @@
+"""Small pure functions that several floors share: means, masks, paths, keyed noise.
+
+Shapes: S samples, B examples, T tokens, D latent dims.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+
+def log_mean_exp(x: Tensor, dim: int = 0) -> Tensor:
+    """Log (1/K) sum_k exp(x_k) along `dim`, without overflow."""
+    return torch.logsumexp(x, dim) - torch.log(torch.tensor(float(x.shape[dim]), device=x.device))
+
+
+def masked_sum(x: Tensor, mask: Tensor) -> Tensor:
+    """Sum over the last dim where `mask` is true; what is masked may be anything, NaN included."""
+    return x.masked_fill(~mask, 0.0).sum(-1)
+
+
+def lerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    """Points (T, D) on the straight line from a (D,) to b (D,) at t (T,)."""
+    return torch.lerp(a, b, t[:, None])
+
+
+def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    """Points (T, D) on the great arc from a to b (White 2016, eq. 1), lengths interpolated too.
+
+    sin((1-t)w)/sin w * a/|a| + sin(tw)/sin w * b/|b|, w the angle between a and b; where that angle
+    is 0 or pi the arc is not defined and the straight line is taken.
+    """
+    norms = a.norm(), b.norm()
+    if min(norms) == 0:
+        return lerp(a, b, t)
+    ua, ub = a / norms[0], b / norms[1]
+    angle = torch.arccos((ua @ ub).clamp(-1, 1))
+    if torch.sin(angle) < 1e-4:
+        return lerp(a, b, t)
+    arc = torch.sin((1 - t) * angle)[:, None] * ua + torch.sin(t * angle)[:, None] * ub
+    return arc / torch.sin(angle) * torch.lerp(norms[0], norms[1], t)[:, None]
+
+
+def _mixed(x: Tensor) -> Tensor:
+    """The finaliser of SplitMix64 (Steele 2014) on int64, whose products wrap as they must."""
+    x = (x ^ _shifted(x, 30)) * -0x40A7B892E31B1A47  # 0xBF58476D1CE4E5B9
+    x = (x ^ _shifted(x, 27)) * -0x6B2FB644ECCEEE15  # 0x94D049BB133111EB
+    return x ^ _shifted(x, 31)
+
+
+def _shifted(x: Tensor, bits: int) -> Tensor:
+    """X >> bits with zeros moved in, as for unsigned numbers."""
+    return (x >> bits) & ((1 << (64 - bits)) - 1)
+
+
+_GOLDEN = -0x61C8864680B583EB  # 0x9E3779B97F4A7C15, the increment of SplitMix64
+
+
+@dataclass(frozen=True)
+class Randomness:
+    """Noise as a pure function of (seed, step, stream, example, place).
+
+    It does not depend on how examples are batched, padded, ordered or spread over processes and
+    devices, and needs no generator state to resume. `index` (B,) numbers the examples; each use names
+    its own `stream`, so that one more user of noise changes nobody else's.
+    """
+
+    seed: int
+    step: int
+    index: Tensor
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Randomness:
+        """The same noise, drawn on another device."""
+        return replace(self, index=self.index.to(device, non_blocking=non_blocking))
+
+    def fold(self, number: int) -> Randomness:
+        """Fresh, independent noise for the same examples: one more chunk of samples, say."""
+        return replace(self, seed=(self.seed * 0x5DEECE66D + number + 11) % 2**62)
+
+    def uniform(self, stream: str, *shape: int) -> Tensor:
+        """(B, *shape) draws from the open interval (0, 1)."""
+        places = 1
+        for size in shape:
+            places *= size
+        bits = self._bits(stream, places).view(len(self.index), *shape)
+        return (_shifted(bits, 41).float() + 0.5) * 2.0**-23  # 24 bits would round up to 1
+
+    def normal(self, stream: str, *shape: int) -> Tensor:
+        """(B, *shape) draws from N(0, 1), by Box and Muller's transform."""
+        u, v = self.uniform(f"{stream}/radius", *shape), self.uniform(f"{stream}/angle", *shape)
+        return torch.sqrt(-2 * torch.log(u)) * torch.cos(2 * torch.pi * v)
+
+    def _bits(self, stream: str, places: int) -> Tensor:
+        device = self.index.device
+        words = (self.seed, self.step, zlib.crc32(stream.encode()))
+        key = torch.zeros((), dtype=torch.long, device=device)
+        for word in words:
+            key = _mixed((key ^ word) + _GOLDEN)
+        rows = _mixed((self.index ^ key) + _GOLDEN)
+        steps = torch.arange(1, places + 1, device=device) * _GOLDEN
+        return _mixed(rows[:, None] + steps)

@@ -1,0 +1,80 @@
+"""From a name and arguments in a config to an object; errors list the right names."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+T = TypeVar("T")
+
+
+class UserError(ValueError):
+    """A mistake of the user's: one line that says what was wrong, what was got and what to do."""
+
+
+def suggest(wrong: str, right: Iterable[str]) -> str:
+    """`did you mean X? known: ...`, for the end of an error."""
+    names = sorted(right)
+    near = difflib.get_close_matches(wrong, names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"{hint}known: {', '.join(names) or 'none'}"
+
+
+def lookup(kind: str, table: Mapping[str, T], name: str) -> T:
+    """`table[name]`.
+
+    Raises:
+        UserError: no such name; it lists those there are.
+    """
+    if name not in table:
+        raise UserError(f"unknown {kind} {name!r}: {suggest(name, table)}")
+    return table[name]
+
+
+def construct(kind: str, table: Mapping[str, Callable[..., T]], spec: Any, **provided: Any) -> T:
+    """Build what `spec` (a config block with a name and arguments) asks for.
+
+    The arguments are checked and coerced against the class's own signature; `provided` are those that
+    the build knows (sizes, vocabularies) and a config may not set.
+
+    Raises:
+        UserError: unknown name or argument, missing argument, or a value of the wrong type.
+    """
+    made = lookup(kind, table, spec.name)
+    accepted = _parameters(made)
+    given = {k: v for k, v in provided.items() if k in accepted}
+    open_names = accepted.keys() - given.keys()
+    hints = _hints(made)
+    arguments: dict[str, Any] = {}
+    for key, value in spec.arguments.items():
+        where = f"{kind} {spec.name!r}"
+        if key not in open_names:
+            raise UserError(f"{where} takes no argument {key!r}: {suggest(key, open_names)}")
+        arguments[key] = _coerced(f"{where}, argument {key!r}", value, hints.get(key, Any))
+    missing = [k for k in open_names - arguments.keys() if accepted[k].default is inspect.Parameter.empty]
+    if missing:
+        raise UserError(f"{kind} {spec.name!r} needs {', '.join(sorted(missing))}: add it to the config")
+    try:
+        return made(**given, **arguments)
+    except UserError as error:
+        raise UserError(f"{kind} {spec.name!r}: {error}") from None
+
+
+def _parameters(made: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    return {k: p for k, p in inspect.signature(made).parameters.items() if k != "self"}
+
+
+def _hints(made: Callable[..., Any]) -> dict[str, Any]:
+    return get_type_hints(made.__init__ if inspect.isclass(made) else made)
+
+
+def _coerced(where: str, value: Any, hint: Any) -> Any:
+    try:
+        return TypeAdapter(hint).validate_python(value)
+    except ValidationError as error:
+        problem = error.errors()[0]["msg"]
+        raise UserError(f"{where} got {value!r}: {problem}") from None

@@ -1,0 +1,1 @@
+"""Cures for ignored codes: one a file."""

@@ -1,0 +1,1 @@
+"""Data drawn from known factors: the embedded defaults."""
