@@ -127,3 +127,4 @@ class Loss:
     kl_per_dim: Tensor  # (D,) or (1,)
     beta: Tensor | float
     terms: Mapping[str, Tensor] = field(default_factory=dict)  # what `extra` added, already weighted
+    adversary: Tensor | float = 0.0  # the second players' loss, on detached input

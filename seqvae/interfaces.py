@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
-import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -89,10 +88,12 @@ class Latent(nn.Module, Sourced, ABC):
     """A family of q(z|x) and its divergence from the prior.
 
     `has_density` is false where log q(z|x) does not exist (a plain autoencoder): rate and likelihoods
-    are then not defined, and evaluation says so instead of printing a number.
+    are then not defined, and evaluation says so instead of printing a number. `reads` is false where no
+    encoder is needed.
     """
 
     dim: int
+    reads: ClassVar[bool] = True
     has_density: ClassVar[bool] = True
 
     @abstractmethod
@@ -100,7 +101,7 @@ class Latent(nn.Module, Sourced, ABC):
         """q(z|x) from features (B, H)."""
 
     @abstractmethod
-    def kl(self, q: Posterior, p: PriorDistribution, z: Tensor) -> Tensor:
+    def kl(self, q: Any, p: PriorDistribution, z: Tensor) -> Tensor:
         """(S, B, D), or (S, B, 1) where dims do not come apart; closed form where there is one."""
 
 
@@ -178,10 +179,5 @@ class Remedy(nn.Module, Sourced):
         """Feedback after a validation."""
 
     def adversary(self) -> nn.Module | None:
-        """A second player with its own optimizer, trained on detached input."""
+        """A second player with its own optimizer; `player(out, batch)` is its loss () on detached input."""
         return None
-
-
-def as_tensor(value: Tensor | float, like: Tensor) -> Tensor:
-    """A 0-dim tensor beside `like`."""
-    return torch.as_tensor(value, dtype=like.dtype, device=like.device)

@@ -5,21 +5,29 @@ Shapes: S samples, B examples, T tokens, D latent dims.
 
 from __future__ import annotations
 
+import math
 import zlib
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+LOG_2PI = math.log(2 * math.pi)
+
 
 def log_mean_exp(x: Tensor, dim: int = 0) -> Tensor:
     """Log (1/K) sum_k exp(x_k) along `dim`, without overflow."""
-    return torch.logsumexp(x, dim) - torch.log(torch.tensor(float(x.shape[dim]), device=x.device))
+    return torch.logsumexp(x, dim) - math.log(x.shape[dim])
 
 
 def masked_sum(x: Tensor, mask: Tensor) -> Tensor:
     """Sum over the last dim where `mask` is true; what is masked may be anything, NaN included."""
     return x.masked_fill(~mask, 0.0).sum(-1)
+
+
+def batch_mean(x: Tensor) -> Tensor:
+    """Mean over the batch (dim 0), kept as a dim of 1: the one place where batch statistics are taken."""
+    return x.mean(0, keepdim=True)
 
 
 def lerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
@@ -34,13 +42,13 @@ def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     is 0 or pi the arc is not defined and the straight line is taken.
     """
     norms = a.norm(), b.norm()
-    if min(norms) == 0:
+    if not (norms[0] > 0 and norms[1] > 0):
         return lerp(a, b, t)
     ua, ub = a / norms[0], b / norms[1]
     angle = torch.arccos((ua @ ub).clamp(-1, 1))
     if torch.sin(angle) < 1e-4:
         return lerp(a, b, t)
-    arc = torch.sin((1 - t) * angle)[:, None] * ua + torch.sin(t * angle)[:, None] * ub
+    arc: Tensor = torch.sin((1 - t) * angle)[:, None] * ua + torch.sin(t * angle)[:, None] * ub
     return arc / torch.sin(angle) * torch.lerp(norms[0], norms[1], t)[:, None]
 
 

@@ -1,1 +1,8 @@
-"""p(z): one a file."""
+"""p(z): one a file, one row each below."""
+
+from seqvae.interfaces import Prior
+from seqvae.priors.standard import StandardNormal, StandardPrior
+
+PRIORS: dict[str, type[Prior]] = {"standard": StandardPrior}
+
+__all__ = ["PRIORS", "StandardNormal", "StandardPrior"]

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Runs every check of the project in a fresh or existing .venv; what you add to the command goes to pytest.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+readonly PY=".venv/bin/python"
+export OMP_NUM_THREADS=1 # as many test processes as cores: one thread each
+
+step() {
+    printf '\n== %s\n' "$1"
+    shift
+    "$@"
+}
+
+step "environment" bash scripts/environment.sh dev
+step "ruff check" "$PY" -m ruff check .
+step "ruff format" "$PY" -m ruff format --check .
+step "mypy" "$PY" -m mypy
+step "pytest" "$PY" -m pytest -n auto --maxprocesses 8 "$@"

@@ -1,0 +1,101 @@
+"""Config to objects: the only file where a config meets a class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from seqvae.batch import SpecialIds
+from seqvae.config import Component, RunConfig
+from seqvae.interfaces import Encoder, Facts, Prior, Remedy
+from seqvae.latents import LATENTS, NoEncoder
+from seqvae.model import VAE
+from seqvae.objective import ELBO, OBJECTIVES
+from seqvae.priors import PRIORS
+from seqvae.registry import UserError, construct, lookup
+from seqvae.remedies import REMEDIES
+from seqvae.text import DECODERS, ENCODERS
+
+STANDARD = Component(name="standard")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What data and tokenizer decide about a model."""
+
+    vocab_size: int
+    special: SpecialIds
+
+
+def build_vae(config: RunConfig, sizes: Sizes) -> VAE:
+    """Encoder, latent, prior and decoder of a config.
+
+    Raises:
+        UserError: a name or an argument that does not exist, or sizes that do not fit together.
+    """
+    reads = lookup("latent", LATENTS, config.latent.name).reads
+    encoder = _encoder(config.encoder, sizes) if reads else NoEncoder()
+    spec, prior_spec = _without_prior(config.latent)
+    _positive(spec)
+    latent = construct("latent", LATENTS, spec, features=encoder.out_dim, condition=0)
+    prior: Prior = construct("prior", PRIORS, prior_spec, dim=latent.dim, encoder=encoder)
+    decoder = construct(
+        "decoder",
+        DECODERS,
+        config.decoder,
+        vocab_size=sizes.vocab_size,
+        special=sizes.special,
+        latent_dim=latent.dim,
+    )
+    return VAE(encoder, latent, prior, decoder)
+
+
+def build_objective(config: RunConfig, vae: VAE, facts: Facts) -> ELBO:
+    """The objective with its remedies, attached to the model.
+
+    Raises:
+        UserError: an unknown remedy or argument, or remedies that do not go together.
+    """
+    remedies = [construct("remedy", REMEDIES, spec) for spec in config.remedies]
+    for remedy, spec in zip(remedies, config.remedies, strict=True):
+        _fits(remedy, spec)
+        remedy.attach(vae, facts)
+    return construct("objective", OBJECTIVES, config.objective, remedies=remedies)
+
+
+def check_names(config: RunConfig) -> None:
+    """Refuse a misspelt name before any data is read.
+
+    Raises:
+        UserError: which name, and the nearest right one.
+    """
+    tables = (("encoder", ENCODERS), ("latent", LATENTS), ("decoder", DECODERS), ("objective", OBJECTIVES))
+    for kind, table in tables:
+        lookup(kind, table, getattr(config, kind).name)
+    for spec in config.remedies:
+        lookup("remedy", REMEDIES, spec.name)
+        construct("remedy", REMEDIES, spec)
+    lookup("prior", PRIORS, _without_prior(config.latent)[1].name)
+    _positive(config.latent)
+
+
+def _encoder(spec: Component, sizes: Sizes) -> Encoder:
+    return construct("encoder", ENCODERS, spec, vocab_size=sizes.vocab_size)
+
+
+def _without_prior(latent: Component) -> tuple[Component, Component]:
+    """The latent's own block, and the prior named inside it."""
+    arguments = latent.arguments
+    prior = arguments.pop("prior", None)
+    own = Component.model_validate({"name": latent.name, **arguments})
+    return own, STANDARD if prior is None else Component.model_validate(prior)
+
+
+def _positive(latent: Component) -> None:
+    dim = latent.arguments.get("dim", 1)
+    if isinstance(dim, int) and dim < 1:
+        raise UserError(f"latent.dim got {dim}: give at least 1, or `latent: {{name: none}}` for no code")
+
+
+def _fits(remedy: Remedy, spec: Component) -> None:
+    if remedy.batch_type not in ("any", "text"):
+        raise UserError(f"remedy {spec.name!r} reads {remedy.batch_type} batches, this run has text")

@@ -1,0 +1,301 @@
+"""The run folder on disk: what is in it, how it is written whole or not at all, how it is read safely.
+
+config.yaml              the resolved config
+config.json              the same for programs: format, sizes, the config, what was selected
+model.safetensors        the selected weights
+tokenizer.json, tokenizer_config.json
+metrics.jsonl            one line a logged step or validation
+checkpoints/step-N/      weights, optimizer, objective and step, to go on from
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, load_model, save_model
+from torch import nn
+
+from seqvae.build import Sizes, build_vae
+from seqvae.config import RunConfig, dump_config, parse_config
+from seqvae.model import VAE
+from seqvae.registry import UserError
+from seqvae.text.tokenizer import TextTokenizer
+
+FORMAT = 1
+WEIGHTS = "model.safetensors"
+
+
+@dataclass
+class Progress:
+    """Where a training stands; saved with every checkpoint."""
+
+    step: int = 0
+    best: float | None = None  # the selected measure, lower is better
+    best_step: int | None = None
+    worse: int = 0  # validations since the best one
+    lr_factor: float = 1.0  # of the plateau rule
+    seconds: float = 0.0
+    tokens: int = 0
+    finished: bool = False
+    last_validation: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished or unfinished run, loaded for use."""
+
+    path: Path
+    config: RunConfig
+    vae: VAE
+    tokenizer: TextTokenizer
+    card: dict[str, Any]  # config.json
+
+
+def create_run(path: Path, config: RunConfig, tokenizer: TextTokenizer) -> None:
+    """Make the folder with config and tokenizer in it.
+
+    Raises:
+        UserError: something is there already; nothing is overwritten.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(
+            f"{path} exists: choose another --out, or go on with it by `seqvae train --resume {path}`"
+        )
+    with disk_errors(path):
+        (path / "checkpoints").mkdir(parents=True)
+        tokenizer.save(path)
+        write_atomically(path / "config.yaml", lambda p: p.write_text(dump_config(config), encoding="utf-8"))
+        write_card(path, config, tokenizer, Progress(), "nothing is trained yet")
+
+
+def write_card(
+    path: Path, config: RunConfig, tokenizer: TextTokenizer, progress: Progress, selected: str
+) -> None:
+    """Write config.json: all that is needed to build the model again, and what its weights are."""
+    card = {
+        "format_version": FORMAT,
+        "library_name": "seqvae",
+        "sizes": {"vocab_size": tokenizer.vocab_size, "special": asdict(tokenizer.special)},
+        "run": config.model_dump(by_alias=True),
+        "selected": selected,
+        "progress": asdict(progress),
+    }
+    text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(path / "config.json", lambda p: p.write_text(text, encoding="utf-8"))
+
+
+def save_weights(path: Path, vae: nn.Module) -> None:
+    """Put the selected weights into the root of the run."""
+    with disk_errors(path):
+        write_atomically(path / WEIGHTS, lambda p: save_model(vae, str(p)))
+
+
+def load_run(source: str | Path, device: str | torch.device = "cpu") -> Run:
+    """A run for use, in evaluation mode.
+
+    Raises:
+        UserError: not a run folder, of a newer format, not trained yet, or with damaged weights.
+    """
+    path = Path(source)
+    card = read_card(path)
+    config = parse_config(card["run"], where=str(path / "config.json"))
+    tokenizer = TextTokenizer.load(path)
+    vae = build_vae(config, Sizes(tokenizer.vocab_size, tokenizer.special))
+    if not (path / WEIGHTS).is_file():
+        raise UserError(f"{path} holds no weights yet: train it with `seqvae train --resume {path}`")
+    read_weights(vae, path / WEIGHTS)
+    return Run(path, config, vae.to(device).eval(), tokenizer, card)
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """config.json of a run.
+
+    Raises:
+        UserError: the folder is no run, or a newer seqvae wrote it.
+    """
+    try:
+        card: dict[str, Any] = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        version = card["format_version"]
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{path} is not a run folder: it has no config.json") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(
+            f"{path / 'config.json'} was not written by seqvae: give the folder of a run"
+        ) from None
+    if version > FORMAT:
+        raise UserError(f"{path} has format {version}, this seqvae reads up to {FORMAT}: update seqvae")
+    return card
+
+
+def read_weights(module: nn.Module, file: Path) -> None:
+    """Load every weight, none missing and none left over.
+
+    Raises:
+        UserError: the file is truncated, damaged or of another model.
+    """
+    try:
+        load_model(module, str(file), strict=True)
+    except (SafetensorError, RuntimeError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"{file} cannot be read as this model's weights ({reason}): restore the file"
+        ) from None
+
+
+def load_parts(vae: VAE, source: str | Path, parts: list[str]) -> None:
+    """Take the named parts from a finished run, as AE pre-training does (Li et al. 2019).
+
+    Raises:
+        UserError: not a run, or a part of another shape.
+    """
+    path = Path(source)
+    read_card(path)
+    weights = load_file(str(path / WEIGHTS))
+    for part in parts:
+        own = {k[len(part) + 1 :]: v for k, v in weights.items() if k.startswith(part + ".")}
+        try:
+            getattr(vae, part).load_state_dict(own, strict=True)
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1].strip()
+            raise UserError(f"init: {part} of {path} does not fit this config ({reason})") from None
+
+
+def save_checkpoint(
+    path: Path,
+    vae: nn.Module,
+    objective: nn.Module,
+    optimizers: dict[str, Any],
+    progress: Progress,
+    keep: int,
+) -> Path:
+    """Write checkpoints/step-N whole or not at all, then drop all but the newest `keep`.
+
+    Raises:
+        UserError: the disk is full; the last good checkpoint stays and is named.
+    """
+    target = path / "checkpoints" / f"step-{progress.step}"
+    unfinished = target.with_name(f".unfinished-{target.name}")
+    with disk_errors(path):
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        try:
+            save_model(vae, str(unfinished / WEIGHTS))
+            torch.save(objective.state_dict(), unfinished / "objective.pt")
+            torch.save(optimizers, unfinished / "optimizers.pt")
+            files = {f.name: _digest(f) for f in sorted(unfinished.iterdir())}
+            state = {"format_version": FORMAT, "progress": asdict(progress), "sha256": files}
+            (unfinished / "state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
+            _flush_folder(unfinished)
+        except BaseException:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(unfinished, target)
+    for old in checkpoints(path)[:-keep]:
+        shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def checkpoints(path: Path) -> list[Path]:
+    """The checkpoints of a run, oldest first."""
+    found = [p for p in (path / "checkpoints").glob("step-*") if p.name[5:].isdigit()]
+    return sorted(found, key=lambda p: int(p.name[5:]))
+
+
+def load_checkpoint(folder: Path, vae: nn.Module, objective: nn.Module) -> tuple[dict[str, Any], Progress]:
+    """Put weights and remedies back; the optimizers' states and the progress come out.
+
+    Raises:
+        UserError: a file of it is missing, truncated or changed.
+    """
+    try:
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        for name, digest in state["sha256"].items():
+            if _digest(folder / name) != digest:
+                raise UserError(f"{folder / name} is damaged: remove {folder} to go on from the one before")
+        progress = Progress(**state["progress"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{folder} is not a whole checkpoint ({error}): remove it") from None
+    read_weights(vae, folder / WEIGHTS)
+    objective.load_state_dict(torch.load(folder / "objective.pt", weights_only=True, map_location="cpu"))
+    optimizers = torch.load(folder / "optimizers.pt", weights_only=True, map_location="cpu")
+    return optimizers, progress
+
+
+def append_metrics(path: Path, line: dict[str, Any]) -> None:
+    """One line more in metrics.jsonl."""
+    with disk_errors(path), (path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of metrics.jsonl; a half-written last one is passed over."""
+    file = path / "metrics.jsonl"
+    if not file.is_file():
+        return
+    for line in file.read_text(encoding="utf-8").splitlines():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            return
+
+
+def forget_metrics_after(path: Path, step: int) -> None:
+    """Drop lines of steps that a resumed run will take again."""
+    kept = [json.dumps(m, ensure_ascii=False) + "\n" for m in read_metrics(path) if m["step"] <= step]
+    write_atomically(path / "metrics.jsonl", lambda p: p.write_text("".join(kept), encoding="utf-8"))
+
+
+def write_atomically(file: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file beside `file`, then rename it: readers see the old or the new."""
+    unfinished = file.with_name(f".unfinished-{file.name}")
+    try:
+        write(unfinished)
+        os.replace(unfinished, file)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn a full or read-only disk into one line that says what is safe.
+
+    Raises:
+        UserError: instead of the OSError, or of the error that safetensors makes of it.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        number = getattr(error, "errno", None)
+        full = number == errno.ENOSPC or "No space left" in str(error)
+        if not full and number not in (errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EFBIG):
+            raise
+        last = checkpoints(path)
+        safe = f"the last good checkpoint is {last[-1]}" if last else "no checkpoint was written yet"
+        reason = "no space left" if full else os.strerror(number or 0).lower()
+        raise UserError(f"cannot write to {path} ({reason}): {safe}; make room and resume") from None
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the files durable before the rename makes them visible."""
+    for file in folder.iterdir():
+        with file.open("rb") as content:
+            os.fsync(content.fileno())

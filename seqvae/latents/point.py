@@ -1,0 +1,86 @@
+"""Codes without noise: the plain autoencoder, and no code at all (a language model)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from seqvae.interfaces import Batch, Encoder, Latent, PriorDistribution
+from seqvae.numerics import Randomness
+
+
+@dataclass(frozen=True)
+class Point:
+    """All mass on `mean` (B, D)."""
+
+    mean: Tensor
+
+    def rsample(self, n: int, random: Randomness) -> Tensor:
+        """The point itself, (n, B, D)."""
+        return self.mean.expand(n, *self.mean.shape)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Zeros (S, B): the weight of a sample that could not have been another one."""
+        return torch.zeros_like((z - self.mean).sum(-1))
+
+    def detach(self) -> Point:
+        """The same point, without gradients."""
+        return Point(self.mean.detach())
+
+    def index(self, i: Tensor | slice) -> Point:
+        """The points of the chosen examples."""
+        return Point(self.mean[i])
+
+
+class Deterministic(Latent):
+    """z = mu(h): a plain autoencoder. No density, so no rate and no likelihood of x."""
+
+    paper = "Hinton & Salakhutdinov, Reducing the Dimensionality of Data with Neural Networks"
+    year = 2006
+    has_density: ClassVar[bool] = False
+
+    def __init__(self, features: int, dim: int = 32, condition: int = 0) -> None:
+        super().__init__()
+        self.dim = dim
+        self.mean = nn.Linear(features + condition, dim)
+
+    def posterior(self, h: Tensor, c: Tensor | None = None) -> Point:
+        """The code (B, D) of h (B, H)."""
+        return Point(self.mean(h if c is None else torch.cat([h, c], -1)))
+
+    def kl(self, q: Point, p: PriorDistribution, z: Tensor) -> Tensor:
+        """Zeros (1, B, 1): the term is left out of an autoencoder's loss."""
+        return z.new_zeros(1, z.shape[1], 1)
+
+
+class NoLatent(Latent):
+    """No z: the decoder alone, a language model, the baseline of every table."""
+
+    paper = "Mikolov et al., Recurrent Neural Network Based Language Model"
+    year = 2010
+    reads: ClassVar[bool] = False
+
+    def __init__(self, features: int = 0) -> None:
+        super().__init__()
+        self.dim = 0
+
+    def posterior(self, h: Tensor, c: Tensor | None = None) -> Point:
+        """The empty code (B, 0)."""
+        return Point(h[:, :0])
+
+    def kl(self, q: Point, p: PriorDistribution, z: Tensor) -> Tensor:
+        """Zeros (1, B, 1)."""
+        return z.new_zeros(1, z.shape[1], 1)
+
+
+class NoEncoder(Encoder):
+    """Reads nothing: features (B, 0)."""
+
+    out_dim = 0
+
+    def forward(self, batch: Batch) -> Tensor:
+        """(B, 0)."""
+        return torch.zeros(batch.size, 0, device=batch.index.device)

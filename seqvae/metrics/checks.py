@@ -1,0 +1,64 @@
+"""Inequalities that hold for every model: a report that breaks one is a fault of ours, and says so."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from typing import Any
+
+ERRORS_ALLOWED = 4  # standard errors a Monte Carlo estimate may be on the wrong side
+ROUNDING = 1e-4  # of the larger side: fp32 sums of thousands of nats
+
+
+class MeasurementError(RuntimeError):
+    """A measured number that cannot be: a fault in the model or the measure, not a user's mistake."""
+
+
+def check(report: Mapping[str, Any]) -> None:
+    """Hold a report to what must be true; what is null is not held to anything.
+
+    0 <= MI <= min(rate, ln N); IW-NLL(K) <= -ELBO; IW-NLL falls with K; no number is NaN or infinite.
+    Monte Carlo noise is allowed four standard errors: `mi_se`, `rate_se` (over the `mi_n` examples that
+    MI saw), `iw_gap_se` (of IW-NLL minus -ELBO, by example). IW-NLL at different K comes from the same
+    weights, where the inequality is exact.
+
+    Raises:
+        MeasurementError: names the inequality and both sides.
+    """
+    for name in ("distortion", "rate", "neg_elbo", "iw_nll", "mi_low"):
+        _finite(name, report.get(name))
+    _check_information(report)
+    _at_most("IW-NLL(K) <= -ELBO", report.get("iw_nll"), report.get("neg_elbo"), _number(report, "iw_gap_se"))
+    by_samples = sorted((int(k), value) for k, value in (report.get("iw_nll_at") or {}).items())
+    for (small, above), (large, below) in itertools.pairwise(by_samples):
+        _at_most(f"IW-NLL falls with K: IW-NLL({large}) <= IW-NLL({small})", below, above, 0.0)
+
+
+def _check_information(report: Mapping[str, Any]) -> None:
+    mi, mi_se = report.get("mi_low"), _number(report, "mi_se")
+    n = _number(report, "mi_n") or _number(report, "n")
+    rate_se = _number(report, "rate_se") * math.sqrt(_number(report, "n") / n) if n else 0.0
+    _at_most("0 <= MI", 0.0, mi, mi_se)
+    _at_most("MI <= rate", mi, report.get("rate"), math.hypot(mi_se, rate_se))
+    _at_most("MI <= ln N", mi, math.log(n) if n else None, 0.0)  # holds for each single code
+
+
+def _number(report: Mapping[str, Any], name: str) -> float:
+    return float(report.get(name) or 0.0)
+
+
+def _finite(name: str, value: float | None) -> None:
+    if value is not None and not math.isfinite(value):
+        raise MeasurementError(f"{name} is {value}: the model's numbers are not finite")
+
+
+def _at_most(name: str, small: float | None, large: float | None, se: float) -> None:
+    if small is None or large is None:
+        return
+    allowed = ERRORS_ALLOWED * se + ROUNDING * max(1.0, abs(small), abs(large))
+    if small > large + allowed:
+        raise MeasurementError(
+            f"{name} does not hold: {small:.6g} > {large:.6g} by more than {allowed:.2g} "
+            f"({ERRORS_ALLOWED} standard errors and rounding)"
+        )

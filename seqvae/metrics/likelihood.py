@@ -1,0 +1,96 @@
+"""The importance-weighted likelihood of examples, with its effective sample size and its units.
+
+Shapes: K importance samples, B examples of a batch, N evaluation examples, D latent dims.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from seqvae.batch import VAEOutput
+from seqvae.interfaces import Batch, Posterior
+from seqvae.model import VAE
+from seqvae.numerics import Randomness, log_mean_exp
+
+
+def iw_nll(log_weights: Tensor) -> Tensor:
+    """(N,): -log (1/K) sum_k w_k in nats, from log w (K, N); w = p(x|z) p(z) / q(z|x).
+
+    An upper bound of -log p(x) in expectation, tighter as K grows (Burda et al. 2016, theorem 1).
+    """
+    return -log_mean_exp(log_weights, 0)
+
+
+def grouped_nll(log_weights: Tensor, groups: int) -> Tensor:
+    """(N,): `iw_nll` of each of `groups` shares of the K samples, averaged by the size of the share.
+
+    On the same weights this never rises when shares are merged (Jensen), so K = 1, K/2 and K compare.
+    """
+    shares = log_weights.tensor_split(groups)
+    return sum((iw_nll(share) * len(share) for share in shares), torch.zeros(())) / len(log_weights)
+
+
+def effective_samples(log_weights: Tensor) -> Tensor:
+    """(N,): ESS = (sum_k w_k)^2 / sum_k w_k^2, between 1 and K, from log w (K, N)."""
+    return torch.exp(2 * log_weights.logsumexp(0) - (2 * log_weights).logsumexp(0))
+
+
+def perplexity(total_nll: float, tokens: int) -> float:
+    """Exp(total NLL in nats / predicted tokens); `</s>` counts as predicted, `<s>` and padding do not."""
+    nats = total_nll / tokens
+    return math.exp(nats) if nats < 700 else math.inf
+
+
+def bits_per_character(total_nll: float, characters: int, sentences: int) -> float:
+    """Total NLL / ln 2 / (characters + sentences): the end of each sentence counts as one character."""
+    return total_nll / math.log(2) / (characters + sentences)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What the K samples of one batch came to."""
+
+    q: Posterior
+    z: Tensor  # (B, D), the first sample
+    kl: Tensor  # (B, D) or (B, 1) nats, mean over samples
+    log_px_z: Tensor  # (K, B) nats
+    log_weights: Tensor | None  # (K, B) nats; none where q(z|x) has no density
+
+
+def score(vae: VAE, batch: Batch, samples: int, chunk: int) -> Scores:
+    """Score K = `samples` codes an example, `chunk` at a time; the encoder runs once.
+
+    Sample k has its own noise, so neither the chunk nor the batch size changes a number. Only the
+    decoder's work is chunked: what is kept is K x B weights.
+    """
+    q = vae.posterior(batch)
+    density = vae.latent.has_density and vae.latent.dim > 0
+    parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    first = None
+    for z in codes(q, batch.random, samples, chunk):
+        out = walk(vae, batch, q, z)
+        parts.append((out.kl.mean(0) * len(z), out.log_px_z, out.log_weights if density else out.log_px_z))
+        first = z[0] if first is None else first
+    assert first is not None
+    kl, log_px_z, log_weights = zip(*parts, strict=True)
+    known = vae.latent.has_density or vae.latent.dim == 0
+    return Scores(q, first, sum(kl) / samples, torch.cat(log_px_z), torch.cat(log_weights) if known else None)
+
+
+def walk(vae: VAE, batch: Batch, q: Posterior, z: Tensor) -> VAEOutput:
+    """`VAE.forward` for codes z (S, B, D) that are drawn already."""
+    p = vae.prior(batch.condition)
+    likelihood = vae.likelihood(z, batch.condition)
+    return VAEOutput(q, p, z, vae.latent.kl(q, p, z), likelihood, likelihood.log_prob(batch))
+
+
+def codes(q: Posterior, random: Randomness, samples: int, chunk: int) -> Iterator[Tensor]:
+    """Codes (at most `chunk`, B, D), `samples` in all; the noise of sample k is that of fold k."""
+    for start in range(0, samples, chunk):
+        ks = range(start, min(start + chunk, samples))
+        yield torch.cat([q.rsample(1, random.fold(k)) for k in ks])

@@ -1,0 +1,26 @@
+"""Active units: how many dimensions of the code differ between examples.
+
+Shapes: N evaluation examples, D latent dims.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def mean_variance(means: Tensor) -> Tensor:
+    """(D,): Var_x(E_q z_j) over the examples, from posterior means (N, D); divided by N, not N - 1."""
+    return means.var(0, correction=0)
+
+
+def spectrum(variance: Tensor) -> Tensor:
+    """(D,): the same variances, the largest first.
+
+    Print it beside the count: the count saturates where the means are normalised over the batch.
+    """
+    return variance.sort(descending=True).values
+
+
+def active_units(variance: Tensor, threshold: float = 0.01) -> int:
+    """#{j: Var_x(E_q z_j) > threshold} (Burda et al. 2016, whose threshold is .01), from (D,)."""
+    return int((variance > threshold).sum())

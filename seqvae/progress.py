@@ -1,0 +1,104 @@
+"""What a person sees while a run trains: notes, a bar and warnings, all on stderr."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class Reporter(Protocol):
+    """Somebody who is told how a run goes."""
+
+    def note(self, text: str) -> None:
+        """A plain fact."""
+        ...
+
+    def warn(self, text: str) -> None:
+        """Something to act on."""
+        ...
+
+    def advance(self, done: int, total: int, what: str) -> None:
+        """How far, and the numbers of the moment."""
+        ...
+
+    def close(self) -> None:
+        """No more progress."""
+        ...
+
+
+class Silent:
+    """Tells nobody."""
+
+    def note(self, text: str) -> None:
+        """Nothing."""
+
+    def warn(self, text: str) -> None:
+        """Nothing."""
+
+    def advance(self, done: int, total: int, what: str) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+class Terminal:
+    """A bar where stderr is a terminal, a line now and then where it is a file."""
+
+    def __init__(self, every_seconds: float = 10.0) -> None:
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.bar: Progress | None = None
+        self.every, self.last, self.began = every_seconds, 0.0, time.monotonic()
+
+    def note(self, text: str) -> None:
+        """One line."""
+        self.console.print(text, markup=False)
+
+    def warn(self, text: str) -> None:
+        """One loud line."""
+        self.console.print(f"WARNING: {text}", style="bold yellow", markup=False)
+
+    def advance(self, done: int, total: int, what: str) -> None:
+        """Move the bar, or print a line if the last one is old."""
+        if self.console.is_terminal:
+            self._move(done, total, what)
+        elif time.monotonic() - self.last >= self.every or done >= total:
+            self.last = time.monotonic()
+            self.note(f"{done}/{total}  {what}  eta {self._eta(done, total)}")
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+        self.began = time.monotonic()
+
+    def _move(self, done: int, total: int, what: str) -> None:
+        if self.bar is None:
+            columns = (
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.description}"),
+            )
+            self.bar = Progress(*columns, console=self.console, transient=True)
+            self.bar.add_task(what, total=total)
+            self.bar.start()
+        self.bar.update(self.bar.task_ids[0], completed=done, total=total, description=what)
+
+    def _eta(self, done: int, total: int) -> str:
+        seconds = round((time.monotonic() - self.began) * (total - done) / max(1, done))
+        return f"{seconds // 60}:{seconds % 60:02}"
+
+
+def numbers(values: dict[str, Any]) -> str:
+    """`rate 4.1  distortion 98.2`: the numbers of a dict in a line."""
+    kept = {k: v for k, v in values.items() if isinstance(v, int | float)}
+    return "  ".join(f"{k} {_number(v)}" for k, v in kept.items())
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if isinstance(value, int) or abs(value) >= 1000 else f"{value:.4g}"

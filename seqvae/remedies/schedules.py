@@ -1,0 +1,150 @@
+"""KL annealing: beta as a function of the update, from an autoencoder to the ELBO.
+
+A length left out of the config is a share of the run, stated in each docstring.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import Annotated
+
+from pydantic import Field
+from torch import nn
+
+from seqvae.interfaces import Facts, Remedy
+
+Steps = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+def linear(step: int, steps: int) -> float:
+    """min(1, t / T)."""
+    return min(1.0, step / steps)
+
+
+def sigmoid(step: int, midpoint: float, slope: float) -> float:
+    """1 / (1 + exp(-k (t - t0)))."""
+    return 0.5 * (1 + math.tanh(0.5 * slope * (step - midpoint)))  # the same function, without overflow
+
+
+def cosine(step: int, steps: int) -> float:
+    """(1 - cos(pi min(1, t / T))) / 2."""
+    return 0.5 * (1 - math.cos(math.pi * linear(step, steps)))
+
+
+def cyclical(step: int, total: int, cycles: int, ratio: float) -> float:
+    """Tau / r in the first share r of each cycle, then 1; tau = (t mod T/M) / (T/M)."""
+    period = total / cycles
+    tau = min(1.0, (step % period) / period) if step < total else 1.0
+    return min(1.0, tau / ratio)
+
+
+class ConstantBeta(Remedy):
+    """beta KL with a fixed beta: below 1 keeps information, above 1 asks for disentangled codes (eq. 4)."""
+
+    paper = (
+        "Higgins et al., beta-VAE: Learning Basic Visual Concepts with a Constrained Variational Framework"
+    )
+    year = 2017
+
+    def __init__(self, beta: Annotated[float, Field(ge=0)] = 1.0) -> None:
+        super().__init__()
+        self.factor = beta
+
+    def beta(self, step: int) -> float:
+        """The constant."""
+        return self.factor
+
+
+class _Annealing(Remedy):
+    """A rise from 0 to 1 over `steps`, or over a share of the run."""
+
+    share = 0.3
+
+    def __init__(self, steps: Steps | None = None) -> None:
+        super().__init__()
+        self.steps = steps or 0
+
+    def attach(self, vae: nn.Module, facts: Facts) -> None:
+        """Take the share of the run, where no length was given."""
+        self.steps = self.steps or max(1, round(self.share * facts.total_steps))
+
+    def settled_at(self) -> int:
+        """Where beta reaches 1."""
+        return self.steps
+
+    @abstractmethod
+    def beta(self, step: int) -> float:
+        """The factor at an update."""
+
+
+class LinearAnnealing(_Annealing):
+    """beta = min(1, t / T), T = 30 % of the run unless given (section 3.1)."""
+
+    paper = "Bowman et al., Generating Sentences from a Continuous Space"
+    year = 2016
+
+    def beta(self, step: int) -> float:
+        """min(1, t / T)."""
+        return linear(step, self.steps)
+
+
+class CosineAnnealing(_Annealing):
+    """beta = (1 - cos(pi t / T)) / 2, T = 30 % of the run unless given; the cosine of Fu 2019, appendix."""
+
+    paper = "Fu et al., Cyclical Annealing Schedule: A Simple Approach to Mitigating KL Vanishing"
+    year = 2019
+
+    def beta(self, step: int) -> float:
+        """(1 - cos(pi min(1, t / T))) / 2."""
+        return cosine(step, self.steps)
+
+
+class SigmoidAnnealing(Remedy):
+    """beta = 1 / (1 + exp(-k (t - t0))); t0 = 15 % of the run and k = 10 / t0 unless given (section 3.1)."""
+
+    paper = "Bowman et al., Generating Sentences from a Continuous Space"
+    year = 2016
+
+    def __init__(
+        self, midpoint: Steps | None = None, slope: Annotated[float, Field(gt=0)] | None = None
+    ) -> None:
+        super().__init__()
+        self.midpoint, self.slope = midpoint or 0, slope or 0.0
+
+    def attach(self, vae: nn.Module, facts: Facts) -> None:
+        """Take the share of the run, where no midpoint was given."""
+        self.midpoint = self.midpoint or max(1, round(0.15 * facts.total_steps))
+        self.slope = self.slope or 10 / self.midpoint
+
+    def settled_at(self) -> int:
+        """Where beta passes 0.99."""
+        return math.ceil(self.midpoint + math.log(99) / self.slope)
+
+    def beta(self, step: int) -> float:
+        """1 / (1 + exp(-k (t - t0)))."""
+        return sigmoid(step, self.midpoint, self.slope)
+
+
+class CyclicalAnnealing(Remedy):
+    """M cycles over the run, each rising linearly in its first share r and then staying at 1 (eq. 6-7)."""
+
+    paper = "Fu et al., Cyclical Annealing Schedule: A Simple Approach to Mitigating KL Vanishing"
+    year = 2019
+
+    def __init__(self, cycles: Steps = 4, ratio: Share = 0.5) -> None:
+        super().__init__()
+        self.cycles, self.ratio, self.total = cycles, ratio, 0
+
+    def attach(self, vae: nn.Module, facts: Facts) -> None:
+        """Learn the run's length."""
+        self.total = facts.total_steps
+
+    def settled_at(self) -> int:
+        """The start of the last plateau."""
+        return math.ceil(self.total * (self.cycles - 1 + self.ratio) / self.cycles)
+
+    def beta(self, step: int) -> float:
+        """The factor at an update."""
+        return cyclical(step, self.total, self.cycles, self.ratio)

@@ -1,0 +1,37 @@
+"""Word dropout: a decoder that cannot trust the previous words has to read the code."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from seqvae.batch import TextBatch
+from seqvae.interfaces import Remedy
+from seqvae.numerics import Randomness
+
+
+def drop_words(inputs: Tensor, rate: float, unk: int, random: Randomness) -> Tensor:
+    """Each input word becomes `unk` with probability `rate`; the start token stays. (B, T) -> (B, T)."""
+    dropped = random.uniform("word dropout", inputs.shape[1]) < rate
+    dropped[:, 0] = False
+    return torch.where(dropped, unk, inputs)
+
+
+class WordDropout(Remedy):
+    """Decoder inputs become <unk> with probability `rate`, in training only (section 3.2); 1 is inputless."""
+
+    paper = "Bowman et al., Generating Sentences from a Continuous Space"
+    year = 2016
+    batch_type: ClassVar[str] = "text"
+
+    def __init__(self, rate: Annotated[float, Field(ge=0, le=1)] = 0.3) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def decoder_reads(self, batch: TextBatch) -> TextBatch:
+        """The batch with some `inputs` replaced; targets and source stay."""
+        unk, random = batch.special.unk, batch.random
+        return batch.changed(inputs=drop_words(batch.inputs, self.rate, unk, random))

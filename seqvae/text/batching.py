@@ -1,0 +1,125 @@
+"""From token ids to padded batches: which sentences go together, and their tensors.
+
+Shapes: B examples, T tokens, L labels, N sentences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from seqvae.batch import SpecialIds, TextBatch
+from seqvae.numerics import Randomness
+from seqvae.text.store import TokenStore
+
+Rows = npt.NDArray[np.int64]
+_POOL = 150  # batches sorted by length together: 1.5 % padding on captions and PTB, 3.5 % with 64
+
+
+def collate(
+    store: TokenStore, rows: npt.NDArray[Any], special: SpecialIds, seed: int = 0, step: int = 0
+) -> TextBatch:
+    """The sentences `rows` (B,) of `store`, padded to the longest; all ids int64 on the CPU."""
+    rows = np.asarray(rows, np.int64)
+    starts = store.offsets[rows]
+    lengths = store.offsets[rows + 1] - starts
+    places = np.arange(max(int(lengths.max(initial=0)), 1))
+    inside = places < lengths[:, None]  # (B, T - 1)
+    grid = store.flat[np.where(inside, starts[:, None] + places, 0)] if len(store.flat) else inside
+    labels = torch.from_numpy(np.array(store.labels[rows], np.float32))
+    return _batch(np.asarray(grid, np.int64), lengths, special, labels, rows, seed, step)
+
+
+def batch_from_ids(
+    sentences: Sequence[Sequence[int]], special: SpecialIds, seed: int = 0, step: int = 0
+) -> TextBatch:
+    """A batch of given ids (without special tokens), numbered from 0, without labels (B, 0)."""
+    lengths = np.fromiter(map(len, sentences), np.int64, len(sentences))
+    grid = np.zeros((len(sentences), int(lengths.max(initial=0))), np.int64)
+    for row, ids in zip(grid, sentences, strict=True):
+        row[: len(ids)] = ids
+    labels = torch.zeros(len(sentences), 0)
+    return _batch(grid, lengths, special, labels, np.arange(len(sentences)), seed, step)
+
+
+def _batch(
+    grid: Rows, lengths: Rows, special: SpecialIds, labels: torch.Tensor, rows: Rows, seed: int, step: int
+) -> TextBatch:
+    """From ids (B, T - 1), right of their lengths anything, to the three views of a batch (B, T)."""
+    size, longest = len(lengths), int(lengths.max(initial=0))
+    kept = grid[:, :longest]
+    inside = np.arange(longest) < lengths[:, None]
+    targets = np.full((size, longest + 1), special.pad, np.int64)
+    inputs = targets.copy()
+    np.copyto(targets[:, :-1], kept, where=inside)
+    np.copyto(inputs[:, 1:], kept, where=inside)
+    targets[np.arange(size), lengths] = special.eos
+    inputs[:, 0] = special.bos
+    index, counted = torch.from_numpy(rows), torch.from_numpy(lengths + 1)
+    return TextBatch(
+        source=torch.from_numpy(targets.copy()),
+        source_lengths=counted,
+        inputs=torch.from_numpy(inputs),
+        targets=torch.from_numpy(targets),
+        lengths=counted,
+        special=special,
+        index=index,
+        labels=labels,
+        random=Randomness(seed, step, index),
+    )
+
+
+@dataclass(frozen=True)
+class EpochOrder(Sequence[Rows]):
+    """The batches of one epoch, in order; each is an array of rows."""
+
+    rows: Rows  # (N,) batch after batch
+    starts: Rows  # where each batch starts, in the order they are met
+    batch_size: int
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, i: Any) -> Any:
+        """Batch `i`."""
+        start = self.starts[i]
+        return self.rows[start : start + self.batch_size]
+
+    def __iter__(self) -> Iterator[Rows]:
+        return (self[i] for i in range(len(self)))
+
+
+def epoch_order(lengths: npt.NDArray[Any], batch_size: int, seed: int, epoch: int) -> EpochOrder:
+    """A shuffle of N sentences that is a function of (seed, epoch), in batches of similar lengths.
+
+    Sentences are permuted, sorted by length within pools of 150 batches, and the batches permuted again.
+    The one smaller batch is kept.
+    """
+    random = np.random.default_rng([seed, epoch])
+    order = random.permutation(len(lengths))
+    pools = np.arange(len(lengths)) // (batch_size * _POOL)
+    order = order[np.lexsort((np.asarray(lengths)[order], pools))]
+    starts = np.arange(0, len(lengths), batch_size)
+    return EpochOrder(order, random.permutation(starts), batch_size)
+
+
+def eval_batches(lengths: npt.NDArray[Any], batch_size: int, max_tokens: int | None = None) -> list[Rows]:
+    """Every sentence once, the longest first; at most `batch_size`, and `max_tokens` padded ones, a batch.
+
+    `max_tokens` counts `</s>` and padding; a sentence longer than it is a batch of its own.
+    """
+    lengths = np.asarray(lengths)
+    order = np.argsort(-lengths.astype(np.int64), kind="stable")
+    batches, start = [], 0
+    while start < len(order):
+        size = batch_size
+        if max_tokens is not None:
+            size = min(size, max(1, max_tokens // (int(lengths[order[start]]) + 1)))
+        batches.append(order[start : start + size])
+        start += size
+    return batches

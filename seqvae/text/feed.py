@@ -1,0 +1,63 @@
+"""Batches for training and validation, as pure functions of (seed, step)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from seqvae.batch import TextBatch
+from seqvae.text.batching import collate, epoch_order, eval_batches
+from seqvae.text.data import TextData
+from seqvae.text.store import TokenStore
+from seqvae.text.tokenizer import TextTokenizer
+
+EVALUATION_SEED = 0  # evaluation noise is the same for all runs, so that they can be compared in pairs
+
+
+class TextFeed:
+    """The training loop's view of a corpus."""
+
+    def __init__(self, data: TextData, batch_size: int, accumulate: int, seed: int) -> None:
+        """An update reads `batch_size` sentences, `accumulate` parts one after the other."""
+        self.data, self.batch_size, self.accumulate, self.seed = data, batch_size, accumulate, seed
+        self._epoch, self._order = -1, self._order_of(0)
+
+    @property
+    def examples(self) -> int:
+        """Training sentences."""
+        return len(self.data.train)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Updates in which each training sentence is read once."""
+        return -(-self.examples // self.batch_size)
+
+    def update(self, step: int) -> list[TextBatch]:
+        """The parts of update `step`, on the CPU."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, self._order_of(epoch)
+        rows = self._order[place]
+        parts = np.array_split(rows, min(self.accumulate, len(rows)))
+        return [collate(self.data.train, part, self.special, self.seed, step) for part in parts]
+
+    def valid(self, examples: int, batch_size: int = 64) -> Iterator[TextBatch]:
+        """The first `examples` validation sentences, by length."""
+        return eval_feed(self.data.valid, self.data.tokenizer, batch_size, examples)
+
+    @property
+    def special(self):  # type: ignore[no-untyped-def]
+        """The tokenizer's special ids."""
+        return self.data.tokenizer.special
+
+    def _order_of(self, epoch: int):  # type: ignore[no-untyped-def]
+        return epoch_order(self.data.train.lengths, self.batch_size, self.seed, epoch)
+
+
+def eval_feed(
+    store: TokenStore, tokenizer: TextTokenizer, batch_size: int = 64, examples: int | None = None
+) -> Iterator[TextBatch]:
+    """Every sentence once, or the first `examples`, by length; the noise is that of evaluations."""
+    for rows in eval_batches(store.lengths[:examples], batch_size):
+        yield collate(store, rows, tokenizer.special, EVALUATION_SEED, 0)

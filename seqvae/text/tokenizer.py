@@ -1,0 +1,339 @@
+"""Text to token ids and back: word, BPE, unigram and character tokenizers, trained here or brought along."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+from seqvae.batch import SpecialIds
+from seqvae.registry import UserError
+
+PAD, UNK, BOS, EOS = SPECIALS = ("<pad>", "<unk>", "<s>", "</s>")
+UNKNOWN_WORDS = ("<unk>", "_UNK")  # how PTB and Yahoo write a word that their makers removed
+DEFAULT_SIZE = 10_000
+_FILES = ("tokenizer.json", "tokenizer_config.json")
+# role -> (key in tokenizer_config.json, common names)
+_ROLES = {
+    "pad": ("pad_token", ("<pad>", "[PAD]")),
+    "unk": ("unk_token", ("<unk>", "[UNK]")),
+    "bos": ("bos_token", ("<s>", "[CLS]", "[BOS]", "<bos>", "<|endoftext|>")),
+    "eos": ("eos_token", ("</s>", "[SEP]", "[EOS]", "<eos>", "<|endoftext|>")),
+}
+_OTHER_KEYS = {"bos": "cls_token", "eos": "sep_token"}  # what BERT calls them
+
+
+class TextTokenizer:
+    """A `tokenizers.Tokenizer` with its four special ids; `vocab_size` sizes the embeddings."""
+
+    def __init__(self, tokenizer: Tokenizer, special: SpecialIds) -> None:
+        tokenizer.encode_special_tokens = True  # a `</s>` in a user's text is text
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        self._tokenizer = tokenizer
+        self.special = special
+        self._size = 1 + max(tokenizer.get_vocab(with_added_tokens=True).values())
+        self._forbidden = {special.pad, special.bos, special.eos} - {special.unk}
+
+    @property
+    def vocab_size(self) -> int:
+        """V, special tokens included: one more than the largest id."""
+        return self._size
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of everything that decides what text becomes."""
+        content = f"{self._tokenizer.to_str()}|{self.special}"
+        return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of `text`, without start, end or padding."""
+        return self.encode_batch([text])[0]
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text; see `encode`."""
+        flat, lengths = self.encode_flat(texts)
+        ends = np.cumsum(lengths).tolist()
+        ids = flat.tolist()
+        return [ids[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+    def encode_flat(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The ids of all texts in one row, and how many belong to each text."""
+        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        rows = [encoding.ids for encoding in encodings]
+        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+        flat = np.fromiter(itertools.chain.from_iterable(rows), np.int64, int(lengths.sum()))
+        flat[np.isin(flat, list(self._forbidden))] = self.special.unk
+        return flat, lengths
+
+    def characters(self, text: str, tokens: int) -> int:
+        """How many characters of `text` its first `tokens` tokens cover."""
+        offsets = self._tokenizer.encode(text, add_special_tokens=False).offsets
+        return int(max((end for _, end in offsets[:tokens]), default=0))
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of `ids` up to the end token; start and padding vanish, a literal `<unk>` stays."""
+        return self.decode_batch([ids])[0]
+
+    def decode_batch(self, batch: Iterable[Iterable[int]]) -> list[str]:
+        """The text of each row of ids; see `decode`."""
+        rows = [self._kept(ids) for ids in batch]
+        return list(self._tokenizer.decode_batch(rows, skip_special_tokens=False))
+
+    def token(self, index: int) -> str:
+        """How the vocabulary writes a token."""
+        return self._tokenizer.id_to_token(index) or ""
+
+    def _kept(self, ids: Iterable[int]) -> list[int]:
+        special = self.special
+        numbers = [int(i) for i in ids]
+        if special.bos == special.eos:  # one token for both: the first is a start
+            numbers = numbers[numbers[:1] == [special.bos] :]
+        before = itertools.takewhile(lambda i: i != special.eos, numbers)
+        return [i for i in before if i not in (special.pad, special.bos)]
+
+    def save(self, folder: str | Path) -> None:
+        """Write what `load` and `transformers.AutoTokenizer` read.
+
+        Nothing is added to a sentence there either, so `AutoTokenizer` gives the same ids as `encode`.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _FILES[0]).write_text(self._tokenizer.to_str(pretty=True), encoding="utf-8")
+        config: dict[str, Any] = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "clean_up_tokenization_spaces": False,
+            "split_special_tokens": self._tokenizer.get_added_tokens_decoder()[self.special.unk].special,
+            "add_bos_token": False,
+            "add_eos_token": False,
+            "model_max_length": 10**9,
+        }
+        for role, (key, _) in _ROLES.items():
+            config[key] = self.token(getattr(self.special, role))
+        text = json.dumps(config, indent=2, ensure_ascii=False)
+        (folder / _FILES[1]).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> TextTokenizer:
+        """Read a folder with a `tokenizer.json`, or that file itself.
+
+        The special ids are whatever the tokenizer's own files say, or else tokens of the usual names;
+        those that it has not are added.
+
+        Raises:
+            UserError: no such file, or not a tokenizer.
+        """
+        file = Path(path) / _FILES[0] if Path(path).is_dir() else Path(path)
+        tokenizer = _changed(_read(file), post_processor=None)  # it would add special tokens
+        return cls(tokenizer, _special_ids(tokenizer, _named_roles(file.parent)))
+
+
+def _changed(tokenizer: Tokenizer, **values: Any) -> Tokenizer:
+    """A copy with some top-level entries of its JSON replaced."""
+    return Tokenizer.from_str(json.dumps(json.loads(tokenizer.to_str()) | values))
+
+
+def _read(file: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_str(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"no tokenizer at {file}: give a tokenizer.json or a folder with one") from None
+    except Exception as error:  # the library raises bare exceptions
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{file} is not a tokenizer.json ({reason}): give one that tokenizers wrote"
+        ) from None
+
+
+def _named_roles(folder: Path) -> dict[str, str]:
+    """Which token plays which role, from the files beside a tokenizer.json."""
+    named: dict[str, str] = {}
+    for file in (folder / "special_tokens_map.json", folder / _FILES[1]):
+        values = _json_object(file)
+        for role, (key, _) in _ROLES.items():
+            value = values.get(key) or values.get(_OTHER_KEYS.get(role, ""))
+            text = value.get("content") if isinstance(value, dict) else value
+            if isinstance(text, str):
+                named[role] = text
+    return named
+
+
+def _json_object(file: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _id(tokenizer: Tokenizer, token: str) -> int:
+    index = tokenizer.token_to_id(token)
+    assert index is not None, token
+    return int(index)
+
+
+def _special_ids(tokenizer: Tokenizer, named: dict[str, str]) -> SpecialIds:
+    """The ids of the four roles; padding and unknown are never the end token."""
+    ids: dict[str, int] = {}
+    for role in ("eos", "bos", "unk", "pad"):
+        _, common = _ROLES[role]
+        candidates = [named[role]] if role in named else []
+        if role in ("unk", "pad"):
+            candidates = [c for c in candidates if tokenizer.token_to_id(c) not in ids.values()]
+        known = [c for c in (*candidates, *common) if tokenizer.token_to_id(c) is not None]
+        token = known[0] if known else common[0]
+        if not known:
+            tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False)])
+        ids[role] = _id(tokenizer, token)
+    return SpecialIds(**ids)
+
+
+def train_word(texts: Iterable[str], vocab_size: int | None = None, lowercase: bool = False) -> TextTokenizer:
+    """Words between white space, the most frequent first; `<unk>` and `_UNK` are the unknown word.
+
+    `vocab_size` counts the four special tokens; without one it is 10,000, or what there is.
+
+    Raises:
+        UserError: more words asked for than the texts hold, or no room beside the special tokens.
+    """
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update((text.lower() if lowercase else text).split())
+    tokenizer = Tokenizer(models.WordLevel(_vocabulary(counts, vocab_size, "words"), unk_token=UNK))
+    tokenizer.normalizer = normalizers.Lowercase() if lowercase else None
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return _finished(tokenizer, words=True)
+
+
+def train_char(texts: Iterable[str], vocab_size: int | None = None, lowercase: bool = False) -> TextTokenizer:
+    """Unicode characters, the space among them; arguments and errors as for `train_word`."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(text.lower() if lowercase else text)
+    vocabulary = _vocabulary(counts, vocab_size, "characters")
+    tokenizer = Tokenizer(models.BPE(vocabulary, [], unk_token=UNK))
+    tokenizer.normalizer = normalizers.Lowercase() if lowercase else None
+    tokenizer.decoder = decoders.Fuse()
+    return _finished(tokenizer)
+
+
+def _vocabulary(counts: Counter[str], vocab_size: int | None, things: str) -> dict[str, int]:
+    for word in (*SPECIALS, *UNKNOWN_WORDS, *map(str.lower, UNKNOWN_WORDS)):
+        counts.pop(word, None)
+    there = len(counts) + len(SPECIALS)
+    _check_size(vocab_size, len(SPECIALS) + 1)
+    if vocab_size is not None and vocab_size > there:
+        raise UserError(_too_large(vocab_size, there, things))
+    kept = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    words = [*SPECIALS, *(word for word, _ in kept)][: vocab_size or DEFAULT_SIZE]
+    return {word: i for i, word in enumerate(words)}
+
+
+def _check_size(vocab_size: int | None, least: int) -> None:
+    if vocab_size is not None and vocab_size < least:
+        raise UserError(f"vocab_size {vocab_size} is too small: give at least {least}")
+
+
+def _too_large(vocab_size: int, there: int, things: str) -> str:
+    return (
+        f"vocab_size {vocab_size} is more than the training texts give: {there} {things} with the special "
+        f"tokens; ask for at most {there}, or leave vocab_size out"
+    )
+
+
+def train_bpe(texts: Iterable[str], vocab_size: int | None = None, lowercase: bool = False) -> TextTokenizer:
+    """Byte-level BPE (Sennrich et al. 2016; bytes as in GPT-2): any Unicode text survives the round trip.
+
+    Raises:
+        UserError: a vocabulary larger than the texts give, or below the 256 bytes and 4 special tokens.
+    """
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    _check_size(vocab_size, len(alphabet) + len(SPECIALS))
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Lowercase() if lowercase else None
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size or DEFAULT_SIZE,
+        special_tokens=list(SPECIALS),
+        initial_alphabet=alphabet,
+        show_progress=False,
+    )
+    return _trained(tokenizer, trainer, texts, vocab_size)
+
+
+def train_unigram(
+    texts: Iterable[str], vocab_size: int | None = None, lowercase: bool = False
+) -> TextTokenizer:
+    """A unigram language model over pieces (Kudo 2018); a character never seen is the unknown token.
+
+    Raises:
+        UserError: a vocabulary larger than the texts give, or too small for their characters.
+    """
+    _check_size(vocab_size, len(SPECIALS) + 1)
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.Lowercase() if lowercase else None
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=vocab_size or DEFAULT_SIZE,
+        special_tokens=list(SPECIALS),
+        unk_token=UNK,
+        show_progress=False,
+    )
+    return _trained(tokenizer, trainer, texts, vocab_size)
+
+
+def _trained(tokenizer: Tokenizer, trainer: Any, texts: Iterable[str], size: int | None) -> TextTokenizer:
+    try:
+        tokenizer.train_from_iterator(_batched(texts), trainer)
+    except UserError:
+        raise
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"no tokenizer of {size or DEFAULT_SIZE} tokens can be trained ({reason})") from None
+    there = tokenizer.get_vocab_size()
+    if size is not None and there < size:
+        raise UserError(_too_large(size, there, "tokens"))
+    return _finished(tokenizer)
+
+
+def _batched(texts: Iterable[str], size: int = 1000) -> Iterator[list[str]]:
+    texts = iter(texts)
+    while batch := list(itertools.islice(texts, size)):
+        yield batch
+
+
+def _finished(tokenizer: Tokenizer, words: bool = False) -> TextTokenizer:
+    """With the special tokens.
+
+    Outside word vocabularies `<unk>` is no special token to the library, which would then spell it out.
+    """
+    tokenizer.add_special_tokens([AddedToken(s, special=True, normalized=False) for s in SPECIALS])
+    if not words:
+        added = json.loads(tokenizer.to_str())["added_tokens"]
+        added = [token | {"special": token["content"] != UNK} for token in added]
+        tokenizer = _changed(tokenizer, added_tokens=added)
+    return TextTokenizer(tokenizer, SpecialIds(*(_id(tokenizer, s) for s in SPECIALS)))
+
+
+def read_tokenizer(path: str) -> TextTokenizer:
+    """An existing `tokenizer.json`, or a folder with one."""
+    return TextTokenizer.load(path)
+
+
+TOKENIZERS: dict[str, Callable[..., TextTokenizer]] = {
+    "word": train_word,
+    "bpe": train_bpe,
+    "unigram": train_unigram,
+    "char": train_char,
+    "file": read_tokenizer,
+}

@@ -1,0 +1,433 @@
+"""The training loop; it contains no remedy."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from seqvae.batch import Loss
+from seqvae.build import Sizes, build_objective, build_vae, check_names
+from seqvae.checkpoint import (
+    Progress,
+    append_metrics,
+    checkpoints,
+    create_run,
+    forget_metrics_after,
+    load_checkpoint,
+    load_parts,
+    read_card,
+    save_checkpoint,
+    save_weights,
+    write_card,
+)
+from seqvae.config import RunConfig, parse_config
+from seqvae.device import autocast, pick_device, pick_precision
+from seqvae.evaluate import validate
+from seqvae.interfaces import Facts
+from seqvae.objective import TrainStep
+from seqvae.optim import PLATEAU, learning_rate, make_optimizer, set_learning_rate
+from seqvae.progress import Reporter, Silent, numbers
+from seqvae.registry import UserError
+from seqvae.text.data import TextData, load_data
+from seqvae.text.feed import TextFeed
+from seqvae.text.tokenizer import TextTokenizer
+
+DEFAULT_EPOCHS, DEFAULT_STEPS = 10, (3000, 12000)  # where a config gives neither
+
+
+class Interrupted(Exception):  # noqa: N818 - not an error: the user asked for it
+    """A signal stopped the run after a checkpoint; `signal` is its number."""
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.signal = number
+
+
+def train(config: RunConfig, out: str | Path, report: Reporter | None = None) -> Path:
+    """Train a config into a new run folder, which is returned.
+
+    Raises:
+        UserError: what the user can mend; the last good checkpoint stays.
+        Interrupted: a signal came; the message says how to go on.
+    """
+    check_names(config)
+    pick_device(config.train.device)
+    data = load_data(config.data, config.tokenizer)
+    path = Path(out)
+    create_run(path, config, data.tokenizer)
+    return _run(path, config, data, report or Silent())
+
+
+def resume(path: str | Path, report: Reporter | None = None) -> Path:
+    """Go on with an unfinished run, as if it had never stopped.
+
+    Raises:
+        UserError: no run there, a damaged checkpoint, or a run that is finished.
+    """
+    path = Path(path)
+    card = read_card(path)
+    if card["progress"]["finished"]:
+        raise UserError(f"{path} is finished after {card['progress']['step']} steps: train a new run")
+    config = parse_config(card["run"], where=str(path / "config.json"))
+    data = load_data(config.data, TextTokenizer.load(path))
+    return _run(path, config, data, report or Silent())
+
+
+def _run(path: Path, config: RunConfig, data: TextData, report: Reporter) -> Path:
+    for line in data.report():
+        report.note(line)
+    with _threads(config.train.threads):
+        trainer = Trainer(path, config, data, report)
+        trainer.restore()
+        trainer.run()
+    return path
+
+
+def total_steps(config: RunConfig, steps_per_epoch: int) -> int:
+    """Updates of a run; without `steps` and `epochs`, ten epochs within 3,000 to 12,000 updates."""
+    if config.train.steps:
+        return config.train.steps
+    if config.train.epochs:
+        return config.train.epochs * steps_per_epoch
+    low, high = DEFAULT_STEPS
+    return min(high, max(low, DEFAULT_EPOCHS * steps_per_epoch))
+
+
+@dataclass
+class _Meter:
+    """Sums since the last logged line, kept on the device so that the loop need not wait for them."""
+
+    total: Tensor | None = None
+    updates: int = 0
+    tokens: int = 0
+    began: float = 0.0
+
+    def add(self, values: Tensor, tokens: int) -> None:
+        """One update's numbers."""
+        self.total = values if self.total is None else self.total + values
+        self.updates, self.tokens = self.updates + 1, self.tokens + tokens
+
+    def means(self, names: list[str]) -> dict[str, float]:
+        """What was added, as means a update, and tokens a second; then start afresh."""
+        assert self.total is not None
+        values = dict(zip(names, (self.total / self.updates).tolist(), strict=True))
+        values["tokens_per_s"] = self.tokens / max(1e-9, time.monotonic() - self.began)
+        self.total, self.updates, self.tokens, self.began = None, 0, 0, time.monotonic()
+        return values
+
+
+class Trainer:
+    """One run: model, objective, optimizers, and where they stand."""
+
+    def __init__(self, path: Path, config: RunConfig, data: TextData, report: Reporter) -> None:
+        self.path, self.config, self.data, self.report = path, config, data, report
+        settings = config.train
+        self.device = pick_device(settings.device)
+        self.precision = pick_precision(settings.precision, self.device)
+        self.feed = TextFeed(data, settings.batch_size, settings.accumulate, settings.seed)
+        self.total = total_steps(config, self.feed.steps_per_epoch)
+        self.progress = Progress()
+        torch.manual_seed(settings.seed)
+        sizes = Sizes(data.tokenizer.vocab_size, data.tokenizer.special)
+        self.vae = build_vae(config, sizes)
+        if config.init:
+            load_parts(self.vae, config.init.run, list(config.init.parts))
+        facts = Facts(
+            self.total, self.feed.examples, settings.batch_size, self.vae.latent.dim, sizes.vocab_size
+        )
+        self.objective = build_objective(config, self.vae, facts)
+        self.step_module = TrainStep(self.vae, self.objective).to(self.device)
+        self.rivals = self.objective.adversaries()
+        apart = [p for rival in self.rivals for p in rival.parameters()]
+        self.optimizers = {"model": make_optimizer(settings, self.step_module, without=apart)}
+        if apart:
+            self.optimizers["adversary"] = make_optimizer(settings, nn.ModuleList(self.rivals))
+        if settings.compile:
+            _compile(self.vae)
+        self.meter, self.names = _Meter(), ["total"]
+        self.validated_at = -1
+
+    def restore(self) -> None:
+        """Take up the newest checkpoint, where there is one."""
+        found = checkpoints(self.path)
+        if not found:
+            return
+        states, self.progress = load_checkpoint(found[-1], self.vae, self.objective)
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(states[name])
+        forget_metrics_after(self.path, self.progress.step)
+        self.report.note(f"going on from {found[-1]}")
+
+    def run(self) -> None:
+        """Train to the end, or until a signal or an early stop."""
+        settings = self.config.train
+        every = settings.validate_every or self.feed.steps_per_epoch
+        save_every = settings.save_every or every
+        self._announce()
+        self.meter.began = time.monotonic()
+        with _signals() as stop:
+            while self.progress.step < self.total and not self._exhausted():
+                self.update()
+                step = self.progress.step
+                last = step == self.total
+                if step % settings.log_every == 0 or last:
+                    self.log()
+                if step % every == 0 or last:
+                    self.validate()
+                if step % save_every == 0 or last or stop.number:
+                    self.save()
+                if stop.number and not last:
+                    self.report.close()
+                    raise Interrupted(self._how_to_go_on(), stop.number)
+            self.finish()
+
+    def update(self) -> None:
+        """One update of the optimizer."""
+        step, settings = self.progress.step, self.config.train
+        began = time.monotonic()
+        torch.manual_seed(_mixed_seed(settings.seed, step))  # module dropout
+        lr = learning_rate(settings, step, self.total, self.progress.lr_factor)
+        for optimizer in self.optimizers.values():
+            set_learning_rate(optimizer, lr)
+        self.step_module.train()
+        values, tokens = self._gradients(step)
+        self._freeze(self.objective.trained_parts())
+        norm = self._clipped()
+        values = torch.cat([values, norm[None]])
+        self._refuse_nan(step, values)
+        for optimizer in self.optimizers.values():
+            optimizer.step()
+            optimizer.zero_grad()
+        self.meter.add(values, tokens)
+        self.progress.step += 1
+        self.progress.tokens += tokens
+        self.progress.seconds += time.monotonic() - began
+
+    def _gradients(self, step: int) -> tuple[Tensor, int]:
+        """Back-propagate the parts of one update; its logged numbers and predicted tokens."""
+        parts = self.feed.update(step)
+        size = sum(part.size for part in parts)
+        sums: Tensor | None = None
+        tokens = 0
+        for part in parts:
+            share = part.size / size
+            tokens += int(part.lengths.sum())
+            with autocast(self.precision, self.device):
+                loss: Loss = self.step_module(part.to(self.device), step)
+            ((loss.total + loss.adversary) * share).backward()
+            self.objective.after_step(loss)
+            values = self._values(loss) * share
+            sums = values if sums is None else sums + values
+        assert sums is not None
+        return sums, tokens
+
+    def _values(self, loss: Loss) -> Tensor:
+        beta = torch.as_tensor(loss.beta, dtype=torch.float32, device=self.device)
+        named = {"total": loss.total, "rate": loss.rate, "distortion": loss.distortion, "beta": beta}
+        named |= loss.terms
+        self.names = [*named, "grad_norm"]
+        return torch.stack([v.detach().float() for v in named.values()])
+
+    def _freeze(self, parts: frozenset[str]) -> None:
+        """Gradients of a frozen part are None before clipping, or the optimizer would move it."""
+        for name in {"encoder", "latent", "prior", "decoder"} - parts:
+            for parameter in getattr(self.vae, name).parameters():
+                parameter.grad = None
+
+    def _clipped(self) -> Tensor:
+        """Clip each player's gradients apart; the model's norm before clipping."""
+        norms = [
+            nn.utils.clip_grad_norm_(
+                [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None],
+                self.config.train.clip or math.inf,
+            )
+            for optimizer in self.optimizers.values()
+        ]
+        return norms[0]
+
+    def _refuse_nan(self, step: int, values: Tensor) -> None:
+        """Stop before a loss or gradient that is no number reaches the weights."""
+        if self.device.type == "cuda" and (step + 1) % self.config.train.log_every:
+            return  # looking means waiting for the device; `log` and `save` look at the sums
+        self._stop_unless_finite(values, step)
+
+    def _stop_unless_finite(self, values: Tensor, step: int) -> None:
+        if bool(torch.isfinite(values).all()):
+            return
+        self.report.close()
+        found = checkpoints(self.path)
+        safe = f"the last good checkpoint is {found[-1]}" if found else "no checkpoint was written yet"
+        raise UserError(
+            f"the loss is not a number at step {step}: {safe}; lower train.lr or train.clip "
+            "in a new run, or use train.precision=fp32"
+        )
+
+    def log(self) -> None:
+        """Write the means since the last line, and show them."""
+        step = self.progress.step
+        values = self.meter.means(self.names)
+        self._stop_unless_finite(torch.tensor(list(values.values())), step - 1)
+        values["lr"] = self.optimizers["model"].param_groups[0]["lr"]
+        append_metrics(self.path, {"kind": "train", "step": step, **values})
+        self._tensorboard("train", values)
+        shown = {k: values[k] for k in ("tokens_per_s", "rate", "distortion", "beta")}
+        units = self.progress.last_validation.get("active_units")
+        shown |= {} if units is None else {"active_units": units}
+        self.report.advance(step, self.total, numbers(shown))
+
+    def validate(self) -> None:
+        """Measure at beta = 1 without remedies, and choose."""
+        step = self.progress.step
+        with autocast(self.precision, self.device):
+            batches = self.feed.valid(self.config.train.valid_examples)
+            metrics = validate(self.vae, batches)
+        self.objective.after_validation(metrics)
+        self.progress.last_validation = metrics
+        append_metrics(self.path, {"kind": "valid", "step": step, **metrics})
+        self._tensorboard("valid", metrics)
+        epoch = step / self.feed.steps_per_epoch
+        self.report.note(f"step {step} (epoch {epoch:.1f})  validation: {numbers(metrics)}")
+        self._select(metrics)
+        self._warn_of_collapse(metrics)
+
+    def _select(self, metrics: dict[str, Any]) -> None:
+        """Keep the weights if they are the best since the schedules settled (or the only ones so far)."""
+        settings, progress = self.config.train, self.progress
+        settled = progress.step >= min(self.objective.settled_at(), self.total)
+        if settings.select == "last" or not settled:
+            why = "the last validated" if settings.select == "last" else "schedules have not settled yet"
+            self._keep(why)
+            return
+        name = "distortion" if "neg_elbo" not in metrics else settings.select
+        value = metrics[name]
+        if progress.best is None or value < progress.best:
+            progress.best, progress.best_step, progress.worse = value, progress.step, 0
+            self._keep(f"lowest validation {name}: {value:.3f}")
+        else:
+            progress.worse += 1
+            if settings.decay == "plateau":
+                progress.lr_factor *= PLATEAU
+
+    def _keep(self, why: str) -> None:
+        save_weights(self.path, self.vae)
+        self.selected = f"step {self.progress.step}: {why}"
+        write_card(self.path, self.config, self.data.tokenizer, self.progress, self.selected)
+
+    def _warn_of_collapse(self, metrics: dict[str, Any]) -> None:
+        settled = self.progress.step >= min(self.objective.settled_at(), self.total)
+        rate, units = metrics.get("rate"), metrics.get("active_units")
+        if rate is None or not self.vae.latent.dim or not settled:
+            return
+        if rate < 0.5 or units == 0:
+            self.report.warn(
+                f"the code has collapsed: rate {rate:.2f} nats, {units} active units, so the decoder writes "
+                "without reading z and all samples look alike. Try the remedies free_bits {nats: 0.25}, "
+                "word_dropout {rate: 0.4} or cyclical_annealing, pooling: max in the encoder, or a "
+                "constant_beta below 1"
+            )
+
+    def save(self) -> None:
+        """Write a checkpoint of this step."""
+        states = {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
+        keep = self.config.train.keep
+        save_checkpoint(self.path, self.vae, self.objective, states, self.progress, keep)
+
+    def finish(self) -> None:
+        """Mark the run as finished and say what it came to."""
+        self.progress.finished = True
+        card = read_card(self.path)
+        write_card(self.path, self.config, self.data.tokenizer, self.progress, card["selected"])
+        self.report.close()
+        minutes = self.progress.seconds / 60
+        self.report.note(
+            f"finished {self.progress.step} steps in {minutes:.1f} minutes of training "
+            f"({self.progress.tokens / max(1e-9, self.progress.seconds):,.0f} tokens/s); "
+            f"selected {card['selected']}"
+        )
+
+    def _exhausted(self) -> bool:
+        patience = self.config.train.patience
+        return patience is not None and self.progress.worse >= patience
+
+    def _announce(self) -> None:
+        millions = sum(p.numel() for p in self.vae.parameters()) / 1e6
+        self.report.note(
+            f"{millions:.1f} M parameters, {self.total} steps of {self.config.train.batch_size} sentences "
+            f"({self.total / self.feed.steps_per_epoch:.1f} epochs) on {self.device} in {self.precision}"
+        )
+
+    def _how_to_go_on(self) -> str:
+        return (
+            f"stopped at step {self.progress.step} of {self.total}, everything is saved: "
+            f"go on with `seqvae train --resume {self.path}`"
+        )
+
+    def _tensorboard(self, kind: str, values: dict[str, Any]) -> None:
+        if not self.config.train.tensorboard:
+            return
+        if not hasattr(self, "writer"):
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.writer = SummaryWriter(str(self.path / "tensorboard"))  # type: ignore[no-untyped-call]
+        for name, value in values.items():
+            if isinstance(value, int | float):
+                self.writer.add_scalar(f"{kind}/{name}", value, self.progress.step)  # type: ignore[no-untyped-call]
+
+
+def _compile(vae: nn.Module) -> None:
+    """Compile what says that it gains by it; names of weights do not change."""
+    for module in vae.modules():
+        if getattr(module, "compiles", False):
+            module.compile()
+
+
+def _mixed_seed(seed: int, step: int) -> int:
+    return (seed * 0x9E3779B1 + step * 0x85EBCA77 + 1) % 2**63
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@dataclass
+class _Stop:
+    number: int = 0
+
+
+@contextmanager
+def _signals() -> Iterator[_Stop]:
+    """Remember Ctrl-C and SIGTERM instead of dying in the middle of a step; a second one kills."""
+    stop = _Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+
+    def remember(number: int, frame: object) -> None:
+        stop.number = number
+        for n, handler in before.items():
+            signal.signal(n, handler)
+
+    for n in before:
+        signal.signal(n, remember)
+    try:
+        yield stop
+    finally:
+        for n, handler in before.items():
+            signal.signal(n, handler)

@@ -1,0 +1,97 @@
+"""Measures of sentences made by hand."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+
+from seqvae.batch import SpecialIds, TextBatch
+from seqvae.numerics import Randomness
+from seqvae.text import measures
+
+A, B, C, D = 4, 5, 6, 7
+
+
+def test_token_accuracy_counts_the_end() -> None:
+    assert measures.token_accuracy([[A, B]], [[A, B]]) == 1
+    assert measures.token_accuracy([[A, C]], [[A, B]]) == pytest.approx(2 / 3)  # the end is in its place
+    assert measures.token_accuracy([[A]], [[A, B]]) == pytest.approx(1 / 3)  # it is not
+    assert measures.token_accuracy([[A, B, C]], [[A, B]]) == pytest.approx(2 / 4)
+    assert measures.token_accuracy([[]], [[]]) == 1
+    assert measures.token_accuracy([[], [A]], [[A, B, C], [A]]) == pytest.approx(2 / 6)
+
+
+def test_exact_match() -> None:
+    assert measures.exact_match([[A, B], [A], []], [[A, B], [A, B], []]) == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "distance"),
+    [([], [], 0), ([A], [], 1), ([], [A, B], 2), ([A, B, C], [A, C], 1), ([A, B, C], [A, D, C], 1),
+     (list(map(ord, "kitten")), list(map(ord, "sitting")), 3)],
+)  # fmt: skip
+def test_edit_distance(a: list[int], b: list[int], distance: int) -> None:
+    assert measures.edit_distance(a, b) == measures.edit_distance(b, a) == distance
+
+
+def test_edit_distance_is_a_share_of_the_longer() -> None:
+    found = measures.mean_edit_distance([[A, B, C, D], [], []], [[A, B], [A], []])
+    assert found == pytest.approx((2 / 4 + 1 + 0) / 3)
+
+
+def test_bleu_of_the_same_and_of_nothing_in_common() -> None:
+    pytest.importorskip("sacrebleu")
+    lines = ["a man is walking down the street .", "two dogs play in the snow ."]
+    assert measures.corpus_bleu(lines, lines) == pytest.approx(100)
+    assert measures.corpus_bleu(["q r s t u v w x"] * 2, lines) < 5
+    assert measures.corpus_bleu(["", ""], lines) == 0
+
+
+def test_bleu_splits_at_spaces_only() -> None:
+    pytest.importorskip("sacrebleu")
+    assert measures.corpus_bleu(["a-b c,d e.f g!h"], ["a - b c , d e . f g ! h"]) < 5
+
+
+def test_without_sacrebleu_there_is_no_bleu(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "sacrebleu.metrics.bleu", None)
+    assert measures.corpus_bleu(["a"], ["a"]) is None
+    captured = capsys.readouterr()
+    assert "sacrebleu is not installed; `pip install 'seqvae[metrics]'`" in captured.err
+    assert captured.out == ""
+
+
+def test_distinct_sentences() -> None:
+    assert measures.distinct_sentences([[A], [A], [A, B], [], []]) == 3
+
+
+def test_by_position_pads_cuts_and_ignores_what_is_masked() -> None:
+    values = torch.tensor([[1.0, 2.0, 3.0], [5.0, float("nan"), 7.0]])
+    mask = torch.tensor([[True, True, True], [True, False, False]])
+    sums, counts = measures.by_position(values, mask, 4)
+    assert sums.tolist() == [6.0, 2.0, 3.0, 0.0]
+    assert counts.tolist() == [2, 1, 1, 0]
+    assert measures.by_position(values, mask, 2)[0].tolist() == [6.0, 2.0]
+    assert measures.position_means([(sums, counts), (sums, counts)]) == [3.0, 2.0, 3.0]
+
+
+def test_sentences_lose_their_end_and_padding_only() -> None:
+    special = SpecialIds(pad=0, unk=1, bos=2, eos=3)
+    targets = torch.tensor([[A, B, 3, 0], [A, A, B, C], [3, 0, 0, 0]])
+    lengths = torch.tensor([3, 4, 1])  # the second was cut and has no end
+    index = torch.arange(3)
+    batch = TextBatch(
+        targets,
+        lengths,
+        targets,
+        targets,
+        lengths,
+        special,
+        index,
+        torch.empty(3, 0),
+        Randomness(0, 0, index),
+    )
+    assert measures.sentences(batch) == [[A, B], [A, A, B, C], []]
