@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from seqvae.batch import SpecialIds
 from seqvae.config import Component, RunConfig
@@ -11,9 +12,11 @@ from seqvae.latents import LATENTS, NoEncoder
 from seqvae.model import VAE
 from seqvae.objective import ELBO, OBJECTIVES
 from seqvae.priors import PRIORS
-from seqvae.registry import UserError, construct, lookup
+from seqvae.registry import UserError, construct, describe, lookup
 from seqvae.remedies import REMEDIES
+from seqvae.synthetic import CORPORA
 from seqvae.text import DECODERS, ENCODERS
+from seqvae.text.tokenizer import TOKENIZERS
 
 STANDARD = Component(name="standard")
 
@@ -99,3 +102,18 @@ def _positive(latent: Component) -> None:
 def _fits(remedy: Remedy, spec: Component) -> None:
     if remedy.batch_type not in ("any", "text"):
         raise UserError(f"remedy {spec.name!r} reads {remedy.batch_type} batches, this run has text")
+
+
+def catalogue() -> dict[str, list[dict[str, Any]]]:
+    """All that can be named in a config, a table a kind, with the arguments that a config may set."""
+    sizes = "vocab_size", "special", "latent_dim"
+    return {
+        "encoders": describe(ENCODERS, sizes),
+        "decoders": describe(DECODERS, sizes),
+        "latents": describe(LATENTS, ("features", "condition")),
+        "priors": describe(PRIORS, ("dim", "encoder")),
+        "objectives": describe(OBJECTIVES, ("remedies",)),
+        "remedies": describe(REMEDIES),
+        "tokenizers": describe(TOKENIZERS, ("texts",)),
+        "corpora": describe(CORPORA),
+    }

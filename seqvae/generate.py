@@ -19,7 +19,7 @@ Path = Literal["linear", "slerp"]
 
 def prior_codes(vae: VAE, n: int, seed: int, device: torch.device | str = "cpu") -> Tensor:
     """Z (n, D) from p(z); draw i does not depend on n."""
-    with torch.inference_mode():
+    with torch.no_grad():
         z: Tensor = vae.prior(None).sample(n, Randomness(seed, 0, torch.arange(n, device=device)))
     return z
 

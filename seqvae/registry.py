@@ -78,3 +78,23 @@ def _coerced(where: str, value: Any, hint: Any) -> Any:
     except ValidationError as error:
         problem = error.errors()[0]["msg"]
         raise UserError(f"{where} got {value!r}: {problem}") from None
+
+
+def describe(table: Mapping[str, Any], provided: Iterable[str] = ()) -> list[dict[str, Any]]:
+    """A row an entry for people to read: name, the arguments a config may set, year and paper.
+
+    `provided` are arguments that the build fills in and a config may not set.
+    """
+    rows = []
+    for name, made in table.items():
+        arguments = _parameters(made) if callable(made) else {}
+        shown = ", ".join(_argument(p) for k, p in arguments.items() if k not in set(provided))
+        year, paper = getattr(made, "year", 0), getattr(made, "paper", "")
+        rows.append({"name": name, "arguments": shown, "year": year or "", "paper": paper})
+    return rows
+
+
+def _argument(parameter: inspect.Parameter) -> str:
+    if parameter.default is inspect.Parameter.empty:
+        return parameter.name
+    return f"{parameter.name}={parameter.default}"

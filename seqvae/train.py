@@ -224,7 +224,7 @@ class Trainer:
             tokens += int(part.lengths.sum())
             with autocast(self.precision, self.device):
                 loss: Loss = self.step_module(part.to(self.device), step)
-            ((loss.total + loss.adversary) * share).backward()
+            ((loss.total + loss.adversary) * share).backward()  # type: ignore[no-untyped-call]
             self.objective.after_step(loss)
             values = self._values(loss) * share
             sums = values if sums is None else sums + values
@@ -378,10 +378,10 @@ class Trainer:
         if not hasattr(self, "writer"):
             from torch.utils.tensorboard import SummaryWriter
 
-            self.writer = SummaryWriter(str(self.path / "tensorboard"))  # type: ignore[no-untyped-call]
+            self.writer = SummaryWriter(str(self.path / "tensorboard"))
         for name, value in values.items():
             if isinstance(value, int | float):
-                self.writer.add_scalar(f"{kind}/{name}", value, self.progress.step)  # type: ignore[no-untyped-call]
+                self.writer.add_scalar(f"{kind}/{name}", value, self.progress.step)
 
 
 def _compile(vae: nn.Module) -> None:

@@ -162,7 +162,7 @@ def test_batches_and_order_change_nothing(changed: dict[str, Any]) -> None:
     settings = Settings(mi_examples=6)
     one = evaluate(text_vae(), batches(), settings=settings, text=perfect_tools())
     other = evaluate(text_vae(), batches(**changed), settings=settings, text=perfect_tools())
-    for name in one.keys() - {"seconds", "tokens_per_s"}:
+    for name in one.keys() - {"seconds", "tokens_per_s", "precision"}:
         assert other[name] == pytest.approx(one[name], rel=1e-5, abs=1e-6), name
 
 
@@ -175,6 +175,9 @@ def test_decoder_work_is_chunked_without_changing_a_number() -> None:
 
 def test_likelihood_is_that_of_a_quadrature() -> None:
     vae = text_vae()
+    for parameter in vae.latent.parameters():
+        nn.init.zeros_(parameter)
+    nn.init.constant_(vae.latent.logvar.bias, math.log(2))  # wider than the prior: the weights are bounded
     grid = torch.linspace(-6, 6, 241)
     z = torch.cartesian_prod(grid, grid)[:, None]  # (S, 1, D)
     with torch.no_grad():
@@ -182,7 +185,7 @@ def test_likelihood_is_that_of_a_quadrature() -> None:
         log_joint = [vae.likelihood(z).log_prob(batch([i]))[:, 0] for i in range(len(SENTENCES))]
         mass = torch.distributions.Normal(0.0, 1.0).log_prob(z).sum((1, 2)) + 2 * math.log(0.05)
         exact = -torch.stack([(row + mass).logsumexp(0) for row in log_joint]).mean()
-    assert evaluate(vae, batches(), samples=2000)["iw_nll"] == pytest.approx(float(exact), abs=0.05)
+    assert evaluate(vae, batches(), samples=4000)["iw_nll"] == pytest.approx(float(exact), abs=0.02)
 
 
 def test_unread_code_loses_nothing_when_shuffled() -> None:

@@ -17,6 +17,8 @@ from seqvae.interfaces import Batch, Posterior
 from seqvae.model import VAE
 from seqvae.numerics import Randomness, log_mean_exp
 
+DRAWN = 100  # samples an example that share a draw; a size that followed the chunk would change the noise
+
 
 def iw_nll(log_weights: Tensor) -> Tensor:
     """(N,): -log (1/K) sum_k w_k in nats, from log w (K, N); w = p(x|z) p(z) / q(z|x).
@@ -65,8 +67,8 @@ class Scores:
 def score(vae: VAE, batch: Batch, samples: int, chunk: int) -> Scores:
     """Score K = `samples` codes an example, `chunk` at a time; the encoder runs once.
 
-    Sample k has its own noise, so neither the chunk nor the batch size changes a number. Only the
-    decoder's work is chunked: what is kept is K x B weights.
+    The noise depends on neither the chunk nor the batch size. Only the decoder's work is chunked: what is
+    kept is K x B weights.
     """
     q = vae.posterior(batch)
     density = vae.latent.has_density and vae.latent.dim > 0
@@ -90,7 +92,6 @@ def walk(vae: VAE, batch: Batch, q: Posterior, z: Tensor) -> VAEOutput:
 
 
 def codes(q: Posterior, random: Randomness, samples: int, chunk: int) -> Iterator[Tensor]:
-    """Codes (at most `chunk`, B, D), `samples` in all; the noise of sample k is that of fold k."""
-    for start in range(0, samples, chunk):
-        ks = range(start, min(start + chunk, samples))
-        yield torch.cat([q.rsample(1, random.fold(k)) for k in ks])
+    """Codes (at most `chunk`, B, D), `samples` in all, drawn `DRAWN` at a time whatever the chunk."""
+    for number, start in enumerate(range(0, samples, DRAWN)):
+        yield from q.rsample(min(DRAWN, samples - start), random.fold(number)).split(chunk)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 def mean_variance(means: Tensor) -> Tensor:
     """(D,): Var_x(E_q z_j) over the examples, from posterior means (N, D); divided by N, not N - 1."""
-    return means.var(0, correction=0)
+    return ((means - means.mean(0)) ** 2).mean(0)  # var() warns where D = 0
 
 
 def spectrum(variance: Tensor) -> Tensor:

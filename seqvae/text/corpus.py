@@ -125,9 +125,11 @@ def _open(path: Path) -> IO[bytes]:
         file = path.open("rb")
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): check the path and its rights") from None
-    zipped = file.read(2) == b"\x1f\x8b"
-    file.seek(0)
-    return gzip.GzipFile(fileobj=file) if zipped else file  # type: ignore[return-value]
+    if file.read(2) != b"\x1f\x8b":
+        file.seek(0)
+        return file
+    file.close()
+    return gzip.open(path)  # type: ignore[return-value]
 
 
 def _lines(path: Path) -> Iterator[str]:

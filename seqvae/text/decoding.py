@@ -47,7 +47,7 @@ class Decoding:
             raise UserError(f"{name} got {got}: it must be {need}")
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def decode(
     decoder: TextDecoder, state: DecoderState, rows: int, how: Decoding, random: Randomness
 ) -> list[list[int]]:

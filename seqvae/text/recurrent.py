@@ -137,11 +137,11 @@ class RecurrentDecoder(TextDecoder, ABC):
         hidden: Size = 256,
         layers: Size = 1,
         dropout: Rate = 0.0,
-        z_to: list[Place] | None = None,
+        z_to: tuple[Place, ...] = ("state", "steps", "softmax"),
         tie: bool = False,
     ) -> None:
         super().__init__()
-        places = set(z_to or ("state", "steps", "softmax")) if latent_dim else set()
+        places = set(z_to) if latent_dim else set()
         self.special, self.steps = special, "steps" in places
         self.embedding = nn.Embedding(vocab_size, embed)
         nn.init.normal_(self.embedding.weight, std=0.1)

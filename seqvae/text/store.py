@@ -121,6 +121,7 @@ def build_store(
         writer = _Writer(work, tokenizer, max_tokens, overlong, tuple(label_names), categories or {})
         rows = iter(examples)
         try:
+            writer.start()
             while chunk := list(itertools.islice(rows, _CHUNK)):
                 writer.add(chunk)
             writer.finish()
@@ -190,10 +191,13 @@ class _Writer:
         self.files: dict[str, IO[bytes]] = {
             name: (folder / f"{name}.bin").open("wb") for name in ("tokens", "offsets", "chars", "labels")
         }
-        self._write("offsets", np.zeros(1, np.int64))
 
     def _write(self, name: str, values: Array) -> None:
         self.files[name].write(values.tobytes())
+
+    def start(self) -> None:
+        """Write where the first sentence starts."""
+        self._write("offsets", np.zeros(1, np.int64))
 
     def add(self, chunk: Sequence[Example]) -> None:
         """Tokenize and append."""

@@ -191,12 +191,12 @@ class TransformerDecoder(TextDecoder):
         layers: Size = 2,
         heads: Size = 4,
         dropout: Rate = 0.1,
-        z_to: list[Place] | None = None,
+        z_to: tuple[Place, ...] = ("slots", "softmax"),
         slots: Size = 4,
         tie: bool = False,
     ) -> None:
         super().__init__()
-        places = set(z_to or ("slots", "softmax")) if latent_dim else set()
+        places = set(z_to) if latent_dim else set()
         self.special, self.heads = special, heads
         self.embedding = nn.Embedding(vocab_size, width)
         nn.init.normal_(self.embedding.weight, std=0.02)

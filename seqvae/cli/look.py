@@ -1,0 +1,93 @@
+"""`seqvae list`, `show` and `cp`: what there is, what a run is, and a config to start from."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from seqvae.cli.output import emit_json, emit_table
+from seqvae.cli.training import JSON
+from seqvae.config import dump_config, load_config
+from seqvae.registry import UserError, lookup
+from seqvae.shipped import first_comment, shipped_configs
+
+KINDS = (
+    "configs",
+    "encoders",
+    "decoders",
+    "latents",
+    "priors",
+    "objectives",
+    "remedies",
+    "tokenizers",
+    "corpora",
+)
+
+
+def list_(
+    kind: Annotated[str | None, typer.Argument(help=f"One of {', '.join(KINDS)}.")] = None, json: JSON = False
+) -> None:
+    """Print what can be named in a config, with its arguments, year and paper."""
+    if kind is not None and kind not in KINDS:
+        lookup("kind", dict.fromkeys(KINDS), kind)
+    rows = {"configs": _configs()} if kind == "configs" else _rows(kind)
+    if json:
+        emit_json(rows if kind is None else rows[kind])
+        return
+    for name, entries in rows.items():
+        typer.echo(f"\n{name}" if kind is None else name)
+        columns = tuple(entries[0])
+        emit_table(columns, [tuple(str(e[c]) for c in columns) for e in entries])
+
+
+def show(
+    source: Annotated[str, typer.Argument(help="A run folder, a YAML file or a shipped config's name.")],
+    json: JSON = False,
+) -> None:
+    """Print the whole config; for a run also what it has reached."""
+    path = Path(shipped_configs().get(source, Path(source)))
+    if not path.is_dir():
+        config = load_config(path)
+        emit_json(config.model_dump(by_alias=True)) if json else typer.echo(dump_config(config), nl=False)
+        return
+    from seqvae.checkpoint import read_card
+
+    card = read_card(path)
+    if json:
+        emit_json({"finished": card["progress"]["finished"], **card})
+        return
+    typer.echo((path / "config.yaml").read_text(encoding="utf-8"), nl=False)
+    typer.echo(f"\n# {card['progress']['step']} steps, selected {card['selected']}")
+    typer.echo(f"# finished: {'yes' if card['progress']['finished'] else 'no'}")
+
+
+def cp(
+    config: Annotated[
+        str, typer.Argument(help="A shipped config's name, as `seqvae list configs` prints it.")
+    ],
+    dest: Annotated[Path, typer.Argument(help="The file to write.")],
+) -> None:
+    """Copy a shipped config, to change it."""
+    source = lookup("config", shipped_configs(), config)
+    target = dest / source.name if dest.is_dir() else dest
+    if target.exists():
+        raise UserError(f"{target} exists: choose another name")
+    shutil.copyfile(source, target)
+    typer.echo(target)
+
+
+def _rows(kind: str | None) -> dict[str, list[dict[str, Any]]]:
+    from seqvae.build import catalogue
+
+    tables = catalogue()
+    return {kind: tables[kind]} if kind else {"configs": _configs(), **tables}
+
+
+def _configs() -> list[dict[str, Any]]:
+    return [{"name": name, "about": first_comment(path)} for name, path in shipped_configs().items()]
+
+
+COMMANDS = (list_, show, cp)

@@ -1,0 +1,100 @@
+"""`seqvae train` and `seqvae evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seqvae.cli.output import emit_json, emit_table
+from seqvae.config import RunConfig, load_config
+from seqvae.progress import Terminal
+from seqvae.registry import UserError
+from seqvae.shipped import shipped_configs
+
+RUN = Annotated[str, typer.Argument(help="A run folder.", show_default=False)]
+DEVICE = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+JSON = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def train(
+    config: Annotated[str | None, typer.Argument(help="A YAML file, or a shipped config's name.")] = None,
+    corpus: Annotated[str | None, typer.Option(help="Your text: a file, datasets folder or Hub id.")] = None,
+    recipe: Annotated[str, typer.Option(help="The shipped config that --corpus uses.")] = "default",
+    sets: Annotated[list[str] | None, typer.Option("--set", help="key.path=value over the config.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder to make; runs/NAME by default.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with this run.")] = None,
+) -> None:
+    """Train a model; prints the run folder. Ctrl-C saves and says how to go on."""
+    resumed = resume is not None
+    chosen = None if resumed else _chosen(config, corpus, recipe, sets or [])
+    from seqvae import train as training
+
+    report = Terminal()
+    if resume is not None:
+        path = training.resume(resume, report)
+    else:
+        assert chosen is not None
+        path = training.train(chosen, out or _free_name(config, corpus), report)
+    typer.echo(path)
+
+
+def evaluate(
+    run: RUN,
+    data: Annotated[str | None, typer.Option(help="Sentences; the run's own test split by default.")] = None,
+    samples: Annotated[int, typer.Option(help="K of IW-NLL; papers use 500.")] = 20,
+    device: DEVICE = "auto",
+    json: JSON = False,
+) -> None:
+    """Measure a run: nats, rate, MI, active units, reconstructions, whether the code is read."""
+    from seqvae.api import load
+
+    report = Terminal()
+    result = load(run, device).evaluate(
+        data, samples, lambda done, total, what: report.advance(done, total, what)
+    )
+    report.close()
+    if json:
+        emit_json(result)
+    else:
+        emit_table(("measure", "value"), [(k, _shown(v)) for k, v in result.items()])
+
+
+def _chosen(config: str | None, corpus: str | None, recipe: str, sets: list[str]) -> RunConfig:
+    if (config is None) == (corpus is None):
+        raise UserError(
+            "give a config or --corpus FILE, one of them (`seqvae list configs` names the shipped)"
+        )
+    if corpus is not None:
+        return load_config(_file(f"text/{recipe}"), [f"data.train={corpus}", *sets])
+    assert config is not None
+    return load_config(_file(config), sets)
+
+
+def _file(name: str) -> str:
+    """A shipped config by its name, or the path itself."""
+    known = shipped_configs()
+    return str(known[name]) if name in known and not Path(name).is_file() else name
+
+
+def _free_name(config: str | None, corpus: str | None) -> Path:
+    """runs/NAME, or runs/NAME-2 ... where that exists."""
+    base = Path(config or corpus or "run").name.split(".")[0] or "run"
+    names = (base if n == 1 else f"{base}-{n}" for n in range(1, 10_000))
+    return next(path for name in names if not (path := Path("runs") / name).exists())
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    if isinstance(value, list):
+        return " ".join(_shown(v) for v in value)
+    if isinstance(value, dict):
+        return "  ".join(f"{k} {_shown(v)}" for k, v in value.items())
+    return str(value)
+
+
+COMMANDS = (train, evaluate)
