@@ -51,7 +51,8 @@ class Terminal:
     def __init__(self, every_seconds: float = 10.0) -> None:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self.bar: Progress | None = None
-        self.every, self.last, self.began = every_seconds, 0.0, time.monotonic()
+        self.every, self.last = every_seconds, 0.0
+        self.start: tuple[float, int] | None = None  # when, and how much was done then
 
     def note(self, text: str) -> None:
         """One line."""
@@ -63,6 +64,7 @@ class Terminal:
 
     def advance(self, done: int, total: int, what: str) -> None:
         """Move the bar, or print a line if the last one is old."""
+        self.start = self.start or (time.monotonic(), done)
         if self.console.is_terminal:
             self._move(done, total, what)
         elif time.monotonic() - self.last >= self.every or done >= total:
@@ -74,7 +76,7 @@ class Terminal:
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
-        self.began = time.monotonic()
+        self.start = None
 
     def _move(self, done: int, total: int, what: str) -> None:
         if self.bar is None:
@@ -90,7 +92,10 @@ class Terminal:
         self.bar.update(self.bar.task_ids[0], completed=done, total=total, description=what)
 
     def _eta(self, done: int, total: int) -> str:
-        seconds = round((time.monotonic() - self.began) * (total - done) / max(1, done))
+        began, first = self.start or (time.monotonic(), done)
+        if done == first:
+            return "?"
+        seconds = round((time.monotonic() - began) * (total - done) / (done - first))
         return f"{seconds // 60}:{seconds % 60:02}"
 
 

@@ -18,7 +18,7 @@ FLOORS = (  # low to high; a name is a file of seqvae/ or a folder
     {"model"},
     {"objective", "metrics", "generate"},
     {"build", "evaluate"},
-    {"checkpoint"},
+    {"checkpoint", "device", "optim", "progress"},
     {"api", "train"},
     {"compare", "plots", "cli"},
 )

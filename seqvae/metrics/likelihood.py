@@ -94,4 +94,5 @@ def walk(vae: VAE, batch: Batch, q: Posterior, z: Tensor) -> VAEOutput:
 def codes(q: Posterior, random: Randomness, samples: int, chunk: int) -> Iterator[Tensor]:
     """Codes (at most `chunk`, B, D), `samples` in all, drawn `DRAWN` at a time whatever the chunk."""
     for number, start in enumerate(range(0, samples, DRAWN)):
-        yield from q.rsample(min(DRAWN, samples - start), random.fold(number)).split(chunk)
+        z = q.rsample(min(DRAWN, samples - start), random.fold(number))  # (<= DRAWN, B, D)
+        yield from torch.split(z, chunk)

@@ -86,9 +86,10 @@ def test_kl_is_the_mean_over_samples() -> None:
     torch.testing.assert_close(few.kl, many.kl)
 
 
-def test_published_perplexity_of_ptb() -> None:
-    # 3,761 test sentences, 82,430 predicted tokens; 101.6 nats a sentence is the first published number
-    assert perplexity(101.6 * 3761, 82430) == pytest.approx(math.exp(101.6 * 3761 / 82430))
+def test_perplexity_is_per_predicted_token_of_the_whole_set() -> None:
+    # PTB's test set: 3,761 sentences, 82,430 predicted tokens; 101.6 nats a sentence and back
+    assert math.log(perplexity(101.6 * 3761, 82430)) * 82430 / 3761 == pytest.approx(101.6)
+    # a uniform guess among 100 words has perplexity 100
     assert perplexity(82430 * math.log(100), 82430) == pytest.approx(100)
     assert perplexity(1e9, 1) == math.inf
 
