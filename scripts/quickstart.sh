@@ -64,11 +64,12 @@ from pathlib import Path
 MEANINGS = {
     "n": "sentences measured on",
     "neg_elbo": "nats a sentence: rate + distortion",
-    "rate": "nats a sentence that the code carries; 0 is a collapsed VAE",
+    "rate": "nats a sentence that the code costs; 0 is a collapsed VAE",
     "distortion": "nats a sentence that the decoder misses, given the code",
     "iw_nll": "nats a sentence, the tighter estimate of -log p(x)",
     "ppl": "perplexity a token",
     "active_units": "dimensions of the code that move with the sentence",
+    "shuffle_gap": "nats a sentence lost with another sentence's code: what the decoder takes from it",
 }
 measured = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
 for name, meaning in MEANINGS.items():

@@ -142,7 +142,7 @@ class TextVAE(ModelHubMixin, library_name="seqvae", tags=["text-vae"]):
         return splits.valid if splits.test is None else splits.test
 
     def _reconstructed(self, z: Tensor, batch: TextBatch) -> list[list[int]]:
-        return self._written(z, replace(self._greedy(), max_length=2 * int(batch.lengths.max())))
+        return self._written(z, self._greedy())
 
     def _prior_sampled(self, n: int, seed: int) -> list[list[int]]:
         return self._written(prior_codes(self.vae, n, seed), self._greedy())
@@ -183,9 +183,35 @@ class TextVAE(ModelHubMixin, library_name="seqvae", tags=["text-vae"]):
         if not self.latent_dim:
             raise UserError("this run is a language model (latent: none): it has no code to encode into")
 
+    def save_pretrained(self, save_directory: str | Path, **options: Any) -> str | None:
+        """Copy what `from_pretrained` reads into a folder, and write a model card beside it.
+
+        Raises:
+            UserError: the folder is the run itself.
+        """
+        if Path(save_directory).resolve() == self.run.path.resolve():
+            raise UserError(f"{save_directory} is this run already: save into another folder")
+        return super().save_pretrained(save_directory, **options)
+
     def _save_pretrained(self, save_directory: Path) -> None:
         for name in RUN_FILES:
             shutil.copy2(self.run.path / name, save_directory / name)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Self:
+        """The model of a run folder or Hub id; `device`, and the Hub's `revision`, `token`, `cache_dir` ...
+
+        Raises:
+            UserError: neither a run folder nor a model on the Hub, or damaged.
+        """
+        source = Path(pretrained_model_name_or_path)
+        if source.is_dir():
+            read_card(source)
+        try:
+            return super().from_pretrained(pretrained_model_name_or_path, **options)
+        except (HfHubHTTPError, HFValidationError, OSError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(f"{source} is neither a run folder nor a model on the Hub ({reason})") from None
 
     @classmethod
     def _from_pretrained(
@@ -216,19 +242,15 @@ def _downloaded(
     local: bool,
     token: str | bool | None,
 ) -> Path:
-    try:
-        folder = snapshot_download(
-            model_id,
-            revision=revision,
-            cache_dir=cache_dir,
-            force_download=force,
-            local_files_only=local,
-            token=token,
-            allow_patterns=list(RUN_FILES),
-        )
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"{model_id} is neither a run folder nor a model on the Hub ({reason})") from None
+    folder = snapshot_download(
+        model_id,
+        revision=revision,
+        cache_dir=cache_dir,
+        force_download=force,
+        local_files_only=local,
+        token=token,
+        allow_patterns=list(RUN_FILES),
+    )
     return Path(folder)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from seqvae.batch import SpecialIds
@@ -16,7 +17,7 @@ from seqvae.registry import UserError, construct, describe, lookup
 from seqvae.remedies import REMEDIES
 from seqvae.synthetic import CORPORA
 from seqvae.text import DECODERS, ENCODERS
-from seqvae.text.tokenizer import TOKENIZERS
+from seqvae.text.tokenizer import TOKENIZERS, TextTokenizer
 
 STANDARD = Component(name="standard")
 
@@ -50,6 +51,15 @@ def build_vae(config: RunConfig, sizes: Sizes) -> VAE:
         latent_dim=latent.dim,
     )
     return VAE(encoder, latent, prior, decoder)
+
+
+def load_tokenizer(folder: Path) -> TextTokenizer:
+    """What turns a run's tokens into text.
+
+    Raises:
+        UserError: the folder holds none that can be read.
+    """
+    return TextTokenizer.load(folder)
 
 
 def build_objective(config: RunConfig, vae: VAE, facts: Facts) -> ELBO:

@@ -14,26 +14,31 @@ import errno
 import hashlib
 import json
 import os
+import pickle
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, load_model, save_model
+from safetensors.torch import load_model, save_model
 from torch import nn
 
-from seqvae.build import Sizes, build_vae
+from seqvae.build import Sizes, build_vae, load_tokenizer
 from seqvae.config import RunConfig, dump_config, parse_config
 from seqvae.model import VAE
 from seqvae.registry import UserError
-from seqvae.text.tokenizer import TextTokenizer
+
+if TYPE_CHECKING:
+    from seqvae.text.tokenizer import TextTokenizer
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
+DISK_ERRORS = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass
@@ -49,6 +54,7 @@ class Progress:
     tokens: int = 0
     finished: bool = False
     last_validation: dict[str, Any] = field(default_factory=dict)
+    unlogged: dict[str, Any] = field(default_factory=dict)  # sums since the last logged line
 
 
 @dataclass(frozen=True)
@@ -62,8 +68,8 @@ class Run:
     card: dict[str, Any]  # config.json
 
 
-def create_run(path: Path, config: RunConfig, tokenizer: TextTokenizer) -> None:
-    """Make the folder with config and tokenizer in it.
+def refuse_taken(path: Path) -> None:
+    """Refuse a folder with something in it.
 
     Raises:
         UserError: something is there already; nothing is overwritten.
@@ -72,6 +78,15 @@ def create_run(path: Path, config: RunConfig, tokenizer: TextTokenizer) -> None:
         raise UserError(
             f"{path} exists: choose another --out, or go on with it by `seqvae train --resume {path}`"
         )
+
+
+def create_run(path: Path, config: RunConfig, tokenizer: TextTokenizer) -> None:
+    """Make the folder with config and tokenizer in it.
+
+    Raises:
+        UserError: something is there already, or the disk is full.
+    """
+    refuse_taken(path)
     with disk_errors(path):
         (path / "checkpoints").mkdir(parents=True)
         tokenizer.save(path)
@@ -92,7 +107,8 @@ def write_card(
         "progress": asdict(progress),
     }
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(path / "config.json", lambda p: p.write_text(text, encoding="utf-8"))
+    with disk_errors(path):
+        write_atomically(path / "config.json", lambda p: p.write_text(text, encoding="utf-8"))
 
 
 def save_weights(path: Path, vae: nn.Module) -> None:
@@ -110,7 +126,7 @@ def load_run(source: str | Path, device: str | torch.device = "cpu") -> Run:
     path = Path(source)
     card = read_card(path)
     config = parse_config(card["run"], where=str(path / "config.json"))
-    tokenizer = TextTokenizer.load(path)
+    tokenizer = load_tokenizer(path)
     vae = build_vae(config, Sizes(tokenizer.vocab_size, tokenizer.special))
     if not (path / WEIGHTS).is_file():
         raise UserError(f"{path} holds no weights yet: train it with `seqvae train --resume {path}`")
@@ -126,7 +142,7 @@ def read_card(path: Path) -> dict[str, Any]:
     """
     try:
         card: dict[str, Any] = json.loads((path / "config.json").read_text(encoding="utf-8"))
-        version = card["format_version"]
+        version = int(card["format_version"])
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{path} is not a run folder: it has no config.json") from None
     except (ValueError, KeyError, TypeError):
@@ -135,6 +151,8 @@ def read_card(path: Path) -> dict[str, Any]:
         ) from None
     if version > FORMAT:
         raise UserError(f"{path} has format {version}, this seqvae reads up to {FORMAT}: update seqvae")
+    if missing := {"run", "progress", "selected"} - card.keys():
+        raise UserError(f"{path / 'config.json'} lacks {', '.join(sorted(missing))}: restore the file")
     return card
 
 
@@ -159,16 +177,13 @@ def load_parts(vae: VAE, source: str | Path, parts: list[str]) -> None:
     Raises:
         UserError: not a run, or a part of another shape.
     """
-    path = Path(source)
-    read_card(path)
-    weights = load_file(str(path / WEIGHTS))
+    given = load_run(source).vae  # built whole: a file of tied weights holds each of them once
     for part in parts:
-        own = {k[len(part) + 1 :]: v for k, v in weights.items() if k.startswith(part + ".")}
         try:
-            getattr(vae, part).load_state_dict(own, strict=True)
+            getattr(vae, part).load_state_dict(getattr(given, part).state_dict(), strict=True)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1].strip()
-            raise UserError(f"init: {part} of {path} does not fit this config ({reason})") from None
+            raise UserError(f"init: {part} of {source} does not fit this config ({reason})") from None
 
 
 def save_checkpoint(
@@ -191,8 +206,8 @@ def save_checkpoint(
         unfinished.mkdir(parents=True)
         try:
             save_model(vae, str(unfinished / WEIGHTS))
-            torch.save(objective.state_dict(), unfinished / "objective.pt")
-            torch.save(optimizers, unfinished / "optimizers.pt")
+            _save_states(objective.state_dict(), unfinished / "objective.pt")
+            _save_states(optimizers, unfinished / "optimizers.pt")
             files = {f.name: _digest(f) for f in sorted(unfinished.iterdir())}
             state = {"format_version": FORMAT, "progress": asdict(progress), "sha256": files}
             (unfinished / "state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
@@ -230,9 +245,23 @@ def load_checkpoint(folder: Path, vae: nn.Module, objective: nn.Module) -> tuple
             raise
         raise UserError(f"{folder} is not a whole checkpoint ({error}): remove it") from None
     read_weights(vae, folder / WEIGHTS)
-    objective.load_state_dict(torch.load(folder / "objective.pt", weights_only=True, map_location="cpu"))
-    optimizers = torch.load(folder / "optimizers.pt", weights_only=True, map_location="cpu")
-    return optimizers, progress
+    objective.load_state_dict(_load_states(folder / "objective.pt"))
+    return _load_states(folder / "optimizers.pt"), progress
+
+
+def _save_states(states: dict[str, Any], file: Path) -> None:
+    with file.open("wb") as content:  # given a path, torch hides why the disk refused
+        torch.save(states, content)
+
+
+def _load_states(file: Path) -> dict[str, Any]:
+    """Tensors and plain values; a pickle that would run code is refused."""
+    try:
+        states: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu")
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{file} holds more than tensors, or is damaged ({reason}): remove it") from None
+    return states
 
 
 def append_metrics(path: Path, line: dict[str, Any]) -> None:
@@ -256,7 +285,8 @@ def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
 def forget_metrics_after(path: Path, step: int) -> None:
     """Drop lines of steps that a resumed run will take again."""
     kept = [json.dumps(m, ensure_ascii=False) + "\n" for m in read_metrics(path) if m["step"] <= step]
-    write_atomically(path / "metrics.jsonl", lambda p: p.write_text("".join(kept), encoding="utf-8"))
+    with disk_errors(path):
+        write_atomically(path / "metrics.jsonl", lambda p: p.write_text("".join(kept), encoding="utf-8"))
 
 
 def write_atomically(file: Path, write: Callable[[Path], object]) -> None:
@@ -279,14 +309,22 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError, RuntimeError) as error:
-        number = getattr(error, "errno", None)
-        full = number == errno.ENOSPC or "No space left" in str(error)
-        if not full and number not in (errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EFBIG):
+        number = _error_number(error)
+        if number not in DISK_ERRORS:
             raise
         last = checkpoints(path)
         safe = f"the last good checkpoint is {last[-1]}" if last else "no checkpoint was written yet"
-        reason = "no space left" if full else os.strerror(number or 0).lower()
+        reason = os.strerror(number).lower()
         raise UserError(f"cannot write to {path} ({reason}): {safe}; make room and resume") from None
+
+
+def _error_number(error: BaseException) -> int:
+    """The system's number of an error; torch chains it, safetensors writes it into its text."""
+    for found in (error, error.__context__):
+        if isinstance(found, OSError) and found.errno:
+            return found.errno
+    written = re.search(r"os error (\d+)", str(error))
+    return int(written[1]) if written else 0
 
 
 def _digest(file: Path) -> str:

@@ -31,8 +31,10 @@ class VAE(nn.Module):
     def forward(self, batch: Batch, samples: int = 1, q: Posterior | None = None) -> VAEOutput:
         """One walk; with `q` given the encoder is not run again."""
         q = self.posterior(batch) if q is None else q
+        return self.at(batch, q, q.rsample(samples, batch.random))
+
+    def at(self, batch: Batch, q: Posterior, z: Tensor) -> VAEOutput:
+        """The walk from codes (S, B, D) on that were drawn from q already."""
         p = self.prior(batch.condition)
-        z = q.rsample(samples, batch.random)  # (S, B, D)
-        kl = self.latent.kl(q, p, z)
         likelihood = self.likelihood(z, batch.condition)
-        return VAEOutput(q, p, z, kl, likelihood, likelihood.log_prob(batch))
+        return VAEOutput(q, p, z, self.latent.kl(q, p, z), likelihood, likelihood.log_prob(batch))

@@ -26,6 +26,7 @@ from seqvae.checkpoint import (
     load_checkpoint,
     load_parts,
     read_card,
+    refuse_taken,
     save_checkpoint,
     save_weights,
     write_card,
@@ -62,10 +63,10 @@ def train(config: RunConfig, out: str | Path, report: Reporter | None = None) ->
     """
     check_names(config)
     pick_device(config.train.device)
-    data = load_data(config.data, config.tokenizer)
     path = Path(out)
-    create_run(path, config, data.tokenizer)
-    return _run(path, config, data, report or Silent())
+    refuse_taken(path)
+    data = load_data(config.data, config.tokenizer)
+    return _run(path, config, data, report or Silent(), new=True)
 
 
 def resume(path: str | Path, report: Reporter | None = None) -> Path:
@@ -80,14 +81,16 @@ def resume(path: str | Path, report: Reporter | None = None) -> Path:
         raise UserError(f"{path} is finished after {card['progress']['step']} steps: train a new run")
     config = parse_config(card["run"], where=str(path / "config.json"))
     data = load_data(config.data, TextTokenizer.load(path))
-    return _run(path, config, data, report or Silent())
+    return _run(path, config, data, report or Silent(), new=False)
 
 
-def _run(path: Path, config: RunConfig, data: TextData, report: Reporter) -> Path:
+def _run(path: Path, config: RunConfig, data: TextData, report: Reporter, new: bool) -> Path:
     for line in data.report():
         report.note(line)
     with _threads(config.train.threads):
         trainer = Trainer(path, config, data, report)
+        if new:  # only now: a config that cannot be built leaves no folder behind
+            create_run(path, config, data.tokenizer)
         trainer.restore()
         trainer.run()
     return path
@@ -117,6 +120,17 @@ class _Meter:
         self.total = values if self.total is None else self.total + values
         self.updates, self.tokens = self.updates + 1, self.tokens + tokens
 
+    def state(self) -> dict[str, Any]:
+        """What was added, as plain values; fp32 sums survive them exactly."""
+        total = None if self.total is None else self.total.tolist()
+        return {"total": total, "updates": self.updates, "tokens": self.tokens}
+
+    def load(self, state: dict[str, Any], device: torch.device) -> None:
+        """Take up what `state` gave."""
+        total = state.get("total")
+        self.total = None if total is None else torch.tensor(total, device=device)
+        self.updates, self.tokens = state.get("updates", 0), state.get("tokens", 0)
+
     def means(self, names: list[str]) -> dict[str, float]:
         """What was added, as means a update, and tokens a second; then start afresh."""
         assert self.total is not None
@@ -140,7 +154,7 @@ class Trainer:
         torch.manual_seed(settings.seed)
         sizes = Sizes(data.tokenizer.vocab_size, data.tokenizer.special)
         self.vae = build_vae(config, sizes)
-        if config.init:
+        if config.init and not checkpoints(path):
             load_parts(self.vae, config.init.run, list(config.init.parts))
         facts = Facts(
             self.total, self.feed.examples, settings.batch_size, self.vae.latent.dim, sizes.vocab_size
@@ -155,18 +169,20 @@ class Trainer:
         if settings.compile:
             _compile(self.vae)
         self.meter, self.names = _Meter(), ["total"]
-        self.validated_at = -1
+        self.writer: Any = None
+        if settings.tensorboard:
+            _summary_writer()  # refuse before any work is done
 
     def restore(self) -> None:
         """Take up the newest checkpoint, where there is one."""
         found = checkpoints(self.path)
-        if not found:
-            return
-        states, self.progress = load_checkpoint(found[-1], self.vae, self.objective)
-        for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(states[name])
+        if found:
+            states, self.progress = load_checkpoint(found[-1], self.vae, self.objective)
+            for name, optimizer in self.optimizers.items():
+                optimizer.load_state_dict(states[name])
+            self.meter.load(self.progress.unlogged, self.device)
+            self.report.note(f"going on from {found[-1]}")
         forget_metrics_after(self.path, self.progress.step)
-        self.report.note(f"going on from {found[-1]}")
 
     def run(self) -> None:
         """Train to the end, or until a signal or an early stop."""
@@ -175,7 +191,7 @@ class Trainer:
         save_every = settings.save_every or every
         self._announce()
         self.meter.began = time.monotonic()
-        with _signals() as stop:
+        with _signals() as stop, self._board():
             while self.progress.step < self.total and not self._exhausted():
                 self.update()
                 step = self.progress.step
@@ -291,6 +307,7 @@ class Trainer:
         with autocast(self.precision, self.device):
             batches = self.feed.valid(self.config.train.valid_examples)
             metrics = validate(self.vae, batches)
+        self._stop_unless_finite(torch.tensor(metrics.get("neg_elbo", metrics["distortion"])), step - 1)
         self.objective.after_validation(metrics)
         self.progress.last_validation = metrics
         append_metrics(self.path, {"kind": "valid", "step": step, **metrics})
@@ -338,6 +355,9 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint of this step."""
+        if self.meter.total is not None:
+            self._stop_unless_finite(self.meter.total, self.progress.step - 1)
+        self.progress.unlogged = self.meter.state()
         states = {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
         keep = self.config.train.keep
         save_checkpoint(self.path, self.vae, self.objective, states, self.progress, keep)
@@ -373,15 +393,38 @@ class Trainer:
         )
 
     def _tensorboard(self, kind: str, values: dict[str, Any]) -> None:
-        if not self.config.train.tensorboard:
+        if self.writer is None:
             return
-        if not hasattr(self, "writer"):
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.writer = SummaryWriter(str(self.path / "tensorboard"))
         for name, value in values.items():
             if isinstance(value, int | float):
                 self.writer.add_scalar(f"{kind}/{name}", value, self.progress.step)
+
+    @contextmanager
+    def _board(self) -> Iterator[None]:
+        """A TensorBoard writer, where one is asked for; what it holds back is written at the end."""
+        if not self.config.train.tensorboard:
+            yield
+            return
+        self.writer = _summary_writer()(str(self.path / "tensorboard"))
+        try:
+            yield
+        finally:
+            self.writer.close()
+
+
+def _summary_writer() -> Any:
+    """TensorBoard's class.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise UserError(
+            "train.tensorboard needs the package tensorboard: `pip install tensorboard`, or set it to false"
+        ) from None
+    return SummaryWriter
 
 
 def _compile(vae: nn.Module) -> None:

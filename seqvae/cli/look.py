@@ -75,6 +75,8 @@ def cp(
     target = dest / source.name if dest.is_dir() else dest
     if target.exists():
         raise UserError(f"{target} exists: choose another name")
+    if not target.parent.is_dir():
+        raise UserError(f"the folder {target.parent} does not exist: make it first")
     shutil.copyfile(source, target)
     typer.echo(target)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from json import dumps
 from pathlib import Path
 from typing import Annotated
 
@@ -27,8 +28,9 @@ def train(
     resume: Annotated[Path | None, typer.Option(help="Go on with this run.")] = None,
 ) -> None:
     """Train a model; prints the run folder. Ctrl-C saves and says how to go on."""
-    resumed = resume is not None
-    chosen = None if resumed else _chosen(config, corpus, recipe, sets or [])
+    if resume is not None and (config or corpus or sets or out):
+        raise UserError(f"--resume goes on with {resume} as it is: leave out CONFIG, --corpus, --set and --out")
+    chosen = None if resume is not None else _chosen(config, corpus, recipe, sets or [])
     from seqvae import train as training
 
     report = Terminal()
@@ -67,7 +69,7 @@ def _chosen(config: str | None, corpus: str | None, recipe: str, sets: list[str]
             "give a config or --corpus FILE, one of them (`seqvae list configs` names the shipped)"
         )
     if corpus is not None:
-        return load_config(_file(f"text/{recipe}"), [f"data.train={corpus}", *sets])
+        return load_config(_file(f"text/{recipe}"), [f"data.train={dumps(corpus)}", *sets])
     assert config is not None
     return load_config(_file(config), sets)
 

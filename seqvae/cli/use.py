@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -60,7 +61,7 @@ def reconstruct(
 ) -> None:
     """Send sentences through their codes and back; `=` marks those that came back whole."""
     vae = _loaded(run, device)
-    pairs = vae.reconstruct(_texts(texts, input_), _how(vae, greedy=not beam, beam=beam), draw, seed)
+    pairs = vae.reconstruct(_texts(vae, texts, input_), _how(vae, greedy=not beam, beam=beam), draw, seed)
     if json:
         emit_json([vars(p) for p in pairs])
     else:
@@ -98,7 +99,8 @@ def encode(
     from seqvae.text.codes import check_output, write_codes
 
     check_output(output)
-    vae, texts = _loaded(run, device), _texts(None, input_)
+    vae = _loaded(run, device)
+    texts = _texts(vae, None, input_)
     z = vae.encode(texts, draw, seed)
     write_codes(output, z, texts)
     typer.echo(f"{output}: {z.shape[0]} codes of {z.shape[1]} dims")
@@ -139,18 +141,25 @@ def _changed(how: Decoding, **values: Any) -> Decoding:
     return replace(how, **values)
 
 
-def _texts(texts: list[str] | None, source: str | None) -> list[str]:
-    """Sentences from the command line or from a file, one a line."""
+def _texts(vae: Any, texts: list[str] | None, source: str | None) -> list[str]:
+    """Sentences from the command line, or from a file as the run's own data were read."""
     if bool(texts) == (source is not None):
         raise UserError("give sentences as arguments or --input FILE, one of the two")
     if texts:
         return texts
+    assert source is not None
+    found = list(_read(source, vae.config.data.text_column))
+    if not found:
+        raise UserError(f"--input {source} holds no sentence: give at least one a line")
+    return found
+
+
+def _read(source: str, column: str) -> Iterator[str]:
     if source == "-":
-        return [line.rstrip("\n") for line in sys.stdin if line.strip()]
+        return (line.strip() for line in sys.stdin if line.strip())
     from seqvae.text.corpus import read_corpus
 
-    assert source is not None
-    return [example.text for example in read_corpus(source) if example.text.strip()]
+    return (example.text for example in read_corpus(source, text_column=column) if example.text)
 
 
 COMMANDS = (sample, reconstruct, interpolate, encode, decode)

@@ -45,6 +45,13 @@ def kl_to_standard(mean: Tensor, logvar: Tensor) -> Tensor:
     return 0.5 * (mean**2 + torch.expm1(logvar) - logvar)
 
 
+def gaussian_kl(q: DiagonalNormal, p: PriorDistribution, z: Tensor) -> Tensor:
+    """KL(q || p): (1, B, D) in closed form where p is standard, else log q(z) - log p(z) (S, B, 1)."""
+    if getattr(p, "is_standard", False):
+        return kl_to_standard(q.mean, q.logvar)[None]
+    return (q.log_prob(z) - p.log_prob(z))[..., None]
+
+
 class Gaussian(Latent):
     """q(z|x) = N(mu(h), diag sigma^2(h)), both linear in the features."""
 
@@ -64,6 +71,4 @@ class Gaussian(Latent):
 
     def kl(self, q: DiagonalNormal, p: PriorDistribution, z: Tensor) -> Tensor:
         """(1, B, D) in closed form under the standard prior, else (S, B, 1) from the samples."""
-        if getattr(p, "is_standard", False):
-            return kl_to_standard(q.mean, q.logvar)[None]
-        return (q.log_prob(z) - p.log_prob(z))[..., None]
+        return gaussian_kl(q, p, z)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from seqvae.batch import VAEOutput
 from seqvae.interfaces import Batch, Posterior
 from seqvae.model import VAE
 from seqvae.numerics import Randomness, log_mean_exp
@@ -75,20 +74,13 @@ def score(vae: VAE, batch: Batch, samples: int, chunk: int) -> Scores:
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     first = None
     for z in codes(q, batch.random, samples, chunk):
-        out = walk(vae, batch, q, z)
+        out = vae.at(batch, q, z)
         parts.append((out.kl.mean(0) * len(z), out.log_px_z, out.log_weights if density else out.log_px_z))
         first = z[0] if first is None else first
     assert first is not None
     kl, log_px_z, log_weights = zip(*parts, strict=True)
     known = vae.latent.has_density or vae.latent.dim == 0
     return Scores(q, first, sum(kl) / samples, torch.cat(log_px_z), torch.cat(log_weights) if known else None)
-
-
-def walk(vae: VAE, batch: Batch, q: Posterior, z: Tensor) -> VAEOutput:
-    """`VAE.forward` for codes z (S, B, D) that are drawn already."""
-    p = vae.prior(batch.condition)
-    likelihood = vae.likelihood(z, batch.condition)
-    return VAEOutput(q, p, z, vae.latent.kl(q, p, z), likelihood, likelihood.log_prob(batch))
 
 
 def codes(q: Posterior, random: Randomness, samples: int, chunk: int) -> Iterator[Tensor]:

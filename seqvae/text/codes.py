@@ -54,6 +54,6 @@ def read_codes(file: Path) -> Tensor:
         import pyarrow.parquet as pq
 
         return torch.tensor(pq.read_table(file, columns=["z"])["z"].to_pylist())
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, EOFError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{file} holds no codes ({reason}): give a file that `seqvae encode` wrote") from None

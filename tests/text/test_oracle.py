@@ -31,7 +31,10 @@ NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(100)  # for integrals again
 LOG_MASS = torch.from_numpy(np.log(_WEIGHTS / math.sqrt(2 * math.pi)))  # (S,)
 Z = torch.from_numpy(NODES).float()[:, None, None]  # (S, 1, 1)
 FEW = [[4, 5], [6, 1, 6], [], [5, 5, 4, 6]]
-MODELS = {**DECODERS, **{f"{name}-2-layers": {**DECODERS[f"{name}-state"], "layers": 2} for name in ("gru", "lstm")}}
+MODELS = {
+    **DECODERS,
+    **{f"{name}-2-layers": {**DECODERS[f"{name}-state"], "layers": 2} for name in ("gru", "lstm")},
+}
 
 
 def model(spec: Spec, latent: str = "gaussian") -> VAE:
@@ -105,7 +108,9 @@ def broadened(vae: VAE) -> VAE:
     return vae
 
 
-@pytest.mark.parametrize("name", ["gru-state+steps+softmax", "lstm-state", "transformer-slots", "transformer-norms"])
+@pytest.mark.parametrize(
+    "name", ["gru-state+steps+softmax", "lstm-state", "transformer-slots", "transformer-norms"]
+)
 @torch.no_grad()
 def test_importance_weights_find_the_exact_likelihood(name: str) -> None:
     vae, batch, samples = broadened(model(DECODERS[name])), text_batch(FEW, seed=3), 4000
@@ -138,7 +143,9 @@ def test_bounds_are_ordered_and_the_gap_is_a_divergence() -> None:
     assert bool((-two > -exact).all())
     torch.testing.assert_close(exact - elbo, divergence, atol=1e-4, rtol=0)
     rate = vae.latent.kl(q, vae.prior(), z)[0, :, 0].double()
-    torch.testing.assert_close(rate, (mass * (q.log_prob(z) - vae.prior().log_prob(z))).sum(0), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        rate, (mass * (q.log_prob(z) - vae.prior().log_prob(z))).sum(0), atol=1e-4, rtol=0
+    )
 
 
 @dataclass(frozen=True)
@@ -160,7 +167,7 @@ class OnNodes:
         nearest = (z - Z[:, 0, 0]).abs().argmin(-1)  # (S, B)
         if self.log_mass.ndim == 1:
             return self.log_mass[nearest]
-        return self.log_mass.gather(1, nearest.T).T
+        return self.log_mass[torch.arange(len(self.log_mass)), nearest]
 
 
 class NodePrior(Prior):
@@ -202,4 +209,3 @@ def test_perplexity_of_a_uniform_model_is_its_choices() -> None:
     vae = randomized(model(DECODERS["gru-state"], "none"), std=0.0)
     report = evaluate(vae, [text_batch(FEW)])
     assert report["ppl"] == pytest.approx(WORDS - len({SPECIAL.pad, SPECIAL.bos}))
-
