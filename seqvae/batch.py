@@ -5,7 +5,7 @@ Shapes: S samples, B examples, T tokens, D latent dims, L labels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -128,3 +128,20 @@ class Loss:
     beta: Tensor | float
     terms: Mapping[str, Tensor] = field(default_factory=dict)  # what `extra` added, already weighted
     adversary: Tensor | float = 0.0  # the second players' loss, on detached input
+
+    def detach(self) -> Loss:
+        """The same numbers, without gradients."""
+        kept = {f.name: getattr(self, f.name) for f in fields(self)}
+        kept = {k: v.detach() if isinstance(v, Tensor) else v for k, v in kept.items()}
+        return Loss(**kept | {"terms": {name: term.detach() for name, term in self.terms.items()}})
+
+
+def mean_loss(parts: Sequence[Loss], shares: Sequence[float]) -> Loss:
+    """The loss of an update from those of its parts; `shares` of the examples add up to 1."""
+
+    def mean(values: Iterable[Any]) -> Any:
+        return sum(value * share for value, share in zip(values, shares, strict=True))
+
+    terms = {name: mean(part.terms[name] for part in parts) for name in parts[0].terms}
+    names = ("total", "rate", "distortion", "kl_per_dim", "beta", "adversary")
+    return Loss(**{name: mean(getattr(part, name) for part in parts) for name in names}, terms=terms)

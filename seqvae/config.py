@@ -121,7 +121,7 @@ def parse_config(
     values: Mapping[str, Any], overrides: Iterable[str] = (), where: str = "config"
 ) -> RunConfig:
     """Like `load_config`, from values already read."""
-    merged: Any = yaml.safe_load(yaml.safe_dump(dict(values)))  # a deep copy without shared nodes
+    merged: Any = _copied(values)
     _name_components(merged)
     for override in overrides:
         _apply(merged, override)
@@ -129,6 +129,13 @@ def parse_config(
         return RunConfig.model_validate(merged)
     except ValidationError as error:
         raise UserError(f"{where}: {_explain(error)}") from None
+
+
+def _copied(value: Any) -> Any:
+    """A deep copy in which blocks that YAML anchors share are apart."""
+    if isinstance(value, Mapping):
+        return {key: _copied(inner) for key, inner in value.items()}
+    return [_copied(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def dump_config(config: RunConfig) -> str:
@@ -173,7 +180,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
         raise UserError(f"--set {override!r}: {text!r} is not a YAML value") from None
     if isinstance(block, list):
         block[_position(block, last, override)] = value
-    elif last == "name" and block.get("name") not in (None, value):
+    elif last == "name" and parents != ["data"] and block.get("name") not in (None, value):
         block.clear()  # another class takes other arguments
         block["name"] = value
     else:

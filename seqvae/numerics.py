@@ -36,7 +36,7 @@ def lerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
 
 
 def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-    """Points (T, D) on the great arc from a to b (White 2016, eq. 1), lengths interpolated too.
+    """Points (T, D) on the great arc from a to b (White 2016), lengths interpolated too.
 
     sin((1-t)w)/sin w * a/|a| + sin(tw)/sin w * b/|b|, w the angle between a and b; where that angle
     is 0 or pi the arc is not defined and the straight line is taken.

@@ -45,9 +45,9 @@ class ELBO(nn.Module, Sourced):
         for remedy in self.cures:
             batch = remedy.decoder_reads(batch)
         out = vae(batch)
+        shaped = self._shaped(out, step).sum(-1).mean()
         beta = self.beta(step)
         terms = self._extra(vae, out, batch)
-        shaped = self._shaped(out, step).sum(-1).mean()
         distortion = out.distortion.mean()
         total = distortion + beta * shaped
         for term in terms.values():

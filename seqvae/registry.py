@@ -65,11 +65,13 @@ def construct(kind: str, table: Mapping[str, Callable[..., T]], spec: Any, **pro
 
 
 def _parameters(made: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    return {k: p for k, p in inspect.signature(made).parameters.items() if k != "self"}
+    named = inspect.signature(made).parameters.items()
+    return {k: p for k, p in named if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
 
 
 def _hints(made: Callable[..., Any]) -> dict[str, Any]:
-    return get_type_hints(made.__init__ if inspect.isclass(made) else made)
+    # with extras, or the bounds that Annotated[..., Field(gt=0)] states would not be checked
+    return get_type_hints(made.__init__ if inspect.isclass(made) else made, include_extras=True)
 
 
 def _coerced(where: str, value: Any, hint: Any) -> Any:

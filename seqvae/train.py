@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seqvae.batch import Loss
+from seqvae.batch import Loss, mean_loss
 from seqvae.build import Sizes, build_objective, build_vae, check_names
 from seqvae.checkpoint import (
     Progress,
@@ -43,7 +43,7 @@ from seqvae.text.data import TextData, load_data
 from seqvae.text.feed import TextFeed
 from seqvae.text.tokenizer import TextTokenizer
 
-DEFAULT_EPOCHS, DEFAULT_STEPS = 10, (3000, 12000)  # where a config gives neither
+DEFAULT_EPOCHS, DEFAULT_STEPS = 10, (3000, 8000)  # where a config gives neither
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error: the user asked for it
@@ -97,7 +97,7 @@ def _run(path: Path, config: RunConfig, data: TextData, report: Reporter, new: b
 
 
 def total_steps(config: RunConfig, steps_per_epoch: int) -> int:
-    """Updates of a run; without `steps` and `epochs`, ten epochs within 3,000 to 12,000 updates."""
+    """Updates of a run; without `steps` and `epochs`, ten epochs within 3,000 to 8,000 updates."""
     if config.train.steps:
         return config.train.steps
     if config.train.epochs:
@@ -216,43 +216,41 @@ class Trainer:
         for optimizer in self.optimizers.values():
             set_learning_rate(optimizer, lr)
         self.step_module.train()
-        values, tokens = self._gradients(step)
+        loss, tokens = self._gradients(step)
         self._freeze(self.objective.trained_parts())
         norm = self._clipped()
-        values = torch.cat([values, norm[None]])
+        values = torch.cat([self._values(loss), norm[None]])
         self._refuse_nan(step, values)
         for optimizer in self.optimizers.values():
             optimizer.step()
             optimizer.zero_grad()
+        self.objective.after_step(loss)
         self.meter.add(values, tokens)
         self.progress.step += 1
         self.progress.tokens += tokens
         self.progress.seconds += time.monotonic() - began
 
-    def _gradients(self, step: int) -> tuple[Tensor, int]:
-        """Back-propagate the parts of one update; its logged numbers and predicted tokens."""
+    def _gradients(self, step: int) -> tuple[Loss, int]:
+        """Back-propagate the parts of one update; its loss, detached, and predicted tokens."""
         parts = self.feed.update(step)
         size = sum(part.size for part in parts)
-        sums: Tensor | None = None
+        shares = [part.size / size for part in parts]
+        losses: list[Loss] = []
         tokens = 0
-        for part in parts:
-            share = part.size / size
+        for part, share in zip(parts, shares, strict=True):
             tokens += int(part.lengths.sum())
             with autocast(self.precision, self.device):
                 loss: Loss = self.step_module(part.to(self.device), step)
             ((loss.total + loss.adversary) * share).backward()  # type: ignore[no-untyped-call]
-            self.objective.after_step(loss)
-            values = self._values(loss) * share
-            sums = values if sums is None else sums + values
-        assert sums is not None
-        return sums, tokens
+            losses.append(loss.detach())
+        return mean_loss(losses, shares), tokens
 
     def _values(self, loss: Loss) -> Tensor:
         beta = torch.as_tensor(loss.beta, dtype=torch.float32, device=self.device)
         named = {"total": loss.total, "rate": loss.rate, "distortion": loss.distortion, "beta": beta}
         named |= loss.terms
         self.names = [*named, "grad_norm"]
-        return torch.stack([v.detach().float() for v in named.values()])
+        return torch.stack([v.float() for v in named.values()])
 
     def _freeze(self, parts: frozenset[str]) -> None:
         """Gradients of a frozen part are None before clipping, or the optimizer would move it."""

@@ -29,7 +29,9 @@ def train(
 ) -> None:
     """Train a model; prints the run folder. Ctrl-C saves and says how to go on."""
     if resume is not None and (config or corpus or sets or out):
-        raise UserError(f"--resume goes on with {resume} as it is: leave out CONFIG, --corpus, --set and --out")
+        raise UserError(
+            f"--resume goes on with {resume} as it is: leave out CONFIG, --corpus, --set and --out"
+        )
     chosen = None if resume is not None else _chosen(config, corpus, recipe, sets or [])
     from seqvae import train as training
 

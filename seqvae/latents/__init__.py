@@ -1,11 +1,16 @@
 """q(z|x) and its divergence from the prior: one family a file, one row each below."""
 
 from seqvae.interfaces import Latent
+from seqvae.latents.batch_norm import BatchNormGaussian, DUGaussian
+from seqvae.latents.exact_rate import ExactRate
 from seqvae.latents.gaussian import DiagonalNormal, Gaussian
 from seqvae.latents.point import Deterministic, NoEncoder, NoLatent
 
 LATENTS: dict[str, type[Latent]] = {
     "gaussian": Gaussian,
+    "bn_gaussian": BatchNormGaussian,
+    "du_gaussian": DUGaussian,
+    "exact_rate": ExactRate,
     "deterministic": Deterministic,
     "none": NoLatent,
 }

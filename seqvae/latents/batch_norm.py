@@ -42,7 +42,7 @@ class BatchNorm(nn.Module):
 
 
 class BatchNormGaussian(Latent):
-    """mu = gamma x BatchNorm(mu) with gamma fixed and no shift: E KL >= D gamma^2 / 2 (theorem 3)."""
+    """mu = gamma x BatchNorm(mu) with gamma fixed and no shift: E KL >= D gamma^2 / 2."""
 
     paper = "Zhu et al., A Batch Normalized Inference Network Keeps the KL Vanishing Away"
     year = 2020
@@ -67,7 +67,7 @@ class BatchNormGaussian(Latent):
 
 
 class DUGaussian(Latent):
-    """Diverse means and certain variances (section 3.3).
+    """Diverse means and certain variances.
 
     mu = gamma_j x BatchNorm(mu) with learnable gamma_j of fixed root mean square; the variance branch is
     dropped at random, and the variance is never below alpha / (2 pi e).

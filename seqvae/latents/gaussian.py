@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from seqvae.interfaces import Latent, PriorDistribution
@@ -58,7 +60,7 @@ class Gaussian(Latent):
     paper = "Kingma & Welling, Auto-Encoding Variational Bayes"
     year = 2014
 
-    def __init__(self, features: int, dim: int = 32, condition: int = 0) -> None:
+    def __init__(self, features: int, dim: Annotated[int, Field(gt=0)] = 32, condition: int = 0) -> None:
         super().__init__()
         self.dim = dim
         self.mean = nn.Linear(features + condition, dim)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from seqvae.interfaces import Batch, Encoder, Latent, PriorDistribution
@@ -42,7 +43,7 @@ class Deterministic(Latent):
     year = 2006
     has_density: ClassVar[bool] = False
 
-    def __init__(self, features: int, dim: int = 32, condition: int = 0) -> None:
+    def __init__(self, features: int, dim: Annotated[int, Field(gt=0)] = 32, condition: int = 0) -> None:
         super().__init__()
         self.dim = dim
         self.mean = nn.Linear(features + condition, dim)

@@ -1,14 +1,20 @@
 """Cures for ignored codes: one a file, one row each below."""
 
 from seqvae.interfaces import Remedy
-from seqvae.remedies.free_bits import FreeBits
+from seqvae.remedies.bag_of_words import BagOfWords
+from seqvae.remedies.controllers import GECO, ControlVAE
+from seqvae.remedies.denoising import Denoising
+from seqvae.remedies.free_bits import FreeBits, FreeBitsExample, FreeBitsTotal
+from seqvae.remedies.mmd import MMD
 from seqvae.remedies.schedules import (
     ConstantBeta,
     CosineAnnealing,
     CyclicalAnnealing,
+    ExponentialAnnealing,
     LinearAnnealing,
     SigmoidAnnealing,
 )
+from seqvae.remedies.target_rate import Capacity, TargetRate
 from seqvae.remedies.word_dropout import WordDropout
 
 REMEDIES: dict[str, type[Remedy]] = {
@@ -16,9 +22,19 @@ REMEDIES: dict[str, type[Remedy]] = {
     "linear_annealing": LinearAnnealing,
     "sigmoid_annealing": SigmoidAnnealing,
     "cosine_annealing": CosineAnnealing,
+    "exponential_annealing": ExponentialAnnealing,
     "cyclical_annealing": CyclicalAnnealing,
     "free_bits": FreeBits,
+    "free_bits_example": FreeBitsExample,
+    "free_bits_total": FreeBitsTotal,
+    "capacity": Capacity,
+    "target_rate": TargetRate,
+    "control_vae": ControlVAE,
+    "geco": GECO,
     "word_dropout": WordDropout,
+    "denoising": Denoising,
+    "bag_of_words": BagOfWords,
+    "mmd": MMD,
 }
 
 __all__ = ["REMEDIES"]

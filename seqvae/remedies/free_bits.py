@@ -1,4 +1,4 @@
-"""Free bits: nats of KL that cost nothing."""
+"""Free bits: nats of KL that cost nothing, in the three forms that papers call by this one name."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from seqvae.batch import VAEOutput
 from seqvae.interfaces import Remedy
 from seqvae.numerics import batch_mean
 
+Nats = Annotated[float, Field(ge=0)]
+
 
 def free_bits(kl: Tensor, nats: float) -> Tensor:
     """sum_j max(nats, mean_x KL_j): (B, D) -> (1, D). No gradient where the mean is below `nats`."""
@@ -18,16 +20,47 @@ def free_bits(kl: Tensor, nats: float) -> Tensor:
 
 
 class FreeBits(Remedy):
-    """Each dim may use `nats` for free, counted on the mean over the batch (appendix C.8, eq. 15)."""
+    """Each dim may use `nats` for free, counted on the mean over the batch."""
 
     paper = "Kingma et al., Improving Variational Inference with Inverse Autoregressive Flow"
     year = 2016
     shapes_whole_kl = True
 
-    def __init__(self, nats: Annotated[float, Field(ge=0)] = 0.25) -> None:
+    def __init__(self, nats: Nats = 0.25) -> None:
         super().__init__()
         self.nats = nats
 
     def shape_kl(self, kl: Tensor, out: VAEOutput, step: int) -> Tensor:
         """(B, D) -> (1, D)."""
         return free_bits(kl, self.nats)
+
+
+class FreeBitsExample(Remedy):
+    """Each dim of each example may use `nats` for free: sum_j max(nats, KL_j(x))."""
+
+    paper = "Li et al., A Surprisingly Effective Fix for Deep Latent Variable Modeling of Text"
+    year = 2019
+
+    def __init__(self, nats: Nats = 0.25) -> None:
+        super().__init__()
+        self.nats = nats
+
+    def shape_kl(self, kl: Tensor, out: VAEOutput, step: int) -> Tensor:
+        """(B, D) -> (B, D)."""
+        return kl.clamp(min=self.nats)
+
+
+class FreeBitsTotal(Remedy):
+    """Each example may use `nats` for free in all: max(nats, KL(x))."""
+
+    paper = "Roberts et al., A Hierarchical Latent Vector Model for Learning Long-Term Structure in Music"
+    year = 2018
+    shapes_whole_kl = True
+
+    def __init__(self, nats: Nats = 8.0) -> None:
+        super().__init__()
+        self.nats = nats
+
+    def shape_kl(self, kl: Tensor, out: VAEOutput, step: int) -> Tensor:
+        """(B, D) -> (B, 1)."""
+        return kl.sum(-1, keepdim=True).clamp(min=self.nats)

@@ -35,13 +35,12 @@ def cosine(step: int, steps: int) -> float:
 
 def cyclical(step: int, total: int, cycles: int, ratio: float) -> float:
     """Tau / r in the first share r of each cycle, then 1; tau = (t mod T/M) / (T/M)."""
-    period = total / cycles
-    tau = min(1.0, (step % period) / period) if step < total else 1.0
+    tau = step * cycles % total / total if step < total else 1.0  # exact: a cycle's first step is at 0
     return min(1.0, tau / ratio)
 
 
 class ConstantBeta(Remedy):
-    """beta KL with a fixed beta: below 1 keeps information, above 1 asks for disentangled codes (eq. 4)."""
+    """beta KL with a fixed beta: below 1 keeps information, above 1 asks for disentangled codes."""
 
     paper = (
         "Higgins et al., beta-VAE: Learning Basic Visual Concepts with a Constrained Variational Framework"
@@ -80,7 +79,7 @@ class _Annealing(Remedy):
 
 
 class LinearAnnealing(_Annealing):
-    """beta = min(1, t / T), T = 30 % of the run unless given (section 3.1)."""
+    """beta = min(1, t / T), T = 30 % of the run unless given."""
 
     paper = "Bowman et al., Generating Sentences from a Continuous Space"
     year = 2016
@@ -91,7 +90,7 @@ class LinearAnnealing(_Annealing):
 
 
 class CosineAnnealing(_Annealing):
-    """beta = (1 - cos(pi t / T)) / 2, T = 30 % of the run unless given; the cosine of Fu 2019, appendix."""
+    """beta = (1 - cos(pi t / T)) / 2, T = 30 % of the run unless given."""
 
     paper = "Fu et al., Cyclical Annealing Schedule: A Simple Approach to Mitigating KL Vanishing"
     year = 2019
@@ -102,7 +101,7 @@ class CosineAnnealing(_Annealing):
 
 
 class SigmoidAnnealing(Remedy):
-    """beta = 1 / (1 + exp(-k (t - t0))); t0 = 15 % of the run and k = 10 / t0 unless given (section 3.1)."""
+    """beta = 1 / (1 + exp(-k (t - t0))); t0 = 15 % of the run and k = 10 / t0 unless given."""
 
     paper = "Bowman et al., Generating Sentences from a Continuous Space"
     year = 2016
@@ -127,8 +126,31 @@ class SigmoidAnnealing(Remedy):
         return sigmoid(step, self.midpoint, self.slope)
 
 
+class ExponentialAnnealing(Remedy):
+    """beta = maximum x (1 - rate^t), as MusicVAE trains."""
+
+    paper = "Roberts et al., A Hierarchical Latent Vector Model for Learning Long-Term Structure in Music"
+    year = 2018
+
+    def __init__(
+        self,
+        rate: Annotated[float, Field(gt=0, lt=1)] = 0.999,
+        maximum: Annotated[float, Field(gt=0)] = 1.0,
+    ) -> None:
+        super().__init__()
+        self.rate, self.maximum = rate, maximum
+
+    def settled_at(self) -> int:
+        """Where beta passes 99 % of its maximum."""
+        return math.ceil(math.log(0.01) / math.log(self.rate))
+
+    def beta(self, step: int) -> float:
+        """The maximum times 1 - rate^t."""
+        return self.maximum * (1 - self.rate**step)
+
+
 class CyclicalAnnealing(Remedy):
-    """M cycles over the run, each rising linearly in its first share r and then staying at 1 (eq. 6-7)."""
+    """M cycles over the run, each rising linearly in its first share r and then staying at 1."""
 
     paper = "Fu et al., Cyclical Annealing Schedule: A Simple Approach to Mitigating KL Vanishing"
     year = 2019

@@ -21,7 +21,7 @@ def drop_words(inputs: Tensor, rate: float, unk: int, random: Randomness) -> Ten
 
 
 class WordDropout(Remedy):
-    """Decoder inputs become <unk> with probability `rate`, in training only (section 3.2); 1 is inputless."""
+    """Decoder inputs become <unk> with probability `rate`, in training only; 1 is inputless."""
 
     paper = "Bowman et al., Generating Sentences from a Continuous Space"
     year = 2016

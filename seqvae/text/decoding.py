@@ -95,7 +95,7 @@ def _drawn(logits: Tensor, how: Decoding, random: Randomness, place: int, alive:
 
 
 def filtered(logits: Tensor, top_k: int | None, top_p: float | None) -> Tensor:
-    """Logits with all but the k best, and all beyond the share p (Holtzman 2020, eq. 2), at -inf."""
+    """Logits with all but the k best, and all beyond the share p (Holtzman et al. 2020), at -inf."""
     if top_k is not None and top_k < logits.shape[-1]:
         worst_kept = logits.topk(top_k, -1).values[..., -1:]
         logits = logits.masked_fill(logits < worst_kept, -torch.inf)

@@ -73,3 +73,8 @@ class Autoregressive:
 def with_condition(z: Tensor, c: Tensor | None) -> Tensor:
     """[z; c], what a decoder reads."""
     return z if c is None else torch.cat([z, c], -1)
+
+
+def never_said(special: SpecialIds) -> tuple[int, ...]:
+    """Padding and start; but the start is said where it is the end token too, as in GPT-2's tokenizers."""
+    return tuple({special.pad, special.bos} - {special.eos})

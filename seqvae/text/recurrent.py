@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from seqvae.batch import SpecialIds, TextBatch
 from seqvae.interfaces import Encoder
-from seqvae.text.likelihood import TextDecoder, with_condition
+from seqvae.text.likelihood import TextDecoder, never_said, with_condition
 from seqvae.text.output import OutputHead, compute_dtype
 from seqvae.text.pooling import POOLINGS, Pooling
 
@@ -84,7 +84,8 @@ class RecurrentEncoder(Encoder, ABC):
             x.float(), batch.source_lengths.cpu(), batch_first=True, enforce_sorted=False
         )
         with torch.autocast(x.device.type, enabled=False):
-            states, _ = nn.utils.rnn.pad_packed_sequence(self.rnn(packed)[0], batch_first=True)
+            out, _ = self.rnn(packed)
+            states, _ = nn.utils.rnn.pad_packed_sequence(out, batch_first=True, total_length=x.shape[1])
         forward, backward = states.chunk(2, -1)
         if self.pool is not POOLINGS["last"]:
             return states
@@ -153,8 +154,8 @@ class RecurrentDecoder(TextDecoder, ABC):
         features = embed if tie else hidden
         self.narrow = nn.Linear(hidden, features) if features != hidden else nn.Identity()
         self.skip = nn.Linear(latent_dim, features) if "softmax" in places else None
-        never = special.pad, special.bos
-        self.head = OutputHead(features, vocab_size, never, self.embedding.weight if tie else None)
+        tied = self.embedding.weight if tie else None
+        self.head = OutputHead(features, vocab_size, never_said(special), tied)
 
     def start(self, z: Tensor, c: Tensor | None = None) -> RecurrentState:
         """The state before the first word, for codes (N, D)."""

@@ -17,7 +17,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from seqvae.batch import SpecialIds, TextBatch
 from seqvae.interfaces import Encoder
 from seqvae.registry import UserError
-from seqvae.text.likelihood import TextDecoder, with_condition
+from seqvae.text.likelihood import TextDecoder, never_said, with_condition
 from seqvae.text.output import OutputHead
 from seqvae.text.pooling import POOLINGS, Pooling
 
@@ -28,7 +28,7 @@ KeysValues = tuple[Tensor, Tensor]  # each (N, A, P, W / A)
 
 
 def rotated(x: Tensor, start: int) -> Tensor:
-    """Rotary positions (Su et al. 2021, eq. 34) for x (N, A, T, C), whose first token is number `start`."""
+    """Rotary positions (Su et al. 2021) for x (N, A, T, C), whose first token is number `start`."""
     half = x.shape[-1] // 2
     frequencies = 10000 ** (-torch.arange(half, device=x.device) / half)
     angles = torch.arange(start, start + x.shape[-2], device=x.device)[:, None] * frequencies  # (T, C/2)
@@ -73,7 +73,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x)) (Xiong et al. 2020, fig. 1b).
+    """x + attention(norm(x)), then x + mlp(norm(x)) (Xiong et al. 2020).
 
     `change` is a scale and a shift for each of the two norms, ((N, 1, W) x 2) x 2, or nothing.
     """
@@ -112,7 +112,7 @@ def _changed(x: Tensor, change: KeysValues | None) -> Tensor:
 def _blocks(width: int, heads: int, layers: int, dropout: float) -> nn.ModuleList:
     if width % (2 * heads):
         raise UserError(f"width {width} does not divide into {heads} heads of even size: change one")
-    small = 0.02 / (2 * layers) ** 0.5  # residual branches start small (Radford et al. 2019, section 2.3)
+    small = 0.02 / (2 * layers) ** 0.5  # residual branches start small (Radford et al. 2019)
     return nn.ModuleList(Block(width, heads, dropout, small) for _ in range(layers))
 
 
@@ -175,7 +175,7 @@ class TransformerState:
 class TransformerDecoder(TextDecoder):
     """Writes word by word, with z at every layer.
 
-    z acts by choice as `slots` keys and values at every layer (section 3.2, "memory"), as scale and shift
+    z acts by choice as `slots` keys and values at every layer (their "memory"), as scale and shift
     of every norm, added to the embeddings, and past the layers at the softmax.
     """
 
@@ -208,8 +208,8 @@ class TransformerDecoder(TextDecoder):
         self.z_to_norms = nn.Linear(latent_dim, layers * 4 * width) if "norms" in places else None
         self.z_to_embeddings = nn.Linear(latent_dim, width) if "embeddings" in places else None
         self.z_to_softmax = nn.Linear(latent_dim, width) if "softmax" in places else None
-        never = special.pad, special.bos
-        self.head = OutputHead(width, vocab_size, never, self.embedding.weight if tie else None)
+        tied = self.embedding.weight if tie else None
+        self.head = OutputHead(width, vocab_size, never_said(special), tied)
 
     def start(self, z: Tensor, c: Tensor | None = None) -> TransformerState:
         """The state before the first word, for codes (N, D)."""

@@ -41,7 +41,7 @@ READERS: dict[str, Spec] = {
         }
         for cell in ("gru", "lstm") for pooling in POOLINGS for both in (False, True) for layers in (1, 2)
     },
-    **{f"transformer-{pooling}": {"name": "transformer", **ATTENTION, "pooling": pooling} for pooling in POOLINGS},
+    **{f"transformer-{p}": {"name": "transformer", **ATTENTION, "pooling": p} for p in POOLINGS},
 }  # fmt: skip
 Z = torch.tensor([[0.7, -1.2], [-0.4, 0.3], [2.0, 0.1], [0.0, -0.6], [1.0, 1.0], [-2.0, 0.5], [0.2, 0.9]])
 SHUFFLED = [3, 6, 0, 5, 1, 2, 4]
@@ -130,7 +130,7 @@ def test_features_do_not_see_the_future(spec: Spec) -> None:
 
 @writers
 @torch.no_grad()
-def test_gradients_do_not_flow_from_the_past_to_the_future(spec: Spec) -> None:
+def test_earlier_tokens_are_scored_without_later_inputs(spec: Spec) -> None:
     decoder, batch = tiny_decoder(spec), text_batch([[4, 5, 6, 4]])
     early = token_log_probs(decoder, batch, Z[:1])[:, :3]
     other = batch.changed(inputs=torch.tensor([[2, 4, 5, 1, 1]]))
@@ -303,17 +303,17 @@ def test_pooling_by_hand() -> None:
     assert POOLINGS["max"](states, mask).tolist() == [[3.0, -2.0]]
 
 
+@torch.no_grad()
 def test_both_directions_read_the_whole_sentence_at_the_end() -> None:
     """The backward half of `last` is what a recurrence over the reversed sentence ends with."""
     made, batch = encoder(READERS["gru-last-both-1"]), text_batch([[4, 5, 6]])
     forward = made(batch)[:, :6]
     flipped = made(batch.changed(source=batch.source.flip(1)))
     swapped = encoder(READERS["gru-last-both-1"])
-    with torch.no_grad():
-        for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
-            there, back = f"{part}_l0", f"{part}_l0_reverse"
-            getattr(swapped.rnn, there).copy_(getattr(made.rnn, back))
-            getattr(swapped.rnn, back).copy_(getattr(made.rnn, there))
+    for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+        there, back = f"{part}_l0", f"{part}_l0_reverse"
+        getattr(swapped.rnn, there).copy_(getattr(made.rnn, back))
+        getattr(swapped.rnn, back).copy_(getattr(made.rnn, there))
     turned = swapped(batch.changed(source=batch.source.flip(1)))
     equal(turned[:, 6:], forward)
     assert float((flipped[:, :6] - forward).abs().max()) > 1e-3  # order matters

@@ -171,6 +171,8 @@ class OnNodes:
 
 
 class NodePrior(Prior):
+    """p(z) over the nodes."""
+
     def forward(self, c: Tensor | None = None) -> Any:
         return OnNodes(LOG_MASS)
 

@@ -1,0 +1,100 @@
+"""Controllers: beta moves after every update until rate or distortion is where it is wanted."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from seqvae.batch import Loss
+from seqvae.interfaces import Remedy
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+def pi_control(
+    error: Tensor, integral: Tensor, kp: float, ki: float, low: float, high: float
+) -> tuple[Tensor, Tensor]:
+    """One step of the PI law: beta = Kp / (1 + e^error) - Ki sum(error) + low, within [low, high].
+
+    error = KL* - KL. Out come beta and the new sum, which does not grow while beta is clipped in the
+    direction in which the error pushes it: it cannot wind up.
+    """
+    grown = integral + error
+    wanted = kp / (1 + torch.exp(error)) - ki * grown + low
+    stuck = ((wanted > high) & (error < 0)) | ((wanted < low) & (error > 0))
+    kept = torch.where(stuck, integral, grown)
+    beta = kp / (1 + torch.exp(error)) - ki * kept + low
+    return beta.clamp(low, high), kept
+
+
+class ControlVAE(Remedy):
+    """beta from a PI controller that holds the KL at `nats`."""
+
+    paper = "Shao et al., ControlVAE: Controllable Variational Autoencoder"
+    year = 2020
+
+    def __init__(
+        self,
+        nats: Positive = 8.0,
+        kp: Positive = 0.01,
+        ki: Positive = 1e-4,
+        low: Annotated[float, Field(ge=0)] = 0.0,
+        high: Positive = 1.0,
+    ) -> None:
+        super().__init__()
+        self.nats, self.kp, self.ki, self.low, self.high = nats, kp, ki, low, high
+        self.register_buffer("integral", torch.zeros(()))
+        self.register_buffer("now", torch.tensor(low))
+        self.integral: Tensor
+        self.now: Tensor
+
+    def beta(self, step: int) -> Tensor:
+        """What the last update made of it."""
+        return self.now.clone()
+
+    def after_step(self, loss: Loss) -> None:
+        """Compare the batch's rate with the wanted one."""
+        error = self.nats - loss.rate.detach()
+        now, integral = pi_control(error, self.integral, self.kp, self.ki, self.low, self.high)
+        self.now.copy_(now)
+        self.integral.copy_(integral)
+
+
+class GECO(Remedy):
+    """min KL subject to distortion <= `distortion` nats: KL + lambda (D - D*), as beta = 1 / lambda.
+
+    lambda <- lambda exp(speed x C), C the moving average of D - D* a nat of D*, within [1 / high, 1 / low].
+    """
+
+    paper = "Rezende & Viola, Taming VAEs"
+    year = 2018
+
+    def __init__(
+        self,
+        distortion: Positive = 80.0,
+        speed: Positive = 0.01,
+        decay: Annotated[float, Field(ge=0, lt=1)] = 0.99,
+        low: Positive = 1e-3,
+        high: Positive = 10.0,
+    ) -> None:
+        super().__init__()
+        self.wanted, self.speed, self.decay, self.low, self.high = distortion, speed, decay, low, high
+        self.register_buffer("now", torch.tensor(1.0))
+        self.register_buffer("average", torch.tensor(float("nan")))
+        self.now: Tensor
+        self.average: Tensor
+
+    def beta(self, step: int) -> Tensor:
+        """1 / lambda."""
+        return self.now.clone()
+
+    def after_step(self, loss: Loss) -> None:
+        """Move lambda by the moving average of the constraint."""
+        excess = (loss.distortion.detach() - self.wanted) / self.wanted
+        self.average.copy_(
+            torch.where(self.average.isnan(), excess, self.average.lerp(excess, 1 - self.decay))
+        )
+        self.now.copy_((self.now * torch.exp(-self.speed * self.average)).clamp(self.low, self.high))

@@ -1,0 +1,86 @@
+"""Denoising: the encoder reads a damaged sentence, the decoder still writes the whole one."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from seqvae.batch import TextBatch
+from seqvae.interfaces import Facts, Remedy
+
+Rate = Annotated[float, Field(ge=0, le=1)]
+
+
+def shuffled(source: Tensor, lengths: Tensor, reach: float, chance: Tensor) -> Tensor:
+    """Each word moves at most `reach` places: sort by place + reach x chance (Lample et al. 2018).
+
+    The end token (the last real one) stays. source and chance (in (0, 1)) are (B, T).
+    """
+    places = torch.arange(source.shape[1], device=source.device).expand_as(source)
+    fixed = places >= (lengths - 1)[:, None]
+    keys = places + torch.where(fixed, 0.0, (reach + 1) * chance)
+    keys = keys.masked_fill(fixed, 1e9) + torch.where(fixed, places * 1.0, 0.0)
+    return source.gather(1, keys.argsort(dim=1, stable=True))
+
+
+def dropped(source: Tensor, lengths: Tensor, drop: Tensor, pad: int) -> tuple[Tensor, Tensor]:
+    """Leave out the words where `drop` (B, T) is true and close the gaps; the end token stays."""
+    places = torch.arange(source.shape[1], device=source.device)
+    real = places < lengths[:, None]
+    kept = real & ~(drop & (places < (lengths - 1)[:, None]))
+    order = (~kept).int().argsort(dim=1, stable=True)
+    left = kept.sum(1)
+    return source.gather(1, order).masked_fill(places >= left[:, None], pad), left
+
+
+class Denoising(Remedy):
+    """Words of the encoder's input are dropped, blanked, substituted or moved; the targets stay.
+
+    `drop`, `blank`, `substitute` are chances a word; `shuffle` is how many places a word may move.
+    """
+
+    paper = "Shen et al., Educating Text Autoencoders: Latent Representation Guidance via Denoising"
+    year = 2020
+    batch_type: ClassVar[str] = "text"
+
+    def __init__(
+        self,
+        drop: Rate = 0.3,
+        blank: Rate = 0.0,
+        substitute: Rate = 0.0,
+        shuffle: Annotated[int, Field(ge=0)] = 0,
+    ) -> None:
+        super().__init__()
+        self.drop, self.blank, self.substitute, self.shuffle = drop, blank, substitute, shuffle
+        self.vocab_size = 0
+
+    def attach(self, vae: torch.nn.Module, facts: Facts) -> None:
+        """Learn how many words may stand in."""
+        self.vocab_size = facts.vocab_size or 0
+
+    def encoder_reads(self, batch: TextBatch) -> TextBatch:
+        """The batch with another `source`."""
+        source, lengths = batch.source, batch.source_lengths
+        if self.shuffle:
+            source = shuffled(source, lengths, self.shuffle, self._chance("shuffle", batch))
+        source = self._replaced(source, batch)
+        if self.drop:
+            lost = self._chance("drop", batch) < self.drop
+            source, lengths = dropped(source, lengths, lost, batch.special.pad)
+        return batch.changed(source=source, source_lengths=lengths)
+
+    def _replaced(self, source: Tensor, batch: TextBatch) -> Tensor:
+        """Blanks and substitutes; special tokens are neither replaced nor stand in."""
+        special = torch.tensor(sorted(set(vars(batch.special).values())), device=source.device)
+        word = ~torch.isin(source, special)
+        others = (self._chance("other", batch) * self.vocab_size).long()
+        swap = word & (self._chance("substitute", batch) < self.substitute) & ~torch.isin(others, special)
+        source = torch.where(swap, others, source)
+        return torch.where(word & (self._chance("blank", batch) < self.blank), batch.special.unk, source)
+
+    @staticmethod
+    def _chance(stream: str, batch: TextBatch) -> Tensor:
+        return batch.random.uniform(f"denoising/{stream}", batch.source.shape[1])

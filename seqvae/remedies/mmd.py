@@ -1,0 +1,50 @@
+"""Maximum mean discrepancy: the aggregated posterior is pulled to the prior, single posteriors are not."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from seqvae.batch import VAEOutput
+from seqvae.interfaces import Batch, Remedy
+
+
+def inverse_multiquadratic(a: Tensor, b: Tensor) -> Tensor:
+    """k(a, b) = C / (C + |a - b|^2) with C = 2 D, (N, M) for a (N, D) and b (M, D)."""
+    scale = 2.0 * a.shape[-1]
+    squares = (a[:, None] - b[None]).square().sum(-1)
+    return scale / (scale + squares)
+
+
+def mmd(a: Tensor, b: Tensor) -> Tensor:
+    """The unbiased estimate of MMD^2 between a (N, D) and b (M, D), N, M > 1 (Gretton et al. 2012)."""
+    own = [_off_diagonal_mean(inverse_multiquadratic(x, x)) for x in (a, b)]
+    return own[0] + own[1] - 2 * inverse_multiquadratic(a, b).mean()
+
+
+def _off_diagonal_mean(k: Tensor) -> Tensor:
+    n = len(k)
+    return (k.sum() - k.diagonal().sum()) / (n * (n - 1))
+
+
+class MMD(Remedy):
+    """weight x MMD^2(q(z), p(z)), the term that InfoVAE adds; a WAE with `constant_beta: 0`."""
+
+    paper = "Zhao et al., InfoVAE: Balancing Learning and Inference in Variational Autoencoders"
+    year = 2017
+
+    def __init__(self, weight: Annotated[float, Field(ge=0)] = 10.0) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def extra(self, vae: nn.Module, out: VAEOutput, batch: Batch) -> dict[str, Tensor]:
+        """The discrepancy between this batch's codes and as many prior draws; 0 for a batch of one."""
+        z = out.z[0]
+        if len(z) < 2:
+            return {"mmd": z.new_zeros(())}
+        with torch.no_grad():
+            draws = out.p.sample(len(z), batch.random.fold(1))
+        return {"mmd": self.weight * mmd(z, draws)}

@@ -1,0 +1,223 @@
+"""What every row of every table owes: it builds, trains, saves, loads and names its source.
+
+A new row is tested here without a line of test code.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_text import ATTENTION, RECURRENT, SIZES, Spec, text_batch, tiny_config
+
+from seqvae.build import build_objective, build_vae, catalogue, check_names
+from seqvae.checkpoint import WEIGHTS, read_weights, save_weights
+from seqvae.config import RunConfig
+from seqvae.interfaces import Facts, Sourced
+from seqvae.latents import LATENTS
+from seqvae.model import VAE
+from seqvae.objective import ELBO, OBJECTIVES
+from seqvae.optim import make_optimizer
+from seqvae.priors import PRIORS
+from seqvae.registry import UserError
+from seqvae.remedies import REMEDIES
+from seqvae.text import DECODERS, ENCODERS
+from seqvae.text.tokenizer import TOKENIZERS
+
+TABLES: dict[str, dict[str, type[Sourced]]] = {
+    "encoder": dict(ENCODERS),
+    "latent": dict(LATENTS),
+    "prior": dict(PRIORS),
+    "decoder": dict(DECODERS),
+    "remedy": dict(REMEDIES),
+    "objective": dict(OBJECTIVES),
+}
+ROWS = [(kind, name) for kind, table in TABLES.items() for name in table]
+DEFAULTS: dict[str, Spec] = {
+    "latent": {"name": "gaussian", "dim": 2},
+    "decoder": {"name": "gru", **RECURRENT},
+}
+rows = pytest.mark.parametrize(("kind", "name"), ROWS, ids=[f"{kind}-{name}" for kind, name in ROWS])
+
+
+def config_of(kind: str, name: str) -> RunConfig:
+    """Tiny everywhere but in the row itself, which has nothing but its name."""
+    parts: dict[str, Any] = {"train": {"lr": 1e-3}}
+    if kind == "remedy":
+        parts["remedies"] = [{"name": name}]
+    elif kind == "prior":
+        parts["latent"] = {"name": "gaussian", "dim": 2, "prior": {"name": name}}
+    else:
+        parts[kind] = {"name": name}
+    return tiny_config(**(DEFAULTS | parts))
+
+
+def built(config: RunConfig) -> tuple[VAE, ELBO]:
+    torch.manual_seed(0)
+    vae = build_vae(config, SIZES)
+    facts = Facts(10, 50, 5, vae.latent.dim, SIZES.vocab_size)
+    return vae, build_objective(config, vae, facts)
+
+
+def trained(config: RunConfig, steps: int, precision: str = "fp32") -> tuple[VAE, ELBO, list[float]]:
+    vae, objective = built(config)
+    rivals = [p for rival in objective.adversaries() for p in rival.parameters()]
+    parameters = torch.nn.ModuleList([vae, objective])
+    optimizer, losses = make_optimizer(config.train, parameters, without=rivals), []
+    for step in range(steps):
+        torch.manual_seed(step)
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            loss = objective(vae.train(), text_batch(seed=1, step=step), step)
+        loss.total.backward()
+        for name, parameter in vae.named_parameters():
+            assert parameter.grad is None or bool(torch.isfinite(parameter.grad).all()), name
+        optimizer.step()
+        optimizer.zero_grad()
+        objective.after_step(loss.detach())
+        losses.append(float(loss.total.detach()))
+    return vae, objective, losses
+
+
+@rows
+def test_builds_from_its_name_alone(kind: str, name: str) -> None:
+    config = config_of(kind, name)
+    check_names(config)
+    vae, _ = built(config)
+    made = type(getattr(vae, kind, None))
+    if kind in ("latent", "prior", "decoder", "encoder"):
+        assert made is TABLES[kind][name]
+
+
+@rows
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_trains(kind: str, name: str, precision: str) -> None:
+    vae, _, losses = trained(config_of(kind, name), 3, precision)
+    assert all(math.isfinite(loss) for loss in losses)
+    before, _ = built(config_of(kind, name))
+    moved = [not torch.equal(a, b) for a, b in zip(before.parameters(), vae.parameters(), strict=True)]
+    assert all(moved), [n for (n, _), m in zip(vae.named_parameters(), moved, strict=True) if not m]
+
+
+@rows
+def test_bf16_computes_nearly_the_same(kind: str, name: str) -> None:
+    vae, objective = built(config_of(kind, name))
+    with torch.no_grad():
+        exact = objective(vae.eval(), text_batch(), 3)
+        with torch.autocast("cpu", torch.bfloat16):
+            got = objective(vae.eval(), text_batch(), 3)
+    for value in ("total", "rate", "distortion"):
+        assert getattr(got, value).dtype == torch.float32, value
+        torch.testing.assert_close(getattr(got, value), getattr(exact, value), atol=0.02, rtol=0.02)
+
+
+def saved_and_loaded(vae: VAE, config: RunConfig, folder: Path) -> VAE:
+    folder.mkdir(exist_ok=True)
+    save_weights(folder, vae)
+    torch.manual_seed(77)  # other initial weights
+    other = build_vae(config, SIZES)
+    read_weights(other, folder / WEIGHTS)
+    return other
+
+
+@rows
+def test_saves_and_loads(kind: str, name: str, tmp_path: Path) -> None:
+    config = config_of(kind, name)
+    vae, objective, _ = trained(config, 2)
+    other = saved_and_loaded(vae, config, tmp_path)
+    assert vae.state_dict().keys() == other.state_dict().keys()
+    with torch.no_grad():
+        one, same = vae.eval()(text_batch()), other.eval()(text_batch())
+    assert torch.equal(one.log_px_z, same.log_px_z)
+    assert torch.equal(one.kl, same.kl)
+    _, fresh = built(config)
+    torch.save(objective.state_dict(), tmp_path / "objective.pt")
+    fresh.load_state_dict(torch.load(tmp_path / "objective.pt", weights_only=True), strict=True)
+    assert not any(isinstance(module, VAE) for module in objective.modules())  # or it would be saved twice
+
+
+@rows
+def test_goes_on_as_if_it_had_not_stopped(kind: str, name: str) -> None:
+    """Two steps, a new process, one more step: the loss of the third step is that of three in a row."""
+    config = config_of(kind, name)
+    vae, objective, losses = trained(config, 3)
+    half, half_objective, _ = trained(config, 2)
+    fresh, fresh_objective = built(config)
+    fresh.load_state_dict(half.state_dict())
+    fresh_objective.load_state_dict(half_objective.state_dict())
+    torch.manual_seed(2)
+    loss = fresh_objective(fresh.train(), text_batch(seed=1, step=2), 2)
+    assert float(loss.total.detach()) == losses[2]
+    assert len(list(vae.parameters())) == len(list(fresh.parameters()))
+    assert objective.settled_at() == fresh_objective.settled_at()
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"), [("gru", RECURRENT), ("lstm", RECURRENT), ("transformer", ATTENTION)]
+)
+def test_tied_weights_stay_tied(name: str, sizes: Spec, tmp_path: Path) -> None:
+    config = tiny_config(decoder={"name": name, **sizes, "tie": True}, train={"lr": 1e-3})
+    vae, _, _ = trained(config, 2)
+    assert vae.decoder.head.weight is vae.decoder.embedding.weight
+    other = saved_and_loaded(vae, config, tmp_path / "run")
+    assert other.decoder.head.weight is other.decoder.embedding.weight
+    assert torch.equal(other.decoder.head.weight, vae.decoder.head.weight)
+    with torch.no_grad():
+        assert torch.equal(other.eval()(text_batch()).log_px_z, vae.eval()(text_batch()).log_px_z)
+
+
+def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+    vae, _ = built(config_of("decoder", "gru"))
+    save_weights(tmp_path, vae)
+    other, _ = built(config_of("decoder", "lstm"))
+    with pytest.raises(UserError):
+        read_weights(other, tmp_path / WEIGHTS)
+
+
+@rows
+def test_names_its_source(kind: str, name: str) -> None:
+    made = TABLES[kind][name]
+    assert len(made.paper) > 20
+    assert 1950 < made.year < 2030
+    assert "__doc__" in vars(made)
+    assert made.__doc__
+    assert len(made.__doc__) > 10
+
+
+@rows
+def test_is_a_class_without_a_model_in_its_arguments(kind: str, name: str) -> None:
+    """Only the build sees a config; models take plain arguments."""
+    taken = set(inspect.signature(TABLES[kind][name]).parameters)
+    assert taken.isdisjoint({"config", "cfg", "args", "device"})
+
+
+@pytest.mark.parametrize("name", REMEDIES)
+def test_a_remedy_leaves_rate_and_distortion_plain(name: str) -> None:
+    """What a remedy made of the KL is never what the log calls KL."""
+    vae, objective = built(config_of("remedy", name))
+    batch = text_batch()
+    read = batch
+    for remedy in objective.cures:
+        read = remedy.decoder_reads(remedy.encoder_reads(read))
+    with torch.no_grad():
+        loss, plain = objective(vae.eval(), batch, 3), ELBO([])(vae.eval(), read, 3)
+    assert torch.equal(loss.rate, plain.rate)
+    assert torch.equal(loss.distortion, plain.distortion)
+    assert torch.equal(read.targets, batch.targets)
+
+
+def test_catalogue_lists_every_row_and_no_argument_of_the_build() -> None:
+    found = catalogue()
+    listed = {"encoder": "encoders", "latent": "latents", "prior": "priors", "decoder": "decoders"}
+    listed |= {"remedy": "remedies", "objective": "objectives"}
+    for kind, heading in listed.items():
+        assert [row["name"] for row in found[heading]] == list(TABLES[kind])
+        assert all(row["paper"] and row["year"] for row in found[heading])
+    shown = json.dumps(found)
+    for provided in ("vocab_size, special", "latent_dim", "features", "condition="):
+        assert provided not in shown
+    assert {row["name"] for row in found["tokenizers"]} == set(TOKENIZERS)

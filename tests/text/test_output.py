@@ -1,0 +1,200 @@
+"""The output layer against a plain log-softmax: values, gradients, bf16, and what it keeps.
+
+Shapes: N rows, H features, V words.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from seqvae.text import output
+from seqvae.text.output import OutputHead, _TokenLogProb
+
+ROWS, FEATURES, WORDS = 37, 6, 11
+NEVER = (0, 2)
+TARGETS = torch.arange(ROWS) % 8 + 3
+
+
+@pytest.fixture(params=[1, WORDS, 3 * WORDS, 5 * WORDS + 1, 10**6], ids=lambda n: f"chunks-of-{n}")
+def _chunked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "CHUNK_ELEMENTS", request.param)
+
+
+def head(tied: Tensor | None = None) -> OutputHead:
+    torch.manual_seed(1)
+    made = OutputHead(FEATURES, WORDS, NEVER, tied)
+    torch.nn.init.normal_(made.weight)
+    torch.nn.init.normal_(made.bias)
+    return made
+
+
+def plain(h: Tensor, made: OutputHead, targets: Tensor) -> Tensor:
+    logits = h @ made.weight.T + made.bias + made.forbidden
+    return logits.log_softmax(-1).gather(-1, targets[..., None])[..., 0]
+
+
+def with_gradients(score: Any, made: OutputHead) -> list[Tensor]:
+    """Log p (N,), and the gradients of an uneven sum of it in features, weight and bias."""
+    h = torch.randn(ROWS, FEATURES, generator=torch.Generator().manual_seed(2)).requires_grad_()
+    log_p = score(h)
+    uneven = torch.linspace(-1, 2, ROWS)
+    return [log_p, *torch.autograd.grad((uneven * log_p).sum(), [h, made.weight, made.bias])]
+
+
+@pytest.mark.usefixtures("_chunked")
+def test_values_and_gradients_are_those_of_log_softmax() -> None:
+    made = head()
+    ours = with_gradients(lambda h: made.log_prob(h, TARGETS), made)
+    theirs = with_gradients(lambda h: plain(h, made, TARGETS), made)
+    for one, other in zip(ours, theirs, strict=True):
+        assert one.dtype == torch.float32
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.usefixtures("_chunked")
+def test_gradients_are_those_of_finite_differences() -> None:
+    made = head()
+    torch.manual_seed(3)
+    inputs = [torch.randn(5, FEATURES), made.weight.detach().clone(), made.bias.detach().clone()]
+    doubles = [x.double().requires_grad_() for x in inputs]
+
+    def score(h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        # logits are held in fp32, so the differences must be wide: error 1e-7 / eps + eps^2
+        return _TokenLogProb.apply(h, weight, bias, TARGETS[:5], torch.float64)
+
+    assert torch.autograd.gradcheck(score, doubles, eps=4e-3, atol=1e-3, nondet_tol=0.0)
+
+
+def test_any_leading_shape_will_do() -> None:
+    made, h = head(), torch.randn(3, 4, FEATURES)
+    targets = TARGETS[:12].view(3, 4)
+    got = made.log_prob(h, targets)
+    assert got.shape == (3, 4)
+    torch.testing.assert_close(got, plain(h, made, targets))
+    every = torch.arange(WORDS).expand(3, 4, WORDS)
+    logits = made(h).log_softmax(-1)
+    torch.testing.assert_close(made.log_prob(h[..., None, :].expand(-1, -1, WORDS, -1), every), logits)
+
+
+def test_what_is_never_said_has_no_chance() -> None:
+    made, h = head(), torch.randn(4, FEATURES)
+    logits = made(h)
+    assert bool((logits[:, list(NEVER)] == -math.inf).all())
+    assert bool((logits.softmax(-1)[:, list(NEVER)] == 0).all())
+    for word in NEVER:
+        assert made.log_prob(h, torch.full((4,), word)).tolist() == [-math.inf] * 4
+    others = [w for w in range(WORDS) if w not in NEVER]
+    total = sum(made.log_prob(h, torch.full((4,), word)).exp() for word in others)
+    torch.testing.assert_close(total, torch.ones(4))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_masked_targets_and_never_words_get_no_gradient(precision: str) -> None:
+    """Padding is scored too and then masked: its -inf must not become a NaN."""
+    made, h = head(), torch.randn(6, FEATURES, requires_grad=True)
+    targets = torch.tensor([4, 0, 5, 0, 0, 3])
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+        log_p = made.log_prob(h, targets).masked_fill(targets == 0, 0.0)
+    (-log_p.sum()).backward()
+    for gradient in (h.grad, made.weight.grad, made.bias.grad):
+        assert gradient is not None
+        assert bool(torch.isfinite(gradient).all())
+        assert bool(gradient.any())
+    assert not made.weight.grad[list(NEVER)].any()
+    assert not made.bias.grad[list(NEVER)].any()
+    assert not h.grad[targets == 0].any()
+
+
+def test_tied_weights_share_their_gradient() -> None:
+    embedding = torch.nn.Embedding(WORDS, FEATURES)
+    made = head(embedding.weight)
+    assert made.weight is embedding.weight
+    h = embedding(torch.tensor([4, 5]))
+    made.log_prob(h, torch.tensor([6, 7])).sum().backward()
+    ours = embedding.weight.grad.clone()
+    embedding.weight.grad = None
+    plain(embedding(torch.tensor([4, 5])), made, torch.tensor([6, 7])).sum().backward()
+    torch.testing.assert_close(ours, embedding.weight.grad)
+
+
+def test_no_large_table_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between forward and backward nothing of N x V logits is alive, whatever its shape."""
+    words, rows = 500, 400
+    monkeypatch.setattr(output, "CHUNK_ELEMENTS", 10 * words)
+    made, h = OutputHead(FEATURES, words, NEVER), torch.randn(rows, FEATURES, requires_grad=True)
+    targets = torch.full((rows,), 7)
+
+    def kept(score: Any) -> int:
+        sizes: list[int] = []
+
+        def remember(x: Tensor) -> Tensor:
+            sizes.append(x.numel())
+            return x
+
+        with torch.autograd.graph.saved_tensors_hooks(remember, lambda x: x):
+            score()
+        return max(sizes)
+
+    assert kept(lambda: plain(h, made, targets)) == rows * words  # the measure sees what it should
+    assert kept(lambda: made.log_prob(h, targets)) <= max(10 * words, words * FEATURES)
+
+
+def test_no_large_table_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    words, rows = 500, 400
+    monkeypatch.setattr(output, "CHUNK_ELEMENTS", 10 * words)
+    made, h = OutputHead(FEATURES, words, NEVER), torch.randn(rows, FEATURES, requires_grad=True)
+    sizes: list[int] = []
+
+    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            out = func(*args, **(kwargs or {}))
+            sizes.extend(
+                x.numel() for x in (out if isinstance(out, tuple) else (out,)) if isinstance(x, Tensor)
+            )
+            return out
+
+    with Watch():
+        made.log_prob(h, torch.full((rows,), 7)).sum().backward()
+    assert 9 * words < max(sizes) <= 10 * words
+
+
+def test_bf16_is_near_and_unbiased() -> None:
+    """Against an exact log-softmax of the same bf16 numbers: what is left is the rounding of logits."""
+    words, rows = 300, 4000
+    torch.manual_seed(0)
+    made, h = OutputHead(32, words, NEVER), torch.randn(rows, 32).bfloat16().float()
+    torch.nn.init.normal_(made.weight, std=0.3)
+    with torch.no_grad():
+        made.weight.copy_(made.weight.bfloat16())
+        targets = torch.randint(3, words, (rows,))
+        exact = plain(h.double(), made.double(), targets)
+        made.float()
+        with torch.autocast("cpu", torch.bfloat16):
+            got = made.log_prob(h, targets)
+    assert got.dtype == torch.float32
+    error = got.double() - exact
+    assert 1e-6 < float(error.abs().mean()) < 0.02  # it does run in bf16, and near
+    assert abs(float(error.mean())) < 4 * float(error.std()) / math.sqrt(rows)
+
+
+def test_bf16_gradients_point_the_same_way() -> None:
+    made = head()
+    exact = with_gradients(lambda h: plain(h, made, TARGETS), made)[1:]
+    with torch.autocast("cpu", torch.bfloat16):
+        got = with_gradients(lambda h: made.log_prob(h, TARGETS), made)[1:]
+    for one, other in zip(got, exact, strict=True):
+        assert one.dtype == torch.float32
+        assert float(torch.nn.functional.cosine_similarity(one.flatten(), other.flatten(), dim=0)) > 0.999
+        assert float(one.norm() / other.norm()) == pytest.approx(1, abs=0.02)
+
+
+def test_large_logits_do_not_overflow() -> None:
+    made, h = head(), torch.full((2, FEATURES), 300.0)
+    got = made.log_prob(h, torch.tensor([3, 4]))
+    assert bool(torch.isfinite(got).all())
+    torch.testing.assert_close(got, plain(h, made, torch.tensor([3, 4])), atol=1e-3, rtol=1e-5)
