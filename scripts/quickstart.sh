@@ -89,6 +89,7 @@ samples = Path(sys.argv[2]).read_text(encoding="utf-8").splitlines()
 values = {
     "rate": (measured["rate"], 4),
     "active_units": (measured["active_units"], 3),
+    "shuffle_gap": (measured["shuffle_gap"], 8),
     "distinct samples": (len({line.strip() for line in samples} - {""}), 2),
 }
 low = []

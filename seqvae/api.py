@@ -23,7 +23,7 @@ from torch import Tensor
 
 from seqvae.batch import TextBatch
 from seqvae.checkpoint import WEIGHTS, Run, load_run, read_card
-from seqvae.device import pick_device
+from seqvae.device import autocast, pick_device, pick_precision
 from seqvae.evaluate import evaluate
 from seqvae.generate import Path as CodePath
 from seqvae.generate import codes, path_between, prior_codes
@@ -124,8 +124,11 @@ class TextVAE(ModelHubMixin, library_name="seqvae", tags=["text-vae"]):
         samples: int = 20,
         progress: Progress | None = None,
         batch_size: int = 64,
+        precision: str = "fp32",
     ) -> dict[str, Any]:
-        """All measures of FIELD on the test split, or on the sentences of the file `data`.
+        """All measures (`seqvae.evaluate.KEYS` and more) on the test split, or on the file `data`.
+
+        `precision` bf16 is faster and rounds: the report says which one it was.
 
         Raises:
             UserError: no test split and no file.
@@ -133,7 +136,8 @@ class TextVAE(ModelHubMixin, library_name="seqvae", tags=["text-vae"]):
         store = self._evaluated(data)
         batches = list(eval_feed(store, self.tokenizer, batch_size))
         tools = TextTools(self._reconstructed, self._prior_sampled, self._detokenized, int(store.chars.sum()))
-        return evaluate(self.vae, batches, samples=samples, text=tools, progress=progress)
+        with autocast(pick_precision(precision, self.device), self.device):
+            return evaluate(self.vae, batches, samples=samples, text=tools, progress=progress)
 
     def _evaluated(self, data: str | None) -> TokenStore:
         if data is not None:

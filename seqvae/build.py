@@ -17,9 +17,8 @@ from seqvae.registry import UserError, construct, describe, lookup
 from seqvae.remedies import REMEDIES
 from seqvae.synthetic import CORPORA
 from seqvae.text import DECODERS, ENCODERS
-from seqvae.text.tokenizer import TOKENIZERS, TextTokenizer
-
-STANDARD = Component(name="standard")
+from seqvae.text.tokenizer import TextTokenizer
+from seqvae.text.tokenizer_training import TOKENIZERS
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,8 @@ def _without_prior(latent: Component) -> tuple[Component, Component]:
     arguments = latent.arguments
     prior = arguments.pop("prior", None)
     own = Component.model_validate({"name": latent.name, **arguments})
-    return own, STANDARD if prior is None else Component.model_validate(prior)
+    default = lookup("latent", LATENTS, latent.name).default_prior
+    return own, Component.model_validate(prior or {"name": default})
 
 
 def _positive(latent: Component) -> None:

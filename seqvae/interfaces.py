@@ -94,6 +94,7 @@ class Latent(nn.Module, Sourced, ABC):
 
     dim: int
     reads: ClassVar[bool] = True
+    default_prior: ClassVar[str] = "standard"  # where the config names none
     has_density: ClassVar[bool] = True
 
     @abstractmethod

@@ -25,6 +25,11 @@ def masked_sum(x: Tensor, mask: Tensor) -> Tensor:
     return x.masked_fill(~mask, 0.0).sum(-1)
 
 
+def log_sphere_area(dim: int) -> float:
+    """Ln of the area of the unit sphere in `dim` dimensions, 2 pi^(D/2) / Gamma(D/2)."""
+    return math.log(2) + dim / 2 * math.log(math.pi) - math.lgamma(dim / 2)
+
+
 def batch_mean(x: Tensor) -> Tensor:
     """Mean over the batch (dim 0), kept as a dim of 1: the one place where batch statistics are taken."""
     return x.mean(0, keepdim=True)
@@ -87,6 +92,12 @@ class Randomness:
     def fold(self, number: int) -> Randomness:
         """Fresh, independent noise for the same examples: one more chunk of samples, say."""
         return replace(self, seed=(self.seed * 0x5DEECE66D + number + 11) % 2**62)
+
+    def rows(self, n: int) -> Randomness:
+        """The noise of n things: the examples themselves where there are n, else things numbered from 0."""
+        if len(self.index) == n:
+            return self
+        return replace(self, index=torch.arange(n, device=self.index.device))
 
     def uniform(self, stream: str, *shape: int) -> Tensor:
         """(B, *shape) draws from the open interval (0, 1)."""

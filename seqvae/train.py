@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
+import shutil
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -167,11 +170,20 @@ class Trainer:
         if apart:
             self.optimizers["adversary"] = make_optimizer(settings, nn.ModuleList(self.rivals))
         if settings.compile:
-            _compile(self.vae)
+            self._compile()
         self.meter, self.names = _Meter(), ["total"]
         self.writer: Any = None
         if settings.tensorboard:
             _summary_writer()  # refuse before any work is done
+
+    def _compile(self) -> None:
+        """Compile what says that it gains by it; names of weights do not change."""
+        if wanted := _no_compiler(self.device):
+            self.report.warn(f"train.compile is left out: no C++ compiler {wanted!r} here, install one")
+            return
+        for module in self.vae.modules():
+            if getattr(module, "compiles", False):
+                module.compile()
 
     def restore(self) -> None:
         """Take up the newest checkpoint, where there is one."""
@@ -425,11 +437,10 @@ def _summary_writer() -> Any:
     return SummaryWriter
 
 
-def _compile(vae: nn.Module) -> None:
-    """Compile what says that it gains by it; names of weights do not change."""
-    for module in vae.modules():
-        if getattr(module, "compiles", False):
-            module.compile()
+def _no_compiler(device: torch.device) -> str | None:
+    """The C++ compiler that torch.compile wants and does not find on a CPU."""
+    wanted = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    return wanted if device.type == "cpu" and shutil.which(wanted) is None else None
 
 
 def _mixed_seed(seed: int, step: int) -> int:

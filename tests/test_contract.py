@@ -27,7 +27,7 @@ from seqvae.priors import PRIORS
 from seqvae.registry import UserError
 from seqvae.remedies import REMEDIES
 from seqvae.text import DECODERS, ENCODERS
-from seqvae.text.tokenizer import TOKENIZERS
+from seqvae.text.tokenizer_training import TOKENIZERS
 
 TABLES: dict[str, dict[str, type[Sourced]]] = {
     "encoder": dict(ENCODERS),

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -373,8 +373,37 @@ TRANSFORMER = [
 ]
 
 
+def test_without_a_compiler_nothing_is_compiled_and_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    report = Listener()
+    run = train(config(*SHORT, *TRANSFORMER, "train.compile=true"), tmp_path / "run", report)
+    expected = "train.compile is left out: no C++ compiler 'no-such-compiler' here, install one"
+    assert report.warnings[0] == expected
+    assert_same(weights(run), weights(train(config(*SHORT, *TRANSFORMER), tmp_path / "plain")))
+
+
+class Counting(Remedy):
+    """Counts its feedback, for tests."""
+
+    heard: ClassVar[list[float]] = []
+
+    def after_step(self, loss: Any) -> None:
+        """Feedback."""
+        self.heard.append(float(loss.total))
+
+
+def test_feedback_comes_once_an_update(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(REMEDIES, "counting", Counting)
+    monkeypatch.setattr(Counting, "heard", [])
+    sets = (*SHORT, "remedies=[{name: counting}]", "train.accumulate=3", "train.log_every=1")
+    logged = [line["total"] for line in metrics(train(config(*sets), tmp_path / "run"), "train")]
+    assert Counting.heard == pytest.approx(logged, rel=1e-6)
+
+
 @pytest.mark.long
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # of torch's own compiler
+@pytest.mark.filterwarnings("ignore")  # torch's own compiler warns of itself
 def test_a_compiled_transformer_learns_the_same(tmp_path: Path) -> None:
     sets = (*SHORT, *TRANSFORMER, "encoder.dropout=0", "decoder.dropout=0")
     plain = train(config(*sets), tmp_path / "plain")

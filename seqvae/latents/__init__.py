@@ -5,12 +5,14 @@ from seqvae.latents.batch_norm import BatchNormGaussian, DUGaussian
 from seqvae.latents.exact_rate import ExactRate
 from seqvae.latents.gaussian import DiagonalNormal, Gaussian
 from seqvae.latents.point import Deterministic, NoEncoder, NoLatent
+from seqvae.latents.vmf import VMF
 
 LATENTS: dict[str, type[Latent]] = {
     "gaussian": Gaussian,
     "bn_gaussian": BatchNormGaussian,
     "du_gaussian": DUGaussian,
     "exact_rate": ExactRate,
+    "vmf": VMF,
     "deterministic": Deterministic,
     "none": NoLatent,
 }

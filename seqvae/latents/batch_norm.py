@@ -48,7 +48,11 @@ class BatchNormGaussian(Latent):
     year = 2020
 
     def __init__(
-        self, features: int, dim: int = 32, gamma: Annotated[float, Field(gt=0)] = 0.6, condition: int = 0
+        self,
+        features: int,
+        dim: Annotated[int, Field(gt=0)] = 32,
+        gamma: Annotated[float, Field(gt=0)] = 0.6,
+        condition: int = 0,
     ) -> None:
         super().__init__()
         self.dim, self.gamma = dim, gamma
@@ -79,7 +83,7 @@ class DUGaussian(Latent):
     def __init__(
         self,
         features: int,
-        dim: int = 32,
+        dim: Annotated[int, Field(gt=0)] = 32,
         gamma: Annotated[float, Field(gt=0)] = 0.5,
         drop: Annotated[float, Field(ge=0, lt=1)] = 0.2,
         alpha: Annotated[float, Field(gt=0)] = 1.0,

@@ -88,7 +88,7 @@ class ExactRate(Latent):
     def __init__(
         self,
         features: int,
-        dim: int = 32,
+        dim: Annotated[int, Field(gt=0)] = 32,
         nats: Annotated[float, Field(gt=0)] = 6.0,
         normalise: Literal["example", "batch", "feature"] = "example",
         condition: int = 0,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from seqvae.interfaces import Prior
@@ -25,9 +24,7 @@ class StandardNormal:
 
     def sample(self, n: int, random: Randomness) -> Tensor:
         """Z (n, D)."""
-        if len(random.index) != n:
-            random = Randomness(random.seed, random.step, torch.arange(n, device=random.index.device))
-        return random.normal("prior", self.dim)
+        return random.rows(n).normal("prior", self.dim)
 
 
 class StandardPrior(Prior):

@@ -1,34 +1,29 @@
-"""Reads texts and labels from files, saved datasets and the Hub, one example at a time."""
+"""Where a corpus lies and how it is told apart: files, saved datasets and the Hub, one example at a time."""
 
 from __future__ import annotations
 
-import csv
-import gzip
 import hashlib
-import json
-import math
 import re
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any
 
 from seqvae.registry import UserError, suggest
-
-Value = float | str | None  # a number, a category's name, or missing
-
-
-class Example(NamedTuple):
-    """One text with the values of the label columns that were asked for."""
-
-    text: str
-    labels: tuple[Value, ...] = ()
-
+from seqvae.text.readers import (
+    JSON,
+    TABLES,
+    Example,
+    check_columns,
+    read_json,
+    read_lines,
+    read_parquet,
+    read_table,
+    suffix,
+    to_example,
+)
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?(@[\w.-]+)?")
-_JSON = (".jsonl", ".ndjson", ".json")
-_TABLES = (".csv", ".tsv")
-_SUFFIXES = (*_JSON, *_TABLES, ".parquet", ".txt", ".gz")
+_SUFFIXES = (*JSON, *TABLES, ".parquet", ".txt", ".gz")
 _HELDOUT = {"valid": ("validation", "valid", "dev", "val"), "test": ("test",)}
 
 
@@ -54,7 +49,7 @@ def read_corpus(
 
 def is_table(source: str) -> bool:
     """Whether `source` has named columns, or is plain lines."""
-    return not Path(source).is_file() or _suffix(Path(source)) in (*_JSON, *_TABLES, ".parquet")
+    return not Path(source).is_file() or suffix(Path(source)) in (*JSON, *TABLES, ".parquet")
 
 
 def heldout_source(source: str, split: str) -> str | None:
@@ -73,7 +68,7 @@ def content_hash(source: str, remember: Callable[[Path], str] | None = None) -> 
     if path is None:
         return f"hub:{source}:{_dataset(source, 'train')._fingerprint}"
     if path.is_file():
-        return f"{_suffix(path)}:{hashed(path)}"
+        return f"{suffix(path)}:{hashed(path)}"
     files = sorted(p for p in path.rglob("*") if p.is_file())
     return f"folder:{split}:" + ",".join(f"{p.relative_to(path)}={hashed(p)}" for p in files)
 
@@ -98,136 +93,27 @@ def _located(source: str) -> tuple[Path | None, str | None]:
     raise UserError(f"no data at {source}: give a file, a folder saved by datasets, or a Hub id owner/name")
 
 
-def _suffix(path: Path) -> str:
-    """The format by name, `.gz` aside."""
-    name = path.name.lower().removesuffix(".gz")
-    return Path(name).suffix
-
-
 def _reader(source: str, column: str, labels: tuple[str, ...], split: str) -> Iterator[Example]:
     path, _ = _located(source)
     if path is None or path.is_dir():
         return _read_dataset(source, column, labels, split)
-    suffix = _suffix(path)
-    if suffix == ".parquet":
-        return _read_parquet(path, column, labels)
-    if suffix in _JSON:
-        return _read_json(path, column, labels)
-    if suffix in _TABLES:
-        return _read_table(path, column, labels)
+    kind = suffix(path)
+    if kind == ".parquet":
+        return read_parquet(path, column, labels)
+    if kind in JSON:
+        return read_json(path, column, labels)
+    if kind in TABLES:
+        return read_table(path, column, labels)
     if labels:
         raise UserError(f"{source} is plain text and has no columns: labels {', '.join(labels)} need a table")
-    return _read_lines(path)
-
-
-def _open(path: Path) -> IO[bytes]:
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): check the path and its rights") from None
-    if file.read(2) != b"\x1f\x8b":
-        file.seek(0)
-        return file
-    file.close()
-    return gzip.open(path)  # type: ignore[return-value]
-
-
-def _lines(path: Path) -> Iterator[str]:
-    """Decoded lines with their ends; a byte that is no text is an error that says where."""
-    number = 0
-    try:
-        with _open(path) as file:
-            for number, raw in enumerate(file, 1):
-                if number == 1 and raw.startswith(b"\xef\xbb\xbf"):
-                    raw = raw[3:]
-                if b"\0" in raw:
-                    raise UserError(_not_text(path, 0, number))
-                yield raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(_not_text(path, error.object[error.start], number)) from None
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise UserError(f"{path} is a damaged gzip file ({error}): fetch or pack it again") from None
-
-
-def _not_text(path: Path, byte: int, line: int) -> str:
-    return f"{path} is not a text file (byte 0x{byte:02x} at line {line}): give UTF-8 text"
-
-
-def _read_lines(path: Path) -> Iterator[Example]:
-    for line in _lines(path):
-        yield Example(line.strip())
-
-
-def _read_json(path: Path, column: str, labels: tuple[str, ...]) -> Iterator[Example]:
-    first = True
-    for number, line in enumerate(_lines(path), 1):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
-        try:
-            row = json.loads(line)
-        except ValueError:
-            raise UserError(f"{where} is not JSON ({line.strip()[:40]!r}): write one object a line") from None
-        if not isinstance(row, dict):
-            raise UserError(f"{where} is {line.strip()[:40]!r}, not a JSON object: write one object a line")
-        if first:  # later rows may lack a label
-            _check_columns(list(row), (column, *labels), where)
-            first = False
-        yield _whole(_example(row, column, labels, where))
-
-
-def _whole(example: Example) -> Example:
-    """Without half surrogate pairs, which JSON can write and no text can hold."""
-    if example.text.isascii():
-        return example
-    return example._replace(text=example.text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
-
-
-def _read_table(path: Path, column: str, labels: tuple[str, ...]) -> Iterator[Example]:
-    tabs = _suffix(path) == ".tsv"
-    rows = csv.reader(
-        _lines(path),
-        delimiter="\t" if tabs else ",",
-        quoting=csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL,
-    )
-    try:
-        header = next(rows, [])
-        if header:
-            _check_columns(header, (column, *labels), str(path))
-        for row in rows:
-            if not row:
-                continue
-            where = f"{path}, line {rows.line_num}"
-            if len(row) != len(header):
-                raise UserError(f"{where} has {len(row)} fields, the header {len(header)}: mend or quote it")
-            yield _example(dict(zip(header, row, strict=True)), column, labels, where)
-    except csv.Error as error:
-        raise UserError(f"{path}, line {rows.line_num} is not a table row ({error}): mend it") from None
-
-
-def _read_parquet(path: Path, column: str, labels: tuple[str, ...]) -> Iterator[Example]:
-    from pyarrow import ArrowInvalid
-    from pyarrow.parquet import ParquetFile
-
-    try:
-        file = ParquetFile(path)
-    except ArrowInvalid as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"{path} is not a Parquet file ({reason}): give one, or name it by its format"
-        ) from None
-    names = file.schema_arrow.names
-    _check_columns(names, (column, *labels), str(path))
-    for batch in file.iter_batches(columns=[column, *labels]):
-        for row in batch.to_pylist():
-            yield _example(row, column, labels, str(path))
+    return read_lines(path)
 
 
 def _read_dataset(source: str, column: str, labels: tuple[str, ...], split: str) -> Iterator[Example]:
     dataset = _dataset(source, split)
-    _check_columns(dataset.column_names, (column, *labels), source)
+    check_columns(dataset.column_names, (column, *labels), source)
     for row in dataset.select_columns([column, *labels]):
-        yield _example(row, column, labels, source)
+        yield to_example(row, column, labels, source)
 
 
 def _dataset(source: str, split: str) -> Any:
@@ -268,40 +154,3 @@ def _asked(source: str, load: Callable[[], Any]) -> Any:
         raise UserError(
             f"{source} cannot be loaded {what} ({reason}): check the name and the network"
         ) from None
-
-
-def _check_columns(names: Sequence[str], wanted: Sequence[str], where: str) -> None:
-    for name in wanted:
-        if name not in names:
-            raise UserError(f"{where} has no column {name!r}: {suggest(name, names)}")
-
-
-def _example(row: dict[str, Any], column: str, labels: tuple[str, ...], where: str) -> Example:
-    if column not in row:
-        _check_columns(list(row), [column], where)
-    text = row[column]
-    if not isinstance(text, str | None):
-        raise UserError(
-            f"{where}: column {column!r} holds {text!r}, not text: name the column with the texts"
-        )
-    return Example((text or "").strip(), tuple(_value(row, name, where) for name in labels))
-
-
-def _value(row: dict[str, Any], name: str, where: str) -> Value:
-    value = row.get(name)
-    if value is None or value == "":
-        return None
-    if isinstance(value, int | float):
-        return None if math.isnan(value) else float(value)
-    if not isinstance(value, str):
-        raise UserError(
-            f"{where}: label {name!r} is {value!r}: labels are numbers or the names of categories"
-        )
-    return _number(value)
-
-
-def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text

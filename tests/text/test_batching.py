@@ -7,9 +7,9 @@ import pytest
 
 from seqvae.batch import SpecialIds
 from seqvae.text.batching import batch_from_ids, collate, epoch_order, eval_batches
-from seqvae.text.corpus import Example
-from seqvae.text.store import build_store
-from seqvae.text.tokenizer import train_word
+from seqvae.text.readers import Example
+from seqvae.text.tokenizer_training import train_word
+from seqvae.text.writing import build_store
 
 SPECIAL = SpecialIds(pad=9, unk=1, bos=2, eos=3)
 LENGTHS = np.clip(np.random.default_rng(0).lognormal(2.5, 0.4, 100_000), 1, 64).astype(np.int32)

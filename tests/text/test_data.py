@@ -8,7 +8,9 @@ import pytest
 from seqvae.config import Component, DataConfig
 from seqvae.registry import UserError
 from seqvae.text import data as module
-from seqvae.text.data import TextData, heldout_rows, load_data, load_examples
+from seqvae.text import splits
+from seqvae.text.data import TextData, load_data, load_examples
+from seqvae.text.splits import heldout_rows
 from seqvae.text.store import TokenStore
 
 WORD = Component(name="word")
@@ -47,8 +49,8 @@ def test_shares_have_a_most(lines: str) -> None:
 
 
 def test_heldout_rows_do_not_depend_on_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = module._smallest_hashes(1000, 50, seed=3)
-    assert module._smallest_hashes(1000, 50, seed=3, chunk=13).tolist() == rows.tolist()
+    rows = splits._smallest_hashes(1000, 50, seed=3)
+    assert splits._smallest_hashes(1000, 50, seed=3, chunk=13).tolist() == rows.tolist()
     assert len(set(rows.tolist())) == 50
 
 

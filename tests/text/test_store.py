@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from seqvae.registry import UserError
-from seqvae.text import store as module
-from seqvae.text.corpus import Example
-from seqvae.text.store import build_store, open_store
-from seqvae.text.tokenizer import train_word
+from seqvae.text import writing as module
+from seqvae.text.readers import Example
+from seqvae.text.store import open_store
+from seqvae.text.tokenizer_training import train_word
+from seqvae.text.writing import build_store
 
 TOKENIZER = train_word(["a b c"])
 A, B, C = TOKENIZER.encode("a b c")

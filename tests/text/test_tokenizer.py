@@ -1,13 +1,17 @@
 """Tokenizers: round trips, exact sizes, specials, and the same ids in transformers."""
 
+import itertools
 import json
+import re
 from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from seqvae.registry import UserError
-from seqvae.text.tokenizer import TOKENIZERS, TextTokenizer, train_bpe, train_char, train_unigram, train_word
+from seqvae.synthetic import CORPORA
+from seqvae.text.tokenizer import TextTokenizer
+from seqvae.text.tokenizer_training import TOKENIZERS, train_bpe, train_char, train_unigram, train_word
 
 TEXTS = ["a man is walking in the park .", "the <unk> man sees a dog", "two _UNK dogs run , one man"] * 3
 CHINESE = "今天天气很好，我们去公园散步。🙂 «naïve»"  # noqa: RUF001
@@ -70,10 +74,21 @@ def test_vocab_size_is_exact(name: str, size: int) -> None:
     assert TOKENIZERS[name](TEXTS, vocab_size=size).vocab_size == size
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", ["word", "bpe", "char"])
 def test_vocabulary_larger_than_the_data(name: str) -> None:
     with pytest.raises(UserError, match=r"vocab_size 5000 is more than the training texts give: \d+ "):
         TOKENIZERS[name](TEXTS, vocab_size=5000)
+
+
+@pytest.mark.parametrize("size", [200, 5000])  # pruned too far, and more than there is
+def test_unigram_ends_with_fewer_tokens(size: int) -> None:
+    texts = [text for text, _ in itertools.islice(CORPORA["sentences"].examples("train"), 3000)]
+    with pytest.raises(UserError, match=rf"ended with \d+ of the {size} tokens asked for") as caught:
+        train_unigram(texts, vocab_size=size)
+    there = int(re.findall(r"ask for (\d+)", str(caught.value))[0])
+    assert train_unigram(texts, vocab_size=there).vocab_size == there
+    assert there <= train_unigram(texts).vocab_size < 5000
+    assert there < size
 
 
 def test_vocabulary_too_small() -> None:

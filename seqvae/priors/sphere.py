@@ -1,0 +1,44 @@
+"""The uniform prior on the unit sphere, which goes with codes of length 1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from seqvae.interfaces import Prior
+from seqvae.numerics import Randomness, log_sphere_area
+
+
+@dataclass(frozen=True)
+class UniformSphere:
+    """Every direction alike; posteriors that know a closed form look for `is_uniform`."""
+
+    dim: int
+    is_uniform: ClassVar[bool] = True
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """-ln area of the sphere, (S, B) for z (S, B, D)."""
+        return torch.full_like(z[..., 0], -log_sphere_area(self.dim))
+
+    def sample(self, n: int, random: Randomness) -> Tensor:
+        """Z (n, D) of length 1."""
+        return normalize(random.rows(n).normal("prior", self.dim), dim=-1)
+
+
+class UniformSpherePrior(Prior):
+    """p(z) is uniform on the unit sphere: the prior of von Mises-Fisher codes."""
+
+    paper = "Xu & Durrett, Spherical Latent Spaces for Stable Variational Autoencoders"
+    year = 2018
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, c: Tensor | None = None) -> UniformSphere:
+        """The distribution; it reads no condition."""
+        return UniformSphere(self.dim)
