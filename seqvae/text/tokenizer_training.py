@@ -112,11 +112,11 @@ def train_unigram(
         unk_token=UNK,
         show_progress=False,
     )
-    return _trained(tokenizer, trainer, texts, vocab_size, _overshot)
+    return _trained(tokenizer, trainer, texts, vocab_size, _fell_short)
 
 
-def _overshot(vocab_size: int, there: int) -> str:
-    # no word on what the texts give: pruning can pass a size below the most there is
+def _fell_short(vocab_size: int, there: int) -> str:
+    # not "the texts give no more": pruning may jump past a size that they have pieces for
     return (
         f"the unigram trainer ended with {there} of the {vocab_size} tokens asked for in vocab_size; "
         f"ask for {there}, or leave vocab_size out"

@@ -46,6 +46,6 @@ def test_target_rate_has_its_minimum_at_the_target() -> None:
     kl = torch.full((4, 2), 5.0, requires_grad=True)
     remedy = TargetRate(nats=8.0, weight=0.5)
     loss = shaped(remedy, kl)
-    assert float(loss) == pytest.approx(0.5 * 4)
+    assert loss.item() == pytest.approx(0.5 * 4)
     loss.backward()
     assert (kl.grad > 0).all()
