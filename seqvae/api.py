@@ -128,22 +128,24 @@ class TextVAE(ModelHubMixin, library_name="seqvae", tags=["text-vae"]):
     ) -> dict[str, Any]:
         """All measures (`seqvae.evaluate.KEYS` and more) on the test split, or on the file `data`.
 
-        `precision` bf16 is faster and rounds: the report says which one it was.
+        The report says which data and which precision it was: bf16 is faster and rounds. A run without a
+        test split is measured on its validation split.
 
         Raises:
-            UserError: no test split and no file.
+            UserError: the file, or the run's own data, cannot be read.
         """
-        store = self._evaluated(data)
+        where, store = self._evaluated(data)
         batches = list(eval_feed(store, self.tokenizer, batch_size))
         tools = TextTools(self._reconstructed, self._prior_sampled, self._detokenized, int(store.chars.sum()))
         with autocast(pick_precision(precision, self.device), self.device):
-            return evaluate(self.vae, batches, samples=samples, text=tools, progress=progress)
+            report = evaluate(self.vae, batches, samples=samples, text=tools, progress=progress)
+        return {"data": where, **report}
 
-    def _evaluated(self, data: str | None) -> TokenStore:
+    def _evaluated(self, data: str | None) -> tuple[str, TokenStore]:
         if data is not None:
-            return load_examples(data, self.tokenizer, self.config.data)
+            return data, load_examples(data, self.tokenizer, self.config.data)
         splits = load_data(self.config.data, self.tokenizer)
-        return splits.valid if splits.test is None else splits.test
+        return ("valid", splits.valid) if splits.test is None else ("test", splits.test)
 
     def _reconstructed(self, z: Tensor, batch: TextBatch) -> list[list[int]]:
         return self._written(z, self._greedy())

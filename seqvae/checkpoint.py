@@ -10,15 +10,11 @@ checkpoints/step-N/      weights, optimizer, objective and step, to go on from
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import json
 import os
 import pickle
-import re
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +26,7 @@ from torch import nn
 
 from seqvae.build import Sizes, build_vae, load_tokenizer
 from seqvae.config import RunConfig, dump_config, parse_config
+from seqvae.disk import checkpoints, digest, disk_errors, flush_folder, write_atomically
 from seqvae.model import VAE
 from seqvae.registry import UserError
 
@@ -38,7 +35,6 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
-DISK_ERRORS = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass
@@ -80,7 +76,7 @@ def refuse_taken(path: Path) -> None:
         )
 
 
-def create_run(path: Path, config: RunConfig, tokenizer: TextTokenizer) -> None:
+def create_run(path: Path, config: RunConfig, tokenizer: TextTokenizer, data: str = "") -> None:
     """Make the folder with config and tokenizer in it.
 
     Raises:
@@ -91,18 +87,22 @@ def create_run(path: Path, config: RunConfig, tokenizer: TextTokenizer) -> None:
         (path / "checkpoints").mkdir(parents=True)
         tokenizer.save(path)
         write_atomically(path / "config.yaml", lambda p: p.write_text(dump_config(config), encoding="utf-8"))
-        write_card(path, config, tokenizer, Progress(), "nothing is trained yet")
+        write_card(path, config, tokenizer, Progress(), "nothing is trained yet", data)
 
 
 def write_card(
-    path: Path, config: RunConfig, tokenizer: TextTokenizer, progress: Progress, selected: str
+    path: Path, config: RunConfig, tokenizer: TextTokenizer, progress: Progress, selected: str, data: str
 ) -> None:
-    """Write config.json: all that is needed to build the model again, and what its weights are."""
+    """Write config.json: all that is needed to build the model again, and what its weights are.
+
+    `data` is the fingerprint of the training data, by which a resumed run knows that they are the same.
+    """
     card = {
         "format_version": FORMAT,
         "library_name": "seqvae",
         "sizes": {"vocab_size": tokenizer.vocab_size, "special": asdict(tokenizer.special)},
         "run": config.model_dump(by_alias=True),
+        "data": data,
         "selected": selected,
         "progress": asdict(progress),
     }
@@ -208,10 +208,10 @@ def save_checkpoint(
             save_model(vae, str(unfinished / WEIGHTS))
             _save_states(objective.state_dict(), unfinished / "objective.pt")
             _save_states(optimizers, unfinished / "optimizers.pt")
-            files = {f.name: _digest(f) for f in sorted(unfinished.iterdir())}
+            files = {f.name: digest(f) for f in sorted(unfinished.iterdir())}
             state = {"format_version": FORMAT, "progress": asdict(progress), "sha256": files}
             (unfinished / "state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
-            _flush_folder(unfinished)
+            flush_folder(unfinished)
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
@@ -222,12 +222,6 @@ def save_checkpoint(
     return target
 
 
-def checkpoints(path: Path) -> list[Path]:
-    """The checkpoints of a run, oldest first."""
-    found = [p for p in (path / "checkpoints").glob("step-*") if p.name[5:].isdigit()]
-    return sorted(found, key=lambda p: int(p.name[5:]))
-
-
 def load_checkpoint(folder: Path, vae: nn.Module, objective: nn.Module) -> tuple[dict[str, Any], Progress]:
     """Put weights and remedies back; the optimizers' states and the progress come out.
 
@@ -236,8 +230,8 @@ def load_checkpoint(folder: Path, vae: nn.Module, objective: nn.Module) -> tuple
     """
     try:
         state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        for name, digest in state["sha256"].items():
-            if _digest(folder / name) != digest:
+        for name, known in state["sha256"].items():
+            if digest(folder / name) != known:
                 raise UserError(f"{folder / name} is damaged: remove {folder} to go on from the one before")
         progress = Progress(**state["progress"])
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -287,53 +281,3 @@ def forget_metrics_after(path: Path, step: int) -> None:
     kept = [json.dumps(m, ensure_ascii=False) + "\n" for m in read_metrics(path) if m["step"] <= step]
     with disk_errors(path):
         write_atomically(path / "metrics.jsonl", lambda p: p.write_text("".join(kept), encoding="utf-8"))
-
-
-def write_atomically(file: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `file`, then rename it: readers see the old or the new."""
-    unfinished = file.with_name(f".unfinished-{file.name}")
-    try:
-        write(unfinished)
-        os.replace(unfinished, file)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-@contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turn a full or read-only disk into one line that says what is safe.
-
-    Raises:
-        UserError: instead of the OSError, or of the error that safetensors makes of it.
-    """
-    try:
-        yield
-    except (OSError, SafetensorError, RuntimeError) as error:
-        number = _error_number(error)
-        if number not in DISK_ERRORS:
-            raise
-        last = checkpoints(path)
-        safe = f"the last good checkpoint is {last[-1]}" if last else "no checkpoint was written yet"
-        reason = os.strerror(number).lower()
-        raise UserError(f"cannot write to {path} ({reason}): {safe}; make room and resume") from None
-
-
-def _error_number(error: BaseException) -> int:
-    """The system's number of an error; torch chains it, safetensors writes it into its text."""
-    for found in (error, error.__context__):
-        if isinstance(found, OSError) and found.errno:
-            return found.errno
-    written = re.search(r"os error (\d+)", str(error))
-    return int(written[1]) if written else 0
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make the files durable before the rename makes them visible."""
-    for file in folder.iterdir():
-        with file.open("rb") as content:
-            os.fsync(content.fileno())

@@ -5,13 +5,10 @@ from __future__ import annotations
 import math
 import os
 import shutil
-import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +19,6 @@ from seqvae.batch import Loss, mean_loss
 from seqvae.build import Sizes, build_objective, build_vae, check_names
 from seqvae.checkpoint import (
     Progress,
-    append_metrics,
-    checkpoints,
     create_run,
     forget_metrics_after,
     load_checkpoint,
@@ -36,25 +31,21 @@ from seqvae.checkpoint import (
 )
 from seqvae.config import RunConfig, parse_config
 from seqvae.device import autocast, pick_device, pick_precision
+from seqvae.disk import checkpoints
 from seqvae.evaluate import validate
 from seqvae.interfaces import Facts
 from seqvae.objective import TrainStep
-from seqvae.optim import PLATEAU, learning_rate, make_optimizer, set_learning_rate
+from seqvae.optim import learning_rate, make_optimizer, set_learning_rate
 from seqvae.progress import Reporter, Silent, numbers
 from seqvae.registry import UserError
+from seqvae.runlog import Meter, RunLog
+from seqvae.selection import collapse_warning, judge
+from seqvae.signals import Interrupted, stop_on_signals
 from seqvae.text.data import TextData, load_data
 from seqvae.text.feed import TextFeed
 from seqvae.text.tokenizer import TextTokenizer
 
 DEFAULT_EPOCHS, DEFAULT_STEPS = 10, (3000, 8000)  # where a config gives neither
-
-
-class Interrupted(Exception):  # noqa: N818 - not an error: the user asked for it
-    """A signal stopped the run after a checkpoint; `signal` is its number."""
-
-    def __init__(self, message: str, number: int) -> None:
-        super().__init__(message)
-        self.signal = number
 
 
 def train(config: RunConfig, out: str | Path, report: Reporter | None = None) -> Path:
@@ -84,6 +75,8 @@ def resume(path: str | Path, report: Reporter | None = None) -> Path:
         raise UserError(f"{path} is finished after {card['progress']['step']} steps: train a new run")
     config = parse_config(card["run"], where=str(path / "config.json"))
     data = load_data(config.data, TextTokenizer.load(path))
+    if card.get("data", data.fingerprint) != data.fingerprint:
+        raise UserError(f"the data of {path} have changed since it began: put them back, or train a new run")
     return _run(path, config, data, report or Silent(), new=False)
 
 
@@ -93,7 +86,7 @@ def _run(path: Path, config: RunConfig, data: TextData, report: Reporter, new: b
     with _threads(config.train.threads):
         trainer = Trainer(path, config, data, report)
         if new:  # only now: a config that cannot be built leaves no folder behind
-            create_run(path, config, data.tokenizer)
+            create_run(path, config, data.tokenizer, data.fingerprint)
         trainer.restore()
         trainer.run()
     return path
@@ -107,40 +100,6 @@ def total_steps(config: RunConfig, steps_per_epoch: int) -> int:
         return config.train.epochs * steps_per_epoch
     low, high = DEFAULT_STEPS
     return min(high, max(low, DEFAULT_EPOCHS * steps_per_epoch))
-
-
-@dataclass
-class _Meter:
-    """Sums since the last logged line, kept on the device so that the loop need not wait for them."""
-
-    total: Tensor | None = None
-    updates: int = 0
-    tokens: int = 0
-    began: float = 0.0
-
-    def add(self, values: Tensor, tokens: int) -> None:
-        """One update's numbers."""
-        self.total = values if self.total is None else self.total + values
-        self.updates, self.tokens = self.updates + 1, self.tokens + tokens
-
-    def state(self) -> dict[str, Any]:
-        """What was added, as plain values; fp32 sums survive them exactly."""
-        total = None if self.total is None else self.total.tolist()
-        return {"total": total, "updates": self.updates, "tokens": self.tokens}
-
-    def load(self, state: dict[str, Any], device: torch.device) -> None:
-        """Take up what `state` gave."""
-        total = state.get("total")
-        self.total = None if total is None else torch.tensor(total, device=device)
-        self.updates, self.tokens = state.get("updates", 0), state.get("tokens", 0)
-
-    def means(self, names: list[str]) -> dict[str, float]:
-        """What was added, as means a update, and tokens a second; then start afresh."""
-        assert self.total is not None
-        values = dict(zip(names, (self.total / self.updates).tolist(), strict=True))
-        values["tokens_per_s"] = self.tokens / max(1e-9, time.monotonic() - self.began)
-        self.total, self.updates, self.tokens, self.began = None, 0, 0, time.monotonic()
-        return values
 
 
 class Trainer:
@@ -171,10 +130,8 @@ class Trainer:
             self.optimizers["adversary"] = make_optimizer(settings, nn.ModuleList(self.rivals))
         if settings.compile:
             self._compile()
-        self.meter, self.names = _Meter(), ["total"]
-        self.writer: Any = None
-        if settings.tensorboard:
-            _summary_writer()  # refuse before any work is done
+        self.meter, self.names = Meter(), ["total"]
+        self.log_file = RunLog(path, settings.tensorboard)
 
     def _compile(self) -> None:
         """Compile what says that it gains by it; names of weights do not change."""
@@ -203,7 +160,7 @@ class Trainer:
         save_every = settings.save_every or every
         self._announce()
         self.meter.began = time.monotonic()
-        with _signals() as stop, self._board():
+        with stop_on_signals() as stop, self.log_file.open():
             while self.progress.step < self.total and not self._exhausted():
                 self.update()
                 step = self.progress.step
@@ -304,8 +261,7 @@ class Trainer:
         values = self.meter.means(self.names)
         self._stop_unless_finite(torch.tensor(list(values.values())), step - 1)
         values["lr"] = self.optimizers["model"].param_groups[0]["lr"]
-        append_metrics(self.path, {"kind": "train", "step": step, **values})
-        self._tensorboard("train", values)
+        self.log_file.write("train", step, values)
         shown = {k: values[k] for k in ("tokens_per_s", "rate", "distortion", "beta")}
         units = self.progress.last_validation.get("active_units")
         shown |= {} if units is None else {"active_units": units}
@@ -320,48 +276,25 @@ class Trainer:
         self._stop_unless_finite(torch.tensor(metrics.get("neg_elbo", metrics["distortion"])), step - 1)
         self.objective.after_validation(metrics)
         self.progress.last_validation = metrics
-        append_metrics(self.path, {"kind": "valid", "step": step, **metrics})
-        self._tensorboard("valid", metrics)
+        self.log_file.write("valid", step, metrics)
         epoch = step / self.feed.steps_per_epoch
         self.report.note(f"step {step} (epoch {epoch:.1f})  validation: {numbers(metrics)}")
         self._select(metrics)
-        self._warn_of_collapse(metrics)
+        if self._settled() and (warning := collapse_warning(metrics, self.vae.latent.dim)):
+            self.report.warn(warning)
 
     def _select(self, metrics: dict[str, Any]) -> None:
         """Keep the weights if they are the best since the schedules settled (or the only ones so far)."""
-        settings, progress = self.config.train, self.progress
-        settled = progress.step >= min(self.objective.settled_at(), self.total)
-        if settings.select == "last" or not settled:
-            why = "the last validated" if settings.select == "last" else "schedules have not settled yet"
-            self._keep(why)
-            return
-        name = "distortion" if "neg_elbo" not in metrics else settings.select
-        value = metrics[name]
-        if progress.best is None or value < progress.best:
-            progress.best, progress.best_step, progress.worse = value, progress.step, 0
-            self._keep(f"lowest validation {name}: {value:.3f}")
-        else:
-            progress.worse += 1
-            if settings.decay == "plateau":
-                progress.lr_factor *= PLATEAU
+        if reason := judge(self.progress, metrics, self.config.train, self._settled()):
+            save_weights(self.path, self.vae)
+            self._write_card(f"step {self.progress.step}: {reason}")
 
-    def _keep(self, why: str) -> None:
-        save_weights(self.path, self.vae)
-        self.selected = f"step {self.progress.step}: {why}"
-        write_card(self.path, self.config, self.data.tokenizer, self.progress, self.selected)
+    def _settled(self) -> bool:
+        return self.progress.step >= min(self.objective.settled_at(), self.total)
 
-    def _warn_of_collapse(self, metrics: dict[str, Any]) -> None:
-        settled = self.progress.step >= min(self.objective.settled_at(), self.total)
-        rate, units = metrics.get("rate"), metrics.get("active_units")
-        if rate is None or not self.vae.latent.dim or not settled:
-            return
-        if rate < 0.5 or units == 0:
-            self.report.warn(
-                f"the code has collapsed: rate {rate:.2f} nats, {units} active units, so the decoder writes "
-                "without reading z and all samples look alike. Try the remedies free_bits {nats: 0.25}, "
-                "word_dropout {rate: 0.4} or cyclical_annealing, pooling: max in the encoder, or a "
-                "constant_beta below 1"
-            )
+    def _write_card(self, selected: str) -> None:
+        data = self.data
+        write_card(self.path, self.config, data.tokenizer, self.progress, selected, data.fingerprint)
 
     def save(self) -> None:
         """Write a checkpoint of this step."""
@@ -376,7 +309,7 @@ class Trainer:
         """Mark the run as finished and say what it came to."""
         self.progress.finished = True
         card = read_card(self.path)
-        write_card(self.path, self.config, self.data.tokenizer, self.progress, card["selected"])
+        self._write_card(card["selected"])
         self.report.close()
         minutes = self.progress.seconds / 60
         self.report.note(
@@ -402,40 +335,6 @@ class Trainer:
             f"go on with `seqvae train --resume {self.path}`"
         )
 
-    def _tensorboard(self, kind: str, values: dict[str, Any]) -> None:
-        if self.writer is None:
-            return
-        for name, value in values.items():
-            if isinstance(value, int | float):
-                self.writer.add_scalar(f"{kind}/{name}", value, self.progress.step)
-
-    @contextmanager
-    def _board(self) -> Iterator[None]:
-        """A TensorBoard writer, where one is asked for; what it holds back is written at the end."""
-        if not self.config.train.tensorboard:
-            yield
-            return
-        self.writer = _summary_writer()(str(self.path / "tensorboard"))
-        try:
-            yield
-        finally:
-            self.writer.close()
-
-
-def _summary_writer() -> Any:
-    """TensorBoard's class.
-
-    Raises:
-        UserError: it is not installed.
-    """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise UserError(
-            "train.tensorboard needs the package tensorboard: `pip install tensorboard`, or set it to false"
-        ) from None
-    return SummaryWriter
-
 
 def _no_compiler(device: torch.device) -> str | None:
     """The C++ compiler that torch.compile wants and does not find on a CPU."""
@@ -455,31 +354,3 @@ def _threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@dataclass
-class _Stop:
-    number: int = 0
-
-
-@contextmanager
-def _signals() -> Iterator[_Stop]:
-    """Remember Ctrl-C and SIGTERM instead of dying in the middle of a step; a second one kills."""
-    stop = _Stop()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
-
-    def remember(number: int, frame: object) -> None:
-        stop.number = number
-        for n, handler in before.items():
-            signal.signal(n, handler)
-
-    for n in before:
-        signal.signal(n, remember)
-    try:
-        yield stop
-    finally:
-        for n, handler in before.items():
-            signal.signal(n, handler)

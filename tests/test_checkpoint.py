@@ -19,7 +19,8 @@ from tiny import Listener, assert_same_runs, config, tiny_run
 from torch import nn
 
 from seqvae import checkpoint
-from seqvae.checkpoint import Progress, checkpoints, load_run, read_card, save_checkpoint, write_card
+from seqvae.checkpoint import Progress, load_run, read_card, save_checkpoint, write_card
+from seqvae.disk import checkpoints
 from seqvae.registry import UserError
 from seqvae.text.tokenizer import TextTokenizer
 from seqvae.train import Interrupted, resume, train
@@ -111,7 +112,7 @@ def test_a_full_disk_while_the_card_is_written(
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(UserError, match=r"no space left on device.*the last good checkpoint is .*step-40"):
-        write_card(run, config(), TextTokenizer.load(run), Progress(), "all")
+        write_card(run, config(), TextTokenizer.load(run), Progress(), "all", "")
     assert read_card(run) == before
     assert not unfinished_files(run)
 

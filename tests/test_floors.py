@@ -18,7 +18,9 @@ FLOORS = (  # low to high; a name is a file of seqvae/ or a folder
     {"model"},
     {"objective", "metrics", "generate"},
     {"build", "evaluate"},
-    {"checkpoint", "device", "optim", "progress"},
+    {"disk"},
+    {"checkpoint", "device", "optim", "progress", "signals"},
+    {"runlog", "selection"},
     {"api", "train"},
     {"compare", "plots", "cli"},
 )

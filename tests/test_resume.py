@@ -14,7 +14,7 @@ import yaml
 from tiny import BASE, Listener, assert_same_runs, card, config, metrics, trained
 
 from seqvae.api import load
-from seqvae.checkpoint import checkpoints
+from seqvae.disk import checkpoints
 from seqvae.registry import UserError
 from seqvae.text import DECODERS, ENCODERS
 from seqvae.train import Interrupted, resume, train

@@ -15,7 +15,7 @@ from tiny import Listener, assert_same, assert_same_runs, card, config, metrics,
 from torch import Tensor, nn
 
 from seqvae import train as module
-from seqvae.checkpoint import checkpoints
+from seqvae.disk import checkpoints
 from seqvae.interfaces import Remedy
 from seqvae.progress import Silent
 from seqvae.registry import UserError

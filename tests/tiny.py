@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from seqvae.checkpoint import checkpoints
 from seqvae.config import RunConfig, parse_config
+from seqvae.disk import checkpoints
 from seqvae.train import train
 
 SMALL = {"embed": 8, "hidden": 16}

@@ -11,6 +11,7 @@ import typer
 
 from seqvae.cli import look, training, use
 from seqvae.registry import UserError
+from seqvae.signals import Interrupted
 
 app = typer.Typer(
     name="seqvae",
@@ -27,19 +28,31 @@ for group in (training, use, look):
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; a user's mistake is one line and exit code 2, a fault of ours keeps its traceback."""
     try:
-        app(arguments)
-    except UserError as error:
-        print(f"seqvae: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+        code = app(arguments, standalone_mode=False)
     except BrokenPipeError:  # `seqvae sample ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        code = 0
+    except (KeyboardInterrupt, typer.Abort):
+        code = 128 + signal.SIGINT
     except Exception as error:
-        number = getattr(error, "signal", None)
-        if number is None:
-            traceback.print_exc()
-            sys.exit(1)
+        code = _told(error)
+    sys.exit(code or 0)
+
+
+def _told(error: Exception) -> int:
+    """Say what went wrong; the exit code."""
+    if isinstance(error, UserError):
         print(f"seqvae: {error}", file=sys.stderr)
-        sys.exit(128 + number)
+        return 2
+    if isinstance(error, Interrupted):
+        print(f"seqvae: {error}", file=sys.stderr)
+        return 128 + error.signal
+    usage = getattr(error, "format_message", None)  # typer's own: an unknown option, a missing argument
+    if usage is None:
+        traceback.print_exception(error)
+        return 1
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "seqvae"
+    if message := usage():
+        print(f"seqvae: {message} (`{command} --help` tells more)", file=sys.stderr)
+    return 2

@@ -31,6 +31,11 @@ class TextData:
     test: TokenStore | None
 
     @property
+    def fingerprint(self) -> str:
+        """The content of the training split: the same files, tokenizer and settings give the same one."""
+        return self.train.folder.name
+
+    @property
     def splits(self) -> dict[str, TokenStore]:
         """The splits there are, by name."""
         named = {"train": self.train, "valid": self.valid, "test": self.test}

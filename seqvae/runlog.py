@@ -1,0 +1,99 @@
+"""What a run writes down while it trains: metrics.jsonl, TensorBoard, and the sums in between."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seqvae.checkpoint import append_metrics
+from seqvae.registry import UserError
+
+
+@dataclass
+class Meter:
+    """Sums since the last logged line, kept on the device so that the loop need not wait for them."""
+
+    total: Tensor | None = None
+    updates: int = 0
+    tokens: int = 0
+    began: float = 0.0
+
+    def add(self, values: Tensor, tokens: int) -> None:
+        """One update's numbers."""
+        self.total = values if self.total is None else self.total + values
+        self.updates, self.tokens = self.updates + 1, self.tokens + tokens
+
+    def state(self) -> dict[str, Any]:
+        """What was added, as plain values; fp32 sums survive them exactly."""
+        total = None if self.total is None else self.total.tolist()
+        return {"total": total, "updates": self.updates, "tokens": self.tokens}
+
+    def load(self, state: dict[str, Any], device: torch.device) -> None:
+        """Take up what `state` gave."""
+        total = state.get("total")
+        self.total = None if total is None else torch.tensor(total, device=device)
+        self.updates, self.tokens = state.get("updates", 0), state.get("tokens", 0)
+
+    def means(self, names: list[str]) -> dict[str, float]:
+        """What was added, as means a update, and tokens a second; then start afresh."""
+        assert self.total is not None
+        values = dict(zip(names, (self.total / self.updates).tolist(), strict=True))
+        values["tokens_per_s"] = self.tokens / max(1e-9, time.monotonic() - self.began)
+        self.total, self.updates, self.tokens, self.began = None, 0, 0, time.monotonic()
+        return values
+
+
+class RunLog:
+    """metrics.jsonl, and TensorBoard's files where they are asked for.
+
+    Raises:
+        UserError: TensorBoard is asked for and not installed; said before any work is done.
+    """
+
+    def __init__(self, path: Path, tensorboard: bool) -> None:
+        self.path = path
+        self.writer: Any = None
+        self.make_writer = _summary_writer() if tensorboard else None
+
+    def write(self, kind: str, step: int, values: dict[str, Any]) -> None:
+        """One line, `kind` is train or valid."""
+        append_metrics(self.path, {"kind": kind, "step": step, **values})
+        if self.writer is None:
+            return
+        for name, value in values.items():
+            if isinstance(value, int | float):
+                self.writer.add_scalar(f"{kind}/{name}", value, step)
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """While open TensorBoard is written too; what it holds back is written at the end."""
+        if self.make_writer is None:
+            yield
+            return
+        self.writer = self.make_writer(str(self.path / "tensorboard"))
+        try:
+            yield
+        finally:
+            self.writer.close()
+
+
+def _summary_writer() -> Any:
+    """TensorBoard's class.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise UserError(
+            "train.tensorboard needs the package tensorboard: `pip install tensorboard`, or set it to false"
+        ) from None
+    return SummaryWriter
