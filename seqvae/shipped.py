@@ -18,6 +18,12 @@ def shipped_configs() -> dict[str, Path]:
     return {file.relative_to(home).with_suffix("").as_posix(): file for file in files}
 
 
+def find_config(name: str) -> str:
+    """The file of a shipped config by its name, or `name` itself where it is a file."""
+    known = shipped_configs()
+    return str(known[name]) if name in known and not Path(name).is_file() else name
+
+
 def first_comment(path: Path) -> str:
     """What a config says of itself: its first line without the `#`, or "" where that is no comment."""
     with path.open(encoding="utf-8") as lines:

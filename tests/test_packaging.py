@@ -16,6 +16,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from seqvae.compare import load_comparison
 from seqvae.config import load_config
 from seqvae.shipped import first_comment, shipped_configs
 
@@ -51,7 +52,7 @@ def test_checkout_finds_its_configs(root: Path) -> None:
 @pytest.mark.parametrize("name", shipped_configs())
 def test_shipped_config_reads_and_says_what_it_is(name: str) -> None:
     path = shipped_configs()[name]
-    load_config(path)
+    load_comparison(path) if name.startswith("compare/") else load_config(path)
     assert len(first_comment(path)) > 20
 
 

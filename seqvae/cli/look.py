@@ -12,7 +12,7 @@ from seqvae.cli.output import emit_json, emit_table
 from seqvae.cli.training import JSON
 from seqvae.config import dump_config, load_config
 from seqvae.registry import UserError, lookup
-from seqvae.shipped import first_comment, shipped_configs
+from seqvae.shipped import find_config, first_comment, shipped_configs
 
 KINDS = (
     "configs",
@@ -48,7 +48,7 @@ def show(
     json: JSON = False,
 ) -> None:
     """Print the whole config; for a run also what it has reached."""
-    path = Path(shipped_configs().get(source, Path(source)))
+    path = Path(find_config(source))
     if not path.is_dir():
         config = load_config(path)
         emit_json(config.model_dump(by_alias=True)) if json else typer.echo(dump_config(config), nl=False)

@@ -12,7 +12,7 @@ from seqvae.cli.output import emit_json, emit_table
 from seqvae.config import RunConfig, load_config
 from seqvae.progress import Terminal
 from seqvae.registry import UserError
-from seqvae.shipped import shipped_configs
+from seqvae.shipped import find_config
 
 RUN = Annotated[str, typer.Argument(help="A run folder.", show_default=False)]
 DEVICE = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
@@ -64,21 +64,27 @@ def evaluate(
         emit_table(("measure", "value"), [(k, _shown(v)) for k, v in result.items()])
 
 
+def compare(
+    comparison: Annotated[str, typer.Argument(help="A YAML of base, variants, seeds; or a shipped one.")],
+    out: Annotated[Path, typer.Option(help="The folder of all its runs; call again to go on.")],
+) -> None:
+    """Train and measure variants of a config on one protocol; prints one table, mean ± s.d. over seeds."""
+    from seqvae.compare import as_markdown, load_comparison
+    from seqvae.compare import compare as compared
+
+    report = Terminal()
+    typer.echo(as_markdown(compared(load_comparison(comparison), out, report)), nl=False)
+
+
 def _chosen(config: str | None, corpus: str | None, recipe: str, sets: list[str]) -> RunConfig:
     if (config is None) == (corpus is None):
         raise UserError(
             "give a config or --corpus FILE, one of them (`seqvae list configs` names the shipped)"
         )
     if corpus is not None:
-        return load_config(_file(f"text/{recipe}"), [f"data.train={dumps(corpus)}", *sets])
+        return load_config(find_config(f"text/{recipe}"), [f"data.train={dumps(corpus)}", *sets])
     assert config is not None
-    return load_config(_file(config), sets)
-
-
-def _file(name: str) -> str:
-    """A shipped config by its name, or the path itself."""
-    known = shipped_configs()
-    return str(known[name]) if name in known and not Path(name).is_file() else name
+    return load_config(find_config(config), sets)
 
 
 def _free_name(config: str | None, corpus: str | None) -> Path:
@@ -100,4 +106,4 @@ def _shown(value: object) -> str:
     return str(value)
 
 
-COMMANDS = (train, evaluate)
+COMMANDS = (train, evaluate, compare)
