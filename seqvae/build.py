@@ -11,7 +11,7 @@ from seqvae.config import Component, RunConfig
 from seqvae.interfaces import Encoder, Facts, Prior, Remedy
 from seqvae.latents import LATENTS, NoEncoder
 from seqvae.model import VAE
-from seqvae.objective import ELBO, OBJECTIVES
+from seqvae.objective import OBJECTIVES, Objective
 from seqvae.priors import PRIORS
 from seqvae.registry import UserError, construct, describe, lookup
 from seqvae.remedies import REMEDIES
@@ -40,7 +40,7 @@ def build_vae(config: RunConfig, sizes: Sizes) -> VAE:
     spec, prior_spec = _without_prior(config.latent)
     _positive(spec)
     latent = construct("latent", LATENTS, spec, features=encoder.out_dim, condition=0)
-    prior: Prior = construct("prior", PRIORS, prior_spec, dim=latent.dim, encoder=encoder)
+    prior: Prior = construct("prior", PRIORS, prior_spec, dim=latent.dim, encoder=encoder, latent=latent)
     decoder = construct(
         "decoder",
         DECODERS,
@@ -61,17 +61,19 @@ def load_tokenizer(folder: Path) -> TextTokenizer:
     return TextTokenizer.load(folder)
 
 
-def build_objective(config: RunConfig, vae: VAE, facts: Facts) -> ELBO:
+def build_objective(config: RunConfig, vae: VAE, facts: Facts) -> Objective:
     """The objective with its remedies, attached to the model.
 
     Raises:
-        UserError: an unknown remedy or argument, or remedies that do not go together.
+        UserError: an unknown remedy or argument, or what does not go together.
     """
     remedies = [construct("remedy", REMEDIES, spec) for spec in config.remedies]
     for remedy, spec in zip(remedies, config.remedies, strict=True):
         _fits(remedy, spec)
         remedy.attach(vae, facts)
-    return construct("objective", OBJECTIVES, config.objective, remedies=remedies)
+    objective = construct("objective", OBJECTIVES, config.objective, remedies=remedies)
+    objective.attach(vae)
+    return objective
 
 
 def check_names(config: RunConfig) -> None:
@@ -99,8 +101,11 @@ def _without_prior(latent: Component) -> tuple[Component, Component]:
     arguments = latent.arguments
     prior = arguments.pop("prior", None)
     own = Component.model_validate({"name": latent.name, **arguments})
-    default = lookup("latent", LATENTS, latent.name).default_prior
-    return own, Component.model_validate(prior or {"name": default})
+    made = lookup("latent", LATENTS, latent.name)
+    chosen = Component.model_validate(prior or {"name": made.default_prior})
+    if made.priors and chosen.name not in made.priors:
+        raise UserError(f"latent {latent.name!r} got prior {chosen.name!r}: use {' or '.join(made.priors)}")
+    return own, chosen
 
 
 def _positive(latent: Component) -> None:
@@ -121,7 +126,7 @@ def catalogue() -> dict[str, list[dict[str, Any]]]:
         "encoders": describe(ENCODERS, sizes),
         "decoders": describe(DECODERS, sizes),
         "latents": describe(LATENTS, ("features", "condition")),
-        "priors": describe(PRIORS, ("dim", "encoder")),
+        "priors": describe(PRIORS, ("dim", "encoder", "latent")),
         "objectives": describe(OBJECTIVES, ("remedies",)),
         "remedies": describe(REMEDIES),
         "tokenizers": describe(TOKENIZERS, ("texts",)),

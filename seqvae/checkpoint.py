@@ -42,6 +42,7 @@ class Progress:
     """Where a training stands; saved with every checkpoint."""
 
     step: int = 0
+    inner: int = 0  # updates of the encoder alone, which no schedule counts
     best: float | None = None  # the selected measure, lower is better
     best_step: int | None = None
     worse: int = 0  # validations since the best one

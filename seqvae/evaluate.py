@@ -183,7 +183,7 @@ def _sentences(
     for batch in batches:
         rows = slice(len(wanted), len(wanted) + batch.size)
         moved = batch.to(device)
-        at_mean += text.reconstruct(gathered["mean"][rows].to(device), moved)
+        at_mean += text.reconstruct(gathered["code"][rows].to(device), moved)
         at_sample += text.reconstruct(gathered["z"][rows].to(device), moved)
         wanted += measures.sentences(batch)
         progress(len(wanted), gathered.n, "reconstruction")

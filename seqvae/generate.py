@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from seqvae.interfaces import Batch, Posterior
+from seqvae.interfaces import Batch, Posterior, stands_for
 from seqvae.model import VAE
 from seqvae.numerics import Randomness, lerp, slerp
 
@@ -25,8 +25,8 @@ def prior_codes(vae: VAE, n: int, seed: int, device: torch.device | str = "cpu")
 
 
 def codes(q: Posterior, batch: Batch, sample: bool = False) -> Tensor:
-    """(B, D): posterior means, or one draw of each."""
-    return q.rsample(1, batch.random)[0] if sample else q.mean
+    """(B, D): the codes that stand for the examples (posterior means), or one draw of each."""
+    return q.rsample(1, batch.random)[0] if sample else stands_for(q)
 
 
 def path_between(a: Tensor, b: Tensor, points: int, path: Path = "linear") -> Tensor:

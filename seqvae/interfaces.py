@@ -7,11 +7,13 @@ later modality's own. Everything above this floor knows only z, q(z|x), p(z), p(
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from torch import Tensor, nn
+
+from seqvae.registry import UserError
 
 if TYPE_CHECKING:
     from seqvae.batch import Loss, VAEOutput
@@ -25,7 +27,7 @@ class Posterior(Protocol):
 
     @property
     def mean(self) -> Tensor:
-        """(B, D)."""
+        """(B, D); codes whose mean is no code have a `mode` (B, D) besides, see `stands_for`."""
         ...
 
     def rsample(self, n: int, random: Randomness) -> Tensor:
@@ -43,6 +45,12 @@ class Posterior(Protocol):
     def index(self, i: Tensor | slice) -> Self:
         """q(z|x) of the chosen examples."""
         ...
+
+
+def stands_for(q: Posterior) -> Tensor:
+    """(B, D): the one code that is decoded for each example: the mode where q names one, else the mean."""
+    code: Tensor = q.mode if hasattr(q, "mode") else q.mean
+    return code
 
 
 class PriorDistribution(Protocol):
@@ -83,19 +91,33 @@ class Encoder(nn.Module, Sourced, ABC):
     def forward(self, batch: Batch) -> Tensor:
         """H (B, H), H = `out_dim`."""
 
+    def pseudo_inputs(self, count: int) -> Tensor:
+        """First values of `count` inputs that can be learned, (count, ...) as `read` takes them.
+
+        Raises:
+            UserError: this encoder reads no such inputs.
+        """
+        raise UserError(f"{type(self).__name__} reads no learned inputs, which vamp needs: use prior mixture")
+
+    def read(self, x: Tensor) -> Tensor:
+        """H (B, H) of inputs (B, ...) such as `pseudo_inputs` gives."""
+        raise NotImplementedError
+
 
 class Latent(nn.Module, Sourced, ABC):
     """A family of q(z|x) and its divergence from the prior.
 
     `has_density` is false where log q(z|x) does not exist (a plain autoencoder): rate and likelihoods
     are then not defined, and evaluation says so instead of printing a number. `reads` is false where no
-    encoder is needed.
+    encoder is needed. `diagonal` is true where q(z|x) is a normal with `mean` and `logvar` (B, D).
     """
 
     dim: int
     reads: ClassVar[bool] = True
     default_prior: ClassVar[str] = "standard"  # where the config names none
+    priors: ClassVar[tuple[str, ...]] = ()  # the only ones that fit, where not all do
     has_density: ClassVar[bool] = True
+    diagonal: ClassVar[bool] = False
 
     @abstractmethod
     def posterior(self, h: Tensor, c: Tensor | None = None) -> Posterior:
@@ -103,7 +125,10 @@ class Latent(nn.Module, Sourced, ABC):
 
     @abstractmethod
     def kl(self, q: Any, p: PriorDistribution, z: Tensor) -> Tensor:
-        """(S, B, D), or (S, B, 1) where dims do not come apart; closed form where there is one."""
+        """(S, B, D), or (S, B, 1) where dims do not come apart, or (S, B, G) where groups of them do.
+
+        Closed form where there is one.
+        """
 
 
 class Prior(nn.Module, Sourced, ABC):
@@ -131,6 +156,7 @@ class Facts:
     batch_size: int
     latent_dim: int
     vocab_size: int | None = None
+    labels: tuple[str, ...] = ()  # names of the columns of batch.labels
 
 
 class Remedy(nn.Module, Sourced):
@@ -170,11 +196,22 @@ class Remedy(nn.Module, Sourced):
         return {}
 
     def trained_parts(self, parts: frozenset[str]) -> frozenset[str]:
-        """Which of {encoder, latent, prior, decoder} the coming step updates."""
+        """Which of `parts` the coming update moves: of all four, or of encoder and latent where these go first."""
         return parts
 
+    def encoder_first(self, losses: Sequence[Tensor]) -> bool:
+        """Whether the encoder alone takes one more update before the coming one.
+
+        `losses` () are those of the updates that it has taken so far, in nats a token.
+        """
+        return False
+
+    def wants_mi(self) -> bool:
+        """Whether the coming validation is to measure `mi_low`."""
+        return False
+
     def after_step(self, loss: Loss) -> None:
-        """Feedback after an update."""
+        """Feedback after an update; the encoder's own ones give none."""
 
     def after_validation(self, metrics: Mapping[str, float]) -> None:
         """Feedback after a validation."""

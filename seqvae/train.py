@@ -34,7 +34,8 @@ from seqvae.device import autocast, pick_device, pick_precision
 from seqvae.disk import checkpoints
 from seqvae.evaluate import validate
 from seqvae.interfaces import Facts
-from seqvae.objective import TrainStep
+from seqvae.model import PARTS
+from seqvae.objective import ENCODER_SIDE, TrainStep
 from seqvae.optim import learning_rate, make_optimizer, set_learning_rate
 from seqvae.progress import Reporter, Silent, numbers
 from seqvae.registry import UserError
@@ -45,7 +46,7 @@ from seqvae.text.data import TextData, load_data
 from seqvae.text.feed import TextFeed
 from seqvae.text.tokenizer import TextTokenizer
 
-DEFAULT_EPOCHS, DEFAULT_STEPS = 10, (3000, 8000)  # where a config gives neither
+DEFAULT_EPOCHS, DEFAULT_STEPS = 10, (3000, 6000)  # where a config gives neither
 
 
 def train(config: RunConfig, out: str | Path, report: Reporter | None = None) -> Path:
@@ -93,7 +94,7 @@ def _run(path: Path, config: RunConfig, data: TextData, report: Reporter, new: b
 
 
 def total_steps(config: RunConfig, steps_per_epoch: int) -> int:
-    """Updates of a run; without `steps` and `epochs`, ten epochs within 3,000 to 8,000 updates."""
+    """Updates of a run; without `steps` and `epochs`, ten epochs within 3,000 to 6,000 updates."""
     if config.train.steps:
         return config.train.steps
     if config.train.epochs:
@@ -119,7 +120,12 @@ class Trainer:
         if config.init and not checkpoints(path):
             load_parts(self.vae, config.init.run, list(config.init.parts))
         facts = Facts(
-            self.total, self.feed.examples, settings.batch_size, self.vae.latent.dim, sizes.vocab_size
+            self.total,
+            self.feed.examples,
+            settings.batch_size,
+            self.vae.latent.dim,
+            sizes.vocab_size,
+            data.train.label_names,
         )
         self.objective = build_objective(config, self.vae, facts)
         self.step_module = TrainStep(self.vae, self.objective).to(self.device)
@@ -177,31 +183,54 @@ class Trainer:
             self.finish()
 
     def update(self) -> None:
-        """One update of the optimizer."""
+        """One update, after those that a remedy gives to the encoder alone."""
         step, settings = self.progress.step, self.config.train
         began = time.monotonic()
-        torch.manual_seed(_mixed_seed(settings.seed, step))  # module dropout
         lr = learning_rate(settings, step, self.total, self.progress.lr_factor)
         for optimizer in self.optimizers.values():
             set_learning_rate(optimizer, lr)
         self.step_module.train()
-        loss, tokens = self._gradients(step)
+        self._encoder_updates(step)
+        loss, tokens, _ = self._gradients(step)
         self._freeze(self.objective.trained_parts())
-        norm = self._clipped()
-        values = torch.cat([self._values(loss), norm[None]])
-        self._refuse_nan(step, values)
-        for optimizer in self.optimizers.values():
-            optimizer.step()
-            optimizer.zero_grad()
+        values = self._moved(step, loss)
         self.objective.after_step(loss)
         self.meter.add(values, tokens)
         self.progress.step += 1
         self.progress.tokens += tokens
         self.progress.seconds += time.monotonic() - began
 
-    def _gradients(self, step: int) -> tuple[Loss, int]:
-        """Back-propagate the parts of one update; its loss, detached, and predicted tokens."""
-        parts = self.feed.update(step)
+    def _encoder_updates(self, step: int) -> None:
+        """Updates of the encoder alone; no schedule, controller or mean of the log counts them.
+
+        No checkpoint comes between them and their update, so that their number is all they have to remember.
+        """
+        losses: list[Tensor] = []
+        while self.objective.encoder_first(losses):
+            loss, tokens, size = self._gradients(step, inner=len(losses) + 1)
+            self._freeze(self.objective.trained_parts(ENCODER_SIDE))
+            for parameter in self.objective.parameters():  # heads of remedies, second players
+                parameter.grad = None
+            self._moved(step, loss)
+            losses.append(loss.total * size / tokens)
+            self.progress.inner += 1
+            self.progress.tokens += tokens
+            self.meter.tokens += tokens
+
+    def _moved(self, step: int, loss: Loss) -> Tensor:
+        """Let the optimizers move what has gradients; the numbers for the log."""
+        norm = self._clipped()
+        values = torch.cat([self._values(loss), norm[None]])
+        self._refuse_nan(step, values)
+        for optimizer in self.optimizers.values():
+            optimizer.step()
+            optimizer.zero_grad()
+        return values
+
+    def _gradients(self, step: int, inner: int = 0) -> tuple[Loss, int, int]:
+        """Back-propagate the parts of one update; its loss, detached, predicted tokens and sentences."""
+        torch.manual_seed(_mixed_seed(self.config.train.seed, step, inner))  # module dropout
+        parts = self.feed.update(step, inner)
         size = sum(part.size for part in parts)
         shares = [part.size / size for part in parts]
         losses: list[Loss] = []
@@ -212,7 +241,7 @@ class Trainer:
                 loss: Loss = self.step_module(part.to(self.device), step)
             ((loss.total + loss.adversary) * share).backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
-        return mean_loss(losses, shares), tokens
+        return mean_loss(losses, shares), tokens, size
 
     def _values(self, loss: Loss) -> Tensor:
         beta = torch.as_tensor(loss.beta, dtype=torch.float32, device=self.device)
@@ -223,7 +252,7 @@ class Trainer:
 
     def _freeze(self, parts: frozenset[str]) -> None:
         """Gradients of a frozen part are None before clipping, or the optimizer would move it."""
-        for name in {"encoder", "latent", "prior", "decoder"} - parts:
+        for name in set(PARTS) - parts:
             for parameter in getattr(self.vae, name).parameters():
                 parameter.grad = None
 
@@ -272,7 +301,7 @@ class Trainer:
         step = self.progress.step
         with autocast(self.precision, self.device):
             batches = self.feed.valid(self.config.train.valid_examples)
-            metrics = validate(self.vae, batches)
+            metrics = validate(self.vae, batches, mi=self.objective.wants_mi())
         self._stop_unless_finite(torch.tensor(metrics.get("neg_elbo", metrics["distortion"])), step - 1)
         self.objective.after_validation(metrics)
         self.progress.last_validation = metrics
@@ -342,8 +371,8 @@ def _no_compiler(device: torch.device) -> str | None:
     return wanted if device.type == "cpu" and shutil.which(wanted) is None else None
 
 
-def _mixed_seed(seed: int, step: int) -> int:
-    return (seed * 0x9E3779B1 + step * 0x85EBCA77 + 1) % 2**63
+def _mixed_seed(seed: int, step: int, inner: int) -> int:
+    return (seed * 0x9E3779B1 + step * 0x85EBCA77 + inner * 0xC2B2AE3D27D4EB4F + 1) % 2**63
 
 
 @contextmanager

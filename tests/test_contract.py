@@ -51,7 +51,9 @@ def config_of(kind: str, name: str) -> RunConfig:
     if kind == "remedy":
         parts["remedies"] = [{"name": name}]
     elif kind == "prior":
-        parts["latent"] = {"name": "gaussian", "dim": 2, "prior": {"name": name}}
+        home = next((row for row, made in LATENTS.items() if made.default_prior == name), "gaussian")
+        sizes = {"dim": 2} if "dim" in inspect.signature(LATENTS[home]).parameters else {}
+        parts["latent"] = {"name": home, **sizes, "prior": {"name": name}}
     else:
         parts[kind] = {"name": name}
     return tiny_config(**(DEFAULTS | parts))

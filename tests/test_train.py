@@ -50,7 +50,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Any:
         told: Iterator[float] = iter(values)
         others = iter(distortions or values)
 
-        def validate(*_: Any) -> dict[str, float]:
+        def validate(*_: Any, **__: Any) -> dict[str, float]:
             return {"neg_elbo": next(told), "distortion": next(others), "rate": 1.0, "active_units": 4}
 
         monkeypatch.setattr(module, "validate", validate)

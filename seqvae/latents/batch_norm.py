@@ -46,6 +46,7 @@ class BatchNormGaussian(Latent):
 
     paper = "Zhu et al., A Batch Normalized Inference Network Keeps the KL Vanishing Away"
     year = 2020
+    diagonal = True
 
     def __init__(
         self,
@@ -79,6 +80,7 @@ class DUGaussian(Latent):
 
     paper = "Shen et al., Regularizing Variational Autoencoder with Diversity and Uncertainty Awareness"
     year = 2021
+    diagonal = True
 
     def __init__(
         self,

@@ -84,6 +84,7 @@ class ExactRate(Latent):
 
     paper = "Slashed Normal: Parameterize Normal Posterior Distributions with KL Amplitude"
     year = 2025
+    diagonal = True
 
     def __init__(
         self,

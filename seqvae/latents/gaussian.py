@@ -59,6 +59,7 @@ class Gaussian(Latent):
 
     paper = "Kingma & Welling, Auto-Encoding Variational Bayes"
     year = 2014
+    diagonal = True
 
     def __init__(self, features: int, dim: Annotated[int, Field(gt=0)] = 32, condition: int = 0) -> None:
         super().__init__()

@@ -33,14 +33,21 @@ class TextFeed:
         """Updates in which each training sentence is read once."""
         return -(-self.examples // self.batch_size)
 
-    def update(self, step: int) -> list[TextBatch]:
-        """The parts of update `step`, on the CPU."""
+    def update(self, step: int, inner: int = 0) -> list[TextBatch]:
+        """The parts of update `step`, on the CPU.
+
+        The encoder's own updates before it are its `inner` ones, from 1: the first reads the same sentences,
+        the others any batch of the epoch, and each has noise of its own.
+        """
         epoch, place = divmod(step, self.steps_per_epoch)
+        if inner > 1:
+            place = int(np.random.default_rng([self.seed, step, inner]).integers(self.steps_per_epoch))
         if epoch != self._epoch:
             self._epoch, self._order = epoch, self._order_of(epoch)
         rows = self._order[place]
         parts = np.array_split(rows, min(self.accumulate, len(rows)))
-        return [collate(self.data.train, part, self.special, self.seed, step) for part in parts]
+        batches = [collate(self.data.train, part, self.special, self.seed, step) for part in parts]
+        return [batch.changed(random=batch.random.fold(inner)) for batch in batches] if inner else batches
 
     def valid(self, examples: int, batch_size: int = 64) -> Iterator[TextBatch]:
         """The first `examples` validation sentences, by length."""

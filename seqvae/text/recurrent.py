@@ -18,6 +18,7 @@ from seqvae.interfaces import Encoder
 from seqvae.text.likelihood import TextDecoder, never_said, with_condition
 from seqvae.text.output import OutputHead, compute_dtype
 from seqvae.text.pooling import POOLINGS, Pooling
+from seqvae.text.soft_words import all_true, soft_words
 
 Size = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
@@ -71,17 +72,26 @@ class RecurrentEncoder(Encoder, ABC):
 
     def forward(self, batch: TextBatch) -> Tensor:
         """H (B, H), or (B, 2H) from both directions."""
-        x = self.dropout(self.embedding(batch.source))  # (B, T, E)
+        return self.read(self.embedding(batch.source), batch.source_mask)
+
+    def pseudo_inputs(self, count: int) -> Tensor:
+        """(count, T, E): sequences of vectors as large as the words' own."""
+        return soft_words(self.embedding, count)
+
+    def read(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """H (B, H) of embedded words (B, T, E), those where `mask` (B, T) is true."""
+        mask = all_true(x) if mask is None else mask
+        x = self.dropout(x)
         if self.rnn.bidirectional:
-            states = self._both_directions(x, batch)
+            states = self._both_directions(x, mask)
         else:
             states, _ = run(self.rnn, x)  # padding is on the right: no real state has read it
-        return self.dropout(self.pool(states.float(), batch.source_mask))  # type: ignore[no-any-return]
+        return self.dropout(self.pool(states.float(), mask))  # type: ignore[no-any-return]
 
-    def _both_directions(self, x: Tensor, batch: TextBatch) -> Tensor:
+    def _both_directions(self, x: Tensor, mask: Tensor) -> Tensor:
         """States (B, T, 2H); the backward half of a sentence is moved to where `last` looks."""
         packed = nn.utils.rnn.pack_padded_sequence(
-            x.float(), batch.source_lengths.cpu(), batch_first=True, enforce_sorted=False
+            x.float(), mask.sum(1).cpu(), batch_first=True, enforce_sorted=False
         )
         with torch.autocast(x.device.type, enabled=False):
             out, _ = self.rnn(packed)

@@ -20,6 +20,7 @@ from seqvae.registry import UserError
 from seqvae.text.likelihood import TextDecoder, never_said, with_condition
 from seqvae.text.output import OutputHead
 from seqvae.text.pooling import POOLINGS, Pooling
+from seqvae.text.soft_words import all_true, soft_words
 
 Size = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
@@ -142,11 +143,19 @@ class TransformerEncoder(Encoder):
 
     def forward(self, batch: TextBatch) -> Tensor:
         """H (B, W)."""
-        x = self.dropout(self.embedding(batch.source))
-        mask = batch.source_mask[:, None, None]  # (B, 1, 1, T): nobody looks at padding
+        return self.read(self.embedding(batch.source), batch.source_mask)
+
+    def pseudo_inputs(self, count: int) -> Tensor:
+        """(count, T, W): sequences of vectors as large as the words' own."""
+        return soft_words(self.embedding, count)
+
+    def read(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """H (B, W) of embedded words (B, T, W), those where `mask` (B, T) is true."""
+        mask = all_true(x) if mask is None else mask
+        x = self.dropout(x)
         for block in self.blocks:
-            x, _ = block(x, mask)
-        return self.pool(self.norm(x).float(), batch.source_mask)
+            x, _ = block(x, mask[:, None, None])  # (B, 1, 1, T): nobody looks at padding
+        return self.pool(self.norm(x).float(), mask)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,126 @@
+"""Codes made of choices: groups of classes, one class a group.
+
+Shapes: S samples, B examples, G groups, C classes, D = G C latent dims.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
+
+from seqvae.interfaces import Latent, PriorDistribution
+from seqvae.numerics import Randomness
+from seqvae.registry import UserError
+
+
+def gumbel(uniform: Tensor) -> Tensor:
+    """-ln(-ln u): argmax(ln p + gumbel) is a draw from p (Gumbel 1954)."""
+    return -torch.log(-torch.log(uniform))
+
+
+def hardened(scores: Tensor) -> Tensor:
+    """One-hot at the largest of the last dim; shape and type stay."""
+    return one_hot(scores.argmax(-1), scores.shape[-1]).to(scores)
+
+
+def kl_to_uniform(log_p: Tensor) -> Tensor:
+    """KL(p || uniform) = sum_c p_c ln p_c + ln C in nats: (..., G) from ln p (..., G, C)."""
+    return (log_p.exp() * log_p).sum(-1) + math.log(log_p.shape[-1])
+
+
+@dataclass(frozen=True)
+class Concrete:
+    """Independent categoricals `log_p` (B, G, C); `soft` draws are relaxed, others one-hot."""
+
+    log_p: Tensor
+    temperature: float
+    soft: bool
+
+    @property
+    def mean(self) -> Tensor:
+        """E z, (B, D): the probabilities, by which active units are counted."""
+        return self.log_p.exp().flatten(-2)
+
+    @property
+    def mode(self) -> Tensor:
+        """One-hot codes (B, D) of the likeliest classes: what is decoded for an example."""
+        return hardened(self.log_p).flatten(-2)
+
+    def rsample(self, n: int, random: Randomness) -> Tensor:
+        """Z (n, B, D); a one-hot draw has the gradient of the relaxed one (straight-through)."""
+        groups, classes = self.log_p.shape[-2:]
+        uniform = random.uniform("posterior", n, groups, classes).transpose(0, 1)  # (n, B, G, C)
+        scores = self.log_p + gumbel(uniform).to(self.log_p)
+        relaxed = torch.softmax(scores / self.temperature, -1)
+        z = relaxed if self.soft else hardened(scores) + (relaxed - relaxed.detach())
+        return z.flatten(-2)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Sum over groups of ln p(class) in nats, (S, B) for one-hot z (S, B, D).
+
+        For a relaxed z it is the mean of ln p under the shares of z: no density, and of no use for bounds.
+        """
+        return (z * self.log_p.flatten(-2)).sum(-1)
+
+    def detach(self) -> Concrete:
+        """The same distribution, without gradients."""
+        return replace(self, log_p=self.log_p.detach())
+
+    def index(self, i: Tensor | slice) -> Concrete:
+        """The posteriors of the chosen examples."""
+        return replace(self, log_p=self.log_p[i])
+
+
+class Categorical(Latent):
+    """q(z|x) is a choice among `classes` in each of `groups`; the code is the one-hot choices side by side.
+
+    Drawn by the Gumbel-max trick, with the gradient of the softmax at `temperature` in its place (also
+    Maddison et al. 2017, The Concrete Distribution). With
+    `straight_through` the decoder sees one-hot codes in training as it does at evaluation, and only the
+    gradient is biased; without it the decoder trains on the relaxed codes and its distortion is that of
+    another model than the one evaluated. Evaluation is hard always: rate, likelihoods and MI are those
+    of the discrete code, at most groups x ln(classes) nats.
+    """
+
+    paper = "Jang et al., Categorical Reparameterization with Gumbel-Softmax"
+    year = 2017
+    default_prior: ClassVar[str] = "uniform_categorical"
+    priors: ClassVar[tuple[str, ...]] = (default_prior,)
+
+    def __init__(
+        self,
+        features: int,
+        groups: Annotated[int, Field(gt=0)] = 16,
+        classes: Annotated[int, Field(ge=2)] = 8,
+        temperature: Annotated[float, Field(gt=0)] = 1.0,
+        straight_through: bool = True,
+        condition: int = 0,
+    ) -> None:
+        super().__init__()
+        self.dim, self.groups, self.classes = groups * classes, groups, classes
+        self.temperature, self.straight_through = temperature, straight_through
+        self.logits = nn.Linear(features + condition, self.dim)
+
+    def posterior(self, h: Tensor, c: Tensor | None = None) -> Concrete:
+        """q(z|x) from h (B, H)."""
+        logits = self.logits(h if c is None else torch.cat([h, c], -1)).unflatten(-1, (self.groups, -1))
+        soft = self.training and not self.straight_through
+        return Concrete(torch.log_softmax(logits, -1), self.temperature, soft)
+
+    def kl(self, q: Concrete, p: PriorDistribution, z: Tensor) -> Tensor:
+        """(1, B, G) in closed form, of the discrete choices whether or not z is relaxed.
+
+        Raises:
+            UserError: a prior with a density, which says nothing of choices.
+        """
+        if not getattr(p, "is_uniform_categorical", False):
+            raise UserError(
+                "latent 'categorical' got a prior over real codes: use its own, uniform_categorical"
+            )
+        return kl_to_uniform(q.log_p)[None]

@@ -1,0 +1,93 @@
+"""A posterior that is no Gaussian: a Gaussian moved by coupling layers that have read x.
+
+Shapes: S samples, B examples, H features, D latent dims.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from seqvae.flows import CouplingFlow, moved, weights_of
+from seqvae.interfaces import Latent, PriorDistribution
+from seqvae.latents.gaussian import DiagonalNormal
+from seqvae.numerics import Randomness
+
+Size = Annotated[int, Field(gt=0)]
+
+
+@dataclass(frozen=True)
+class FlowPosterior:
+    """The density of z = f(e; h), e from `base`: ln q(z) = ln N(e) - ln |det df/de|, e = f^-1(z; h).
+
+    `context` (B, H) is h; `weights` are the flow's parameters, which `detach` cuts off too.
+    """
+
+    base: DiagonalNormal
+    context: Tensor
+    flow: CouplingFlow = field(repr=False)
+    weights: Mapping[str, Tensor] = field(repr=False)
+
+    @property
+    def mean(self) -> Tensor:
+        """f(mean of the base), (B, D): the code that stands for the example; E z has no closed form."""
+        return moved(self.flow, self.weights, self.base.mean, self.context)[0]
+
+    def rsample(self, n: int, random: Randomness) -> Tensor:
+        """Z (n, B, D)."""
+        return moved(self.flow, self.weights, self.base.rsample(n, random), self.context)[0]
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Ln q(z|x) in nats, (S, B) for any z (S, B, D), drawn here or not."""
+        e, log_det = moved(self.flow, self.weights, z, self.context, back=True)
+        return self.base.log_prob(e) + log_det
+
+    def detach(self) -> FlowPosterior:
+        """The same distribution, without gradients."""
+        weights = {name: weight.detach() for name, weight in self.weights.items()}
+        return FlowPosterior(self.base.detach(), self.context.detach(), self.flow, weights)
+
+    def index(self, i: Tensor | slice) -> FlowPosterior:
+        """The posteriors of the chosen examples."""
+        return replace(self, base=self.base.index(i), context=self.context[i])
+
+
+class Flow(Latent):
+    """q(z|x) is N(mu(h), diag sigma^2(h)) moved by `layers` couplings of Real NVP (Dinh et al. 2017) that read h.
+
+    Couplings rather than the inverse autoregressive flow of Kingma et al. 2016: their inverse is as cheap
+    as they are, and MI asks for the density of every code under every example.
+    """
+
+    paper = "Rezende & Mohamed, Variational Inference with Normalizing Flows"
+    year = 2015
+
+    def __init__(
+        self,
+        features: int,
+        dim: Annotated[int, Field(ge=2)] = 32,
+        layers: Size = 4,
+        hidden: Size = 64,
+        condition: int = 0,
+    ) -> None:
+        super().__init__()
+        self.dim = dim
+        self.mean = nn.Linear(features + condition, dim)
+        self.logvar = nn.Linear(features + condition, dim)
+        self.flow = CouplingFlow(dim, layers, hidden, features + condition)
+
+    def posterior(self, h: Tensor, c: Tensor | None = None) -> FlowPosterior:
+        """q(z|x) from h (B, H)."""
+        h = h if c is None else torch.cat([h, c], -1)
+        return FlowPosterior(
+            DiagonalNormal(self.mean(h), self.logvar(h)), h, self.flow, weights_of(self.flow)
+        )
+
+    def kl(self, q: FlowPosterior, p: PriorDistribution, z: Tensor) -> Tensor:
+        """Ln q(z|x) - ln p(z), (S, B, 1): an estimate from the samples, without bias."""
+        return (q.log_prob(z) - p.log_prob(z))[..., None]

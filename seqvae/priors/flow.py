@@ -1,0 +1,57 @@
+"""A prior of free shape: N(0, I) moved by coupling layers.
+
+Shapes: S samples, B examples, D latent dims.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor
+
+from seqvae.flows import CouplingFlow
+from seqvae.interfaces import Prior
+from seqvae.numerics import LOG_2PI, Randomness
+
+Size = Annotated[int, Field(gt=0)]
+
+
+@dataclass(frozen=True)
+class MovedNormal:
+    """The density of z = f(e), e from N(0, I) in `dim` dimensions."""
+
+    flow: CouplingFlow
+    dim: int
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Ln N(f^-1(z)) + ln |det df^-1/dz| in nats, (S, B) for z (S, B, D)."""
+        e, log_det = self.flow(z, back=True)
+        return -0.5 * (LOG_2PI + e**2).sum(-1) + log_det
+
+    def sample(self, n: int, random: Randomness) -> Tensor:
+        """Z (n, D)."""
+        weight = next(self.flow.parameters())
+        z: Tensor = self.flow(random.rows(n).normal("prior", self.dim).to(weight))[0]
+        return z
+
+
+class FlowPrior(Prior):
+    """p(z) is N(0, I) moved by `layers` affine couplings; it starts as N(0, I) itself.
+
+    Raises:
+        UserError: a code of fewer than two dims.
+    """
+
+    paper = "Dinh et al., Density Estimation Using Real NVP"
+    year = 2017
+
+    def __init__(self, dim: int, layers: Size = 6, hidden: Size = 64) -> None:
+        super().__init__()
+        self.dim = dim
+        self.flow = CouplingFlow(dim, layers, hidden)
+
+    def forward(self, c: Tensor | None = None) -> MovedNormal:
+        """The distribution; it reads no condition."""
+        return MovedNormal(self.flow, self.dim)
