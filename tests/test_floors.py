@@ -22,7 +22,7 @@ FLOORS = (  # low to high; a name is a file of seqvae/ or a folder
     {"checkpoint", "device", "optim", "progress", "signals"},
     {"runlog", "selection"},
     {"api", "train"},
-    {"compare", "plots"},
+    {"compare", "plots", "selftest"},
     {"cli"},
 )
 ACROSS = {("seqvae/text/data.py", "synthetic")}  # the embedded corpora

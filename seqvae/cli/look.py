@@ -88,8 +88,22 @@ def _rows(kind: str | None) -> dict[str, list[dict[str, Any]]]:
     return {kind: tables[kind]} if kind else {"configs": _configs(), **tables}
 
 
+def selftest() -> None:
+    """Run the cases whose answers are known: pPCA, ln N, closed forms, the exact rate, controllers."""
+    from seqvae.selftest import selftest as run
+
+    checks = run(lambda group: typer.echo(f"{group} ...", err=True))
+    rows = [
+        ("ok" if c.holds else "FAIL", c.name, f"{c.got:.4f}", f"{c.known:.4f}", f"{c.tolerance:.4f}")
+        for c in checks
+    ]
+    emit_table(("", "check", "got", "known", "within"), rows)
+    if not all(c.holds for c in checks):
+        raise typer.Exit(1)
+
+
 def _configs() -> list[dict[str, Any]]:
     return [{"name": name, "about": first_comment(path)} for name, path in shipped_configs().items()]
 
 
-COMMANDS = (list_, show, cp)
+COMMANDS = (list_, show, cp, selftest)
