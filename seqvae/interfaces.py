@@ -110,6 +110,7 @@ class Latent(nn.Module, Sourced, ABC):
     `has_density` is false where log q(z|x) does not exist (a plain autoencoder): rate and likelihoods
     are then not defined, and evaluation says so instead of printing a number. `reads` is false where no
     encoder is needed. `diagonal` is true where q(z|x) is a normal with `mean` and `logvar` (B, D).
+    `pathwise` is false where codes are choices, whose draws have no gradient but a substitute.
     """
 
     dim: int
@@ -118,6 +119,7 @@ class Latent(nn.Module, Sourced, ABC):
     priors: ClassVar[tuple[str, ...]] = ()  # the only ones that fit, where not all do
     has_density: ClassVar[bool] = True
     diagonal: ClassVar[bool] = False
+    pathwise: ClassVar[bool] = True
 
     @abstractmethod
     def posterior(self, h: Tensor, c: Tensor | None = None) -> Posterior:
@@ -196,7 +198,7 @@ class Remedy(nn.Module, Sourced):
         return {}
 
     def trained_parts(self, parts: frozenset[str]) -> frozenset[str]:
-        """Which of `parts` the coming update moves: of all four, or of encoder and latent where these go first."""
+        """Which of `parts` the coming update moves: of all four, or of encoder and latent on their own."""
         return parts
 
     def encoder_first(self, losses: Sequence[Tensor]) -> bool:

@@ -142,7 +142,7 @@ class ELBO(Objective):
 
 
 def doubly_reparameterised(log_weights: Tensor, z: Tensor) -> Tensor:
-    """Sum_k v_k log w_k (B,), v = softmax_k(log w), whose gradient is the DReG one of the bound (Tucker 2019).
+    """Sum_k v_k log w_k (B,), v = softmax_k(log w), with the DReG gradient of the bound (Tucker et al. 2019).
 
     `log_weights` (K, B) must reach the encoder through `z` (K, B, D) alone: log q(z|x) is taken with the
     parameters of q held fixed. What reaches z is weighed by v_k once more, so that the encoder gets
@@ -150,7 +150,7 @@ def doubly_reparameterised(log_weights: Tensor, z: Tensor) -> Tensor:
     """
     share = torch.softmax(log_weights.detach(), 0)  # (K, B)
     if z.requires_grad:
-        z.register_hook(lambda gradient: gradient * share[..., None])
+        z.register_hook(lambda gradient: gradient * share[..., None])  # type: ignore[no-untyped-call]
     return (share * log_weights).sum(0)
 
 
@@ -178,18 +178,19 @@ class IWAE(Objective):
         seams = [(type(r), (type(r).shape_kl, type(r).beta)) for r in self.cures]
         acting = [kind.__name__ for kind, own in seams if own != (Remedy.shape_kl, Remedy.beta)]
         if acting:
-            raise UserError(f"it has no KL for {' and '.join(acting)} to act on: leave that out, or take elbo")
+            names = " and ".join(acting)
+            raise UserError(f"it has no KL for {names} to act on: leave that out, or take elbo")
 
     def attach(self, vae: VAE) -> None:
-        """Refuse codes without a density.
+        """Refuse codes without a density, or with none that has a gradient.
 
         Raises:
-            UserError: there are no weights to average.
+            UserError: such a latent.
         """
-        if not vae.latent.has_density:
+        if not (vae.latent.has_density and vae.latent.pathwise):
             raise UserError(
-                f"objective 'iwae' weighs codes by their density, {type(vae.latent).__name__} has none: "
-                "take elbo, or another latent"
+                "objective 'iwae' weighs codes by their density and follows its gradient, "
+                f"{type(vae.latent).__name__} has none: take elbo, or another latent"
             )
 
     def forward(self, vae: VAE, batch: Batch, step: int) -> Loss:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 
 from seqvae.evaluate import evaluate
-from seqvae.latents import ExactRate, Gaussian
+from seqvae.latents import Gaussian
+from seqvae.latents.exact_rate import ExactRate
 from seqvae.latents.gaussian import DiagonalNormal, kl_to_standard
 from seqvae.latents.vmf import kl_to_uniform
 from seqvae.metrics.information import mutual_information

@@ -17,7 +17,7 @@ from seqvae.latents.gaussian import DiagonalNormal, gaussian_kl
 from seqvae.numerics import batch_mean
 
 MOMENTUM = 0.1
-EPSILON = 1e-5
+EPSILON = 1e-8  # far below any variance that carries something: a larger one would eat the KL bound
 
 
 class BatchNorm(nn.Module):

@@ -90,6 +90,7 @@ class Categorical(Latent):
 
     paper = "Jang et al., Categorical Reparameterization with Gumbel-Softmax"
     year = 2017
+    pathwise = False
     default_prior: ClassVar[str] = "uniform_categorical"
     priors: ClassVar[tuple[str, ...]] = (default_prior,)
 

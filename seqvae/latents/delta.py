@@ -44,6 +44,7 @@ class Delta(Latent):
 
     paper = "Razavi et al., Preventing Posterior Collapse with delta-VAEs"
     year = 2019
+    diagonal = True
 
     def __init__(
         self,

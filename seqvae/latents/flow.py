@@ -58,10 +58,10 @@ class FlowPosterior:
 
 
 class Flow(Latent):
-    """q(z|x) is N(mu(h), diag sigma^2(h)) moved by `layers` couplings of Real NVP (Dinh et al. 2017) that read h.
+    """q(z|x) is N(mu(h), diag sigma^2(h)) moved by `layers` couplings that read h; it starts as the Gaussian.
 
-    Couplings rather than the inverse autoregressive flow of Kingma et al. 2016: their inverse is as cheap
-    as they are, and MI asks for the density of every code under every example.
+    Couplings (Dinh et al. 2017, Real NVP) rather than the inverse autoregressive flow of Kingma et al. 2016:
+    their inverse is as cheap as they are, and MI asks for the density of every code under every example.
     """
 
     paper = "Rezende & Mohamed, Variational Inference with Normalizing Flows"

@@ -1,9 +1,13 @@
 """Cures for ignored codes: one a file, one row each below."""
 
 from seqvae.interfaces import Remedy
+from seqvae.remedies.aggressive_encoder import AggressiveEncoder
+from seqvae.remedies.attribute_regularization import AttributeRegularization
 from seqvae.remedies.bag_of_words import BagOfWords
 from seqvae.remedies.controllers import GECO, ControlVAE
 from seqvae.remedies.denoising import Denoising
+from seqvae.remedies.dip import DIP
+from seqvae.remedies.factor_vae import FactorVAE
 from seqvae.remedies.free_bits import FreeBits, FreeBitsExample, FreeBitsTotal
 from seqvae.remedies.mmd import MMD
 from seqvae.remedies.schedules import (
@@ -15,6 +19,7 @@ from seqvae.remedies.schedules import (
     SigmoidAnnealing,
 )
 from seqvae.remedies.target_rate import Capacity, TargetRate
+from seqvae.remedies.total_correlation import TotalCorrelation
 from seqvae.remedies.word_dropout import WordDropout
 
 REMEDIES: dict[str, type[Remedy]] = {
@@ -35,6 +40,11 @@ REMEDIES: dict[str, type[Remedy]] = {
     "denoising": Denoising,
     "bag_of_words": BagOfWords,
     "mmd": MMD,
+    "total_correlation": TotalCorrelation,
+    "dip": DIP,
+    "factor_vae": FactorVAE,
+    "attribute_regularization": AttributeRegularization,
+    "aggressive_encoder": AggressiveEncoder,
 }
 
 __all__ = ["REMEDIES"]

@@ -65,7 +65,7 @@ class LinearEncoder(Encoder):
         return batch.x
 
 
-@dataclass(frozen=True)
+@dataclass
 class VectorLikelihood:
     """N(x; mean, variance I), `mean` (S, B, X)."""
 

@@ -14,7 +14,7 @@ from seqvae.text.tokenizer import TextTokenizer
 from seqvae.text.tokenizer_training import TOKENIZERS, train_bpe, train_char, train_unigram, train_word
 
 TEXTS = ["a man is walking in the park .", "the <unk> man sees a dog", "two _UNK dogs run , one man"] * 3
-CHINESE = "今天天气很好，我们去公园散步。🙂 «naïve»"  # noqa: RUF001
+CHINESE = "今天天气很好，我们去公园散步。🙂 «naïve»"
 TRAINED = [name for name in TOKENIZERS if name != "file"]
 TANAKA = Path(__file__).parents[3] / "shared" / "data" / "tanaka" / "dev.ja"
 

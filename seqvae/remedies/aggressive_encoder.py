@@ -1,0 +1,75 @@
+"""Aggressive encoder: while codes gain information, the encoder catches up before each decoder update."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from seqvae.interfaces import Facts, Remedy
+from seqvae.remedies.needs import needs_density
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+def still_falls(losses: Sequence[Tensor], most: int, window: int) -> bool:
+    """Whether to go on after these losses (): looked at after each `window`, and at most `most` in all.
+
+    They fall while the mean of the last window is not above that of the window before it.
+    """
+    count = len(losses)
+    if count >= most:
+        return False
+    if count % window or count < 2 * window:
+        return True
+    before, last = torch.stack(list(losses[-2 * window :])).view(2, window).mean(1).unbind()
+    return bool(last <= before)
+
+
+class AggressiveEncoder(Remedy):
+    """Encoder-only updates while their loss falls, then one of prior and decoder; later plain training.
+
+    The phase ends at the first validation whose MI is below that of the one before. Up to `most` encoder
+    updates go before each decoder update; schedules and steps count the latter alone.
+    """
+
+    paper = "He et al., Lagging Inference Networks and Posterior Collapse in Variational Autoencoders"
+    year = 2019
+
+    def __init__(self, most: Positive = 100, window: Positive = 15) -> None:
+        super().__init__()
+        self.most, self.window = most, window
+        self.register_buffer("aggressive", torch.tensor(True))
+        self.register_buffer("mi", torch.tensor(float("-inf"), dtype=torch.float64))
+        self.aggressive: Tensor
+        self.mi: Tensor
+
+    def attach(self, vae: nn.Module, facts: Facts) -> None:
+        """Look at the latent.
+
+        Raises:
+            UserError: its codes have no MI.
+        """
+        needs_density("aggressive_encoder", vae)
+
+    def trained_parts(self, parts: frozenset[str]) -> frozenset[str]:
+        """The encoder side on its own, or all but it; all parts once the phase is over."""
+        return parts - {"encoder", "latent"} if "decoder" in parts and self.aggressive else parts
+
+    def encoder_first(self, losses: Sequence[Tensor]) -> bool:
+        """While the phase lasts and the losses fall."""
+        return bool(self.aggressive) and still_falls(losses, self.most, self.window)
+
+    def wants_mi(self) -> bool:
+        """While the phase lasts."""
+        return bool(self.aggressive)
+
+    def after_validation(self, metrics: Mapping[str, float]) -> None:
+        """End the phase where MI has fallen."""
+        if self.aggressive:
+            mi = metrics["mi_low"]
+            self.aggressive.fill_(mi >= float(self.mi))
+            self.mi.fill_(mi)

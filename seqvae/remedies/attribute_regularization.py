@@ -1,0 +1,86 @@
+"""Attribute regularisation: a chosen dim orders the examples as an attribute does.
+
+Shapes: B examples, D latent dims, L labels.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from seqvae.batch import VAEOutput
+from seqvae.interfaces import Batch, Facts, Remedy
+from seqvae.registry import UserError, suggest
+
+LENGTH = "length"  # known without a label: predicted tokens
+
+
+def ordering_loss(z: Tensor, attribute: Tensor, delta: float) -> Tensor:
+    """Mean over pairs i < j of |tanh(delta (z_i - z_j)) - sign(a_i - a_j)|, (), from (B,) and (B,).
+
+    Pairs with a NaN are left out; 0 where no pair is left.
+    """
+    known = ~attribute.isnan()
+    z, attribute = z[known], attribute[known]
+    i, j = torch.triu_indices(len(z), len(z), offset=1, device=z.device)
+    missed = torch.tanh(delta * (z[i] - z[j])) - torch.sign(attribute[i] - attribute[j])
+    return missed.abs().sum() / max(1, len(i))
+
+
+class AttributeRegularization(Remedy):
+    """weight x `ordering_loss` for each dim named in `attributes`, {dim: label}.
+
+    A label is one of `data.labels`, or `length`, which every text has. A larger `delta` makes codes of
+    different attributes lie less far apart.
+    """
+
+    paper = "Pati & Lerch, Attribute-based Regularization of Latent Spaces for Variational Auto-Encoders"
+    year = 2020
+
+    def __init__(
+        self,
+        attributes: dict[Annotated[int, Field(ge=0)], str] | None = None,
+        weight: Annotated[float, Field(ge=0)] = 10.0,
+        delta: Annotated[float, Field(gt=0)] = 1.0,
+    ) -> None:
+        super().__init__()
+        self.attributes = {0: LENGTH} if attributes is None else attributes
+        self.weight, self.delta = weight, delta
+        self.columns: dict[int, int | None] = {}  # dim -> column of batch.labels, none for the length
+
+    def attach(self, vae: nn.Module, facts: Facts) -> None:
+        """Find the columns.
+
+        Raises:
+            UserError: a dim that the code does not have, or a label that the data do not.
+        """
+        for dim, name in self.attributes.items():
+            if dim >= facts.latent_dim:
+                raise UserError(
+                    f"remedy 'attribute_regularization' got dim {dim} for {name!r}, the code has "
+                    f"{facts.latent_dim}: give dims from 0, or a larger latent.dim"
+                )
+            self.columns[dim] = self._column(name, facts)
+
+    def extra(self, vae: nn.Module, out: VAEOutput, batch: Batch) -> dict[str, Tensor]:
+        """The weighted sum over the attributes, each in the mean over this batch's pairs."""
+        z = out.z[0]
+        losses = [z.new_zeros(())]
+        for dim, column in self.columns.items():
+            attribute = batch.lengths.to(z) if column is None else batch.labels[:, column]
+            losses.append(ordering_loss(z[:, dim], attribute, self.delta))
+        return {"attribute_regularization": self.weight * torch.stack(losses).sum()}
+
+    def _column(self, name: str, facts: Facts) -> int | None:
+        if name in facts.labels:
+            return facts.labels.index(name)
+        if name == LENGTH and facts.vocab_size is not None:
+            return None
+        known = {*facts.labels, *([LENGTH] if facts.vocab_size is not None else [])}
+        raise UserError(
+            f"remedy 'attribute_regularization' got the label {name!r}, which is not in data.labels: "
+            f"{suggest(name, known)}"
+        )
