@@ -114,7 +114,7 @@ def load_config(source: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
     Raises:
         UserError: no such file, not YAML, an unknown key (with the nearest right one), a wrong value.
     """
-    return parse_config(_read_yaml(Path(source)), overrides, where=str(source))
+    return parse_config(read_yaml(Path(source)), overrides, where=str(source))
 
 
 def parse_config(
@@ -153,7 +153,12 @@ def _name_components(values: dict[str, Any]) -> None:
                 block.setdefault("name", field.default.name)
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The keys and values of a YAML file.
+
+    Raises:
+        UserError: no such file, or nothing of the kind in it.
+    """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

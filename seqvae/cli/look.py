@@ -10,7 +10,7 @@ import typer
 
 from seqvae.cli.output import emit_json, emit_table
 from seqvae.cli.training import JSON
-from seqvae.config import dump_config, load_config
+from seqvae.config import dump_config, load_config, read_yaml
 from seqvae.registry import UserError, lookup
 from seqvae.shipped import find_config, first_comment, shipped_configs
 
@@ -49,6 +49,10 @@ def show(
 ) -> None:
     """Print the whole config; for a run also what it has reached."""
     path = Path(find_config(source))
+    if not path.is_dir() and "variants" in read_yaml(path):  # a comparison: `seqvae compare` runs it
+        values = read_yaml(path)
+        emit_json(values) if json else typer.echo(path.read_text(encoding="utf-8"), nl=False)
+        return
     if not path.is_dir():
         config = load_config(path)
         emit_json(config.model_dump(by_alias=True)) if json else typer.echo(dump_config(config), nl=False)
@@ -93,7 +97,7 @@ def selftest() -> None:
     from seqvae.selftest import selftest as run
 
     checks = run(lambda group: typer.echo(f"{group} ...", err=True))
-    rows = [
+    rows: list[tuple[str, ...]] = [
         ("ok" if c.holds else "FAIL", c.name, f"{c.got:.4f}", f"{c.known:.4f}", f"{c.tolerance:.4f}")
         for c in checks
     ]
