@@ -29,6 +29,7 @@ from seqvae.disk import write_atomically
 from seqvae.progress import Reporter, Silent
 from seqvae.registry import UserError, suggest
 from seqvae.shipped import find_config
+from seqvae.tables import markdown
 from seqvae.train import resume, train
 
 # What the table shows, in this order; the JSON holds everything.
@@ -130,8 +131,7 @@ def summarise(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def as_markdown(rows: list[dict[str, Any]]) -> str:
     """The table in Markdown; nats a sentence where nothing else is said."""
     head = ["variant", "seeds", *COLUMNS]
-    lines = [head, ["---"] * len(head), *([_cell(row[name]) for name in head] for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    return "\n".join(markdown(head, [[_cell(row[name]) for name in head] for row in rows])) + "\n"
 
 
 def _varied(base: RunConfig, changes: dict[str, Any], seed: int, variant: str) -> RunConfig:

@@ -8,11 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from seqvae.cli.output import emit_json, emit_table
+from seqvae.cli.output import emit_json, emit_lines
 from seqvae.cli.training import JSON
 from seqvae.config import dump_config, load_config, read_yaml
 from seqvae.registry import UserError, lookup
 from seqvae.shipped import find_config, first_comment, shipped_configs
+from seqvae.tables import aligned
+from seqvae.tables import markdown as markdown_table
 
 KINDS = (
     "configs",
@@ -28,7 +30,9 @@ KINDS = (
 
 
 def list_(
-    kind: Annotated[str | None, typer.Argument(help=f"One of {', '.join(KINDS)}.")] = None, json: JSON = False
+    kind: Annotated[str | None, typer.Argument(help=f"One of {', '.join(KINDS)}.")] = None,
+    json: JSON = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Tables for a README.")] = False,
 ) -> None:
     """Print what can be named in a config, with its arguments, year and paper."""
     if kind is not None and kind not in KINDS:
@@ -38,9 +42,13 @@ def list_(
         emit_json(rows if kind is None else rows[kind])
         return
     for name, entries in rows.items():
-        typer.echo(f"\n{name}" if kind is None else name)
         columns = tuple(entries[0])
-        emit_table(columns, [tuple(str(e[c]) for c in columns) for e in entries])
+        cells = [tuple(str(e[c]) for c in columns) for e in entries]
+        if markdown:
+            emit_lines(markdown_table(columns, cells))
+            continue
+        typer.echo(f"\n{name}" if kind is None else name)
+        emit_lines(aligned(columns, cells))
 
 
 def show(
@@ -101,7 +109,7 @@ def selftest() -> None:
         ("ok" if c.holds else "FAIL", c.name, f"{c.got:.4f}", f"{c.known:.4f}", f"{c.tolerance:.4f}")
         for c in checks
     ]
-    emit_table(("", "check", "got", "known", "within"), rows)
+    emit_lines(aligned(("", "check", "got", "known", "within"), rows))
     if not all(c.holds for c in checks):
         raise typer.Exit(1)
 

@@ -8,11 +8,12 @@ from typing import Annotated, Literal
 
 import typer
 
-from seqvae.cli.output import emit_json, emit_table
+from seqvae.cli.output import emit_json, emit_lines
 from seqvae.config import RunConfig, load_config
 from seqvae.progress import Terminal
 from seqvae.registry import UserError
 from seqvae.shipped import find_config
+from seqvae.tables import aligned
 
 RUN = Annotated[str, typer.Argument(help="A run folder.", show_default=False)]
 DEVICE = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
@@ -61,7 +62,7 @@ def evaluate(
     if json:
         emit_json(result)
     else:
-        emit_table(("measure", "value"), [(k, _shown(v)) for k, v in result.items()])
+        emit_lines(aligned(("measure", "value"), [(k, _shown(v)) for k, v in result.items()]))
 
 
 def compare(
