@@ -23,6 +23,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from seqvae.api import load
+from seqvae.build import check_names
 from seqvae.checkpoint import Progress, read_card
 from seqvae.config import RunConfig, dump_config, load_config, parse_config
 from seqvae.disk import write_atomically
@@ -92,6 +93,7 @@ def entries(comparison: Comparison, out: Path) -> list[Entry]:
         for seed in comparison.seeds:
             path = out / variant / f"seed-{seed}"
             config = _varied(base, changes, seed, variant)
+            check_names(config)
             if config.init and config.init.run in comparison.variants:
                 config.init.run = str(out / config.init.run / f"seed-{seed}")
             made.append(Entry(variant, seed, path, config))

@@ -100,8 +100,12 @@ class Encoder(nn.Module, Sourced, ABC):
         raise UserError(f"{type(self).__name__} reads no learned inputs, which vamp needs: use prior mixture")
 
     def read(self, x: Tensor) -> Tensor:
-        """H (B, H) of inputs (B, ...) such as `pseudo_inputs` gives."""
-        raise NotImplementedError
+        """H (B, H) of inputs (B, ...) such as `pseudo_inputs` gives.
+
+        Raises:
+            UserError: this encoder reads no such inputs.
+        """
+        raise UserError(f"{type(self).__name__} reads no learned inputs, which vamp needs: use prior mixture")
 
 
 class Latent(nn.Module, Sourced, ABC):
