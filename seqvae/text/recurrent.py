@@ -13,12 +13,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from seqvae.batch import SpecialIds, TextBatch
-from seqvae.interfaces import Encoder
+from seqvae.batch import SpecialIds
+from seqvae.text.encoder import TextEncoder
 from seqvae.text.likelihood import TextDecoder, never_said, with_condition
 from seqvae.text.output import OutputHead, compute_dtype
 from seqvae.text.pooling import POOLINGS, Pooling
-from seqvae.text.soft_words import all_true, soft_words
 
 Size = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
@@ -44,7 +43,7 @@ def _packed(state: State) -> Tensor | State:
     return state if len(state) > 1 else state[0]
 
 
-class RecurrentEncoder(Encoder, ABC):
+class RecurrentEncoder(TextEncoder, ABC):
     """Embeds, runs the recurrence and pools its states into one vector."""
 
     cell: ClassVar[type[nn.GRU] | type[nn.LSTM]]
@@ -70,17 +69,8 @@ class RecurrentEncoder(Encoder, ABC):
         self.pool = POOLINGS[pooling]
         self.out_dim = hidden * (2 if bidirectional else 1)
 
-    def forward(self, batch: TextBatch) -> Tensor:
-        """H (B, H), or (B, 2H) from both directions."""
-        return self.read(self.embedding(batch.source), batch.source_mask)
-
-    def pseudo_inputs(self, count: int) -> Tensor:
-        """(count, T, E): sequences of vectors as large as the words' own."""
-        return soft_words(self.embedding, count)
-
-    def read(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def pooled(self, x: Tensor, mask: Tensor) -> Tensor:
         """H (B, H) of embedded words (B, T, E), those where `mask` (B, T) is true."""
-        mask = all_true(x) if mask is None else mask
         x = self.dropout(x)
         if self.rnn.bidirectional:
             states = self._both_directions(x, mask)

@@ -14,13 +14,12 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from seqvae.batch import SpecialIds, TextBatch
-from seqvae.interfaces import Encoder
+from seqvae.batch import SpecialIds
 from seqvae.registry import UserError
+from seqvae.text.encoder import TextEncoder
 from seqvae.text.likelihood import TextDecoder, never_said, with_condition
 from seqvae.text.output import OutputHead
 from seqvae.text.pooling import POOLINGS, Pooling
-from seqvae.text.soft_words import all_true, soft_words
 
 Size = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
@@ -117,7 +116,7 @@ def _blocks(width: int, heads: int, layers: int, dropout: float) -> nn.ModuleLis
     return nn.ModuleList(Block(width, heads, dropout, small) for _ in range(layers))
 
 
-class TransformerEncoder(Encoder):
+class TransformerEncoder(TextEncoder):
     """Every word sees every word; the states are pooled into one vector."""
 
     paper = "Vaswani et al., Attention Is All You Need"
@@ -141,17 +140,8 @@ class TransformerEncoder(Encoder):
         self.pool = POOLINGS[pooling]
         self.out_dim = width
 
-    def forward(self, batch: TextBatch) -> Tensor:
-        """H (B, W)."""
-        return self.read(self.embedding(batch.source), batch.source_mask)
-
-    def pseudo_inputs(self, count: int) -> Tensor:
-        """(count, T, W): sequences of vectors as large as the words' own."""
-        return soft_words(self.embedding, count)
-
-    def read(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def pooled(self, x: Tensor, mask: Tensor) -> Tensor:
         """H (B, W) of embedded words (B, T, W), those where `mask` (B, T) is true."""
-        mask = all_true(x) if mask is None else mask
         x = self.dropout(x)
         for block in self.blocks:
             x, _ = block(x, mask[:, None, None])  # (B, 1, 1, T): nobody looks at padding

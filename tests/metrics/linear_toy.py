@@ -8,8 +8,7 @@ Shapes: S samples, B examples, D latent dims.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,28 +18,9 @@ from seqvae.latents.gaussian import DiagonalNormal, kl_to_standard
 from seqvae.model import VAE
 from seqvae.numerics import Randomness
 from seqvae.priors.standard import StandardPrior
+from seqvae.synthetic.linear import VectorBatch
 
 NOISE = 0.5  # s
-
-
-@dataclass(frozen=True)
-class VectorBatch:
-    """Vectors x (B, D); the metrics ask no more of a batch than this."""
-
-    x: Tensor
-    index: Tensor
-    random: Randomness
-    condition: Tensor | None = None
-
-    @property
-    def size(self) -> int:
-        return len(self.index)
-
-    def to(self, device: Any) -> VectorBatch:
-        return self
-
-    def changed(self, **values: Any) -> VectorBatch:
-        return replace(self, **values)
 
 
 class Identity(Encoder):
