@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from seqvae.interfaces import Latent, PriorDistribution
-from seqvae.latents.gaussian import DiagonalNormal
+from seqvae.latents.gaussian import DiagonalNormal, gaussian_kl
 from seqvae.numerics import batch_mean
 
 SQRT_2 = 2**0.5
@@ -110,9 +110,7 @@ class ExactRate(Latent):
 
     def kl(self, q: ExactNormal, p: PriorDistribution, z: Tensor) -> Tensor:
         """(1, B, D) under the standard prior, else (S, B, 1) from the samples."""
-        if getattr(p, "is_standard", False):
-            return q.kl[None]
-        return (q.log_prob(z) - p.log_prob(z))[..., None]
+        return q.kl[None] if getattr(p, "is_standard", False) else gaussian_kl(q, p, z)
 
     def _centred(self, raw: Tensor) -> Tensor:
         """M without its mean: the batch's in training, the running one otherwise or for a batch of one."""
