@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -70,10 +69,14 @@ def add_gradients(module: nn.Module) -> None:
 
 def clipped(optimizers: Iterable[Optimizer], limit: float | None) -> list[Tensor]:
     """Clip each optimizer's gradients apart; the norms before clipping."""
-    return [
-        nn.utils.clip_grad_norm_(
-            [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None],
-            limit or math.inf,
-        )
-        for optimizer in optimizers
-    ]
+    return [_clipped([p for group in o.param_groups for p in group["params"]], limit) for o in optimizers]
+
+
+def _clipped(parameters: Iterable[nn.Parameter], limit: float | None) -> Tensor:
+    """Clip gradients by their norm (), which is returned."""
+    moved = [p for p in parameters if p.grad is not None]
+    norm = nn.utils.get_total_norm([p.grad for p in moved if p.grad is not None])
+    # a factor of 1 is spared where asking is free: a pass over all gradients is a twentieth of a step
+    if limit is not None and (norm.is_cuda or not bool(norm < limit)):
+        nn.utils.clip_grads_with_norm_(moved, limit, norm)
+    return norm

@@ -1,6 +1,6 @@
 """From codes to sentences: greedy, sampled and beam decoding with the decoder's own `start` and `read`.
 
-Shapes: N sentences, W beams, V words.
+Shapes: N sentences, A that are still written, W beams, V words.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor
 from seqvae.numerics import Randomness
 from seqvae.registry import UserError
 from seqvae.text.likelihood import DecoderState, TextDecoder
+from seqvae.text.precision import weights_held
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,10 @@ def decode(
 
     Row i's chance depends on `random.index[i]` alone, so a sentence does not change with its neighbours.
     """
-    if how.beam:
-        return _beam(decoder, state, rows, how.beam, how.max_length)
-    return _one_by_one(decoder, state, rows, how, random)
+    with weights_held():
+        if how.beam:
+            return _Beams(decoder, state, rows, how.beam, how.max_length).run()
+        return _one_by_one(decoder, state, rows, how, random)
 
 
 def _one_by_one(
@@ -69,8 +71,11 @@ def _one_by_one(
     words = torch.full((rows,), decoder.special.bos, device=device)
     for place in range(how.max_length):
         features, state = decoder.read(words[:, None], state)
-        logits = decoder.head(features[:, -1])  # (alive, V)
-        words = logits.argmax(-1) if how.greedy else _drawn(logits, how, random, place, alive)
+        last = features[:, -1]  # (alive, H)
+        if how.greedy:
+            words = decoder.head.best(last)
+        else:
+            words = _drawn(decoder.head(last), how, random, place, alive)
         written[alive, place] = words
         going = (words != decoder.special.eos).nonzero()[:, 0]
         if len(going) == len(words):
@@ -107,41 +112,85 @@ def filtered(logits: Tensor, top_k: int | None, top_p: float | None) -> Tensor:
     return logits
 
 
-def _beam(
-    decoder: TextDecoder, state: DecoderState, rows: int, width: int, max_length: int
-) -> list[list[int]]:
-    """The most probable sentence that `width` beams find, ended ones before those cut at `max_length`."""
-    device, eos = decoder.head.weight.device, decoder.special.eos
-    first = torch.arange(rows, device=device).repeat_interleave(width)
-    state = state.select(first)
-    scores = torch.full((rows, width), -torch.inf, device=device)
-    scores[:, 0] = 0.0  # all beams start equal: only one may branch
-    written = torch.empty(rows, width, 0, dtype=torch.long, device=device)
-    words = torch.full((rows * width,), decoder.special.bos, device=device)
-    best = torch.full((rows,), -torch.inf, device=device)
-    chosen: list[list[int]] = [[] for _ in range(rows)]
-    for _ in range(max_length + 1):
-        features, state = decoder.read(words[:, None], state)
-        log_probs = torch.log_softmax(decoder.head(features[:, -1]), -1).view(rows, width, -1)
-        ended = scores + log_probs[..., eos]
-        _keep_ended(ended, written, best, chosen)
-        if written.shape[-1] == max_length or bool((scores.amax(1) <= best).all()):
-            break
-        log_probs[..., eos] = -torch.inf
-        scores, flat = (scores[..., None] + log_probs).flatten(1).topk(width, 1)  # (N, W)
-        parent, word = flat // log_probs.shape[-1], flat % log_probs.shape[-1]
-        written = torch.cat([written.gather(1, parent[..., None].expand_as(written)), word[..., None]], -1)
-        state = state.select((parent + torch.arange(rows, device=device)[:, None] * width).flatten())
-        words = word.flatten()
-    return [
-        chosen[row] if best[row] > -torch.inf else written[row, 0].tolist()
-        for row in range(rows)
-    ]  # fmt: skip
+def largest(x: Tensor, k: int, block: int = 64) -> tuple[Tensor, Tensor]:
+    """The k largest of each row of x (N, V) and their places, (N, k) each, the largest first.
+
+    They lie in the k blocks of columns with the largest maxima: looking there alone saves a CPU most of it.
+    """
+    blocks = x.shape[1] // block
+    if blocks < 4 * k:
+        values, places = x.topk(k, -1)
+        return values, places
+    maxima = x[:, : blocks * block].view(len(x), blocks, block).amax(-1)
+    inside = torch.arange(block, device=x.device)
+    columns = (maxima.topk(k, -1).indices[..., None] * block + inside).flatten(1)
+    rest = torch.arange(blocks * block, x.shape[1], device=x.device).expand(len(x), -1)
+    columns = torch.cat([columns, rest], 1)
+    values, places = x.gather(1, columns).topk(k, -1)
+    return values, columns.gather(1, places)
 
 
-def _keep_ended(ended: Tensor, written: Tensor, best: Tensor, chosen: list[list[int]]) -> None:
-    """Remember each row's best sentence that ends here, if it beats what was known."""
-    score, beam = ended.max(1)
-    for row in (score > best).nonzero()[:, 0].tolist():
-        best[row] = score[row]
-        chosen[row] = written[row, beam[row]].tolist()
+class _Beams:
+    """The most probable sentence that `width` beams find, ended ones before those cut at `max_length`.
+
+    A sentence leaves as soon as no beam of it can still beat its best ended one.
+    """
+
+    def __init__(
+        self, decoder: TextDecoder, state: DecoderState, rows: int, width: int, max_length: int
+    ) -> None:
+        device, self.eos = decoder.head.weight.device, decoder.special.eos
+        self.decoder, self.width, self.max_length = decoder, width, max_length
+        self.chosen = torch.full((rows, max_length + 1), self.eos, device=device)
+        self.alive = torch.arange(rows, device=device)  # (A,)
+        self.state = state.select(self.alive.repeat_interleave(width))
+        self.scores = torch.full((rows, width), -torch.inf, device=device)
+        self.scores[:, 0] = 0.0  # all beams start equal: only one may branch
+        self.best = torch.full((rows,), -torch.inf, device=device)  # (A,)
+        self.written = torch.empty(rows, width, 0, dtype=torch.long, device=device)
+        self.words = torch.full((rows * width,), decoder.special.bos, device=device)
+
+    def run(self) -> list[list[int]]:
+        """Word ids of each sentence."""
+        for place in range(self.max_length + 1):
+            features, self.state = self.decoder.read(self.words[:, None], self.state)
+            log_probs = torch.log_softmax(self.decoder.head(features[:, -1]), -1)  # (A W, V)
+            self._keep_ended(self.scores + log_probs[:, self.eos].view_as(self.scores))
+            going = (self.scores.amax(1) > self.best).nonzero()[:, 0]
+            if place == self.max_length or not len(going):
+                break
+            self._branch(log_probs, going)
+        cut = self.best == -torch.inf  # never ended: the best beam as it is
+        self.chosen[self.alive[cut], : self.written.shape[-1]] = self.written[cut, 0]
+        return [_until(row, self.eos) for row in self.chosen.tolist()]
+
+    def _keep_ended(self, ended: Tensor) -> None:
+        """Remember each row's best sentence that ends here (A, W), if it beats what was known."""
+        score, beam = ended.max(1)
+        better = (score > self.best).nonzero()[:, 0]
+        self.best[better] = score[better]
+        rows = self.alive[better]
+        self.chosen[rows] = self.eos
+        self.chosen[rows, : self.written.shape[-1]] = self.written[better, beam[better]]
+
+    def _branch(self, log_probs: Tensor, going: Tensor) -> None:
+        """Let the sentences `going` branch, and the others leave."""
+        width = self.width
+        rows = (going[:, None] * width + torch.arange(width, device=going.device)).flatten()
+        if len(going) < len(self.alive):
+            log_probs = log_probs[rows]
+            self.alive, self.best, self.scores = self.alive[going], self.best[going], self.scores[going]
+            self.written = self.written[going]
+        log_probs[:, self.eos] = -torch.inf
+        found, words = largest(log_probs, min(width, log_probs.shape[1]))  # (A W, W): no beam gives more
+        total = (self.scores.view(-1, 1) + found).view(len(going), -1)
+        self.scores, flat = total.topk(width, 1)  # (A, W)
+        parent, word = flat // found.shape[1], words.view(len(going), -1).gather(1, flat)
+        self.written = torch.cat([_branched(self.written, parent), word[..., None]], -1)
+        self.state = self.state.select(rows.view(-1, width).gather(1, parent).flatten())
+        self.words = word.flatten()
+
+
+def _branched(written: Tensor, parent: Tensor) -> Tensor:
+    """What the parents (A, W) of new beams have written, (A, W, T)."""
+    return written.gather(1, parent[..., None].expand(-1, -1, written.shape[-1]))

@@ -8,8 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Protocol, Self
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from seqvae.batch import SpecialIds, TextBatch
 from seqvae.interfaces import Decoder
@@ -68,23 +67,6 @@ class Autoregressive:
         """The decoder's state before the first word, for the S x B codes as rows."""
         c = self.c if self.c is None else self.c.repeat(len(self.z), 1)
         return self.decoder.start(self.z.flatten(0, 1), c)
-
-
-def with_condition(z: Tensor, c: Tensor | None) -> Tensor:
-    """[z; c], what a decoder reads."""
-    return z if c is None else torch.cat([z, c], -1)
-
-
-def told(layer: nn.Linear, condition: int) -> nn.Linear:
-    """The layer reading `condition` features more, deaf to them at first; no random number is drawn."""
-    layer.weight = widened(layer.weight, condition)
-    layer.in_features += condition
-    return layer
-
-
-def widened(weight: Tensor, columns: int) -> nn.Parameter:
-    """(O, I + `columns`): a weight (O, I) with columns of zeros behind."""
-    return nn.Parameter(torch.cat([weight.detach(), weight.new_zeros(len(weight), columns)], 1))
 
 
 def never_said(special: SpecialIds) -> tuple[int, ...]:

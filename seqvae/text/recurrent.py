@@ -15,10 +15,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from seqvae.batch import SpecialIds
+from seqvae.conditions import told, widened, with_condition
 from seqvae.text.encoder import TextEncoder
-from seqvae.text.likelihood import TextDecoder, never_said, told, widened, with_condition
-from seqvae.text.output import OutputHead, compute_dtype
+from seqvae.text.gru import gru_layer
+from seqvae.text.likelihood import TextDecoder, never_said
+from seqvae.text.output import OutputHead
 from seqvae.text.pooling import POOLINGS, Pooling
+from seqvae.text.precision import compute_dtype, low
 
 Size = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
@@ -27,17 +30,30 @@ State = tuple[Tensor, ...]  # h, or h and c of an LSTM, each (L, N, H)
 
 
 def run(rnn: nn.RNNBase, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-    """Run a GRU or LSTM in the precision of the surroundings.
+    """Run a GRU or LSTM over x (B, T, E) in the precision of the surroundings.
 
     Autocast on CPU leaves a GRU in fp32 (an LSTM it casts), which makes it the slowest part of a step;
     casting weights, inputs and state runs it in bf16, accumulated in fp32 inside each product.
     """
     dtype = compute_dtype(x.device)
     with torch.autocast(x.device.type, enabled=False):
-        weights = {name: weight.to(dtype) for name, weight in rnn.named_parameters()}
+        if isinstance(rnn, nn.GRU) and x.device.type == "cpu" and not rnn.bidirectional:
+            return _run_gru(rnn, x, state, dtype)
+        weights = {name: low(weight, dtype) for name, weight in rnn.named_parameters()}
         given = None if state is None else _packed(tuple(part.to(dtype) for part in state))
         y, last = torch.func.functional_call(rnn, weights, (x.to(dtype), given))
     return y, last if isinstance(last, tuple) else (last,)
+
+
+def _run_gru(rnn: nn.GRU, x: Tensor, state: State | None, dtype: torch.dtype) -> tuple[Tensor, State]:
+    """The layers of a GRU on a CPU, with its dropout between them."""
+    first = x.new_zeros(rnn.num_layers, len(x), rnn.hidden_size) if state is None else state[0]
+    y, last = x.transpose(0, 1), []  # (T, B, E)
+    for layer, weights in enumerate(rnn.all_weights):
+        y = nn.functional.dropout(y, rnn.dropout, rnn.training) if layer else y
+        y = gru_layer(y, first[layer], tuple(weights), dtype)  # type: ignore[arg-type]
+        last.append(y[-1])
+    return y.transpose(0, 1), (torch.stack(last),)
 
 
 def _packed(state: State) -> Tensor | State:

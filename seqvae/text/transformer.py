@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from seqvae.batch import SpecialIds
+from seqvae.conditions import told, with_condition
 from seqvae.registry import UserError
 from seqvae.text.encoder import TextEncoder
-from seqvae.text.likelihood import TextDecoder, never_said, told, with_condition
+from seqvae.text.likelihood import TextDecoder, never_said
 from seqvae.text.output import OutputHead
 from seqvae.text.pooling import POOLINGS, Pooling
 

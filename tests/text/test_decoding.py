@@ -17,7 +17,7 @@ from torch import Tensor
 
 from seqvae.numerics import Randomness
 from seqvae.registry import UserError
-from seqvae.text.decoding import Decoding, decode, filtered
+from seqvae.text.decoding import Decoding, decode, filtered, largest
 from seqvae.text.likelihood import TextDecoder
 
 LONGEST = 3
@@ -290,3 +290,12 @@ def test_empty_sentences_are_sentences() -> None:
 def test_errors_name_the_number(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=f"^{message}$"):
         Decoding(**arguments)
+
+
+@pytest.mark.parametrize(("words", "k"), [(5, 5), (100, 3), (1000, 3), (1003, 1), (64 * 20, 5)])
+def test_the_largest_are_those_of_topk(words: int, k: int) -> None:
+    x = torch.randn(7, words, generator=torch.Generator().manual_seed(words))
+    x[0, words // 2 :] = -torch.inf
+    values, places = largest(x, k)
+    assert torch.equal(values, x.topk(k).values)
+    assert torch.equal(x.gather(1, places), values)

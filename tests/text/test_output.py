@@ -14,6 +14,7 @@ from torch import Tensor
 
 from seqvae.text import output
 from seqvae.text.output import OutputHead, _TokenLogProb
+from seqvae.text.precision import weights_held
 
 ROWS, FEATURES, WORDS = 37, 6, 11
 NEVER = (0, 2)
@@ -23,6 +24,11 @@ TARGETS = torch.arange(ROWS) % 8 + 3
 @pytest.fixture(params=[1, WORDS, 3 * WORDS, 5 * WORDS + 1, 10**6], ids=lambda n: f"chunks-of-{n}")
 def _chunked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(output, "CHUNK_ELEMENTS", request.param)
+
+
+@pytest.fixture(params=[0, 1, 13, 10**6], ids=lambda n: f"{n}-rows-kept")
+def _kept(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "KEPT_BYTES", request.param * WORDS * 4)
 
 
 def head(tied: Tensor | None = None) -> OutputHead:
@@ -46,7 +52,7 @@ def with_gradients(score: Any, made: OutputHead) -> list[Tensor]:
     return [log_p, *torch.autograd.grad((uneven * log_p).sum(), [h, made.weight, made.bias])]
 
 
-@pytest.mark.usefixtures("_chunked")
+@pytest.mark.usefixtures("_chunked", "_kept")
 def test_values_and_gradients_are_those_of_log_softmax() -> None:
     made = head()
     ours = with_gradients(lambda h: made.log_prob(h, TARGETS), made)
@@ -126,6 +132,7 @@ def test_no_large_table_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Between forward and backward nothing of N x V logits is alive, whatever its shape."""
     words, rows = 500, 400
     monkeypatch.setattr(output, "CHUNK_ELEMENTS", 10 * words)
+    monkeypatch.setattr(output, "KEPT_BYTES", 40 * words)  # as many rows in fp32
     made, h = OutputHead(FEATURES, words, NEVER), torch.randn(rows, FEATURES, requires_grad=True)
     targets = torch.full((rows,), 7)
 
@@ -147,6 +154,7 @@ def test_no_large_table_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_large_table_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     words, rows = 500, 400
     monkeypatch.setattr(output, "CHUNK_ELEMENTS", 10 * words)
+    monkeypatch.setattr(output, "KEPT_BYTES", 40 * words)  # as many rows in fp32
     made, h = OutputHead(FEATURES, words, NEVER), torch.randn(rows, FEATURES, requires_grad=True)
     sizes: list[int] = []
 
@@ -191,6 +199,41 @@ def test_bf16_gradients_point_the_same_way() -> None:
         assert one.dtype == torch.float32
         assert float(torch.nn.functional.cosine_similarity(one.flatten(), other.flatten(), dim=0)) > 0.999
         assert float(one.norm() / other.norm()) == pytest.approx(1, abs=0.02)
+
+
+def test_hardly_possible_words_are_scored_exactly() -> None:
+    """The probability of the second word underflows: e^-200 is 0 in fp32."""
+    made = OutputHead(1, 5, ())
+    with torch.no_grad():
+        made.weight.copy_(torch.tensor([[0.0], [-200.0], [0.0], [0.0], [0.0]]))
+    h = torch.ones(2, 1, requires_grad=True)
+    got = made.log_prob(h, torch.tensor([1, 0]))
+    torch.testing.assert_close(got.detach(), torch.tensor([-200.0, 0.0]) - math.log(4))
+
+
+def test_without_gradients_the_numbers_are_the_same() -> None:
+    made, h = head(), torch.randn(ROWS, FEATURES)
+    with torch.no_grad():
+        quiet = made.log_prob(h, TARGETS)
+    torch.testing.assert_close(quiet, made.log_prob(h, TARGETS).detach())
+
+
+def test_the_best_word_is_the_first_of_the_likeliest() -> None:
+    made, h = head(), torch.randn(4, 3, FEATURES)
+    assert torch.equal(made.best(h), made(h).argmax(-1))
+    with torch.no_grad():
+        made.weight.zero_()
+        made.bias.zero_()
+    assert made.best(h[0, 0]) == 1  # 0 is never said
+
+
+def test_weights_are_cast_once_where_they_are_held() -> None:
+    made, h = head(), torch.randn(2, FEATURES)
+    with torch.no_grad(), weights_held():
+        before = made(h)
+        made.bias.add_(1.0)  # nobody may: it shows that the copy is held
+        assert torch.equal(made(h), before)
+    assert not torch.equal(made(h), before)
 
 
 def test_large_logits_do_not_overflow() -> None:

@@ -1,0 +1,126 @@
+"""The GRU's recurrence with few and large operations, in fp32 or with bf16 products.
+
+On a CPU `nn.GRU` spends most of its time on tiny operations and the bookkeeping of their gradients. Here all
+but the product with the last state and the gates is done once for all steps, forward and backward.
+
+Shapes: B sentences, T steps, E inputs, H hidden. Time leads inside, and gates stand side by side.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from seqvae.text.precision import low
+
+
+def gru_layer(
+    x: Tensor, h: Tensor, weights: tuple[Tensor, Tensor, Tensor, Tensor], dtype: torch.dtype
+) -> Tensor:
+    """States (T, B, H) in fp32 of one layer over x (T, B, E) from h (B, H).
+
+    r = s(W_r x + U_r h), z = s(W_z x + U_z h), n = tanh(W_n x + r U_n h), h' = n + z (h - n), with biases, as
+    `nn.GRU` (Cho et al. 2014); `weights` are its weight_ih, weight_hh, bias_ih and bias_hh. Products run in
+    `dtype`, states and gates stay in fp32.
+    """
+    if torch.is_grad_enabled():
+        out: Tensor = _GRULayer.apply(x, h, *weights, dtype)  # type: ignore[no-untyped-call]
+        return out
+    w_x, w_h, *biases = weights
+    return _walked(_cast(x, dtype), h.float(), low(w_x, dtype), low(w_h, dtype), *biases).states[1:]
+
+
+class _Walk(NamedTuple):
+    """What the steps went through: all that the gradient needs."""
+
+    states: Tensor  # (T + 1, B, H)
+    gates: Tensor  # (T, B, 2H): r and z
+    new: Tensor  # (T, B, H): n
+    candidate: Tensor  # (T, B, H): U_n h with its bias
+
+
+def _walked(x: Tensor, h: Tensor, w_x: Tensor, w_h: Tensor, b_x: Tensor, b_h: Tensor) -> _Walk:
+    """Walk over x (T, B, E); x and both matrices are in the precision of products."""
+    (steps, rows, _), hidden = x.shape, h.shape[1]
+    both = 2 * hidden
+    from_x = (x.flatten(0, 1) @ w_x.T).float().view(steps, rows, 3 * hidden)  # (T, B, 3H)
+    from_x += torch.cat([(b_x + b_h)[:both], b_x[both:]])
+    walk = _Walk(*(h.new_empty(n, rows, size) for n, size in _sizes(steps, hidden)))
+    walk.states[0] = h
+    parts = (from_x[..., :both], from_x[..., both:], walk.states, walk.states[1:], *walk[1:])
+    for x_rz, x_n, old, state, rz, n, u in zip(*(part.unbind(0) for part in parts), strict=False):
+        from_h = (old.to(x.dtype) @ w_h.T).float()  # (B, 3H)
+        torch.add(x_rz, from_h[:, :both], out=rz).sigmoid_()
+        torch.add(from_h[:, both:], b_h[both:], out=u)
+        torch.addcmul(x_n, rz[:, :hidden], u, out=n).tanh_()
+        torch.lerp(n, old, rz[:, hidden:], out=state)
+    return walk
+
+
+def _sizes(steps: int, hidden: int) -> tuple[tuple[int, int], ...]:
+    return (steps + 1, hidden), (steps, 2 * hidden), (steps, hidden), (steps, hidden)
+
+
+def _cast(x: Tensor, dtype: torch.dtype) -> Tensor:
+    return x.to(dtype, memory_format=torch.contiguous_format).contiguous()
+
+
+class _GRULayer(torch.autograd.Function):
+    """The layer with its gradient, whose only sequential part is one product a step."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, h: Tensor, *rest: Any) -> Tensor:
+        w_x, w_h, b_x, b_h, dtype = rest
+        lows = _cast(x, dtype), w_x.to(dtype), w_h.to(dtype)
+        walk = _walked(lows[0], h.float(), *lows[1:], b_x, b_h)
+        ctx.save_for_backward(*lows, *walk)
+        return walk.states[1:]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, w_x, w_h, *saved = ctx.saved_tensors
+        walk = _Walk(*saved)
+        hidden, dtype = walk.states.shape[-1], x.dtype
+        d_gates, d_h = _walked_back(grads[0], walk, w_h)
+        low_gates, d_b = d_gates.to(dtype), d_gates.sum(0)  # (T B, 4H) and (4H,): n, r, z, U_n h
+        met_x, met_h = low_gates[:, : 3 * hidden], low_gates[:, hidden:]
+        d_w_x = _turned((met_x.T @ x.flatten(0, 1)).float(), hidden)
+        d_w_h = (met_h.T @ walk.states[:-1].flatten(0, 1).to(dtype)).float()
+        as_met = torch.cat([w_x[2 * hidden :], w_x[: 2 * hidden]])
+        d_x = (met_x @ as_met).float().view_as(x) if ctx.needs_input_grad[0] else None
+        return d_x, d_h, d_w_x, d_w_h, _turned(d_b[: 3 * hidden], hidden), d_b[hidden:], None
+
+
+def _walked_back(d_states: Tensor, walk: _Walk, w_h: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of what enters the gates, (T B, 4H) as n, r, z, U_n h, and of the first state (B, H)."""
+    factors, hidden = _factors(walk), w_h.shape[1]
+    d_gates = torch.empty_like(factors)  # (T, B, 4, H)
+    d_h = torch.zeros_like(walk.states[0])
+    steps = zip(d_states.unbind(0), factors.unbind(0), d_gates.unbind(0), walk.gates.unbind(0), strict=True)
+    for d_state, factor, d_gate, rz in reversed(list(steps)):
+        d_h += d_state
+        torch.mul(d_h[:, None], factor, out=d_gate)
+        from_gates = d_gate.flatten(1)[:, hidden:].to(w_h.dtype) @ w_h
+        d_h = torch.addcmul(from_gates.float(), d_h, rz[:, hidden:])
+    return d_gates.view(-1, 4 * hidden), d_h
+
+
+def _factors(walk: _Walk) -> Tensor:
+    """How a change of h' changes what enters the gates: (T, B, 4, H) for n, r, z and U_n h."""
+    r, z = walk.gates.chunk(2, -1)
+    factors = walk.new.new_empty(*walk.new.shape[:2], 4, walk.new.shape[2])
+    n_in, r_in, z_in, u_in = factors.unbind(2)
+    torch.mul(1 - z, 1 - walk.new.square(), out=n_in)
+    torch.mul(n_in, r, out=u_in)
+    torch.mul(u_in * (1 - r), walk.candidate, out=r_in)
+    torch.mul((walk.states[:-1] - walk.new) * z, 1 - z, out=z_in)
+    return factors
+
+
+def _turned(d: Tensor, hidden: int) -> Tensor:
+    """From n, r, z to r, z, n."""
+    return torch.cat([d[hidden:], d[:hidden]])
