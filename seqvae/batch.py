@@ -59,7 +59,7 @@ class TextBatch(_Movable):
     index: Tensor  # (B,) the example's place in its corpus
     labels: Tensor  # (B, L), NaN where a label is missing
     random: Randomness  # the noise of these examples at this step
-    condition: Tensor | None = None  # (B, C) what is asked of them; by default what the latent says
+    condition: Tensor | None = None  # (B, C) what is asked of the latent; by default its own
 
     @property
     def size(self) -> int:
@@ -105,7 +105,7 @@ class ImageBatch(_Movable):
     index: Tensor  # (B,) the example's place in its data set
     labels: Tensor  # (B, L), NaN where a label is missing
     random: Randomness  # the noise of these examples at this step
-    condition: Tensor | None = None  # (B, C) what is asked of them; by default what the latent says
+    condition: Tensor | None = None  # (B, C) what is asked of the latent; by default its own
 
     @property
     def size(self) -> int:

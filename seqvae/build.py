@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from seqvae.config import Component, RunConfig
-from seqvae.interfaces import Facts, Prior, Remedy
+import numpy as np
+
+from seqvae.config import Component, LabelConfig, RunConfig
+from seqvae.interfaces import Data, Facts, Prior, Remedy
+from seqvae.labels import Classifier, Label, Labels, learned
 from seqvae.latents import LATENTS, NoEncoder
 from seqvae.model import VAE
 from seqvae.objective import OBJECTIVES, Objective
 from seqvae.priors import PRIORS
-from seqvae.registry import UserError, construct, describe, lookup
+from seqvae.registry import UserError, construct, describe, lookup, suggest
 from seqvae.remedies import REMEDIES
 from seqvae.synthetic import CORPORA
 from seqvae.text.tokenizer_training import TOKENIZERS
 from seqvae.wings import WINGS, Wing
+
+ATTRIBUTES = "attribute_regularization"  # the remedy that `attributes` stands for
 
 
 def wing_of(config: RunConfig) -> Wing:
@@ -34,11 +39,66 @@ def build_vae(config: RunConfig, sizes: Mapping[str, Any]) -> VAE:
     encoder = construct("encoder", wing.encoders, config.encoder, **sizes) if reads else NoEncoder()
     spec, prior_spec = _without_prior(config.latent)
     _positive(spec)
-    latent = construct("latent", LATENTS, spec, features=encoder.out_dim, condition=0)
-    prior: Prior = construct("prior", PRIORS, prior_spec, dim=latent.dim, encoder=encoder, latent=latent)
-    read = {"latent_dim": latent.dim, "condition": latent.condition}
+    labels = labels_of(config)
+    told = labels.dim if labels else 0
+    latent = construct("latent", LATENTS, spec, features=encoder.out_dim + told, condition=0)
+    condition = told + latent.condition
+    given = {"dim": latent.dim, "encoder": encoder, "latent": latent, "condition": condition}
+    prior: Prior = construct("prior", PRIORS, prior_spec, **given)
+    read = {"latent_dim": latent.dim, "condition": condition}
     decoder = construct("decoder", wing.decoders, config.decoder, **read, **sizes)
-    return VAE(encoder, latent, prior, decoder)
+    missing = _missing_label(config)
+    if labels is None or missing is None:
+        return VAE(encoder, latent, prior, decoder, labels)
+    reader = construct("encoder", wing.encoders, config.encoder, **sizes)
+    label = next(label for label in labels.each if label.name == missing)
+    return VAE(encoder, latent, prior, decoder, labels, Classifier(reader, label))
+
+
+def labels_of(config: RunConfig) -> Labels | None:
+    """What a model is told of its labels; `knowing` has filled in what training knew of them.
+
+    Raises:
+        UserError: a label that the data are not asked for.
+    """
+    found = []
+    for name, known in config.condition.items():
+        lookup("condition", dict.fromkeys(config.data.labels), name)
+        assert known is not None, f"{name}: nobody asked the training data"
+        column = config.data.labels.index(name)
+        found.append(Label(name, column, tuple(known.classes), known.mean, known.sd))
+    return Labels(tuple(found)) if found else None
+
+
+def knowing(config: RunConfig, data: Data) -> RunConfig:
+    """The config with what the training data know of each label that the model is told.
+
+    Raises:
+        UserError: a label that is missing for some examples, or has no two values.
+    """
+    blocks = dict(config.condition)
+    for name, known in blocks.items():
+        values = data.train.labels[:, config.data.labels.index(name)]
+        if name != _missing_label(config) and (missing := int(np.isnan(values).sum())):
+            raise UserError(
+                f"condition {name!r} is missing for {missing:,} of {len(values):,} training examples: mend "
+                "the data, or take objective semi_supervised"
+            )
+        if known is None:
+            blocks[name] = LabelConfig(**learned(name, values, data.train.categories.get(name, ())))
+    return config.model_copy(update={"condition": blocks})
+
+
+def known_shares(data: Data) -> tuple[float, ...]:
+    """Of each label, the share of the training examples that have it."""
+    return tuple(float(1 - np.isnan(values).mean()) for values in np.asarray(data.train.labels).T)
+
+
+def _missing_label(config: RunConfig) -> str | None:
+    """The label that may be missing, where the objective guesses one: its own, or the first there is."""
+    if config.objective.name != "semi_supervised":
+        return None
+    return config.objective.arguments.get("label") or next(iter(config.condition), None)
 
 
 def build_objective(config: RunConfig, vae: VAE, facts: Facts) -> Objective:
@@ -47,13 +107,33 @@ def build_objective(config: RunConfig, vae: VAE, facts: Facts) -> Objective:
     Raises:
         UserError: an unknown remedy or argument, or what does not go together.
     """
-    remedies = [construct("remedy", REMEDIES, spec) for spec in config.remedies]
-    for remedy, spec in zip(remedies, config.remedies, strict=True):
+    specs = [*config.remedies, *_attributes(config)]
+    remedies = [construct("remedy", REMEDIES, spec) for spec in specs]
+    for remedy, spec in zip(remedies, specs, strict=True):
         _fits(remedy, spec, config.modality)
         remedy.attach(vae, facts)
     objective = construct("objective", OBJECTIVES, config.objective, remedies=remedies)
-    objective.attach(vae)
+    objective.attach(vae, facts)
     return objective
+
+
+def _attributes(config: RunConfig) -> list[Component]:
+    """The remedy that `attributes` stands for."""
+    if not config.attributes:
+        return []
+    if any(spec.name == ATTRIBUTES for spec in config.remedies):
+        raise UserError(f"attributes stand for remedy {ATTRIBUTES!r}, which is there too: keep one of them")
+    return [Component.model_validate({"name": ATTRIBUTES, "attributes": config.attributes})]
+
+
+def regularised(config: RunConfig) -> dict[str, int]:
+    """The dim that each label orders, {label: dim}, by `attributes` or by the remedy that they stand for."""
+    found = dict(config.attributes)
+    for spec in config.remedies:
+        if spec.name == ATTRIBUTES:
+            first = "length" if config.modality == "text" else next(iter(config.data.labels), "")
+            found = spec.arguments.get("attributes") or {0: first}
+    return {label: int(dim) for dim, label in found.items()}
 
 
 def check_names(config: RunConfig) -> None:
@@ -76,6 +156,25 @@ def check_names(config: RunConfig) -> None:
         construct("remedy", REMEDIES, spec)
     lookup("prior", PRIORS, _without_prior(config.latent)[1].name)
     _positive(config.latent)
+    _attributes(config)
+    _check_condition(config)
+
+
+def _check_condition(config: RunConfig) -> None:
+    """Refuse labels that cannot be told, and what cannot hear them."""
+    for name in config.condition:
+        if name not in config.data.labels:
+            known = suggest(name, config.data.labels)
+            raise UserError(f"condition got {name!r}, which is not in data.labels: {known}")
+    prior = _without_prior(config.latent)[1].name
+    if config.condition and (config.latent.name == "none" or prior == "vamp"):
+        deaf = "latent 'none'" if config.latent.name == "none" else "prior 'vamp'"
+        raise UserError(f"{deaf} cannot be told labels: leave out condition, or take another")
+    if config.objective.name == "semi_supervised" and _missing_label(config) not in config.condition:
+        raise UserError(
+            f"objective 'semi_supervised' guesses a label that the model is told, got "
+            f"{_missing_label(config)!r}: {suggest(str(_missing_label(config)), config.condition)}"
+        )
 
 
 def _without_prior(latent: Component) -> tuple[Component, Component]:
@@ -109,7 +208,7 @@ def catalogue() -> dict[str, list[dict[str, Any]]]:
         "encoders": [row for wing in wings for row in describe(wing.encoders, sizes)],
         "decoders": [row for wing in wings for row in describe(wing.decoders, sizes)],
         "latents": describe(LATENTS, ("features", "condition")),
-        "priors": describe(PRIORS, ("dim", "encoder", "latent")),
+        "priors": describe(PRIORS, ("dim", "encoder", "latent", "condition")),
         "objectives": describe(OBJECTIVES, ("remedies",)),
         "remedies": describe(REMEDIES),
         "tokenizers": describe(TOKENIZERS, ("texts",)),

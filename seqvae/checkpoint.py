@@ -110,6 +110,13 @@ def write_card(
         write_atomically(path / "config.json", lambda p: p.write_text(text, encoding="utf-8"))
 
 
+def add_to_card(path: Path, **told: Any) -> None:
+    """Say more in config.json than training does: what was measured or chosen afterwards."""
+    text = json.dumps({**read_card(path), **told}, indent=2, ensure_ascii=False) + "\n"
+    with disk_errors(path):
+        write_atomically(path / "config.json", lambda p: p.write_text(text, encoding="utf-8"))
+
+
 def save_weights(path: Path, vae: nn.Module) -> None:
     """Put the selected weights into the root of the run."""
     with disk_errors(path):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from seqvae.registry import UserError, lookup, suggest
 
@@ -53,6 +53,7 @@ class DataConfig(_Closed):
     max_heldout: Positive = 5000
     split_seed: int = 0
     examples: Positive | None = None  # only the first so many training examples
+    labelled: Positive | None = None  # so many of them keep their labels, of each class alike
 
 
 class TextDataConfig(DataConfig):
@@ -110,8 +111,39 @@ class InitConfig(_Closed):
     parts: list[Literal["encoder", "latent", "prior", "decoder"]]
 
 
+class LabelConfig(_Closed):
+    """What a model knows of a label that it is told: its `classes`, or mean and deviation of a number."""
+
+    classes: list[str | int | float] = []
+    mean: float = 0.0
+    sd: Annotated[float, Field(gt=0)] = 1.0
+
+
+def _named(value: Any) -> Any:
+    """A list of labels as the keys of a mapping whose blocks the training data are to fill in."""
+    if not isinstance(value, list):
+        return value
+    if twice := [name for name in value if value.count(name) > 1]:
+        raise ValueError(f"{twice[0]!r} is there twice: keep one")
+    return dict.fromkeys(value)
+
+
+def _dims(value: Any) -> Any:
+    """Keys of JSON and of `--set` are strings."""
+    if not isinstance(value, Mapping):
+        return value
+    dims = [str(key) for key in value]
+    if twice := [dim for dim in dims if dims.count(dim) > 1]:
+        raise ValueError(f"dim {twice[0]} is there twice: keep one")
+    return value
+
+
 class RunConfig(_Closed):
-    """One run, whole; `parse_config` gives the kind that `modality` names."""
+    """One run, whole; `parse_config` gives the kind that `modality` names.
+
+    `attributes` makes dims of the code carry labels, {dim: label}. `condition` names labels that the model
+    is told, `[label, ...]`; a run fills in what training knew of each.
+    """
 
     modality: Literal["text", "image"]
     data: DataConfig
@@ -120,6 +152,8 @@ class RunConfig(_Closed):
     decoder: Component
     objective: Component = Component(name="elbo")
     remedies: list[Component] = []
+    attributes: Annotated[dict[NonNegative, str], BeforeValidator(_dims)] = {}
+    condition: Annotated[dict[str, LabelConfig | None], BeforeValidator(_named)] = {}
     init: InitConfig | None = None
     train: TrainConfig = TrainConfig()
 
@@ -202,6 +236,25 @@ def _name_components(values: dict[str, Any], made: type[RunConfig]) -> None:
                 block.setdefault("name", field.default.name)
 
 
+class _Twice(yaml.YAMLError):
+    """A key that a block has twice."""
+
+
+class _OneOfEach(yaml.SafeLoader):
+    """Refuses a key that a block has twice, of which YAML would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """As usual, when no key is there twice."""
+        seen: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if (key.tag, key.value) in seen:
+                    line = key.start_mark.line + 1
+                    raise _Twice(f"line {line} gives {key.value!r} a second time: keep one")
+                seen.add((key.tag, key.value))
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """The keys and values of a YAML file.
 
@@ -209,9 +262,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UserError: no such file, or nothing of the kind in it.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), _OneOfEach)
     except FileNotFoundError:
         raise UserError(f"no config file {path}: `seqvae list configs` names the shipped ones") from None
+    except _Twice as error:
+        raise UserError(f"{path}, {error}") from None
     except (yaml.YAMLError, UnicodeDecodeError, IsADirectoryError) as error:
         raise UserError(f"{path} is not a YAML file: {str(error).splitlines()[0]}") from None
     if not isinstance(values, dict):
@@ -238,18 +293,24 @@ def _apply(values: dict[str, Any], override: str) -> None:
         block.clear()  # another class takes other arguments
         block["name"] = value
     else:
-        block[last] = value
+        block[_key(block, last)] = value
 
 
 def _entered(block: Any, key: str, override: str) -> Any:
     if isinstance(block, list):
         return block[_position(block, key, override)]
+    key = _key(block, key)
     inner = block.setdefault(key, {})
     if inner is None:
         inner = block[key] = {}
     if not isinstance(inner, dict | list):
         raise UserError(f"--set {override!r}: {key!r} holds {inner!r} and has no parts to set")
     return inner
+
+
+def _key(block: dict[Any, Any], key: str) -> Any:
+    """`key` as the block writes it: YAML's keys may be numbers."""
+    return int(key) if key.isdigit() and int(key) in block else key
 
 
 def _position(block: list[Any], key: str, override: str) -> int:
@@ -264,7 +325,8 @@ def _explain(error: ValidationError, made: type[RunConfig]) -> str:
     path = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return f"unknown key {path!r}: {suggest(str(problem['loc'][-1]), _keys_at(problem['loc'], made))}"
-    return f"{path}: {problem['msg']} (got {problem['input']!r})"
+    said = problem["msg"].removeprefix("Value error, ")
+    return f"{path}: {said} (got {problem['input']!r})"
 
 
 def _keys_at(location: tuple[int | str, ...], made: type[RunConfig]) -> list[str]:

@@ -1,24 +1,49 @@
-"""What the dial tells of a sentence: how many nats it needs to come back.
+"""What the dial tells of an example: how many nats it needs to come back, and what it is with fewer.
 
-Shapes: N sentences.
+Shapes: N examples, T rates, S draws, B of a batch, C x H x W a picture.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from seqvae.api import TextVAE
+from seqvae.api import PretrainedVAE, TextVAE
 from seqvae.api.text import Reconstruction
+from seqvae.generate import asked, asking
+from seqvae.interfaces import stands_for
+from seqvae.metrics.gather import exact
 from seqvae.progress import Reporter
+from seqvae.rates import rates_of, trained_range
 from seqvae.registry import UserError
 from seqvae.text.measures import token_accuracy
 
 ComesBack = Callable[[Tensor, Tensor], Tensor]  # rows (M,) and their rates (M,): whether each comes back (M,)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """When an example counts as back, and how finely its rate is sought.
+
+    A sentence is back where its greedy reconstruction has a token accuracy (place by place, the end counted)
+    of at least `accuracy`; any example where -ln p(x|z) is at most `distortion` nats, if that is given. Both
+    are those of the posterior mean, or averages over `draws` codes of each posterior. A mean carries no noise
+    and may come back with fewer nats than would tell all sentences apart; draws have to pass through it.
+    """
+
+    accuracy: float = 1.0
+    distortion: float | None = None
+    draws: int = 0
+    rounds: int = 8
+
+    def __post_init__(self) -> None:
+        """Refuse a share that is none."""
+        if not 0 < self.accuracy <= 1:
+            raise UserError(f"accuracy got {self.accuracy:g}: give a share of the tokens in (0, 1]")
 
 
 @dataclass(frozen=True)
@@ -33,6 +58,25 @@ class Need:
     reconstruction: str
 
 
+@dataclass(frozen=True)
+class PictureNeed:
+    """A picture by its place, the nats from which its distortion is low enough, and the distortion there."""
+
+    picture: int
+    nats: float | None
+    distortion: float
+
+
+@dataclass(frozen=True)
+class Rung:
+    """What comes back of a sentence at a rate."""
+
+    text: str
+    nats: float
+    reconstruction: str
+    exact: bool
+
+
 def least_rates(comes_back: ComesBack, n: int, low: float, high: float, rounds: int = 8) -> Tensor:
     """(N,): the lowest rates in nats at which things come back, by bisection of ln R, in fp64.
 
@@ -43,8 +87,8 @@ def least_rates(comes_back: ComesBack, n: int, low: float, high: float, rounds: 
     rows = torch.arange(n)
     least = torch.full((n,), torch.inf, dtype=torch.double)
     for end in (high, low):
-        asked = torch.full((len(rows),), end, dtype=torch.double)
-        rows = rows[comes_back(rows, asked)]
+        ends = torch.full((len(rows),), end, dtype=torch.double)
+        rows = rows[comes_back(rows, ends)]
         least[rows] = end
     rows = torch.arange(n)[least == high]
     failed = torch.full((len(rows),), low, dtype=torch.double)
@@ -57,40 +101,76 @@ def least_rates(comes_back: ComesBack, n: int, low: float, high: float, rounds: 
 
 
 def needs(
-    vae: TextVAE,
-    texts: Sequence[str],
-    accuracy: float = 1.0,
-    draws: int = 0,
-    rounds: int = 8,
-    report: Reporter | None = None,
+    vae: TextVAE, texts: Sequence[str], wanted: Wanted | None = None, report: Reporter | None = None
 ) -> list[Need]:
     """How many nats each sentence needs, in the order given.
 
-    It comes back where its greedy reconstruction has a token accuracy (place by place, the end counted) of at
-    least `accuracy`: that from the posterior mean, or the average of those from `draws` codes of each
-    posterior. A mean carries no noise and may come back with fewer nats than would tell all sentences apart;
-    draws have to pass through the noise.
+    Raises:
+        UserError: a run without a dial, or a sentence without a token.
+    """
+    least, high = _sought(vae, texts, wanted or Wanted(), report)
+    shown = vae.reconstruct(texts, rate=least.clamp(max=high).tolist())
+    pairs = zip(shown, least.tolist(), strict=True)
+    return [Need(s.text, nats if nats <= high else None, s.reconstruction) for s, nats in pairs]
+
+
+def picture_needs(
+    vae: PretrainedVAE, pictures: Any, wanted: Wanted, report: Reporter | None = None
+) -> list[PictureNeed]:
+    """How many nats each picture (N, C, H, W) needs for a distortion, in the order given.
 
     Raises:
-        UserError: a run without a dial, a sentence without a token, or an accuracy outside (0, 1].
+        UserError: no distortion was given, or a run without a dial.
     """
-    if not 0 < accuracy <= 1:
-        raise UserError(f"accuracy got {accuracy:g}: give a share of the tokens in (0, 1]")
-    low, high = trained_range(vae)
+    if wanted.distortion is None:
+        raise UserError("pictures come back by degrees: give the nats they may cost with --distortion X")
+    least, high = _sought(vae, pictures, wanted, report)
+    reached = distortions(vae, pictures, least.clamp(max=high), wanted.draws)
+    told = zip(least.tolist(), reached, strict=True)
+    return [PictureNeed(i, nats if nats <= high else None, d) for i, (nats, d) in enumerate(told)]
+
+
+def _sought(
+    vae: PretrainedVAE, examples: Any, wanted: Wanted, report: Reporter | None
+) -> tuple[Tensor, float]:
+    """The least rates (N,), and the highest rate of the run."""
+    low, high = trained_range(vae.vae.latent)
     calls = 0
 
     def comes_back(rows: Tensor, nats: Tensor) -> Tensor:
         nonlocal calls
         calls += 1
         if report is not None:
-            report.advance(calls, rounds + 2, "rates")
-        chosen = [texts[row] for row in rows.tolist()]
-        return torch.tensor([a >= accuracy for a in accuracies(vae, chosen, nats, draws)], dtype=torch.bool)
+            report.advance(calls, wanted.rounds + 2, "rates")
+        return _are_back(vae, _chosen(examples, rows), nats, wanted)
 
-    least = least_rates(comes_back, len(texts), low, high, rounds)
-    shown = vae.reconstruct(texts, rate=least.clamp(max=high).tolist())
-    pairs = zip(shown, least.tolist(), strict=True)
-    return [Need(s.text, nats if nats <= high else None, s.reconstruction) for s, nats in pairs]
+    return least_rates(comes_back, len(examples), low, high, wanted.rounds), high
+
+
+def _chosen(examples: Any, rows: Tensor) -> Any:
+    return [examples[row] for row in rows.tolist()] if isinstance(examples, list) else examples[rows.numpy()]
+
+
+def _are_back(vae: PretrainedVAE, examples: Any, nats: Tensor, wanted: Wanted) -> Tensor:
+    if not len(examples):
+        return torch.zeros(0, dtype=torch.bool)
+    if wanted.distortion is not None:
+        cost = torch.tensor(distortions(vae, examples, nats, wanted.draws))
+        return cost <= wanted.distortion
+    back = accuracies(cast(TextVAE, vae), examples, nats, wanted.draws)
+    return torch.tensor([share >= wanted.accuracy for share in back])
+
+
+@torch.no_grad()
+def distortions(vae: PretrainedVAE, examples: Any, nats: Tensor, draws: int = 0) -> list[float]:
+    """-ln p(x|z) of each example at its own rate (N,), in nats: of its mean, or averaged over `draws`."""
+    model, found = vae.vae, []
+    for batch in asked(vae._batches(examples, 0), asking(model, nats.tolist(), len(examples))):
+        q = model.posterior(batch)
+        z = q.rsample(draws, batch.random) if draws else stands_for(q)[None]  # (S, B, D)
+        likelihood = model.likelihood(z, model.condition(batch))
+        found += (-exact(likelihood.log_prob(batch)).mean(0)).tolist()
+    return found
 
 
 def accuracies(vae: TextVAE, texts: Sequence[str], nats: Tensor, draws: int = 0) -> list[float]:
@@ -108,13 +188,28 @@ def _accuracies(vae: TextVAE, pairs: Sequence[Reconstruction]) -> list[float]:
     return [token_accuracy([back], [wanted]) for back, wanted in zip(*ids, strict=True)]
 
 
-def trained_range(vae: Any) -> tuple[float, float]:
-    """The lowest and the highest rate in nats that a run was trained for.
+def rungs(vae: TextVAE, texts: Sequence[str], rates: Sequence[float] | None = None) -> list[Rung]:
+    """Each sentence at each rate, from gist to copy: its greedy reconstruction from the posterior mean.
+
+    The rates are 2, 4, 8 ... nats over the trained range where none are given.
 
     Raises:
-        UserError: it has no dial.
+        UserError: a rate out of that range, or a run without a dial.
     """
-    latent = vae.vae.latent
-    if not latent.condition:
-        latent.asking_for(torch.ones(1))  # says that there is none
-    return latent.dial.low, latent.dial.high
+    chosen = rates_of(vae.vae.latent, rates)
+    every = [(text, nats) for text in texts for nats in chosen]
+    back = vae.reconstruct([text for text, _ in every], rate=[nats for _, nats in every])
+    return [Rung(b.text, nats, b.reconstruction, b.exact) for b, (_, nats) in zip(back, every, strict=True)]
+
+
+def picture_rungs(
+    vae: Any, pictures: Any, rates: Sequence[float] | None = None
+) -> tuple[Tensor, list[float]]:
+    """Each picture at each rate (N, T, C, H, W), and the rates.
+
+    Raises:
+        UserError: as `rungs`.
+    """
+    chosen = rates_of(vae.vae.latent, rates)
+    strips = [vae.reconstruct(pictures, rate=nats) for nats in chosen]
+    return torch.stack(strips, 1), chosen

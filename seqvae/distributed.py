@@ -5,6 +5,7 @@ torchrun starts the processes and says in environment variables who is who. Alon
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -126,6 +127,47 @@ def _raise_first(error: str | None) -> None:
     for told in errors:
         if told is not None:
             raise UserError(told)
+
+
+def spread(items: Sequence[Any], work: Callable[[Any], Any], device: torch.device) -> list[Any]:
+    """What `work` makes of every item, in their order: each process works on a stretch, all have the whole.
+
+    What it makes must survive pickling; tensors of another process's CUDA device come to `device`. Every
+    process must ask, with the same items.
+
+    Raises:
+        UserError: that of the first process that had one, on all of them.
+    """
+    if world() == 1:
+        return [work(item) for item in items]
+    start, stop = (len(items) * place // world() for place in (rank(), rank() + 1))
+    made, error = _tried(lambda: [work(item) for item in items[start:stop]])
+    _raise_first(error)
+    packed, parts = io.BytesIO(), [b""] * world()
+    torch.save(made, packed)
+    dist.all_gather_object(parts, packed.getvalue())
+    here = {f"cuda:{number}": str(device) for number in range(torch.cuda.device_count())}
+    # what this program has just packed, no file of anybody's: objects may be unpickled
+    loaded = (torch.load(io.BytesIO(part), here, weights_only=False) for part in parts)
+    return [result for part in loaded for result in part]
+
+
+@contextmanager
+def one_voice(device: torch.device, *ends: type[Exception]) -> Iterator[None]:
+    """`joined`, and what stops all is said by the first process: the others leave in silence.
+
+    Raises:
+        UserError: of the first process; and what else `ends` a run.
+    """
+    quiet: tuple[type[Exception], ...] = (UserError, *ends)
+    with joined(device):
+        try:
+            yield
+        except quiet as error:
+            if is_main():
+                raise
+            number = getattr(error, "signal", None)
+            raise SystemExit(2 if number is None else 128 + number) from None
 
 
 def exchanged(numbers: Sequence[int]) -> list[list[int]]:

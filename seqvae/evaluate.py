@@ -19,6 +19,7 @@ from seqvae.metrics.checks import check
 from seqvae.metrics.gather import (
     Gathered,
     Progress,
+    Walk,
     code_numbers,
     device_of,
     evaluating,
@@ -26,6 +27,7 @@ from seqvae.metrics.gather import (
     gather,
     likelihood_numbers,
 )
+from seqvae.metrics.guesses import guess_numbers
 from seqvae.metrics.holes import hole_numbers
 from seqvae.metrics.information import partners
 from seqvae.metrics.rate import standard_error
@@ -55,6 +57,7 @@ class Settings:
     mi_examples: int = 10_000  # MI over a subset where there are more
     prior_draws: int = 1000
     cells: int = 2**15  # samples x examples x tokens (or their worth) that the decoder sees at once
+    together: bool = False  # whether all processes ask, and share the examples out
 
 
 def evaluate(
@@ -77,10 +80,11 @@ def evaluate(
         UserError: no example, or no sample.
         MeasurementError: the numbers break an inequality that holds for every model.
     """
-    settings, progress, began = settings or Settings(), progress or _silent, time.perf_counter()
+    settings, began = settings or Settings(), time.perf_counter()
     batches = _examples(batches, samples)
+    walk = Walk(vae, batches, progress, settings.together)
     with evaluating(vae):
-        gathered = gather(vae, batches, samples, lambda batch: _chunk(batch, settings.cells), progress)
+        gathered = gather(walk, samples, lambda batch: _chunk(batch, settings.cells))
         report = {**dict.fromkeys(KEYS), **likelihood_numbers(gathered)}
         if measures is not None:
             report |= measures.units(batches, gathered.get("iw_nll"))
@@ -88,12 +92,13 @@ def evaluate(
         if vae.latent.diagonal and isinstance(vae.prior, StandardPrior):
             report |= hole_numbers(gathered.posteriors)
         if gathered.dim > 0:
-            report |= _shuffled(vae, batches, gathered, measures, settings.seed, progress)
+            report |= _shuffled(walk, gathered, measures, settings.seed)
         if gathered.dim > 0 and measures is not None:
-            report |= _returned(vae, batches, gathered, measures, progress)
+            report |= _returned(walk, gathered, measures)
             report |= measures.draws(settings.prior_draws, settings.seed)
+        report |= guess_numbers(vae, batches)
     report |= {"precision": _precision(vae), "seconds": time.perf_counter() - began}
-    check(report)
+    check(report, one_prior=vae.labels is None or not vae.prior.condition)
     return {name: _jsonable(value) for name, value in report.items()}
 
 
@@ -101,15 +106,17 @@ def validate(vae: VAE, batches: Iterable[Batch], *, mi: bool = False) -> dict[st
     """The light walk of the training loop: one code an example, no remedies, beta = 1.
 
     `n`, `distortion`, `active_units` and, where q(z|x) has a density, `neg_elbo`, `rate`, `kl_per_dim` (a
-    list), and `mi_low` if asked for; what does not apply is left out.
+    list), and `mi_low` if asked for; `label_accuracy` of a classifier; what does not apply is left out.
 
     Raises:
         UserError: no example.
     """
     with evaluating(vae):
-        gathered = gather(vae, _examples(batches, 1), 1, lambda batch: 1, _silent)
+        batches = _examples(batches, 1)
+        gathered = gather(Walk(vae, batches), 1, lambda batch: 1)
         numbers = likelihood_numbers(gathered) | code_numbers(gathered, Settings.mi_examples if mi else 0)
-    names = ("n", "neg_elbo", "rate", "distortion", "active_units", "kl_per_dim", "mi_low")
+        numbers |= guess_numbers(vae, batches)
+    names = ("n", "neg_elbo", "rate", "distortion", "active_units", "kl_per_dim", "mi_low", "label_accuracy")
     return {name: numbers[name] for name in names if name in numbers}
 
 
@@ -127,27 +134,18 @@ def _chunk(batch: Batch, cells: int) -> int:
     return int(max(1, cells // (batch.size * batch.cells)))
 
 
-def _shuffled(
-    vae: VAE,
-    batches: Sequence[Batch],
-    gathered: Gathered,
-    measures: Measures | None,
-    seed: int,
-    progress: Progress,
-) -> dict[str, Any]:
+def _shuffled(walk: Walk, gathered: Gathered, measures: Measures | None, seed: int) -> dict[str, Any]:
     """Nats an example lost when each is scored with the code of another one, whole and by place."""
     if gathered.n < 2:
         return {}
     other = gathered["z"][partners(gathered["index"], seed)]
-    lost, places, start = [], [], 0
-    for batch in batches:
-        rows = slice(start, start := start + batch.size)
-        gains = _gains(vae, batch.to(device_of(vae)), gathered["z"][rows], other[rows], measures)
-        lost.append(gains.sum(-1))
-        if measures is not None:
-            places.append(measures.by_place(gains, batch))
-        progress(start, gathered.n, "shuffle")
-    gap = torch.cat(lost)
+
+    def lost(batch: Batch, rows: slice) -> tuple[Tensor, Any]:
+        gains = _gains(walk.vae, batch, gathered["z"][rows], other[rows], measures)
+        return gains.sum(-1), None if measures is None else measures.by_place(gains, batch)
+
+    gaps, places = zip(*walk.over("shuffle", lost), strict=True)
+    gap = torch.cat(gaps)
     numbers = {"shuffle_gap": float(gap.mean()), "shuffle_gap_se": standard_error(gap)}
     return numbers | ({} if measures is None else measures.places(places))
 
@@ -164,17 +162,14 @@ def _gains(vae: VAE, batch: Batch, z: Tensor, other: Tensor, measures: Measures 
     return scored(z) - scored(other)
 
 
-def _returned(
-    vae: VAE, batches: Sequence[Batch], gathered: Gathered, measures: Measures, progress: Progress
-) -> dict[str, Any]:
+def _returned(walk: Walk, gathered: Gathered, measures: Measures) -> dict[str, Any]:
     """How well examples come back from their codes, and from one draw of each posterior."""
-    parts, start, device = [], 0, device_of(vae)
-    for batch in batches:
-        rows = slice(start, start := start + batch.size)
-        codes, drawn = (gathered[name][rows].to(device) for name in ("code", "z"))
-        parts.append(measures.fidelity(batch.to(device), codes, drawn))
-        progress(start, gathered.n, "reconstruction")
-    return measures.returned(parts)
+
+    def back(batch: Batch, rows: slice) -> Any:
+        codes, drawn = (gathered[name][rows].to(batch.index.device) for name in ("code", "z"))
+        return measures.fidelity(batch, codes, drawn)
+
+    return measures.returned(walk.over("reconstruction", back))
 
 
 def _precision(vae: nn.Module) -> str:
@@ -187,7 +182,3 @@ def _precision(vae: nn.Module) -> str:
 def _jsonable(value: Any) -> Any:
     """None for what JSON cannot hold: the error of a single example, a perplexity beyond all floats."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _silent(done: int, total: int, what: str) -> None:
-    """No progress is shown."""

@@ -6,77 +6,20 @@ Shapes: N examples, D latent dims, T steps, C x H x W a picture.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import replace
+from os.path import commonpath
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from seqvae import plots
-from seqvae.api import ImageVAE, PretrainedVAE
+from seqvae.asked import Asked
 from seqvae.checkpoint import read_metrics
 from seqvae.generate import prior_codes
-from seqvae.interfaces import Batch
-from seqvae.metrics.gather import Gathered, evaluating, gather
+from seqvae.rate_figures import needs, rate_distortion, sample_quality
 from seqvae.registry import UserError, lookup
 from seqvae.traverse import most_used_dims, traversal
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a picture is to show."""
-
-    vae: PretrainedVAE
-    label: str | None = None  # the name of the label that colours codes
-    examples: int = 2000  # of the evaluation split, at most
-    seed: int = 0
-
-    @cached_property
-    def batches(self) -> list[Batch]:
-        """The evaluation examples."""
-        _, batches, _ = self.vae._evaluated(None, 64, self.examples)
-        return batches
-
-    @cached_property
-    def gathered(self) -> Gathered:
-        """Codes and their KL."""
-        model = self.vae.vae
-        with evaluating(model):
-            return gather(model, self.batches, 1, lambda batch: 1, lambda *_: None)
-
-    @property
-    def kl(self) -> Tensor:
-        """(D,) nats a dim; the variance of the codes where there is no KL."""
-        if "kl" in self.gathered and self.gathered["kl"].shape[1] == self.gathered.dim:
-            return self.gathered["kl"].mean(0)
-        return self.gathered["mean"].var(0)
-
-    @property
-    def labels(self) -> tuple[Tensor | None, str]:
-        """The chosen label of each example (N,), or the first there is, and its name.
-
-        Raises:
-            UserError: no label of that name.
-        """
-        name = self.label or next(iter(self.vae.label_names), None)
-        return (None, "") if name is None else (self.vae.attribute(self.batches, name), name)
-
-    @property
-    def pictures(self) -> ImageVAE:
-        """The model of a run whose examples are pictures.
-
-        Raises:
-            UserError: a run of another modality.
-        """
-        if not isinstance(self.vae, ImageVAE):
-            raise UserError(f"this plot shows pictures, {self.vae.run.path} is a run of {self.vae.modality}")
-        return self.vae
-
-    def originals(self, n: int) -> Tensor:
-        """The first `n` evaluation pictures."""
-        self.pictures  # noqa: B018 - a text run has none
-        return torch.cat([batch.targets for batch in self.batches])[:n]
 
 
 def draw(asked: Asked, name: str) -> Any:
@@ -86,8 +29,11 @@ def draw(asked: Asked, name: str) -> Any:
         UserError: no such figure, or the run has nothing to show in it.
     """
     made = lookup("plot", DRAWN, name)
-    if asked.vae.latent_dim == 0 and name not in WITHOUT_A_CODE:
-        raise UserError(f"plot {name!r} shows codes, {asked.vae.run.path} has none (latent: none)")
+    if asked.beside is not None and name != "traversals":
+        raise UserError(f"plot {name!r} shows one run: --beside is for traversals")
+    for vae in (asked.vae, asked.beside):
+        if vae is not None and vae.latent_dim == 0 and name not in WITHOUT_A_CODE:
+            raise UserError(f"plot {name!r} shows codes, {vae.run.path} has none (latent: none)")
     return made(asked)
 
 
@@ -132,10 +78,29 @@ def tsne(asked: Asked) -> Any:
 
 
 def traversals(asked: Asked, steps: int = 9) -> Any:
-    """Each dim moved from -3 to 3 from the code of the first evaluation picture, the others left alone."""
+    """Each dim moved from -3 to 3 from the code of the first evaluation picture, the others left alone.
+
+    Another run's stand to the right of them, if asked for.
+
+    Raises:
+        UserError: a run beside itself.
+    """
+    values, other = torch.linspace(-3, 3, steps), asked.beside
+    if other is None:
+        return plots.traversals(*_traversed(asked, steps), values)
+    paths = [vae.run.path.resolve() for vae in (asked.vae, other)]
+    if paths[0] == paths[1]:
+        raise UserError(f"--beside got {other.run.path}, which is shown already: name another run")
+    names = [path.relative_to(commonpath(paths)).as_posix() for path in paths]
+    both = [_traversed(one, steps) for one in (asked, replace(asked, vae=other, beside=None))]
+    return plots.traversals_beside(dict(zip(names, both, strict=True)), values)
+
+
+def _traversed(asked: Asked, steps: int) -> tuple[Tensor, Tensor]:
+    """Pictures (D, T, C, H, W), a row a dim, and the nats of each dim (D,)."""
     vae, base = asked.pictures, asked.gathered["code"][0]
     rows = [vae.decode(traversal(base, dim, steps=steps)[0]) for dim in range(vae.latent_dim)]
-    return plots.traversals(torch.stack(rows), asked.kl, torch.linspace(-3, 3, steps))
+    return torch.stack(rows), asked.kl
 
 
 def posterior(asked: Asked) -> Any:
@@ -166,15 +131,6 @@ def curves(asked: Asked) -> Any:
     return plots.curves({asked.vae.run.path.name: list(read_metrics(asked.vae.run.path))})
 
 
-def rate_distortion(asked: Asked) -> Any:
-    """The way of the validations through the plane of rate and distortion."""
-    lines = [m for m in read_metrics(asked.vae.run.path) if m["kind"] == "valid" and "rate" in m]
-    if not lines:
-        raise UserError(f"{asked.vae.run.path} has no validation with a rate: nothing to draw")
-    way = [(m["rate"], m["distortion"]) for m in lines]
-    return plots.rate_distortion({asked.vae.run.path.name: way[-1:]}, {"validations": way})
-
-
 def _two(asked: Asked) -> list[int]:
     """The two dims that carry most.
 
@@ -200,4 +156,6 @@ DRAWN: dict[str, Callable[[Asked], Any]] = {
     "gain-by-position": gain_by_position,
     "curves": curves,
     "rate-distortion": rate_distortion,
+    "needs": needs,
+    "sample-quality": sample_quality,
 }

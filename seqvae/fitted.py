@@ -3,14 +3,14 @@
 priors/NAME.safetensors  the weights of the prior
 priors/NAME.json         its kind and arguments, what it was fitted to, and what it brought
 
-Shapes: S samples, P priors, B examples, D latent dims.
+Shapes: D latent dims.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,19 +24,21 @@ from seqvae.checkpoint import WEIGHTS, Run, read_weights
 from seqvae.config import Component
 from seqvae.disk import digest, disk_errors, write_atomically
 from seqvae.fitting import Fitting, fit_prior, held_codes, log_density
-from seqvae.interfaces import Batch, Feed, Latent, Posterior, Prior
-from seqvae.metrics.gather import Progress, device_of, evaluating, exact
-from seqvae.metrics.likelihood import codes, iw_nll
-from seqvae.metrics.rate import standard_error
+from seqvae.gains import brought
+from seqvae.generate import with_rate
+from seqvae.interfaces import Batch, Feed, Latent, Prior
+from seqvae.metrics.gather import Progress, device_of, evaluating
 from seqvae.model import VAE
 from seqvae.priors import PRIORS
+from seqvae.rates import OneRate, has_dial, rates_of
 from seqvae.registry import UserError, construct, suggest
+from seqvae.sources import AtDrawnRates, Fixed, Source
 
 FORMAT = 1
 FOLDER = "priors"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-CHUNK = 5  # codes an example that the decoder sees at once
 BATCH = 256  # examples that are encoded at once
+AT_EACH = 256  # validation examples, at most, on which a prior is measured at each rate
 
 
 @dataclass(frozen=True)
@@ -68,27 +70,41 @@ def fit_run(
 ) -> Fitted:
     """Fit a prior to the encoded training data of a run, measure what it brought, and keep it in the run.
 
+    Where the run has a dial, one prior is fitted to codes of all its rates, told ln R (`how.rate`: to one);
+    where the model is told labels, the prior is told them too.
+
     Raises:
         UserError: codes that do not fill R^D, a name that is taken, or a prior that does not exist.
     """
     amounts = amounts or Amounts()
-    needs_real_codes(run.vae.latent)
+    vae = run.vae if how.rate is None else with_rate(run.vae, how.rate)
+    needs_real_codes(vae.latent)
     _check_free(run.path, name)
-    prior = built(spec, run.vae.latent, how.seed)
+    any_rate = has_dial(vae.latent) and how.rate is None
+    condition = (0 if vae.labels is None else vae.labels.dim) + any_rate
+    prior = built(spec, vae.latent, how.seed, condition)
     wing = wing_of(run.config)
     feed = wing.make_feed(wing.load_data(run.config, run.codec), BATCH, 1, how.seed)
-    posteriors = encoded(run.vae, training_batches(feed, amounts.examples))
-    fit = fit_prior(prior, posteriors, how, progress)
-    before, _ = log_density(run.vae.prior(None), held_codes(posteriors, how))
-    gains = brought(run.vae, prior, list(feed.valid(amounts.valid)), amounts.samples, progress)
-    report = {"seed": how.seed, "n": fit.n, "held_out": fit.held_out, "epochs": fit.epochs}
-    density = {"trained": before, "fitted": fit.after, "fitted_se": fit.after_se}
-    fitted = Fitted(name, prior, spec, report | {"log_density": density, "valid": gains})
+    sources = encoded(vae, training_batches(feed, amounts.examples), any_rate)
+    fit = fit_prior(prior, sources, how, progress)
+    before, _ = log_density(vae.prior, held_codes(sources, how))
+    report: dict[str, Any] = {"seed": how.seed, "n": fit.n, "held_out": fit.held_out, "epochs": fit.epochs}
+    report |= {"condition": condition, "any_rate": any_rate, "nats": how.rate}
+    report["log_density"] = {"trained": before, "fitted": fit.after, "fitted_se": fit.after_se}
+    judged = prior if how.rate is None else OneRate(prior, vae.latent, how.rate)
+    report["valid"] = brought(vae, judged, list(feed.valid(amounts.valid)), amounts.samples, progress)
+    if any_rate:
+        few = list(feed.valid(min(amounts.valid, AT_EACH)))
+        report["rates"] = [
+            {"nats": nats, **brought(with_rate(vae, nats), prior, few, amounts.samples, progress)}
+            for nats in rates_of(vae.latent)
+        ]
+    fitted = Fitted(name, prior, spec, report)
     save_fitted(run.path, fitted)
     return fitted
 
 
-def built(spec: Component, latent: Latent, seed: int = 0) -> Prior:
+def built(spec: Component, latent: Latent, seed: int = 0, condition: int = 0) -> Prior:
     """A prior for these codes that nothing was fitted to yet; the same seed, the same weights.
 
     Raises:
@@ -96,7 +112,7 @@ def built(spec: Component, latent: Latent, seed: int = 0) -> Prior:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return construct("prior", PRIORS, spec, dim=latent.dim, latent=latent)
+        return construct("prior", PRIORS, spec, dim=latent.dim, latent=latent, condition=condition)
 
 
 def training_batches(feed: Feed, examples: int) -> Iterator[Batch]:
@@ -110,18 +126,25 @@ def training_batches(feed: Feed, examples: int) -> Iterator[Batch]:
             return
 
 
-def encoded(vae: VAE, batches: Iterable[Batch]) -> list[Posterior]:
-    """q(z|x) of each batch, in evaluation mode and without gradients."""
+def encoded(vae: VAE, batches: Iterable[Batch], any_rate: bool = False) -> list[Source]:
+    """q(z|x) of each batch, in evaluation mode and without gradients; at `any_rate` of a dial, drawn anew."""
     device = device_of(vae)
     with evaluating(vae):
-        return [vae.posterior(batch.to(device)).detach() for batch in batches]
+        there = (batch.to(device) for batch in batches)
+        if any_rate:
+            return [AtDrawnRates(vae, batch, vae.encoder(batch).float()) for batch in there]
+        return [Fixed(vae.posterior(batch).detach(), _labels(vae, batch)) for batch in there]
+
+
+def _labels(vae: VAE, batch: Batch) -> Tensor | None:
+    """What of its condition (B, C) an example's labels are."""
+    c = None if vae.labels is None else vae.condition(batch)
+    return c if c is None or vae.labels is None else c[:, : vae.labels.dim]
 
 
 def with_prior(vae: VAE, prior: Prior) -> VAE:
     """The same encoder, latent and decoder under another prior."""
-    made = VAE(vae.encoder, vae.latent, prior.to(device_of(vae)), vae.decoder)
-    made.training = vae.training  # its parts keep the mode that each of them has
-    return made
+    return vae.changed(prior=prior.to(device_of(vae)))
 
 
 def needs_real_codes(latent: Latent) -> None:
@@ -137,52 +160,6 @@ def needs_real_codes(latent: Latent) -> None:
         )
 
 
-def brought(
-    vae: VAE, prior: Prior, batches: Sequence[Batch], samples: int = 20, progress: Progress | None = None
-) -> dict[str, Any]:
-    """What another prior does to the same data, on the same codes: `trained`, `fitted` and the difference.
-
-    `rate`, `neg_elbo` and `iw_nll` (K = `samples`) in nats an example under the model's own prior and under
-    `prior`; `neg_elbo_gain` and `iw_nll_gain`, positive where `prior` is better, with errors over examples.
-    None where q(z|x) has no density (a plain autoencoder), of which they say nothing.
-    """
-    if not vae.latent.has_density:
-        return {"n": sum(batch.size for batch in batches), "trained": None, "fitted": None}
-    parts, done, device = [], 0, device_of(vae)
-    priors = vae.prior, prior.to(device).eval()
-    with evaluating(vae):
-        for batch in batches:
-            parts.append(_scored(vae, priors, batch.to(device), samples))
-            done += batch.size
-            if progress is not None:
-                progress(done, sum(b.size for b in batches), "both priors")
-    both = torch.cat(parts, -1)  # (2 priors, 3 numbers, N)
-    names = ("rate", "neg_elbo", "iw_nll")
-    told = [dict(zip(names, row.mean(-1).tolist(), strict=True)) for row in both]
-    gains: dict[str, Any] = {"n": both.shape[-1], "trained": told[0], "fitted": told[1]}
-    for place, name in ((1, "neg_elbo"), (2, "iw_nll")):
-        gain = both[0, place] - both[1, place]
-        gains |= {f"{name}_gain": float(gain.mean()), f"{name}_gain_se": standard_error(gain)}
-    return gains
-
-
-def _scored(vae: VAE, priors: Sequence[Prior], batch: Batch, samples: int) -> Tensor:
-    """Rate, -ELBO and IW-NLL (P priors, 3, B) of one batch, in fp64."""
-    q = vae.posterior(batch)
-    c = vae.condition(batch)
-    ps = [prior(c) for prior in priors]
-    rates, weights, distortion = [], [], []
-    for z in codes(q, batch.random, samples, CHUNK):
-        log_px_z = vae.likelihood(z, c).log_prob(batch)  # (S, B)
-        share = len(z) / samples
-        rates.append(torch.stack([exact(vae.latent.kl(q, p, z).sum(-1).mean(0)) * share for p in ps]))
-        weights.append(torch.stack([exact(log_px_z + p.log_prob(z) - q.log_prob(z)) for p in ps]))
-        distortion.append(-exact(log_px_z).mean(0) * share)
-    rate = torch.stack(rates).sum(0)  # (P, B)
-    bound = torch.stack([iw_nll(w) for w in torch.cat(weights, 1)])
-    return torch.stack([rate, rate + torch.stack(distortion).sum(0), bound], 1)
-
-
 def save_fitted(path: Path, fitted: Fitted) -> Path:
     """Write a prior's two files into the folder of its run; the JSON of them.
 
@@ -192,12 +169,11 @@ def save_fitted(path: Path, fitted: Fitted) -> Path:
     _check_free(path, fitted.name)
     card = {"format_version": FORMAT, "prior": fitted.spec.model_dump(), **fitted.report}
     card["model"] = digest(path / WEIGHTS)
-    text = json.dumps(card, indent=2) + "\n"
     weights, told = _files(path, fitted.name)
     with disk_errors(path):
         weights.parent.mkdir(exist_ok=True)
         write_atomically(weights, lambda p: save_model(fitted.prior, str(p)))
-        write_atomically(told, lambda p: p.write_text(text, encoding="utf-8"))
+    _write(told, card)
     return told
 
 
@@ -220,9 +196,29 @@ def load_fitted(path: Path, name: str, latent: Latent) -> Prior:
         raise UserError(f"{told} has format {version}, this seqvae reads up to {FORMAT}: update seqvae")
     if model != digest(path / WEIGHTS):
         raise UserError(f"{told} was fitted to other weights than {path} has now: remove it, fit again")
-    prior = built(spec, latent)
+    prior = built(spec, latent, condition=card.get("condition", 0))
     read_weights(prior, weights)
+    if has_dial(latent) and not card.get("any_rate"):
+        prior = OneRate(prior, latent, card.get("nats"))
     return prior.eval()
+
+
+def keep_fitted(path: Path, model: str) -> None:
+    """Priors of the weights whose digest was `model` become those of the run's weights as they are now.
+
+    For weights in which nothing has changed but the default rate.
+    """
+    for name in fitted_names(path):
+        told = _files(path, name)[1]
+        card = json.loads(told.read_text(encoding="utf-8"))
+        if card.get("model") == model:
+            _write(told, {**card, "model": digest(path / WEIGHTS)})
+
+
+def _write(file: Path, card: dict[str, Any]) -> None:
+    text = json.dumps(card, indent=2) + "\n"
+    with disk_errors(file.parents[1]):
+        write_atomically(file, lambda p: p.write_text(text, encoding="utf-8"))
 
 
 def fitted_names(path: Path) -> list[str]:

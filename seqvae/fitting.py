@@ -1,14 +1,13 @@
 """Post-hoc priors: a mixture or a flow that is fitted to the codes of a finished model.
 
-Shapes: N examples, M of them held out, B examples of one posterior, K components, D latent dims.
+Shapes: N examples, M of them held out, K components, D latent dims.
 """
 
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated
 
 import torch
@@ -16,13 +15,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from seqvae.flows import STRETCH, Coupling
-from seqvae.interfaces import Posterior, Prior, PriorDistribution
+from seqvae.interfaces import Prior
 from seqvae.metrics.gather import Progress, exact
 from seqvae.metrics.rate import standard_error
 from seqvae.numerics import Randomness
 from seqvae.priors.flow import FlowPrior
 from seqvae.priors.mixture import MixturePrior
 from seqvae.registry import UserError
+from seqvae.sources import Codes, Pool, Source
 
 Count = Annotated[int, Field(gt=0)]
 RATES: dict[type[Prior], float] = {MixturePrior: 5e-3, FlowPrior: 2e-3}
@@ -42,6 +42,7 @@ class Fitting:
     lr: float | None = None  # RATES of the prior where none is given; halved by an epoch that brought nothing
     patience: Count = 5  # such epochs before it stops
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1  # share of the examples that only judges
+    rate: float | None = None  # nats; where a run has a dial: at this rate alone, not at all of them
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,11 @@ class Fit:
 
 def fit_prior(
     prior: Prior,
-    posteriors: Sequence[Posterior],
+    sources: Sequence[Source],
     how: Fitting | None = None,
     progress: Progress | None = None,
 ) -> Fit:
-    """Maximise E_x E_q(z|x) ln p(z) over the prior's parameters: p(z) becomes the aggregated posterior.
+    """Maximise E_x E_q(z|x) ln p(z|c) over the prior's parameters: it becomes the aggregated posterior.
 
     The ex-post density estimation of Ghosh et al. 2020 (From Variational to Deterministic Autoencoders) by
     Adam on fresh posterior samples; the codes of a plain autoencoder are points and stay as they are. The
@@ -74,70 +75,42 @@ def fit_prior(
         UserError: a prior without parameters, or too few codes.
     """
     how = how or Fitting()
-    device = posteriors[0].mean.device
+    device = sources[0].home
     prior.to(device).train()
     if not any(p.requires_grad for p in prior.parameters()):
         raise UserError(f"{type(prior).__name__} has nothing to fit: take a mixture or a flow")
-    pool = _Pool(posteriors, how)
-    before, _ = log_density(prior(None), pool.held)
-    started(prior, pool.drawn(0), Randomness(how.seed, 0, torch.arange(1, device=device)))
+    pool = Pool(sources, how.seed, how.held_out)
+    before, _ = log_density(prior, pool.held)
+    started(prior, pool.drawn(0).z, Randomness(how.seed, 0, torch.arange(1, device=device)))
     epochs = _climb(prior, pool, how, progress)
-    after, after_se = log_density(prior.eval()(None), pool.held)
+    after, after_se = log_density(prior.eval(), pool.held)
     return Fit(prior, before, after, after_se, len(pool.kept), len(pool.held), epochs)
 
 
-def log_density(p: PriorDistribution, z: Tensor) -> tuple[float, float]:
-    """E ln p(z) in nats over codes (N, D), and its standard error."""
+def log_density(prior: Prior, codes: Codes) -> tuple[float, float]:
+    """E ln p(z|c) in nats over N codes, and its standard error."""
     with torch.no_grad():
-        scored = exact(torch.cat([p.log_prob(part[None])[0] for part in torch.split(z, 4096)]))
+        scored = exact(torch.cat([prior(part.c).log_prob(part.z[None])[0] for part in codes.split(4096)]))
     return float(scored.mean()), standard_error(scored)
 
 
-def held_codes(posteriors: Sequence[Posterior], how: Fitting) -> Tensor:
-    """(M, D): the codes by which a fit with these settings is judged."""
-    return _Pool(posteriors, how).held
+def held_codes(sources: Sequence[Source], how: Fitting) -> Codes:
+    """The M codes by which a fit with these settings is judged."""
+    return Pool(sources, how.seed, how.held_out).held
 
 
-class _Pool:
-    """Codes of all examples, a fresh draw an epoch; the held-out ones are drawn once."""
-
-    def __init__(self, posteriors: Sequence[Posterior], how: Fitting) -> None:
-        device = posteriors[0].mean.device
-        sizes = [len(q.mean) for q in posteriors]
-        self.posteriors, self.how = posteriors, how
-        self.random = Randomness(how.seed, 0, torch.arange(sum(sizes), device=device))
-        self.parts = torch.split(self.random.index, sizes)
-        held = math.ceil(how.held_out * sum(sizes))
-        if sum(sizes) - held < 2:  # a variance needs two
-            raise UserError(f"a prior cannot be fitted to {sum(sizes)} codes: encode more examples")
-        order = self.random.uniform("held out").argsort(stable=True)
-        self.kept, rest = order[held:], order[:held]
-        self.held = self._all(0)[rest]
-
-    def drawn(self, epoch: int) -> Tensor:
-        """(N, D): the kept examples' codes of an epoch, in its order."""
-        order = replace(self.random, step=epoch).uniform("order")[self.kept].argsort(stable=True)
-        return self._all(epoch)[self.kept[order]]
-
-    def _all(self, epoch: int) -> Tensor:
-        random = replace(self.random, step=epoch)
-        pairs = zip(self.posteriors, self.parts, strict=True)
-        with torch.no_grad():
-            return torch.cat([q.rsample(1, replace(random, index=rows))[0] for q, rows in pairs])
-
-
-def _climb(prior: Prior, pool: _Pool, how: Fitting, progress: Progress | None) -> int:
+def _climb(prior: Prior, pool: Pool, how: Fitting, progress: Progress | None) -> int:
     """Epochs until the held-out density has not risen for some; the prior is left as the best one was."""
     lr = RATES.get(type(prior), 1e-3) if how.lr is None else how.lr
     optimizer = torch.optim.Adam(prior.parameters(), lr=lr)
-    best, kept, worse, epoch = log_density(prior(None), pool.held)[0], copy.deepcopy(prior.state_dict()), 0, 0
-    floor = torch.log(FLOOR * pool.drawn(0).var(0).clamp(min=1e-8))
+    best, kept, worse, epoch = log_density(prior, pool.held)[0], copy.deepcopy(prior.state_dict()), 0, 0
+    floor = torch.log(FLOOR * pool.drawn(0).z.var(0).clamp(min=1e-8))
     size = max(LEAST, min(how.batch_size, len(pool.kept) // UPDATES))
     while epoch < how.epochs and worse < how.patience:
         epoch += 1
-        for z in torch.split(pool.drawn(epoch), size):
-            _step(prior, z, optimizer, floor)
-        reached, _ = log_density(prior(None), pool.held)
+        for codes in pool.drawn(epoch).split(size):
+            _step(prior, codes, optimizer, floor)
+        reached, _ = log_density(prior, pool.held)
         if reached > best:
             best, kept = reached, copy.deepcopy(prior.state_dict())
         else:
@@ -150,9 +123,9 @@ def _climb(prior: Prior, pool: _Pool, how: Fitting, progress: Progress | None) -
     return epoch
 
 
-def _step(prior: Prior, z: Tensor, optimizer: torch.optim.Optimizer, floor: Tensor) -> None:
+def _step(prior: Prior, codes: Codes, optimizer: torch.optim.Optimizer, floor: Tensor) -> None:
     optimizer.zero_grad()
-    (-prior(None).log_prob(z[None]).mean()).backward()
+    (-prior(codes.c).log_prob(codes.z[None]).mean()).backward()
     nn.utils.clip_grad_norm_(prior.parameters(), 10.0)
     optimizer.step()
     if isinstance(prior, MixturePrior):

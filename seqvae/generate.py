@@ -5,8 +5,8 @@ Shapes: N codes, B of a batch, D latent dims, C conditions, T points of a path.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,12 +18,17 @@ from seqvae.registry import UserError
 
 Path = Literal["linear", "slerp"]
 Rate = float | Sequence[float] | None  # nats: of all, of each, or the model's own
+Condition = Mapping[str, Any]  # {label: value}
 
 
-def prior_codes(vae: VAE, n: int, seed: int, device: torch.device | str = "cpu") -> Tensor:
-    """Z (n, D) from p(z); draw i does not depend on n."""
+def prior_codes(
+    vae: VAE, n: int, seed: int, device: torch.device | str = "cpu", c: Tensor | None = None
+) -> Tensor:
+    """Z (n, D) from p(z), under the conditions c (n, C) or the model's own; draw i does not depend on n."""
+    random = Randomness(seed, 0, torch.arange(n, device=device))
+    c = vae.asked(random) if c is None else c
     with torch.no_grad():
-        z: Tensor = vae.prior(None).sample(n, Randomness(seed, 0, torch.arange(n, device=device)))
+        z: Tensor = vae.prior(None if c is None else c.to(next(vae.parameters()).device)).sample(n, random)
     return z
 
 
@@ -33,9 +38,40 @@ def with_rate(vae: VAE, nats: float) -> VAE:
     Raises:
         UserError: a rate that the model was not trained for, or it has no dial.
     """
-    made = VAE(vae.encoder, vae.latent.at_rate(nats), vae.prior, vae.decoder)
-    made.training = vae.training  # its parts keep the mode that each of them has
-    return made
+    return vae.changed(latent=vae.latent.at_rate(nats))
+
+
+def with_condition(vae: VAE, condition: Condition) -> VAE:
+    """The same model with labels by default, {label: value}; it shares all parts.
+
+    Raises:
+        UserError: a model that is told no labels, labels that do not match its own, or a value that is none.
+    """
+    if vae.labels is None:
+        raise UserError(
+            f"condition got {', '.join(condition)}: this run is told no labels, as `condition: [label]` in "
+            "a config does"
+        )
+    return vae.changed(labels=vae.labels.asking(condition))
+
+
+def told(vae: VAE, rate: Rate, n: int) -> Tensor | None:
+    """C (n, C) of n codes that no example stands behind: the model's labels by default, and `rate`.
+
+    Raises:
+        UserError: as `asking`, or the model is told labels and has none by default.
+    """
+    return vae.asked(Randomness(0, 0, torch.arange(n)), asking(vae, rate, n))
+
+
+def conditions_like(vae: VAE, batches: Sequence[Batch], n: int) -> Tensor | None:
+    """C (n, C) as examples have it, at equal steps through all of them; none for a model without labels."""
+    if vae.labels is None:
+        return None
+    device = next(vae.parameters()).device
+    told = [c for batch in batches if (c := vae.condition(batch.to(device))) is not None]
+    every = torch.cat(told)
+    return every[torch.arange(n, device=device) * len(every) // n]
 
 
 def asking(vae: VAE, rate: Rate, n: int) -> Tensor | None:

@@ -97,8 +97,27 @@ class Codec(Protocol):
         ...
 
 
+class Labelled(Protocol):
+    """Labels of a split: numbers, or the places of categories' names."""
+
+    @property
+    def labels(self) -> Any:
+        """An array (N, L), NaN where a label is missing."""
+        ...
+
+    @property
+    def categories(self) -> Mapping[str, Sequence[str]]:
+        """The names, by label."""
+        ...
+
+
 class Data(Protocol):
     """What a run trains on."""
+
+    @property
+    def train(self) -> Labelled:
+        """The training split."""
+        ...
 
     @property
     def codec(self) -> Codec:
@@ -244,6 +263,10 @@ class Latent(nn.Module, Sourced, ABC):
         """C (B, C) of the examples of `random`: drawn in training, the default at use; none where C = 0."""
         return None
 
+    def for_decoder(self, c: Tensor | None) -> Tensor | None:
+        """What the decoder hears of the whole condition (B, C), whose end is what the family told."""
+        return c
+
     def asking_for(self, nats: Tensor) -> Tensor:
         """C (B, C) that asks for rates (B,) in nats.
 
@@ -266,7 +289,9 @@ class Latent(nn.Module, Sourced, ABC):
 
 
 class Prior(nn.Module, Sourced, ABC):
-    """p(z)."""
+    """p(z), or p(z|c) where it is told the C = `condition` features c."""
+
+    condition: int = 0
 
     @abstractmethod
     def forward(self, c: Tensor | None = None) -> PriorDistribution:
@@ -291,6 +316,7 @@ class Facts:
     latent_dim: int
     vocab_size: int | None = None
     labels: tuple[str, ...] = ()  # names of the columns of batch.labels
+    known: tuple[float, ...] = ()  # of each, the share of the training examples that have it
 
 
 class Remedy(nn.Module, Sourced):

@@ -1,43 +1,105 @@
-"""The VAE: an encoder, a latent, a prior and a decoder, walked in that order."""
+"""The VAE: an encoder, a latent, a prior and a decoder, walked in that order.
+
+Shapes: S samples, B examples, H features, D latent dims, C conditions.
+"""
 
 from __future__ import annotations
+
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from seqvae.batch import VAEOutput
 from seqvae.interfaces import Batch, Decoder, Encoder, Latent, Likelihood, Posterior, Prior
+from seqvae.labels import Classifier, Labels
 from seqvae.numerics import Randomness
 
 PARTS = ("encoder", "latent", "prior", "decoder")
 
 
 class VAE(nn.Module):
-    """p(x, z) = p(z) p(x|z) with an amortised q(z|x) (Kingma & Welling 2014; Rezende et al. 2014)."""
+    """p(x, z) = p(z) p(x|z) with an amortised q(z|x) (Kingma & Welling 2014; Rezende et al. 2014).
 
-    def __init__(self, encoder: Encoder, latent: Latent, prior: Prior, decoder: Decoder) -> None:
+    With `labels` it is p(x, z|c) = p(z|c) p(x|z, c) and q(z|x, c), c their features (Sohn et al. 2015, where
+    the condition is called x and what is modelled y); a `classifier` guesses the one that may be missing.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        latent: Latent,
+        prior: Prior,
+        decoder: Decoder,
+        labels: Labels | None = None,
+        classifier: Classifier | None = None,
+    ) -> None:
         super().__init__()
         self.encoder, self.latent, self.prior, self.decoder = encoder, latent, prior, decoder
+        self.labels, self.classifier = labels, classifier
 
-    def posterior(self, batch: Batch) -> Posterior:
-        """q(z|x) of a batch; the latent runs in fp32 whatever the precision of the encoder."""
-        h = self.encoder(batch)  # (B, H)
+    def changed(self, **parts: Any) -> Self:
+        """The same model with other parts; it shares the rest."""
+        kept = {name: getattr(self, name) for name in (*PARTS, "labels", "classifier")}
+        made = type(self)(**kept | parts)
+        made.training = self.training  # its parts keep the mode that each of them has
+        return made
+
+    def posterior(self, batch: Batch, h: Tensor | None = None) -> Posterior:
+        """q(z|x) of a batch; with features `h` (B, H) given the encoder is not run again.
+
+        The latent runs in fp32 whatever the precision of the encoder. It reads the labels behind the
+        features, and as its condition what is its own.
+        """
+        h = self.encoder(batch) if h is None else h
+        c = self.condition(batch)
         with torch.autocast(h.device.type, enabled=False):
-            return self.latent.posterior(h.float(), self.condition(batch))
+            h = h.float()
+            if self.labels is not None and c is not None:
+                h = torch.cat([h, c[:, : self.labels.dim]], -1)
+                c = c[:, self.labels.dim :] if self.latent.condition else None
+            return self.latent.posterior(h, c)
 
     def condition(self, batch: Batch) -> Tensor | None:
         """C (B, C): what posterior, prior and decoder are told besides x; none for a plain VAE.
 
-        What the batch asks for, else what the latent draws in training and takes by default at use.
+        The labels' features, then what the batch asks of the latent, else what that draws in training and
+        takes by default at use.
+
+        Raises:
+            UserError: at use, a label that is missing and that nobody guesses, or a class that is not known.
         """
-        c: Tensor | None = batch.condition
-        return self.latent.conditions(batch.random) if c is None else c
+        if self.labels is None:
+            return self._joined(None, batch.condition, batch.random)
+        labels = batch.labels
+        if self.classifier is not None and not self.training and not self.labels.chosen:
+            labels = self.classifier.filled(batch)
+        told = self.labels.told(labels, strict=not self.training)
+        return self._joined(told, batch.condition, batch.random)
+
+    def asked(self, random: Randomness, c: Tensor | None = None) -> Tensor | None:
+        """C (B, C) for codes that no example stands behind: the labels that somebody chose, then as above.
+
+        `c` is what is asked of the latent.
+
+        Raises:
+            UserError: the model is told labels and nobody chose them.
+        """
+        n, device = len(random.index), random.index.device
+        told = None if self.labels is None else self.labels.of_choice(n, device)
+        return self._joined(told, c, random)
+
+    def _joined(self, told: Tensor | None, c: Tensor | None, random: Randomness) -> Tensor | None:
+        c = self.latent.conditions(random) if c is None else c
+        if told is None or c is None:
+            return c if told is None else told
+        return torch.cat([told, c.to(told)], -1)
 
     def likelihood(self, z: Tensor, c: Tensor | None = None) -> Likelihood:
-        """p(x|z) for codes (S, B, D), under the latent's default condition where none is given."""
-        if c is None and self.latent.condition:
-            c = self.latent.conditions(Randomness(0, 0, torch.arange(z.shape[1], device=z.device)))
-        return self.decoder(z, c)  # type: ignore[no-any-return]
+        """p(x|z) for codes (S, B, D), under the model's default condition where none is given."""
+        if c is None:
+            c = self.asked(Randomness(0, 0, torch.arange(z.shape[1], device=z.device)))
+        return self.decoder(z, self.latent.for_decoder(c))  # type: ignore[no-any-return]
 
     def forward(self, batch: Batch, samples: int = 1, q: Posterior | None = None) -> VAEOutput:
         """One walk; with `q` given the encoder is not run again."""

@@ -10,10 +10,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from seqvae.api import PretrainedVAE
+from seqvae.build import regularised
 from seqvae.generate import prior_codes
-from seqvae.metrics.gather import evaluating, gather
+from seqvae.metrics.gather import Walk, evaluating, gather
 from seqvae.registry import UserError
 from seqvae.traverse import along, attribute_direction, traversal
 
@@ -38,7 +40,8 @@ def moved(vae: PretrainedVAE, example: Any, move: Move, examples: int = 2000, se
     """Codes (T, D): that of `example` (or a prior draw, where there is none) with one thing moved.
 
     A dim is set to each value. An attribute is moved by `amounts` times its standard deviation over the
-    evaluation examples, along the direction in code space that raises it (`attribute_direction`).
+    evaluation examples, along the direction in code space that raises it (`attribute_direction`). Where
+    training made a dim carry it (`carrying`), that dim moves alone, by `amounts` times its own deviation.
 
     Raises:
         UserError: not one of dim and attribute, no such dim or attribute, or a model without a code.
@@ -50,8 +53,16 @@ def moved(vae: PretrainedVAE, example: Any, move: Move, examples: int = 2000, se
         return traversal(z, move.dim, move.low, move.high, move.steps)[0]
     assert move.attribute is not None
     _, batches, _ = vae._evaluated(None, 64, examples)
-    values = vae.attribute(batches, move.attribute)
+    values, dim = vae.attribute(batches, move.attribute), carrying(vae, move)
     with evaluating(vae.vae):
-        codes = gather(vae.vae, batches, 1, lambda batch: 1, lambda *_: None)["mean"]
-    step = attribute_direction(codes, values) * values[~values.isnan()].std()
+        codes = gather(Walk(vae.vae, batches), 1, lambda batch: 1)["mean"]
+    if dim is None:
+        step = attribute_direction(codes, values) * values[~values.isnan()].std()
+    else:
+        step = one_hot(torch.tensor(dim), codes.shape[1]) * codes[:, dim].std()
     return along(z, step, move.amounts)[0]
+
+
+def carrying(vae: PretrainedVAE, move: Move) -> int | None:
+    """The dim that training made carry the attribute, where `attributes` or its remedy named one."""
+    return None if move.attribute is None else regularised(vae.run.config).get(move.attribute)

@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,15 @@ from torch import Tensor, nn
 
 from seqvae import distributed
 from seqvae.batch import Loss
-from seqvae.build import build_objective, build_vae, check_names, wing_of
+from seqvae.build import build_objective, build_vae, check_names, knowing, known_shares, wing_of
 from seqvae.checkpoint import (
     Progress,
+    add_to_card,
     create_run,
     forget_metrics_after,
     load_checkpoint,
     load_parts,
+    load_run,
     read_card,
     refuse_taken,
     save_checkpoint,
@@ -34,11 +36,13 @@ from seqvae.device import autocast, pick_device, pick_precision
 from seqvae.disk import checkpoints
 from seqvae.distributed import is_main
 from seqvae.evaluate import validate
+from seqvae.generate import with_rate
 from seqvae.interfaces import Data, Facts
 from seqvae.model import PARTS
 from seqvae.objective import ENCODER_SIDE, TrainStep
 from seqvae.optim import learning_rate, make_optimizer, set_learning_rate
 from seqvae.progress import Reporter, Silent, numbers
+from seqvae.rates import EXAMPLES, best_rate, has_dial, told
 from seqvae.registry import UserError
 from seqvae.runlog import Meter, RunLog
 from seqvae.selection import collapse_warning, judge
@@ -89,6 +93,7 @@ def _run(path: Path, config: RunConfig, data: Data, report: Reporter, new: bool)
     report = report if is_main() else Silent()
     for line in data.report():
         report.note(line)
+    config = knowing(config, data)
     with _threads(config.train.threads):
         trainer = Trainer(path, config, data, report)
         if new:  # only now: a config that cannot be built leaves no folder behind
@@ -98,16 +103,9 @@ def _run(path: Path, config: RunConfig, data: Data, report: Reporter, new: bool)
     return path
 
 
-@contextmanager
-def _together(config: RunConfig) -> Iterator[None]:
-    """With all processes of this run; what stops all is said by the first, the others leave in silence."""
-    with distributed.joined(pick_device(config.train.device)):
-        try:
-            yield
-        except (UserError, Interrupted) as error:
-            if is_main():
-                raise
-            raise SystemExit(128 + error.signal if isinstance(error, Interrupted) else 2) from None
+def _together(config: RunConfig) -> AbstractContextManager[None]:
+    """With all processes of this run."""
+    return distributed.one_voice(pick_device(config.train.device), Interrupted)
 
 
 def total_steps(config: RunConfig, steps_per_epoch: int) -> int:
@@ -143,6 +141,7 @@ class Trainer:
             self.vae.latent.dim,
             data.codec.sizes.get("vocab_size"),
             data.labels,
+            known_shares(data),
         )
         self.objective = build_objective(config, self.vae, facts)
         self.step_module = TrainStep(self.vae, self.objective).to(self.device)
@@ -344,9 +343,13 @@ class Trainer:
 
     def finish(self) -> None:
         """Mark the run as finished and say what it came to."""
+        chosen = distributed.on_main(self._chosen_rate)
         self.progress.finished = True
         card = distributed.on_main(lambda: read_card(self.path))
         distributed.on_main(lambda: self._write_card(card["selected"]))
+        if chosen:
+            distributed.on_main(lambda: add_to_card(self.path, rate=chosen))
+            self.report.note(told(chosen))
         self.report.close()
         minutes = self.progress.seconds / 60
         self.report.note(
@@ -354,6 +357,15 @@ class Trainer:
             f"({self.progress.tokens / max(1e-9, self.progress.seconds):,.0f} {self.unit}/s); "
             f"selected {card['selected']}"
         )
+
+    def _chosen_rate(self) -> dict[str, Any] | None:
+        """The default rate of a run with a dial, put into the selected weights; how it was chosen."""
+        if not has_dial(self.vae.latent):
+            return None
+        vae = load_run(self.path, self.device).vae
+        chosen = best_rate(vae, self.feed.valid(EXAMPLES), progress=self.report.advance)
+        save_weights(self.path, with_rate(vae, chosen["nats"]))
+        return chosen
 
     def _exhausted(self) -> bool:
         patience = self.config.train.patience

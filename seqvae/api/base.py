@@ -20,13 +20,15 @@ from torch import Tensor
 from seqvae.build import wing_of
 from seqvae.checkpoint import WEIGHTS, Run, load_run, read_card
 from seqvae.device import autocast, pick_device, pick_precision
-from seqvae.evaluate import evaluate
+from seqvae.distributed import spread
+from seqvae.evaluate import Settings, evaluate
 from seqvae.fitted import FOLDER as PRIORS
 from seqvae.fitted import load_fitted, with_prior
+from seqvae.generate import Condition, Rate, asked, asking, codes, path_between, with_condition, with_rate
 from seqvae.generate import Path as CodePath
-from seqvae.generate import Rate, asked, asking, codes, path_between, with_rate
 from seqvae.interfaces import Batch, Measures
-from seqvae.metrics.gather import Progress
+from seqvae.metrics.by_factor import factor_numbers
+from seqvae.metrics.gather import Progress, Walk
 from seqvae.metrics.refinement import Refining
 from seqvae.metrics.refinement import refine as refinement
 from seqvae.registry import UserError, lookup
@@ -51,19 +53,42 @@ class PretrainedVAE(ModelHubMixin, library_name="seqvae"):
         """D, or 0 for a model without a code."""
         return self.vae.latent.dim
 
-    @torch.no_grad()
     def encode(
-        self, examples: Sequence[Any], sample: bool = False, seed: int = 0, rate: Rate = None
+        self,
+        examples: Sequence[Any],
+        sample: bool = False,
+        seed: int = 0,
+        rate: Rate = None,
+        condition: Condition | None = None,
     ) -> Tensor:
         """Codes (N, D): posterior means, or one draw of each posterior, at `rate` nats (one, or one each).
 
+        `condition`, {label: value}, is what a run that is told labels is told of all of them. Where several
+        processes work together all of them must ask, and each encodes its share.
+
         Raises:
-            UserError: an example that cannot be read, a model without a code, or a rate out of its range.
+            UserError: an example that cannot be read, a model without a code, a rate out of its range, or
+                labels that are missing or unknown.
         """
+        face = self if condition is None else self.with_condition(condition)
+        return face._coded(examples, sample, seed, rate)[0]
+
+    @torch.no_grad()
+    def _coded(
+        self, examples: Sequence[Any], sample: bool, seed: int, rate: Rate
+    ) -> tuple[Tensor, Tensor | None]:
+        """Codes (N, D) of the examples, and what the model was told of them, c (N, C)."""
         self._require_code()
-        batches = asked(self._batches(examples, seed), asking(self.vae, rate, len(examples)))
-        found: list[Tensor] = [codes(self.vae.posterior(batch), batch, sample) for batch in batches]
-        return torch.cat(found).cpu() if found else torch.zeros(0, self.latent_dim)
+
+        def coded(batch: Batch) -> tuple[Tensor, Tensor | None]:
+            c = self.vae.condition(batch)
+            return codes(self.vae.posterior(batch), batch, sample).cpu(), None if c is None else c.cpu()
+
+        batches = list(asked(self._batches(examples, seed), asking(self.vae, rate, len(examples))))
+        parts = spread(batches, coded, self.device)
+        told = [c for _, c in parts if c is not None]
+        found = torch.cat([torch.zeros(0, self.latent_dim), *(z for z, _ in parts)])
+        return found, torch.cat(told) if told else None
 
     def path(self, a: Any, b: Any, steps: int = 8, path: CodePath = "linear") -> Tensor:
         """Codes (steps, D) from the code of `a` to that of `b`.
@@ -86,26 +111,61 @@ class PretrainedVAE(ModelHubMixin, library_name="seqvae"):
         examples: int | None = None,
         rate: float | None = None,
         refine: int = 0,
+        factors: bool = False,
     ) -> dict[str, Any]:
         """All measures (`seqvae.evaluate.KEYS` and more) on the test split, or on the file `data`.
 
         The report says which data and which precision it was: bf16 is faster and rounds. A run without a
         test split is measured on its validation split; `examples` takes only the first so many. With `refine`
-        steps of SVI for each example, `amortisation_gap` says what the encoder leaves on the table.
+        steps of SVI for each example, `amortisation_gap` says what the encoder leaves on the table. With
+        `factors`, what `factor_scores` says is there too. Where several processes work together all of them
+        must ask, and share the examples out: the numbers are those of one.
 
         Raises:
-            UserError: the file, or the run's own data, cannot be read; a rate out of the run's range.
+            UserError: the file, or the run's own data, cannot be read; a rate out of the run's range; factors
+                are asked for and `factor_scores` has none.
         """
         if rate is not None:
             at_rate = self.with_rate(rate)
-            return at_rate.evaluate(data, samples, progress, batch_size, precision, examples, refine=refine)
+            return at_rate.evaluate(
+                data, samples, progress, batch_size, precision, examples, refine=refine, factors=factors
+            )
+        told = self.factor_scores(data, progress, batch_size, examples) if factors else {}
         where, batches, measures = self._evaluated(data, batch_size, examples)
         with autocast(pick_precision(precision, self.device), self.device):
-            report = evaluate(self.vae, batches, samples=samples, measures=measures, progress=progress)
+            report = evaluate(
+                self.vae,
+                batches,
+                samples=samples,
+                measures=measures,
+                settings=Settings(together=True),
+                progress=progress,
+            )
             if refine:
                 found = refinement(self.vae, batches, Refining(steps=refine, samples=samples), progress)
                 report |= {key: found[key] for key in REFINED}
-        return {"data": where, **report}
+        return {"data": where, **report, **told}
+
+    def factor_scores(
+        self,
+        data: str | None = None,
+        progress: Progress | None = None,
+        batch_size: int = 64,
+        examples: int | None = None,
+    ) -> dict[str, Any]:
+        """Whether each factor of the data has a dim of its own, and its nats: see `factor_numbers`.
+
+        The factors are the run's labels; those of the embedded data where it was trained without any.
+
+        Raises:
+            UserError: no labels, labels that are no factors, or the model has no code.
+        """
+        names = self.run.config.data.labels or self._embedded_factors
+        data_block = self.run.config.data.model_copy(update={"labels": list(names)})
+        config = self.run.config.model_copy(update={"data": data_block})
+        labelled = type(self)(replace(self.run, config=config), self.device)
+        batches = labelled._evaluated(data, batch_size, examples)[1]
+        return factor_numbers(Walk(self.vae, batches, progress, together=True), names)
 
     def with_prior(self, name: str) -> Self:
         """The same model under a prior that `seqvae fit-prior` fitted to it.
@@ -123,6 +183,19 @@ class PretrainedVAE(ModelHubMixin, library_name="seqvae"):
             UserError: a rate outside the range that was trained, or the run has no dial.
         """
         return type(self)(replace(self.run, vae=with_rate(self.vae, nats)), self.device)
+
+    def with_condition(self, condition: Condition) -> Self:
+        """The same model, told these labels of whatever it reads and writes then: {label: value}.
+
+        Raises:
+            UserError: labels that do not match those it was trained with, or it was trained with none.
+        """
+        return type(self)(replace(self.run, vae=with_condition(self.vae, condition)), self.device)
+
+    @property
+    def _categories(self) -> dict[str, Sequence[str]]:
+        """The names of classes in training, by label: other data number theirs alike."""
+        return {} if self.vae.labels is None else self.vae.labels.categories
 
     @abstractmethod
     def decode(self, z: Any) -> Any:
@@ -143,6 +216,11 @@ class PretrainedVAE(ModelHubMixin, library_name="seqvae"):
         names = self.label_names
         lookup("label", dict.fromkeys(names), name)
         return torch.cat([batch.labels for batch in batches])[:, names.index(name)]
+
+    @property
+    @abstractmethod
+    def _embedded_factors(self) -> Sequence[str]:
+        """What the embedded data that the run was trained on know of each example; nothing of other data."""
 
     @abstractmethod
     def _batches(self, examples: Sequence[Any], seed: int) -> Iterator[Batch]:

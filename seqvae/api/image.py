@@ -5,7 +5,7 @@ Shapes: N pictures of C x H x W values in [0, 1], D latent dims, T points of a p
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,18 @@ from seqvae.api.base import PretrainedVAE
 from seqvae.batch import ImageBatch
 from seqvae.checkpoint import Run
 from seqvae.config import ImageRunConfig
+from seqvae.generate import Condition, Rate, prior_codes, told
 from seqvae.generate import Path as CodePath
-from seqvae.generate import Rate, asking, prior_codes
 from seqvae.image.batching import batch_from_pixels
 from seqvae.image.codec import PictureCodec
-from seqvae.image.data import load_data, load_examples
+from seqvae.image.data import DEFAULT_PICTURES, load_data, load_examples
 from seqvae.image.feed import eval_feed
 from seqvae.image.measuring import ImageMeasures
 from seqvae.image.pictures import levels, read_pictures
 from seqvae.image.store import PictureStore
 from seqvae.numerics import Randomness
 from seqvae.registry import UserError
+from seqvae.synthetic import PICTURES
 
 
 class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
@@ -41,40 +42,73 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
         self.codec: PictureCodec = run.codec
         self.config = run.config
 
-    def decode(self, z: Any, rate: Rate = None) -> Tensor:
+    def decode(self, z: Any, rate: Rate = None, condition: Condition | None = None) -> Tensor:
         """Pictures (N, C, H, W) of codes (N, D): the mean of p(x|z).
 
+        `condition`, {label: value}, is what a run that is told labels is told of all of them.
+
         Raises:
-            UserError: codes of another size, or a rate that the model was not trained for.
+            UserError: codes of another size, a rate that the model was not trained for, or labels that are
+                missing or unknown.
         """
-        return self._drawn(self._codes(z), None, rate)
+        face = self if condition is None else self.with_condition(condition)
+        z = self._codes(z)
+        return face._drawn(z, None, told(face.vae, rate, len(z)))
 
-    def sample(self, n: int = 10, seed: int = 0, draw: bool = False, rate: Rate = None) -> Tensor:
+    def sample(
+        self,
+        n: int = 10,
+        seed: int = 0,
+        draw: bool = False,
+        rate: Rate = None,
+        condition: Condition | None = None,
+    ) -> Tensor:
         """N pictures from prior codes: means of p(x|z), or with `draw` their pixels drawn too."""
-        z = prior_codes(self.vae, n, seed).cpu()
-        return self._drawn(z, Randomness(seed, 0, torch.arange(n)) if draw else None, rate)
+        if condition is not None:
+            return self.with_condition(condition).sample(n, seed, draw, rate)
+        c = told(self.vae, rate, n)
+        z = prior_codes(self.vae, n, seed, c=c).cpu()
+        return self._drawn(z, Randomness(seed, 0, torch.arange(n)) if draw else None, c)
 
-    def reconstruct(self, pictures: Any, sample: bool = False, seed: int = 0, rate: Rate = None) -> Tensor:
+    def reconstruct(
+        self,
+        pictures: Any,
+        sample: bool = False,
+        seed: int = 0,
+        rate: Rate = None,
+        condition: Condition | None = None,
+    ) -> Tensor:
         """Each picture through its code and back."""
-        return self.decode(self.encode(pictures, sample, seed, rate), rate)
+        face = self if condition is None else self.with_condition(condition)
+        z, c = face._coded(pictures, sample, seed, rate)
+        return face._drawn(z, None, c)
 
     def interpolate(
-        self, a: Any, b: Any, steps: int = 8, path: CodePath = "linear", rate: float | None = None
+        self,
+        a: Any,
+        b: Any,
+        steps: int = 8,
+        path: CodePath = "linear",
+        rate: float | None = None,
+        condition: Condition | None = None,
     ) -> Tensor:
         """Pictures (T, C, H, W) on the path between two codes, the ends' own reconstructions included."""
+        if condition is not None:
+            return self.with_condition(condition).interpolate(a, b, steps, path, rate)
         if rate is not None:
             return self.with_rate(rate).interpolate(a, b, steps, path)
         return self.decode(self.path(a, b, steps, path))
 
     @torch.no_grad()
     def _drawn(
-        self, z: Tensor, random: Randomness | None, rate: Rate = None, batch_size: int = 256
+        self, z: Tensor, random: Randomness | None, c: Tensor | None = None, batch_size: int = 256
     ) -> Tensor:
-        parts, c = [], asking(self.vae, rate, len(z))
+        """Pictures of codes (N, D), told c (N, C) or what the model says."""
+        parts = []
         for start in range(0, len(z), batch_size):
             rows = slice(start, start + batch_size)
-            told = None if c is None else c[rows].to(self.device)
-            likelihood: Any = self.vae.likelihood(z[None, rows].to(self.device), told)
+            heard = None if c is None else c[rows].to(self.device)
+            likelihood: Any = self.vae.likelihood(z[None, rows].to(self.device), heard)
             if random is None:
                 parts.append(likelihood.mean[0].cpu())
             else:
@@ -112,15 +146,22 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
     ) -> tuple[str, list[ImageBatch], ImageMeasures]:
         where, store = self._store(data)
         batches = list(eval_feed(store, self.codec, batch_size, examples))
-        discrete = getattr(self.vae.likelihood(torch.zeros(1, 1, self.latent_dim)), "support", "") != "real"
-        return (
-            where,
-            batches,
-            ImageMeasures(lambda z, batch: self.vae.likelihood(z[None], self.vae.condition(batch)), discrete),
-        )
+        discrete = all(self._of(batch).support != "real" for batch in batches[:1])
+        return where, batches, ImageMeasures(lambda z, batch: self._of(batch, z), discrete)
+
+    def _of(self, batch: ImageBatch, z: Tensor | None = None) -> Any:
+        """p(x|z) of a batch for codes (B, D), by default at 0."""
+        batch = batch.to(self.device)
+        z = torch.zeros(batch.size, self.latent_dim, device=self.device) if z is None else z
+        return self.vae.likelihood(z[None], self.vae.condition(batch))
+
+    @property
+    def _embedded_factors(self) -> Sequence[str]:
+        data = self.config.data
+        return () if data.train else tuple(PICTURES[data.name or DEFAULT_PICTURES].factors)
 
     def _store(self, data: str | None) -> tuple[str, PictureStore]:
         if data is not None:
-            return data, load_examples(data, self.codec, self.config.data)
+            return data, load_examples(data, self.codec, self.config.data, self._categories)
         splits = load_data(self.config.data)
         return ("valid", splits.valid) if splits.test is None else ("test", splits.test)

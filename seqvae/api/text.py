@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -15,13 +16,14 @@ from seqvae.api.base import PretrainedVAE
 from seqvae.batch import TextBatch
 from seqvae.checkpoint import Run
 from seqvae.config import TextRunConfig
+from seqvae.generate import Condition, Rate, conditions_like, prior_codes, told
 from seqvae.generate import Path as CodePath
-from seqvae.generate import Rate, asking, prior_codes
 from seqvae.interfaces import Batch
 from seqvae.numerics import Randomness
 from seqvae.registry import UserError
+from seqvae.synthetic import CORPORA
 from seqvae.text.batching import batch_from_ids
-from seqvae.text.data import load_data, load_examples
+from seqvae.text.data import DEFAULT_CORPUS, load_data, load_examples
 from seqvae.text.decoding import Decoding, decode
 from seqvae.text.feed import eval_feed
 from seqvae.text.likelihood import TextDecoder
@@ -61,20 +63,40 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         self.tokenizer: TextTokenizer = run.codec
         self.config = run.config
 
-    def decode(self, z: Tensor, how: Decoding | None = None, seed: int = 0, rate: Rate = None) -> list[str]:
+    def decode(
+        self,
+        z: Tensor,
+        how: Decoding | None = None,
+        seed: int = 0,
+        rate: Rate = None,
+        condition: Condition | None = None,
+    ) -> list[str]:
         """A sentence for each code (N, D), read as one of `rate` nats; greedy unless `how` says otherwise.
 
         Raises:
-            UserError: codes of another size, or a rate out of the run's range.
+            UserError: codes of another size, a rate out of the run's range, or labels that do not match.
         """
+        if condition is not None:
+            return self.with_condition(condition).decode(z, how, seed, rate)
         z = self._codes(z)
-        return self.tokenizer.decode_batch(self._written(z, how or self._greedy(), seed, rate))
+        written = self._written(z, how or self._greedy(), seed, told(self.vae, rate, len(z)))
+        return self.tokenizer.decode_batch(written)
 
-    def sample(self, n: int = 10, how: Decoding | None = None, seed: int = 0, rate: Rate = None) -> list[str]:
+    def sample(
+        self,
+        n: int = 10,
+        how: Decoding | None = None,
+        seed: int = 0,
+        rate: Rate = None,
+        condition: Condition | None = None,
+    ) -> list[str]:
         """N sentences from prior codes at `rate` nats; words are drawn too unless `how` says otherwise."""
-        z = prior_codes(self.vae, n, seed).cpu()
+        if condition is not None:
+            return self.with_condition(condition).sample(n, how, seed, rate)
+        c = told(self.vae, rate, n)
+        z = prior_codes(self.vae, n, seed, c=c).cpu()
         how = how or Decoding(max_length=self.config.data.max_tokens)
-        return self.tokenizer.decode_batch(self._written(z, how, seed, rate))
+        return self.tokenizer.decode_batch(self._written(z, how, seed, c))
 
     def reconstruct(
         self,
@@ -83,12 +105,16 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         sample: bool = False,
         seed: int = 0,
         rate: Rate = None,
+        condition: Condition | None = None,
     ) -> list[Reconstruction]:
         """Each sentence through its code and back; greedy from the posterior mean by default.
 
         `rate`: nats of all of them or of each, where the run has a dial; the run's own rate by default.
         """
-        back = self.decode(self.encode(texts, sample, seed, rate), how, seed, rate)
+        if condition is not None:
+            return self.with_condition(condition).reconstruct(texts, how, sample, seed, rate)
+        z, c = self._coded(texts, sample, seed, rate)
+        back = self.tokenizer.decode_batch(self._written(z, how or self._greedy(), seed, c))
         shown = self.tokenizer.decode_batch(self._ids(texts))
         return [Reconstruction(a, b, a == b) for a, b in zip(shown, back, strict=True)]
 
@@ -100,8 +126,11 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         path: CodePath = "linear",
         how: Decoding | None = None,
         rate: float | None = None,
+        condition: Condition | None = None,
     ) -> list[PathPoint]:
         """`steps` sentences on the path between two codes, the ends' own reconstructions included."""
+        if condition is not None:
+            return self.with_condition(condition).interpolate(a, b, steps, path, how, rate)
         if rate is not None:
             return self.with_rate(rate).interpolate(a, b, steps, path, how)
         points = self.path(a, b, steps, path)
@@ -124,20 +153,29 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         where, store = self._store(data)
         batches = list(eval_feed(store, self.tokenizer, batch_size, examples))
         characters = int(store.chars[:examples].sum())
-        tools = TextTools(self._reconstructed, self._prior_sampled, self._detokenized, characters)
+        tools = TextTools(
+            self._reconstructed, partial(self._prior_sampled, batches), self._detokenized, characters
+        )
         return where, batches, TextMeasures(tools)
+
+    @property
+    def _embedded_factors(self) -> Sequence[str]:
+        data = self.config.data
+        return () if data.train else tuple(CORPORA[data.name or DEFAULT_CORPUS].factors)
 
     def _store(self, data: str | None) -> tuple[str, TokenStore]:
         if data is not None:
-            return data, load_examples(data, self.tokenizer, self.config.data)
+            return data, load_examples(data, self.tokenizer, self.config.data, self._categories)
         splits = load_data(self.config.data, self.tokenizer)
         return ("valid", splits.valid) if splits.test is None else ("test", splits.test)
 
     def _reconstructed(self, z: Tensor, batch: TextBatch) -> list[list[int]]:
-        return self._written(z, self._greedy())
+        return self._written(z, self._greedy(), c=self.vae.condition(batch))
 
-    def _prior_sampled(self, n: int, seed: int) -> list[list[int]]:
-        return self._written(prior_codes(self.vae, n, seed), self._greedy())
+    def _prior_sampled(self, batches: Sequence[Batch], n: int, seed: int) -> list[list[int]]:
+        """N greedy draws; a model that is told labels is told those of examples."""
+        c = conditions_like(self.vae, batches, n)
+        return self._written(prior_codes(self.vae, n, seed, c=c), self._greedy(), c=c)
 
     def _detokenized(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids)
@@ -146,14 +184,14 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         return replace(GREEDY, max_length=self.config.data.max_tokens)
 
     @torch.no_grad()
-    def _written(self, z: Tensor, how: Decoding, seed: int = 0, rate: Rate = None) -> list[list[int]]:
-        """Word ids for codes (N, D), a batch after the other."""
-        decoder, written, chosen = self.vae.decoder, [], asking(self.vae, rate, len(z))
+    def _written(self, z: Tensor, how: Decoding, seed: int = 0, c: Tensor | None = None) -> list[list[int]]:
+        """Word ids for codes (N, D), told c (N, C) or what the model says, a batch after the other."""
+        decoder, written = self.vae.decoder, []
         assert isinstance(decoder, TextDecoder)
         for rows in torch.split(torch.arange(len(z)), WRITTEN):
             part, random = z[rows].to(self.device), Randomness(seed, 0, rows.to(self.device))
-            c = self.vae.latent.conditions(random) if chosen is None else chosen[rows].to(self.device)
-            written += decode(decoder, decoder.start(part, c), len(part), how, random)
+            heard = self.vae.asked(random) if c is None else c[rows].to(self.device)
+            written += decode(decoder, decoder.start(part, heard), len(part), how, random)
         return written
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:

@@ -1,50 +1,142 @@
-"""`seqvae rate`: how many nats sentences need."""
+"""`seqvae rate`: how many nats examples need, what they are with fewer, and a run's default rate."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from seqvae.cli.output import emit_json, emit_lines
 from seqvae.cli.training import DEVICE, JSON, RUN
-from seqvae.cli.use import INPUT, TEXTS, loaded, sentences
+from seqvae.cli.use import INPUT, loaded, sentences
 from seqvae.progress import Terminal
+from seqvae.registry import UserError
 from seqvae.tables import aligned
 
 if TYPE_CHECKING:
-    from seqvae.dial import Need
+    from seqvae.dial import Need, PictureNeed
+
+GIVEN = Annotated[list[str] | None, typer.Argument(help="Sentences, or picture files.", show_default=False)]
+RATES = Annotated[str, typer.Option(help="Nats, as 2,4,8; each doubling of the trained range by default.")]
 
 
 def rate(
     run: RUN,
-    texts: TEXTS = None,
+    given: GIVEN = None,
     input_: INPUT = None,
+    data: Annotated[str | None, typer.Option(help="train, valid, test or a file, for all in it.")] = None,
+    examples: Annotated[int | None, typer.Option(help="Only the first so many.", min=1)] = None,
     accuracy: Annotated[float, typer.Option(help="Share of the tokens that must be right.")] = 1.0,
+    distortion: Annotated[float | None, typer.Option(help="Or the nats that p(x|z) may cost.")] = None,
     draws: Annotated[int, typer.Option(help="Codes of each posterior; 0 takes its mean.", min=0)] = 0,
     rounds: Annotated[int, typer.Option(help="Bisections; each halves the error in ln R.", min=0)] = 8,
+    ladder: Annotated[bool, typer.Option("--ladder", help="Show each at several rates instead.")] = False,
+    choose: Annotated[bool, typer.Option("--choose", help="Give the run its best default rate.")] = False,
+    rates: RATES = "",
+    output: Annotated[Path | None, typer.Option(help="A .png or .pdf file: pictures, or needs.")] = None,
     device: DEVICE = "auto",
     json: JSON = False,
 ) -> None:
-    """How many nats does each sentence need to come back? For runs trained over a range of rates."""
-    from seqvae.dial import needs, trained_range
+    """How many nats does each example need to come back? For runs trained over a range of rates."""
+    from seqvae.dial import Wanted
 
-    vae, report = loaded(run, device), Terminal()
-    _, high = trained_range(vae)
-    found = needs(vae, sentences(vae, texts, input_), accuracy, draws, rounds, report)
+    vae = loaded(run, device)
+    if choose:
+        _choose(vae, numbers(rates), json)
+        return
+    shown = _examples(vae, given, input_, data, examples)
+    if ladder:
+        _ladder(vae, shown, numbers(rates), output, json)
+    else:
+        _needs(vae, shown, Wanted(accuracy, distortion, draws, rounds), output, json)
+
+
+def numbers(rates: str) -> list[float]:
+    """Rates as people write them, 2,4,8.
+
+    Raises:
+        UserError: something else.
+    """
+    try:
+        return [float(word) for word in rates.split(",") if word]
+    except ValueError:
+        raise UserError(f"--rates got {rates!r}: give nats with commas between them, as 2,4,8") from None
+
+
+def _examples(vae: Any, given: list[str] | None, source: str | None, data: str | None, n: int | None) -> Any:
+    from seqvae.dialling import examples_of
+
+    if data is not None:
+        if given or source:
+            raise UserError(f"--data {data} names all that is asked about: leave the rest out")
+        return examples_of(vae, data, n)
+    if vae.modality == "text":
+        return sentences(vae, given, source)[:n]
+    if not given:
+        raise UserError("give picture files as arguments, or --data train, valid, test or a file")
+    return vae._pixels(given)[:n]
+
+
+def _choose(vae: Any, rates: list[float], json: bool) -> None:
+    from seqvae.dialling import choose_rate
+    from seqvae.rates import told
+
+    report = Terminal()
+    chosen = choose_rate(vae.run, rates, progress=report.advance)
     report.close()
-    found = sorted(found, key=lambda need: (need.nats is None, need.nats))
+    emit_json(chosen) if json else emit_lines([told(chosen)])
+
+
+def _ladder(vae: Any, shown: Any, rates: list[float], output: Path | None, json: bool) -> None:
+    from seqvae.dial import picture_rungs, rungs
+
+    if vae.modality == "image":
+        from seqvae.plots import ladder, save
+
+        if output is None:
+            raise UserError(f"{vae.run.path} holds pictures: say where to with --output FILE.png")
+        typer.echo(save(ladder(shown / 255, *picture_rungs(vae, shown, rates)), output))
+        return
+    found = rungs(vae, shown, rates)
+    if json:
+        emit_json([vars(rung) for rung in found])
+        return
+    for text in dict.fromkeys(rung.text for rung in found):
+        rows = [(f"{r.nats:g}", "=" if r.exact else "", r.reconstruction) for r in found if r.text == text]
+        emit_lines([text, *aligned(("nats", "", "comes back as"), rows), ""])
+
+
+def _needs(vae: Any, shown: Any, wanted: Any, output: Path | None, json: bool) -> None:
+    from seqvae.dialling import needs_of
+    from seqvae.rates import trained_range
+
+    report, (_, high) = Terminal(), trained_range(vae.vae.latent)
+    found = needs_of(vae, shown, wanted, report)
+    report.close()
+    if output is not None:
+        from seqvae.plots import needs, save
+
+        typer.echo(save(needs([need.nats for need in found], high, _what(vae)), output), err=True)
     if json:
         emit_json([vars(need) for need in found])
     else:
-        emit_lines(aligned(("nats", "sentence"), [_row(need, high) for need in found]))
+        emit_lines(aligned(("nats", _what(vae)[:-1]), [(_nats(need, high), _row(need)) for need in found]))
 
 
-def _row(need: Need, high: float) -> tuple[str, str]:
+def _what(vae: Any) -> str:
+    return "sentences" if vae.modality == "text" else "pictures"
+
+
+def _nats(need: Need | PictureNeed, high: float) -> str:
+    return f"> {high:g}" if need.nats is None else f"{need.nats:.2f}"
+
+
+def _row(need: Any) -> str:
     """One that did not come back shows what it became."""
-    if need.nats is None:
-        return f"> {high:g}", f"{need.text}  ->  {need.reconstruction}"
-    return f"{need.nats:.2f}", need.text
+    if hasattr(need, "picture"):
+        return f"{need.picture}  (distortion {need.distortion:.2f} nats)"
+    return need.text if need.nats is not None else f"{need.text}  ->  {need.reconstruction}"
 
 
 COMMANDS = (rate,)

@@ -26,6 +26,7 @@ KINDS = (
     "remedies",
     "tokenizers",
     "corpora",
+    "lessons",
 )
 
 
@@ -74,6 +75,10 @@ def show(
     typer.echo((path / "config.yaml").read_text(encoding="utf-8"), nl=False)
     typer.echo(f"\n# {card['progress']['step']} steps, selected {card['selected']}")
     typer.echo(f"# finished: {'yes' if card['progress']['finished'] else 'no'}")
+    if "rate" in card:
+        from seqvae.rates import told
+
+        typer.echo(f"# {told(card['rate'])}")
 
 
 def cp(
@@ -95,8 +100,9 @@ def cp(
 
 def _rows(kind: str | None) -> dict[str, list[dict[str, Any]]]:
     from seqvae.build import catalogue
+    from seqvae.lessons import lesson_rows
 
-    tables = catalogue()
+    tables = catalogue() | {"lessons": lesson_rows()}
     return {kind: tables[kind]} if kind else {"configs": _configs(), **tables}
 
 

@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 from seqvae.cli.output import emit_json, emit_lines
-from seqvae.cli.training import DEVICE, JSON, PRIOR, RUN
+from seqvae.cli.training import CONDITION, DEVICE, JSON, PRIOR, RATE, RUN
+from seqvae.progress import Terminal
 from seqvae.registry import UserError
 
 NAMES = (
     "reconstructions, samples, interpolation, codes, manifold, tsne, traversals, posterior, kl-per-dim, "
-    "gain-by-position, curves or rate-distortion"
+    "gain-by-position, curves, rate-distortion, needs or sample-quality"
 )
 
 
@@ -24,15 +25,46 @@ def plot(
     label: Annotated[str | None, typer.Option(help="The label that colours codes.")] = None,
     examples: Annotated[int, typer.Option(help="Evaluation examples, at most.", min=2)] = 2000,
     seed: Annotated[int, typer.Option(help="The same seed draws the same samples.")] = 0,
+    beside: Annotated[str | None, typer.Option(help="Another run, for traversals side by side.")] = None,
+    others: Annotated[list[str] | None, typer.Option("--with", help="Runs to compare rates with.")] = None,
+    rates: Annotated[str, typer.Option(help="Nats, as 2,4,8, of a run with a dial.")] = "",
+    samples: Annotated[int, typer.Option(help="K of IW-NLL, over rates.", min=1)] = 20,
+    draws: Annotated[int, typer.Option(help="Prior samples, for sample-quality.", min=2)] = 2000,
+    distortion: Annotated[float | None, typer.Option(help="Nats that p(x|z) may cost, for needs.")] = None,
+    rate: RATE = None,
     prior: PRIOR = None,
+    condition: CONDITION = None,
     device: DEVICE = "auto",
+    json: Annotated[bool, typer.Option("--json", help="Print the numbers over rates too.")] = False,
 ) -> None:
     """Draw a picture of a run into a file; prints its path."""
     from seqvae.api import load
-    from seqvae.figures import Asked, draw
+    from seqvae.asked import Asked
+    from seqvae.cli.dial import numbers
+    from seqvae.cli.use import loaded
+    from seqvae.dial import Wanted
+    from seqvae.figures import draw
     from seqvae.plots import save
+    from seqvae.rate_figures import table
 
-    typer.echo(save(draw(Asked(load(run, device, prior), label, examples, seed), name), output))
+    report, vae = Terminal(), loaded(run, device, rate, prior, condition)
+    asked = Asked(
+        vae,
+        label,
+        examples,
+        seed,
+        others=tuple(load(other, device) for other in others or []),
+        rates=tuple(numbers(rates)),
+        samples=samples,
+        draws=draws,
+        wanted=Wanted(distortion=distortion),
+        progress=report.advance,
+        beside=None if beside is None else load(beside, device),
+    )
+    rows = table(asked, name) if json else None
+    path = save(draw(asked, name), output)
+    report.close()
+    typer.echo(path) if rows is None else emit_json({"picture": str(path), "rows": rows})
 
 
 def traverse(
@@ -47,16 +79,20 @@ def traverse(
     steps: Annotated[int, typer.Option(help="Steps in all.", min=2)] = 7,
     output: Annotated[Path | None, typer.Option(help="A .png or .pdf file, for pictures.")] = None,
     seed: Annotated[int, typer.Option(help="Of the prior draw.")] = 0,
+    rate: RATE = None,
+    condition: CONDITION = None,
     device: DEVICE = "auto",
     json: JSON = False,
 ) -> None:
     """Move one dim or one attribute of a code and leave the rest: sentences, or a strip of pictures."""
-    from seqvae.api import load
-    from seqvae.moving import Move, moved
+    from seqvae.cli.use import loaded
+    from seqvae.moving import Move, carrying, moved
 
-    vae, move = load(run, device), Move(dim, attribute, low, high, steps)
+    vae, move = loaded(run, device, rate, condition=condition), Move(dim, attribute, low, high, steps)
     if vae.modality == "image" and output is None:
         raise UserError(f"{run} holds pictures: say where to with --output FILE.png")
+    if (carrier := carrying(vae, move)) is not None:
+        typer.echo(f"dim {carrier} was trained to carry {attribute!r}: it moves alone", err=True)
     decoded = vae.decode(moved(vae, example, move, seed=seed))
     rows = [{"amount": round(a, 4), "text": t} for a, t in zip(move.amounts.tolist(), decoded, strict=True)]
     if output is not None and vae.modality == "image":

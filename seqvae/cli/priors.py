@@ -24,10 +24,14 @@ def fit_prior(
     examples: Annotated[int, typer.Option(help="Training examples to encode, at most.", min=1)] = 50_000,
     samples: Annotated[int, typer.Option(help="K of the IW-NLL on validation data.", min=1)] = 20,
     seed: Annotated[int, typer.Option(help="The same seed fits the same prior.")] = 0,
+    rate: Annotated[float | None, typer.Option(help="Of a run with a dial: at this rate alone.")] = None,
     device: DEVICE = "auto",
     json: JSON = False,
 ) -> None:
-    """Fit a prior to a run's encoded data and keep it in the run; tells what it brought, in nats."""
+    """Fit a prior to a run's encoded data and keep it in the run; tells what it brought, in nats.
+
+    A run with a dial gets one prior for all its rates, which is told the rate.
+    """
     from seqvae.api import load
     from seqvae.fitted import Amounts, fit_run
     from seqvae.fitting import Fitting
@@ -35,17 +39,20 @@ def fit_prior(
     report, chosen = Terminal(), {"name": prior} | ({} if components is None else {"components": components})
     loaded, amounts = load(run, device).run, Amounts(examples, samples=samples)
     spec = Component.model_validate(chosen)
-    fitted = fit_run(loaded, spec, name or prior, Fitting(seed=seed), amounts, report.advance)
+    fitted = fit_run(loaded, spec, name or prior, Fitting(seed=seed, rate=rate), amounts, report.advance)
     report.close()
     emit_json({"name": fitted.name, **fitted.report}) if json else emit_lines(_lines(fitted))
 
 
 def _lines(fitted: Fitted) -> list[str]:
     told = fitted.report
-    rows = [("held-out ln p(z)", *_pair(told["log_density"]))]
+    rows: list[tuple[str, ...]] = [("held-out ln p(z)", *_pair(told["log_density"]))]
     if told["valid"]["trained"] is not None:
         both = told["valid"]["trained"], told["valid"]["fitted"]
         rows += [(key, *(f"{numbers[key]:.3f}" for numbers in both)) for key in both[0]]
+    for each in told.get("rates", ()):
+        both = each["trained"], each["fitted"]
+        rows.append((f"iw_nll at {each['nats']:g}", *(f"{numbers['iw_nll']:.3f}" for numbers in both)))
     table = aligned(("nats", "trained prior", "fitted prior"), rows)
     return [f"prior {fitted.name}: {told['n']} codes, {told['epochs']} epochs", *table]
 

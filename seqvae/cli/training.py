@@ -11,7 +11,7 @@ import typer
 
 from seqvae.cli.output import emit_json, emit_lines
 from seqvae.config import RunConfig, load_config
-from seqvae.progress import Terminal
+from seqvae.progress import Silent, Terminal
 from seqvae.registry import UserError
 from seqvae.shipped import find_config
 from seqvae.tables import aligned
@@ -21,6 +21,9 @@ DEVICE = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 PRIOR = Annotated[str | None, typer.Option(help="A prior of the run's, as `fit-prior` named it.")]
 RATE = Annotated[
     float | None, typer.Option(help="Nats a code has, where the run was trained for a range of them.")
+]
+CONDITION = Annotated[
+    list[str] | None, typer.Option(help="LABEL=VALUE, for runs that are told labels; once a label.")
 ]
 JSON = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
@@ -58,6 +61,7 @@ def evaluate(
     precision: Annotated[Literal["fp32", "bf16", "auto"], typer.Option(help="bf16 is faster.")] = "fp32",
     examples: Annotated[int | None, typer.Option(help="Only the first so many.", min=1)] = None,
     refine: Annotated[int, typer.Option(help="SVI steps: adds the amortisation gap.", min=0)] = 0,
+    factors: Annotated[bool, typer.Option("--factors", help="Adds MIG, DCI, SAP ... over labels.")] = False,
     rate: RATE = None,
     prior: PRIOR = None,
     device: DEVICE = "auto",
@@ -65,12 +69,25 @@ def evaluate(
 ) -> None:
     """Measure a run: nats, rate, MI, active units, reconstructions, whether the code is read."""
     from seqvae.api import load
+    from seqvae.device import pick_device
+    from seqvae.distributed import is_main, one_voice
 
-    report = Terminal()
-    result = load(run, device, prior).evaluate(
-        data, samples, report.advance, precision=precision, examples=examples, rate=rate, refine=refine
-    )
-    report.close()
+    with one_voice(pick_device(device)):
+        first = is_main()
+        report = Terminal() if first else Silent()
+        result = load(run, device, prior).evaluate(
+            data,
+            samples,
+            report.advance,
+            precision=precision,
+            examples=examples,
+            rate=rate,
+            refine=refine,
+            factors=factors,
+        )
+        report.close()
+    if not first:
+        return
     if json:
         emit_json(result)
     else:

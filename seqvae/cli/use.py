@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from seqvae.cli.output import emit_json, emit_lines
-from seqvae.cli.training import DEVICE, JSON, PRIOR, RATE, RUN
+from seqvae.cli.training import CONDITION, DEVICE, JSON, PRIOR, RATE, RUN
 from seqvae.registry import UserError
 
 if TYPE_CHECKING:
@@ -37,11 +37,13 @@ def sample(
     seed: SEED = 0,
     rate: RATE = None,
     prior: PRIOR = None,
+    condition: CONDITION = None,
     device: DEVICE = "auto",
     json: JSON = False,
 ) -> None:
     """Write sentences from codes drawn from the prior; repeated ones are counted on stderr."""
-    vae = loaded(run, device, rate, prior)
+    vae = loaded(run, device, rate, prior, condition)
+    _of_text(vae, "`seqvae plot RUN samples` draws pictures")
     how = _how(vae, greedy=greedy, beam=beam, max_length=max_length)
     how = _changed(how, temperature=temperature, top_k=top_k, top_p=top_p)
     texts = vae.sample(n, how, seed)
@@ -59,11 +61,13 @@ def reconstruct(
     beam: BEAM = None,
     seed: SEED = 0,
     rate: RATE = None,
+    condition: CONDITION = None,
     device: DEVICE = "auto",
     json: JSON = False,
 ) -> None:
     """Send sentences through their codes and back; `=` marks those that came back whole."""
-    vae = loaded(run, device, rate)
+    vae = loaded(run, device, rate, condition=condition)
+    _of_text(vae, "`seqvae plot RUN reconstructions` draws pictures")
     pairs = vae.reconstruct(sentences(vae, texts, input_), _how(vae, greedy=not beam, beam=beam), draw, seed)
     if json:
         emit_json([vars(p) for p in pairs])
@@ -79,11 +83,13 @@ def interpolate(
     path: Annotated[Literal["linear", "slerp"], typer.Option(help="Straight, or along the arc.")] = "linear",
     beam: BEAM = None,
     rate: RATE = None,
+    condition: CONDITION = None,
     device: DEVICE = "auto",
     json: JSON = False,
 ) -> None:
     """Walk from one sentence's code to another's; the ends are their reconstructions."""
-    vae = loaded(run, device, rate)
+    vae = loaded(run, device, rate, condition=condition)
+    _of_text(vae, "`seqvae plot RUN interpolation` draws pictures")
     points = vae.interpolate(a, b, steps, path, _how(vae, greedy=not beam, beam=beam))
     if json:
         emit_json({"a": a, "b": b, "path": path, "points": [vars(p) for p in points]})
@@ -93,22 +99,27 @@ def interpolate(
 
 def encode(
     run: RUN,
-    input_: Annotated[str, typer.Option("--input", help="A file of sentences; - is standard input.")],
+    input_: Annotated[str, typer.Option("--input", help="Sentences (- is standard input), or pictures.")],
     output: Annotated[Path, typer.Option(help="z.npy, or z.parquet with the texts.")],
     draw: Annotated[bool, typer.Option("--draw", help="Posterior samples, not means.")] = False,
     seed: SEED = 0,
     rate: RATE = None,
+    condition: CONDITION = None,
     device: DEVICE = "auto",
 ) -> None:
-    """Write the codes of sentences to a file."""
-    from seqvae.text.codes import check_output, write_codes
+    """Write the codes of sentences, or of pictures, to a file."""
+    from seqvae.codes import check_output, write_codes
+    from seqvae.device import pick_device
+    from seqvae.distributed import is_main, one_voice
 
-    check_output(output)
-    vae = loaded(run, device, rate)
-    texts = sentences(vae, None, input_)
-    z = vae.encode(texts, draw, seed)
-    write_codes(output, z, texts)
-    typer.echo(f"{output}: {z.shape[0]} codes of {z.shape[1]} dims")
+    with one_voice(pick_device(device)):
+        check_output(output)
+        vae = loaded(run, device, rate, condition=condition)
+        given, texts = _examples(vae, input_)
+        z = vae.encode(given, draw, seed)
+        if is_main():
+            write_codes(output, z, texts)
+            typer.echo(f"{output}: {z.shape[0]} codes of {z.shape[1]} dims")
 
 
 def decode(
@@ -117,23 +128,59 @@ def decode(
     beam: BEAM = None,
     max_length: LENGTH = None,
     rate: RATE = None,
+    condition: CONDITION = None,
     device: DEVICE = "auto",
     json: JSON = False,
 ) -> None:
     """Write the sentence of each code in a file."""
-    from seqvae.text.codes import read_codes
+    from seqvae.codes import read_codes
 
-    vae = loaded(run, device, rate)
+    vae = loaded(run, device, rate, condition=condition)
+    _of_text(vae, "`ImageVAE.decode` gives pictures as tensors")
     texts = vae.decode(read_codes(input_), _how(vae, greedy=not beam, beam=beam, max_length=max_length))
     emit_json([{"text": t} for t in texts]) if json else emit_lines(texts)
 
 
-def loaded(run: str, device: str, rate: float | None = None, prior: str | None = None) -> Any:
-    """The run for use, at the rate that was asked for."""
+def loaded(
+    run: str,
+    device: str,
+    rate: float | None = None,
+    prior: str | None = None,
+    condition: list[str] | None = None,
+) -> Any:
+    """The run for use, at the rate and told the labels that were asked for."""
     from seqvae.api import load
 
     vae = load(run, device, prior)
-    return vae if rate is None else vae.with_rate(rate)
+    vae = vae if rate is None else vae.with_rate(rate)
+    return vae.with_condition(labels(condition)) if condition else vae
+
+
+def _of_text(vae: Any, instead: str) -> None:
+    """Refuse a run that writes no sentences.
+
+    Raises:
+        UserError: such a run.
+    """
+    if vae.modality != "text":
+        raise UserError(f"{vae.run.path} is a model of {vae.modality}s, which has no sentences: {instead}")
+
+
+def labels(condition: list[str]) -> dict[str, str]:
+    """Labels as people write them, LABEL=VALUE, by name.
+
+    Raises:
+        UserError: something else, or a label that is there twice.
+    """
+    found: dict[str, str] = {}
+    for word in condition:
+        name, equals, value = word.partition("=")
+        if not (name and equals and value):
+            raise UserError(f"--condition got {word!r}: write LABEL=VALUE, for example tense=past")
+        if name in found:
+            raise UserError(f"--condition got {name!r} twice: keep one")
+        found[name] = value
+    return found
 
 
 def _how(vae: Any, greedy: bool, beam: int | None, max_length: int | None = None) -> Decoding:
@@ -160,6 +207,16 @@ def sentences(vae: Any, texts: list[str] | None, source: str | None) -> list[str
     if not found:
         raise UserError(f"--input {source} holds no sentence: give at least one a line")
     return found
+
+
+def _examples(vae: Any, source: str) -> tuple[Any, list[str] | None]:
+    """What a file holds, for a model to read and for people: pictures have no words."""
+    if vae.modality == "text":
+        texts = sentences(vae, None, source)
+        return texts, texts
+    from seqvae.dialling import examples_of
+
+    return examples_of(vae, source), None
 
 
 def _read(source: str, column: str) -> Iterator[str]:

@@ -8,12 +8,15 @@ test_examples: 1000                    # measured on the first so many; all wher
 columns: [neg_elbo, rate, mi_low]      # of the table; the JSON holds everything
 quality: {samples: 2000, scorer: lm}   # prior samples, judged by a language model: a variant or a run
 fit_prior: mixture                     # what a prior fitted afterwards brings
+sample_seeds: [0]                      # those two of these seeds alone
+factors: true                          # mig, sap, dci_* ... of each run's code, over the labels of the data
 devices: [cuda:0, cuda:1]              # a run at a time on each; one after the other where it is left out
 variants:
 lm: {latent: {name: none}, remedies: []}
 annealed: {seeds: [0, 1, 2], remedies: [{name: linear_annealing}]}
 ae: {latent: {name: deterministic}, remedies: []}
 pretrained: {init: {from: ae, parts: [encoder]}}   # `from` may name a variant: the run of the same seed
+dial: {latent: {name: exact_rate, nats: [2, 64]}, rates: [4, 16]}   # one run, a row at each of these rates
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from seqvae.compare.running import is_finished, measurements, places, refuse_another, result_of, run_entry
+from seqvae.compare.running import is_finished, places, refuse_another, results_of, run_entry
 from seqvae.compare.schema import COLUMNS, Comparison, Entry, chosen, entries, load_comparison
 from seqvae.compare.table import (
     Table,
@@ -76,7 +79,7 @@ def compare(
     try:
         run_jobs(_jobs(comparison, runs, only), shown.settle, report, where or places(comparison.devices, 1))
     except Interrupted as stop:
-        done = len(shown.table().results)
+        done = len({result["run"] for result in shown.table().results})
         message = f"stopped with {done} of {len(runs)} runs done: the same command goes on"
         raise Interrupted(message, stop.signal) from None
     table = shown.written()
@@ -96,8 +99,7 @@ class _Shown:
 
     def table(self) -> Table:
         """As far as the runs have come."""
-        wanted = measurements(self.comparison)
-        found = [result for run in self.runs if (result := result_of(run, wanted))]
+        found = [result for run in self.runs for result in results_of(run, self.comparison)]
         return make_table(self.comparison, self.runs, found, self.failed)
 
     def written(self) -> Table:
@@ -116,7 +118,6 @@ class _Shown:
 def _jobs(comparison: Comparison, runs: Sequence[Entry], only: Sequence[str]) -> list[Job]:
     """The runs that are not done, each after those it starts from."""
     trained = frozenset(run.name for run in runs if is_finished(run.path))
-    wanted = measurements(comparison)
-    left = [run for run in chosen(runs, only, trained) if result_of(run, wanted) is None]
+    left = [run for run in chosen(runs, only, trained) if not results_of(run, comparison)]
     names = {run.name for run in left}
     return [Job(run.name, partial(run_entry, run, comparison), run.needs & names) for run in left]

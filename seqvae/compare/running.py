@@ -39,9 +39,13 @@ class Measurement:
         return run / "report" / f"{self.name}.json"
 
 
-def measurements(comparison: Comparison) -> list[Measurement]:
-    """All that is measured on every run; later ones may write over the keys of those before them."""
+def measurements(comparison: Comparison, seed: int) -> list[Measurement]:
+    """All that is measured on a run of a seed; later ones may write over the keys of those before them."""
     found = [_evaluation(comparison.samples, comparison.test_examples)]
+    if comparison.factors:
+        found.append(_factors(comparison.test_examples))
+    if comparison.sample_seeds and seed not in comparison.sample_seeds:
+        return found
     if comparison.quality:
         found.append(_quality(comparison, comparison.quality, None))
     if comparison.fit_prior:
@@ -59,19 +63,38 @@ def run_entry(entry: Entry, comparison: Comparison, place: Place, report: Report
         Interrupted: a signal came; what is done is saved.
     """
     entry = _placed(entry, place)
-    _trained(entry, report)
-    _measured(entry, measurements(comparison), report)
+    trained(entry, report)
+    _measured(entry, measurements(comparison, entry.seed), report)
+    _measured(entry, [each for each, _ in _at_rates(entry, comparison).values()], report)
 
 
-def result_of(entry: Entry, wanted: Sequence[Measurement]) -> dict[str, Any] | None:
+def result_of(entry: Entry, comparison: Comparison) -> dict[str, Any] | None:
     """All numbers of a run, those of its training too; None as long as one measurement is missing."""
-    files = [measurement.file(entry.path) for measurement in wanted]
+    files = [measurement.file(entry.path) for measurement in measurements(comparison, entry.seed)]
     if not is_finished(entry.path) or not all(file.is_file() for file in files):
         return None
     result: dict[str, Any] = {"variant": entry.variant, "seed": entry.seed, "run": str(entry.path)}
     for file in files:
         result |= json.loads(file.read_text("utf-8"))
     return result | _training_numbers(entry)
+
+
+def results_of(entry: Entry, comparison: Comparison) -> list[dict[str, Any]]:
+    """The numbers of each row that a run has in the table: its own, or one at each of its variant's rates.
+
+    Nothing as long as one measurement is missing.
+    """
+    result, rates = result_of(entry, comparison), _at_rates(entry, comparison)
+    if result is None or not rates:
+        return [] if result is None else [result]
+    files = [measurement.file(entry.path) for measurement, _ in rates.values()]
+    if not all(file.is_file() for file in files):
+        return []
+    shared = {key: result[key] for key in result if key in ("seed", "run") or key.startswith("train_")}
+    return [
+        {"variant": row, "dial": entry.variant, "nats": nats, **shared, **json.loads(file.read_text("utf-8"))}
+        for (row, (_, nats)), file in zip(rates.items(), files, strict=True)
+    ]
 
 
 def is_finished(run: Path) -> bool:
@@ -131,8 +154,13 @@ def _placeless(config: RunConfig) -> dict[str, Any]:
     return values
 
 
-def _trained(entry: Entry, report: Reporter) -> None:
-    """Train, resume or pass over a run."""
+def trained(entry: Entry, report: Reporter) -> None:
+    """Train, resume or pass over a run.
+
+    Raises:
+        UserError: it cannot be trained, or its folder holds a run of another config.
+        Interrupted: a signal came; what is done is saved.
+    """
     refuse_another(entry)
     if not (entry.path / "config.json").is_file():
         train(entry.config, entry.path, report)
@@ -156,16 +184,41 @@ def _keep(file: Path, numbers: dict[str, Any]) -> None:
         write_atomically(file, lambda p: p.write_text(json.dumps(numbers), "utf-8"))
 
 
-def _evaluation(samples: int, examples: int | None) -> Measurement:
+def _evaluation(samples: int, examples: int | None, rate: float | None = None) -> Measurement:
     """The protocol of `seqvae evaluate`, over the test split or its first examples."""
 
     def measure(entry: Entry, vae: PretrainedVAE, report: Reporter) -> dict[str, Any]:
-        found = vae.evaluate(samples=samples, progress=report.advance, examples=examples)
+        found = vae.evaluate(samples=samples, progress=report.advance, examples=examples, rate=rate)
         report.close()
         return found
 
-    first = "" if examples is None else f"-first-{examples}"
-    return Measurement(f"evaluation-{samples}{first}", measure)
+    at = "" if rate is None else f"-rate-{rate:g}"
+    return Measurement(f"evaluation-{samples}{_first(examples)}{at}", measure)
+
+
+def _at_rates(entry: Entry, comparison: Comparison) -> dict[str, tuple[Measurement, float]]:
+    """The evaluations at the rates of a run's variant, by the name of their rows."""
+    rows = comparison.variants[entry.variant].rows(entry.variant).items()
+    how = comparison.samples, comparison.test_examples
+    return {name: (_evaluation(*how, nats), nats) for name, nats in rows if nats is not None}
+
+
+def _first(examples: int | None) -> str:
+    """What a measurement's name says of the examples."""
+    return "" if examples is None else f"-first-{examples}"
+
+
+def _factors(examples: int | None) -> Measurement:
+    """`factor_scores` on the same examples; nothing of a model without a code."""
+
+    def measure(entry: Entry, vae: PretrainedVAE, report: Reporter) -> dict[str, Any]:
+        if vae.latent_dim == 0:
+            return {}
+        found = vae.factor_scores(progress=report.advance, examples=examples)
+        report.close()
+        return found
+
+    return Measurement(f"factors{_first(examples)}", measure)
 
 
 def _quality(comparison: Comparison, how: Quality, prior: str | None) -> Measurement:
@@ -205,7 +258,7 @@ def _under_a_fitted_prior(comparison: Comparison, prior: str) -> Measurement:
         found = changed.evaluate(samples=comparison.samples, examples=comparison.test_examples)
         return {f"{key}_fitted": found[key] for key in ("neg_elbo", "rate", "iw_nll")}
 
-    first = "" if comparison.test_examples is None else f"-first-{comparison.test_examples}"
+    first = _first(comparison.test_examples)
     return Measurement(f"evaluation-{comparison.samples}{first}-{prior}", measure)
 
 

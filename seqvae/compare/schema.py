@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from seqvae.build import check_names
 from seqvae.config import RunConfig, dump_config, load_config, parse_config
@@ -29,25 +29,33 @@ FURTHER = (
     "consistent_units", "iw_nll_fitted", "forward_ppl", "reverse_ppl", "self_bleu",
     "distinct_1", "distinct_2", "copied", "empty",
     "neg_elbo_fitted", "rate_fitted", "forward_ppl_fitted", "reverse_ppl_fitted", "self_bleu_fitted",
-    "beta_vae", "factor_vae", "mig", "sap",
-    "dci_disentanglement", "dci_completeness", "dci_informativeness",
 )  # fmt: skip
-KNOWN = frozenset({*KEYS, *FURTHER} - {"kl_per_dim"})
+# And what `factors: true` brings.
+OF_FACTORS = (
+    "beta_vae", "factor_vae", "mig", "sap", "nats_unassigned",
+    "dci_disentanglement", "dci_completeness", "dci_informativeness", "dci_test_error",
+)  # fmt: skip
+KNOWN = frozenset({*KEYS, *FURTHER, *OF_FACTORS} - {"kl_per_dim"})
 
 Positive = Annotated[int, Field(gt=0)]
 Seeds = Annotated[list[int], Field(min_length=1)]
 
 
 class Variant(BaseModel):
-    """The blocks that a variant lays over the base, and its own seeds, where it has some."""
+    """The blocks that a variant lays over the base, its own seeds, and the rates at which it is measured."""
 
     model_config = ConfigDict(extra="allow")
     seeds: Seeds | None = None
+    rates: list[Annotated[float, Field(gt=0)]] = []  # nats, of a run with a dial: a row each
 
     @property
     def changes(self) -> dict[str, Any]:
         """What is laid over the base."""
         return dict(self.model_extra or {})
+
+    def rows(self, name: str) -> dict[str, float | None]:
+        """The rows of a table that a variant of this name has, each with its rate, where it has one."""
+        return {f"{name} at {nats:g}": nats for nats in self.rates} or {name: None}
 
 
 class Quality(BaseModel):
@@ -70,6 +78,8 @@ class Comparison(BaseModel):
     columns: Annotated[list[str], Field(min_length=1)] = list(COLUMNS)
     quality: Quality | None = None
     fit_prior: Literal["mixture", "flow"] | None = None
+    factors: bool = False  # whether codes are measured against the labels
+    sample_seeds: Seeds | None = None  # quality and fitted priors of these seeds alone: they take their time
     devices: list[str] = []
     variants: Annotated[dict[str, Variant], Field(min_length=1)]
 
@@ -80,6 +90,13 @@ class Comparison(BaseModel):
             if column not in KNOWN:
                 raise ValueError(f"unknown column {column!r}: {suggest(column, KNOWN)}")
         return columns
+
+    @model_validator(mode="after")
+    def _are_measured(self) -> Self:
+        for column in self.columns:
+            if column in OF_FACTORS and not self.factors:
+                raise ValueError(f"column {column!r} is measured with `factors: true` alone: add it")
+        return self
 
 
 @dataclass(frozen=True)
@@ -168,6 +185,9 @@ def _entry(
     variant, seed = which
     config = _varied(base, comparison.variants[variant].changes, seed, variant)
     check_names(config)
+    ranged = isinstance(config.latent.arguments.get("nats"), list | tuple)
+    if comparison.variants[variant].rates and not ranged:
+        raise UserError(f"variant {variant!r} has rates, its latent no range of them: say nats: [2, 64]")
     needs = set()
     if config.init and (source := config.init.run) in wanted:
         if seed not in wanted[source]:

@@ -26,8 +26,9 @@ class Table:
     caption: str
     columns: Sequence[str]
     results: Sequence[Result]
-    wanted: Mapping[str, int]  # runs of each variant
+    wanted: Mapping[str, int]  # runs of each row
     failed: Mapping[str, str]  # reasons by the run's name
+    runs: int = 0  # all that are wanted
 
     @property
     def rows(self) -> list[Result]:
@@ -38,7 +39,7 @@ class Table:
 
     def failures(self) -> str:
         """How many runs failed, of how many."""
-        return f"{len(self.failed)} of {sum(self.wanted.values())} runs failed"
+        return f"{len(self.failed)} of {self.runs} runs failed"
 
     def markdown(self) -> str:
         """The caption, the table, and what is missing."""
@@ -52,10 +53,14 @@ def make_table(
     comparison: Comparison, runs: Sequence[Entry], results: Sequence[Result], failed: Mapping[str, str]
 ) -> Table:
     """The table of all runs, those that are not done included."""
-    wanted = {name: sum(run.variant == name for run in runs) for name in comparison.variants}
+    wanted = {
+        row: sum(run.variant == name for run in runs)
+        for name, variant in comparison.variants.items()
+        for row in variant.rows(name)
+    }
     order = list(wanted)
     results = sorted(results, key=lambda result: order.index(result["variant"]))
-    return Table(caption(comparison, runs, results), comparison.columns, results, wanted, failed)
+    return Table(caption(comparison, runs, results), comparison.columns, results, wanted, failed, len(runs))
 
 
 def summarise(results: Sequence[Result], columns: Sequence[str] = COLUMNS) -> list[Result]:
@@ -106,12 +111,12 @@ def draw_pictures(table: Table, runs: Sequence[Entry], out: Path) -> list[str]:
     done = {result["run"] for result in table.results}
     finished = [run for run in runs if str(run.path) in done]
     first = {run.variant: run for run in reversed(finished)}
+    order = [name for name in dict.fromkeys(run.variant for run in runs) if name in first]
+    dials = any("dial" in result for result in table.results)
     levels = {name for name, run in first.items() if run.config.latent.name == "none"}
     figures: dict[str, Callable[[], Any]] = {
-        "rate-distortion": lambda: plots.rate_distortion(*_points(table, levels)),
-        "curves": lambda: plots.curves(
-            {v: list(read_metrics(first[v].path)) for v in table.wanted if v in first}
-        ),
+        "rate-distortion": lambda: plots.rate_distortion_of(table.results, levels, dials),
+        "curves": lambda: plots.curves({name: list(read_metrics(first[name].path)) for name in order}),
     }
     left_out = []
     for name, made in figures.items():
@@ -120,16 +125,6 @@ def draw_pictures(table: Table, runs: Sequence[Entry], out: Path) -> list[str]:
         except UserError as error:
             left_out.append(f"{name}.png is left out: {error}")
     return left_out
-
-
-def _points(table: Table, levels: set[str]) -> tuple[dict[str, Any], None, dict[str, float]]:
-    """(rate, distortion) of every seed by variant, and the mean -ELBO of those drawn as a level."""
-    points: dict[str, list[tuple[float, float]]] = {name: [] for name in table.wanted}
-    for result in table.results:
-        if result.get("rate") is not None:
-            points[result["variant"]].append((result["rate"], result["distortion"]))
-    means = {name: statistics.fmean(map(sum, points[name])) for name in table.wanted if name in levels}
-    return points, None, {f"-ELBO of {name}": mean for name, mean in means.items()}
 
 
 def _budget(run: Entry) -> str:

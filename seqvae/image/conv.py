@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from seqvae.conditions import told
 from seqvae.image.decoder import ImageDecoder, Kind, Shape, Size, Variance, from_nothing
 from seqvae.image.encoder import ImageEncoder
 
@@ -79,12 +80,12 @@ class ConvDecoder(ImageDecoder):
         variance: Variance = "global",
         condition: int = 0,
     ) -> None:
-        super().__init__(shape, latent_dim + condition, likelihood, variance)
+        super().__init__(shape, latent_dim, likelihood, variance)
         sizes = sizes_down(*shape[1:])[::-1]
         self.first = (channels, *sizes[0])
         flat = channels * sizes[0][0] * sizes[0][1]
         self.dense = nn.Sequential(
-            nn.Linear(self.inputs, hidden),
+            told(nn.Linear(self.inputs, hidden), condition),
             nn.ReLU(),
             nn.Linear(hidden, hidden),
             nn.ReLU(),

@@ -15,6 +15,7 @@ from seqvae.image.labels import Categories, labelled
 from seqvae.image.readers import Column, Loaded, Reading, heldout_source, load_source
 from seqvae.image.splits import Rows, shared_out
 from seqvae.image.store import PictureStore
+from seqvae.labels import keeping
 from seqvae.registry import UserError, lookup
 from seqvae.synthetic import PICTURES, PictureSet
 
@@ -77,6 +78,9 @@ def load_data(data: ImageDataConfig) -> ImageData:
     stores = _file_stores(data, data.train) if data.train else _embedded_stores(data)
     if data.examples is not None:
         stores["train"] = _taken(stores["train"], np.arange(min(data.examples, len(stores["train"]))))
+    if data.labelled is not None:
+        kept = keeping(stores["train"].labels, data.labelled, data.split_seed)
+        stores["train"] = replace(stores["train"], labels=kept)
     channels, height, width = stores["train"].pixels.shape[1:]
     codec = PictureCodec(channels, height, width, data.binarize, data.binarize_seed)
     ready = {name: _prepared(store, codec, name) for name, store in stores.items()}

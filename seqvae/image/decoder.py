@@ -12,6 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from seqvae.conditions import with_condition
 from seqvae.image.likelihood import (
     LOWEST_LOG_SCALE,
     LOWEST_LOGVAR,
@@ -103,7 +104,8 @@ class ImageDecoder(Decoder):
     """p(x|z) = prod over pixels of p(x_i | z).
 
     `likelihood` is bernoulli, gaussian or logistic; `variance` says whether the spread of the last two is
-    learned for each pixel and code, or once for all. Without a code there is one picture for all.
+    learned for each pixel and code, or once for all. Without a code there is one picture for all. A
+    condition is read beside the code by the first layer, which is deaf to it at first.
     """
 
     def __init__(
@@ -112,7 +114,7 @@ class ImageDecoder(Decoder):
         super().__init__()
         self.shape = shape
         self.head = HEADS[likelihood](variance)
-        self.inputs = max(1, inputs)  # where there is neither code nor condition, a constant
+        self.inputs = max(1, inputs)  # where there is no code, a constant
 
     @property
     def planes(self) -> int:
@@ -121,14 +123,13 @@ class ImageDecoder(Decoder):
 
     @abstractmethod
     def draw(self, z: Tensor) -> Tensor:
-        """What the head reads, (N, P x C, H, W), of codes (N, `inputs`)."""
+        """What the head reads, (N, P x C, H, W), of codes (N, `inputs`) and the condition behind them."""
 
     def forward(self, z: Tensor, c: Tensor | None = None) -> PixelLikelihood:
         """p(x|z) for z (S, B, D)."""
-        if c is not None:
-            z = torch.cat([z, c.expand(len(z), *c.shape)], -1)
         if z.shape[-1] == 0:
             z = z.new_ones(*z.shape[:2], 1)
+        z = with_condition(z, None if c is None else c.expand(len(z), *c.shape))
         raw = self.draw(z.flatten(0, 1))
         likelihood: PixelLikelihood = self.head(raw.view(*z.shape[:2], *raw.shape[1:]))
         return likelihood

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from seqvae.conditions import told
 from seqvae.image.conv import doubled, halved, sizes_down, to_planes
 from seqvae.image.decoder import ImageDecoder, Kind, Shape, Size, Variance, from_nothing
 from seqvae.image.encoder import ImageEncoder
@@ -81,12 +82,13 @@ class ResidualDecoder(ImageDecoder):
         variance: Variance = "global",
         condition: int = 0,
     ) -> None:
-        super().__init__(shape, latent_dim + condition, likelihood, variance)
+        super().__init__(shape, latent_dim, likelihood, variance)
         sizes = sizes_down(*shape[1:])[::-1]
         maps = widths(channels, max(1, len(sizes) - 1))[::-1]
         self.first = (maps[0], *sizes[0])
         flat = flat_size(maps[0], sizes[0])
-        self.dense = nn.Sequential(nn.Linear(self.inputs, hidden), nn.SiLU(), nn.Linear(hidden, flat))
+        reads = told(nn.Linear(self.inputs, hidden), condition)
+        self.dense = nn.Sequential(reads, nn.SiLU(), nn.Linear(hidden, flat))
         parts = [Block(maps[0]) for _ in range(blocks)]
         stages: list[nn.Module] = [*parts]
         for (small, large), (a, b) in zip(pairwise(sizes[:-1]), pairwise(maps), strict=True):

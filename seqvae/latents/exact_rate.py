@@ -13,6 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from seqvae.conditions import told
 from seqvae.interfaces import Latent, PriorDistribution
 from seqvae.latents.dial import Dial, Draw
 from seqvae.latents.gaussian import DiagonalNormal, gaussian_kl
@@ -88,8 +89,9 @@ class ExactRate(Latent):
 
     With a range of `nats`, as [2, 64], one model serves all its rates: training draws an R for every example
     (`draw`: uniform in ln R, or in R), use asks for one. The features are told ln R by scale and shift, which
-    start as the identity, and the decoder reads it beside z. Where nothing is asked for, evaluation takes
-    the `rate` of the model: the range's geometric mean, until another one is chosen.
+    start as the identity, or as one more `coordinate`, and the decoder reads it beside z (`tells`: both of
+    them, or one). Where nothing is asked for, evaluation takes the `rate` of the model: the range's geometric
+    mean, until another one is chosen; a training chooses one at its end.
 
     Raises:
         UserError: a range upside down, or rates of a range that are not each example's own.
@@ -106,9 +108,12 @@ class ExactRate(Latent):
         nats: Nats | tuple[Nats, Nats] = 6.0,
         normalise: Literal["example", "batch", "feature"] = "example",
         draw: Draw = "log_uniform",
+        tells: Literal["both", "encoder", "decoder"] = "both",
+        by: Literal["scale_and_shift", "coordinate"] = "scale_and_shift",
     ) -> None:
         super().__init__()
         self.dim, self.normalise, self.draw = dim, normalise, draw
+        self.tells, self.by = tells, by
         self.dial = Dial(*nats) if isinstance(nats, tuple) else None
         self.nats: float = nats if self.dial is None else self.dial.middle  # type: ignore[assignment]
         self.raw = nn.Linear(features, 2 * dim)
@@ -124,8 +129,11 @@ class ExactRate(Latent):
         if self.normalise != "example":
             raise UserError(f"normalise got {self.normalise!r}: a range of nats needs 'example'")
         self.condition = 1
-        self.scale = nn.Parameter(torch.zeros(1, features))
-        self.shift = nn.Parameter(torch.zeros(1, features))
+        if self.tells != "decoder" and self.by == "coordinate":
+            told(self.raw, 1)
+        elif self.tells != "decoder":
+            self.scale = nn.Parameter(torch.zeros(1, features))
+            self.shift = nn.Parameter(torch.zeros(1, features))
         self.register_buffer("rate", torch.tensor(self.nats))
         self.rate: Tensor
 
@@ -134,14 +142,32 @@ class ExactRate(Latent):
         if self.dial is None:
             return self._at(self.raw(h), (2 * self.nats) ** 0.5)
         c = self._default(len(h)) if c is None else c
-        told = h * (1 + c @ self.scale) + c @ self.shift
-        return self._at(self.raw(told), torch.sqrt(2 * self.dial.nats(c)).to(h.dtype))
+        return self._at(self.raw(self._hearing(h, c)), torch.sqrt(2 * self.dial.nats(c)).to(h.dtype))
+
+    def _hearing(self, h: Tensor, c: Tensor) -> Tensor:
+        """Features that know the rate, (B, H) or (B, H + 1)."""
+        if self.tells == "decoder":
+            return h
+        if self.by == "coordinate":
+            return torch.cat([h, c], -1)
+        return h * (1 + c @ self.scale) + c @ self.shift
+
+    def for_decoder(self, c: Tensor | None) -> Tensor | None:
+        """C (B, C) with a rate of nothing, if only the encoder is told: what reads it stays as it began."""
+        if c is None or self.dial is None or self.tells != "encoder":
+            return c
+        return torch.cat([c[:, :-1], torch.zeros_like(c[:, -1:])], -1)
 
     def conditions(self, random: Randomness) -> Tensor | None:
         """C (B, 1): a rate drawn for each example in training, the model's own otherwise."""
         if self.dial is None:
             return None
-        return self.dial.drawn(random, self.draw) if self.training else self._default(len(random.index))
+        return self.drawn(random) if self.training else self._default(len(random.index))
+
+    def drawn(self, random: Randomness) -> Tensor:
+        """C (B, 1): a rate drawn for each example, as training does."""
+        assert self.dial is not None
+        return self.dial.drawn(random, self.draw)
 
     def asking_for(self, nats: Tensor) -> Tensor:
         """C (B, 1) that asks for rates (B,) in nats.

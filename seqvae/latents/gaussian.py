@@ -47,10 +47,18 @@ def kl_to_standard(mean: Tensor, logvar: Tensor) -> Tensor:
     return 0.5 * (mean**2 + torch.expm1(logvar) - logvar)
 
 
+def kl_to_normal(q: DiagonalNormal, p: DiagonalNormal) -> Tensor:
+    """KL(q || p) a dim, (B, D) nats: that of (z - mean_p) / sd_p to the standard normal."""
+    mean = (q.mean - p.mean) * torch.exp(-0.5 * p.logvar)
+    return kl_to_standard(mean, q.logvar - p.logvar)
+
+
 def gaussian_kl(q: DiagonalNormal, p: PriorDistribution, z: Tensor) -> Tensor:
-    """KL(q || p): (1, B, D) in closed form where p is standard, else log q(z) - log p(z) (S, B, 1)."""
+    """KL(q || p): (1, B, D) in closed form where p is normal a dim, else log q(z) - log p(z) (S, B, 1)."""
     if getattr(p, "is_standard", False):
         return kl_to_standard(q.mean, q.logvar)[None]
+    if getattr(p, "is_diagonal", False):
+        return kl_to_normal(q, p)[None]  # type: ignore[arg-type]
     return (q.log_prob(z) - p.log_prob(z))[..., None]
 
 

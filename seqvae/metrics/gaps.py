@@ -5,9 +5,11 @@ Shapes: N examples, D latent dims, F factors, K classes.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from seqvae.metrics.extras import sklearn
 from seqvae.metrics.factors import BINS, Floats, Ints, as_classes, checked, equal_width, halves, is_real
@@ -39,13 +41,40 @@ def mig(codes: Any, factors: Any, bins: int = BINS) -> Floats:
 def shared_information(codes: Any, factors: Any, bins: int = BINS) -> Floats:
     """(D, F): I(z_j; v_k) / H(v_k), the share of a factor that one dim alone tells, from histograms."""
     codes, factors = checked(codes, factors)
+    entropies = [histogram_information(known, known) for known, _ in map(_known, factors.T)]
+    shared: Floats = information(codes, factors, bins) / np.array(entropies)
+    return shared
+
+
+def information(codes: Any, factors: Any, bins: int = BINS, told: bool = False) -> Floats:
+    """(D, F): I(z_j; v_k) in nats, from histograms of `bins` bins of equal width.
+
+    With `told`, what independent things would show is taken off, and what they might show is 0: 2 N I is then
+    chi-squared with r = (bins in use - 1) (K - 1) degrees of freedom (Wilks 1938), so I - r / 2N is kept
+    where 2 N I is more than 3 standard deviations, 3 sqrt(2 r), above r.
+
+    Raises:
+        UserError: see `checked`.
+    """
+    codes, factors = checked(codes, factors)
     binned = np.stack([equal_width(column, bins) for column in codes.T])  # (D, N)
     columns = []
-    for classes in map(as_classes, factors.T):
-        known = classes >= 0
-        entropy = histogram_information(classes[known], classes[known])
-        columns.append([histogram_information(row[known], classes[known]) / entropy for row in binned])
+    for classes, known in map(_known, factors.T):
+        cells = [(row[known], classes) for row in binned]
+        columns.append([_beyond_chance(*pair) if told else histogram_information(*pair) for pair in cells])
     return np.array(columns).T
+
+
+def _known(values: Floats) -> tuple[Ints, npt.NDArray[np.bool_]]:
+    """The classes of those of values (N,) that are known, and which they are (N,)."""
+    classes = as_classes(values)
+    return classes[classes >= 0], classes >= 0
+
+
+def _beyond_chance(a: Ints, b: Ints) -> float:
+    freedom = (len(np.unique(a)) - 1) * (len(np.unique(b)) - 1)
+    twice = 2 * len(a) * histogram_information(a, b)
+    return (twice - freedom) / (2 * len(a)) if twice > freedom + 3 * math.sqrt(2 * freedom) else 0.0
 
 
 def histogram_information(a: Ints, b: Ints) -> float:

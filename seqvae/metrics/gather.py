@@ -9,12 +9,13 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import accumulate, chain, pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from seqvae.distributed import spread
 from seqvae.interfaces import Batch, Posterior, stands_for
 from seqvae.metrics.information import Information, chosen_rows, mutual_information
 from seqvae.metrics.likelihood import effective_samples, grouped_nll, iw_nll, score
@@ -61,21 +62,43 @@ class Gathered:
         return float(self[name].mean())
 
 
-def gather(
-    vae: VAE, batches: Sequence[Batch], samples: int, chunk: Callable[[Batch], int], progress: Progress
-) -> Gathered:
+@dataclass(frozen=True)
+class Walk:
+    """A model over its evaluation examples, batch after batch; `together`, the processes share them out.
+
+    All processes must walk then, and all of them have all results.
+    """
+
+    vae: VAE
+    batches: Sequence[Batch]
+    progress: Progress | None = None
+    together: bool = False
+
+    def over(self, what: str, work: Callable[[Batch, slice], Any]) -> list[Any]:
+        """What `work` makes of each batch, on the model's device, and of its rows among the N examples."""
+        ends = list(accumulate(batch.size for batch in self.batches))
+        device = device_of(self.vae)
+
+        def worked(item: tuple[Batch, int]) -> Any:
+            batch, end = item
+            found = work(batch.to(device), slice(end - batch.size, end))
+            if self.progress is not None:
+                self.progress(end, ends[-1], what)
+            return found
+
+        items = list(zip(self.batches, ends, strict=True))
+        return spread(items, worked, device) if self.together else [worked(item) for item in items]
+
+
+def gather(walk: Walk, samples: int, chunk: Callable[[Batch], int]) -> Gathered:
     """Score K = `samples` codes an example, or one where there is only one; `chunk(batch)` at a time."""
-    began, device, rows, posteriors = time.perf_counter(), device_of(vae), [], []
-    total, done, dim = sum(batch.size for batch in batches), 0, vae.latent.dim
+    began, vae = time.perf_counter(), walk.vae
+    dim = vae.latent.dim
     samples = samples if dim > 0 and vae.latent.has_density else 1
-    for batch in batches:
-        posterior, columns = _rows(vae, batch.to(device), samples, chunk(batch))
-        posteriors.append(posterior)
-        rows.append(columns)
-        done += batch.size
-        progress(done, total, "likelihood")
+    found = walk.over("likelihood", lambda batch, _: _rows(vae, batch, samples, chunk(batch)))
+    posteriors, rows = zip(*found, strict=True)
     columns = {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
-    return Gathered(posteriors, columns, samples, dim, time.perf_counter() - began)
+    return Gathered(list(posteriors), columns, samples, dim, time.perf_counter() - began)
 
 
 def _rows(vae: VAE, batch: Batch, samples: int, chunk: int) -> tuple[Posterior, dict[str, Tensor]]:

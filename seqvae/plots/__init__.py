@@ -9,17 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from seqvae.plots.dial import against_rate, needs
 from seqvae.plots.dims import kl_per_dim, posterior
-from seqvae.plots.numbers import curves, gain_by_position, rate_distortion
+from seqvae.plots.numbers import curves, gain_by_position
 from seqvae.plots.pictures import (
     interpolation,
+    ladder,
     manifold,
     manifold_axis,
     reconstructions,
+    rows_of,
     samples,
     traversals,
+    traversals_beside,
 )
 from seqvae.plots.plane import codes, tsne, tsne_embedding
+from seqvae.plots.rates import rate_distortion, rate_distortion_of
 from seqvae.plots.style import save
 
 PLOTS: dict[str, Callable[..., Any]] = {
@@ -35,22 +40,31 @@ PLOTS: dict[str, Callable[..., Any]] = {
     "gain-by-position": gain_by_position,
     "curves": curves,
     "rate-distortion": rate_distortion,
+    "against-rate": against_rate,
+    "needs": needs,
+    "ladder": ladder,
 }
 __all__ = [
     "PLOTS",
+    "against_rate",
     "codes",
     "curves",
     "gain_by_position",
     "interpolation",
     "kl_per_dim",
+    "ladder",
     "manifold",
     "manifold_axis",
+    "needs",
     "posterior",
     "rate_distortion",
+    "rate_distortion_of",
     "reconstructions",
+    "rows_of",
     "samples",
     "save",
     "traversals",
+    "traversals_beside",
     "tsne",
     "tsne_embedding",
 ]

@@ -1,18 +1,14 @@
-"""Plots of measured numbers: training curves, rate against distortion, and where in a sentence z is used."""
+"""Plots of measured numbers: training curves, and where in a sentence z is used."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from seqvae.plots.style import (
     FAINT,
     INK,
     LABEL,
-    SMALL,
-    Array,
     array,
     blank,
     colour,
@@ -29,7 +25,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Lines = Iterable[Mapping[str, Any]]  # of metrics.jsonl
-Points = Sequence[tuple[float, float]]  # (rate, distortion)
 CURVES = {  # key of metrics.jsonl: its axis
     "rate": "rate (nats)",
     "distortion": "distortion (nats)",
@@ -37,7 +32,6 @@ CURVES = {  # key of metrics.jsonl: its axis
     "active_units": "active units",
 }
 STARTING = 0.1  # share of the steps whose fall would press the rest of the curve flat
-DASHED = ("--", ":", "-.")
 
 
 def curves(runs: Mapping[str, Lines]) -> Figure:
@@ -67,37 +61,6 @@ def curves(runs: Mapping[str, Lines]) -> Figure:
         label_axes(axes, "step" if key in ("beta", "active_units") else "", CURVES[key])
         _heights(axes, key, given.values())
     legend_beside(figure, [*handles, *_kinds(panels["beta"])])
-    return figure
-
-
-def rate_distortion(
-    points: Mapping[str, Points],
-    lines: Mapping[str, Points] | None = None,
-    levels: Mapping[str, float] | None = None,
-) -> Figure:
-    """The rate-distortion plane: where each model spends its nats (Alemi et al. 2018).
-
-    Horizontal: rate, vertical: distortion, both in nats an example; on a grey line their sum, -ELBO, is the
-    same, and lower left is better. `points` are (rate, distortion) by name: a large mark at the mean, small
-    ones at the single seeds where there are several. `lines` are joined in the order of their rates, as one
-    checkpoint at many rates. `levels` are values of -ELBO to compare with, by name, as a language model's.
-
-    Raises:
-        UserError: nothing to draw.
-    """
-    marks = {name: _pairs(found) for name, found in points.items() if len(found)}
-    paths = {name: _pairs(found) for name, found in (lines or {}).items() if len(found)}
-    if not marks and not paths:
-        raise UserError("rate_distortion got no point: give runs with a rate, as an autoencoder has none")
-    figure = blank(7.6, 5.4)
-    axes = figure.subplots()
-    handles = [_path(axes, i, *item) for i, item in enumerate(paths.items())]
-    handles += [_mark(axes, len(paths) + i, *item) for i, item in enumerate(marks.items())]
-    _bounds(axes, np.concatenate([*marks.values(), *paths.values()]), (levels or {}).values())
-    handles.append(_iso_lines(axes))
-    handles += [_level(axes, i, *item) for i, item in enumerate((levels or {}).items())]
-    label_axes(axes, "rate (nats)", "distortion (nats)", grid=False)
-    legend_beside(figure, handles)
     return figure
 
 
@@ -159,66 +122,3 @@ def _heights(axes: Axes, key: str, runs: Iterable[Sequence[Mapping[str, Any]]]) 
     axes.set_ylim(low - room, high + room)
     if key == "active_units":
         whole_numbers(axes.yaxis)
-
-
-def _pairs(found: Points) -> Array:
-    return np.array([(float(r), float(d)) for r, d in found])
-
-
-def _mark(axes: Axes, i: int, name: str, found: Array) -> Any:
-    """A point a seed, and their mean."""
-    if len(found) > 1:
-        axes.scatter(
-            found[:, 0],
-            found[:, 1],
-            s=9,
-            color=colour(i),
-            marker=marker(i),
-            alpha=0.6,
-            linewidths=0,
-            zorder=3,
-        )
-    x, y = found.mean(0)
-    look: dict[str, Any] = {"s": 46, "color": colour(i), "edgecolors": "white", "linewidths": 0.7}
-    return axes.scatter(x, y, marker=marker(i), zorder=4, label=name, **look)
-
-
-def _path(axes: Axes, i: int, name: str, found: Array) -> Any:
-    found = found[np.argsort(found[:, 0])]
-    look: dict[str, Any] = {"color": colour(i), "linestyle": dashes(i), "linewidth": 1.5}
-    return axes.plot(*found.T, marker=".", zorder=3, label=name, **look)[0]
-
-
-def _bounds(axes: Axes, found: Array, levels: Iterable[float]) -> None:
-    """Room around all points, from rate 0."""
-    right = max(1.0, 1.08 * found[:, 0].max())
-    low, high = min([found[:, 1].min(), *levels]), max([found[:, 1].max(), *levels])
-    room = max(1.0, 0.08 * (high - low))
-    axes.set(xlim=(-0.02 * right, right), ylim=(low - room, high + room))
-
-
-def _iso_lines(axes: Axes) -> Any:
-    """Grey lines of equal -ELBO at round numbers, each named near its lower end."""
-    from matplotlib.ticker import MaxNLocator
-
-    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
-    look: dict[str, Any] = {"fontsize": SMALL, "color": "#777777", "ha": "center", "va": "center"}
-    look |= {"rotation": -45, "transform_rotates_text": True, "rotation_mode": "anchor", "zorder": 1.5}
-    paper = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"}
-    for total in MaxNLocator(12).tick_values(low + left, high + right):
-        start, end = max(left, total - high), min(right, total - low)
-        if end - start < 0.12 * (right - left):
-            continue  # a corner is too short for a name
-        axes.plot([start, end], [total - start, total - end], color=FAINT, linewidth=0.6, zorder=1)
-        place = end - 0.05 * (right - left)
-        axes.text(place, total - place, f"{total:g}", bbox=paper, **look)
-    return axes.plot([], [], color=FAINT, linewidth=0.6, label="equal -ELBO (nats)")[0]
-
-
-def _level(axes: Axes, i: int, name: str, total: float) -> Any:
-    """A dark line of equal -ELBO."""
-    left, right = axes.get_xlim()
-    ends = (left, right)
-    look: dict[str, Any] = {"color": INK, "linestyle": DASHED[i % len(DASHED)], "linewidth": 1.2}
-    drawn = axes.plot(ends, [total - x for x in ends], zorder=2, label=f"{name} ({total:.2f})", **look)
-    return drawn[0]

@@ -6,7 +6,7 @@ are in [0, 1]; what lies outside is clipped.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from seqvae.plots.style import INK, LABEL, SMALL, Array, Numbers, array, blank
 from seqvae.registry import UserError
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 CELL = 0.62  # inches a picture
@@ -39,7 +40,7 @@ def reconstructions(originals: Numbers, returned: Numbers, columns: int = 10) ->
     grid = np.stack([_filled(block, columns) for block in blocks])
     figure = _wall(grid)
     names = ["original", "returned"] * (len(blocks) // 2)
-    _name_rows(figure, grid, names)
+    _name_rows(figure.axes[0], grid, names)
     return figure
 
 
@@ -66,8 +67,42 @@ def interpolation(strips: Numbers, names: Sequence[str] = ()) -> Figure:
     if names and len(names) != len(grid):
         raise UserError(f"interpolation got {len(names)} names for {len(grid)} rows: give one a row")
     figure = _wall(grid)
-    _name_columns(figure, grid, [f"{t:.3g}" for t in np.linspace(0, 1, grid.shape[1])], "t, share of the way")
-    _name_rows(figure, grid, names or [""] * len(grid))
+    shares = [f"{t:.3g}" for t in np.linspace(0, 1, grid.shape[1])]
+    _name_columns(figure.axes[0], grid, shares, "t, share of the way")
+    _name_rows(figure.axes[0], grid, names or [""] * len(grid))
+    return figure
+
+
+def ladder(originals: Numbers, strips: Numbers, rates: Sequence[float]) -> Figure:
+    """Pictures (N, C, H, W) and what comes back of them at each of T rates (N, T, C, H, W), a row each.
+
+    Raises:
+        UserError: sizes that do not fit together.
+    """
+    first, grid = _pixels(originals, 1), _pixels(strips, 2)
+    if grid.shape[:2] != (len(first), len(rates)):
+        raise UserError(
+            f"ladder got {grid.shape[0]} x {grid.shape[1]} pictures for {len(first)} originals "
+            f"and {len(rates)} rates: give a row an original and a picture a rate"
+        )
+    grid = np.concatenate([first[:, None], grid], 1)
+    figure = _wall(grid)
+    names = ["original", *(f"{nats:g}" for nats in rates)]
+    _name_columns(figure.axes[0], grid, names, "rate (nats)")
+    return figure
+
+
+def rows_of(strips: Numbers, names: Sequence[str]) -> Figure:
+    """Rows of pictures (R, S, C, H, W), a name beside each: the same S examples, treated in R ways.
+
+    Raises:
+        UserError: no pictures, or names that are not one a row.
+    """
+    grid = _pixels(strips, 2)
+    if len(names) != len(grid):
+        raise UserError(f"rows_of got {len(names)} names for {len(grid)} rows: give one a row")
+    figure = _wall(grid)
+    _name_rows(figure.axes[0], grid, names, large=True)
     return figure
 
 
@@ -97,8 +132,8 @@ def manifold(pictures: Numbers, axis: Numbers, dims: Sequence[int] = (0, 1)) -> 
     figure = _wall(grid)
     shown = range(len(places)) if len(places) <= 8 else np.linspace(0, len(places) - 1, 7).round().astype(int)
     names = [f"{z:.1f}" if i in shown else "" for i, z in enumerate(places)]
-    _name_columns(figure, grid, names, f"$z_{{{dims[0]}}}$")
-    _name_rows(figure, grid, names[::-1], f"$z_{{{dims[1]}}}$")
+    _name_columns(figure.axes[0], grid, names, f"$z_{{{dims[0]}}}$")
+    _name_rows(figure.axes[0], grid, names[::-1], f"$z_{{{dims[1]}}}$")
     return figure
 
 
@@ -111,17 +146,41 @@ def traversals(pictures: Numbers, kl: Numbers, values: Numbers, rows: int = ROWS
     Raises:
         UserError: sizes that do not fit together.
     """
-    grid, nats, steps = _pixels(pictures, 2), array(kl), array(values)
-    if grid.shape[:2] != (len(nats), len(steps)):
+    return traversals_beside({"": (pictures, kl)}, values, rows)
+
+
+def traversals_beside(
+    models: Mapping[str, tuple[Numbers, Numbers]], values: Numbers, rows: int = ROWS
+) -> Figure:
+    """The `traversals` of several models in one figure, left to right: {name: (pictures, kl)}.
+
+    Raises:
+        UserError: sizes that do not fit together.
+    """
+    steps = array(values)
+    panels = {name: _by_nats(*model, len(steps), rows) for name, model in models.items()}
+    grids = [grid for grid, _ in panels.values()]
+    figure = _sized(max(grids, key=len), len(grids))
+    every = figure.subplots(1, len(grids), squeeze=False)[0]
+    for axes, (name, (grid, names)) in zip(every, panels.items(), strict=True):
+        _paint(axes, grid)
+        axes.set_title(name, fontsize=LABEL, color=INK)
+        axes.set_anchor("N")
+        _name_columns(axes, grid, [f"{v:.3g}" for v in steps], "value of the coordinate")
+        _name_rows(axes, grid, names, "", large=True)
+    return figure
+
+
+def _by_nats(pictures: Numbers, kl: Numbers, steps: int, rows: int) -> tuple[Array, list[str]]:
+    """Pictures (R, S, H, W, 3) of the `rows` dims of most nats, and what stands beside each."""
+    grid, nats = _pixels(pictures, 2), array(kl)
+    if grid.shape[:2] != (len(nats), steps):
         raise UserError(
             f"traversals got {grid.shape[0]} x {grid.shape[1]} pictures for {len(nats)} dims "
-            f"and {len(steps)} values: give a row a dim and a picture a value"
+            f"and {steps} values: give a row a dim and a picture a value"
         )
     order = np.argsort(-nats, kind="stable")[:rows]
-    figure = _wall(grid[order])
-    _name_columns(figure, grid[order], [f"{v:.3g}" for v in steps], "value of the coordinate")
-    _name_rows(figure, grid[order], [f"$z_{{{d}}}$  {nats[d]:.2f} nats" for d in order], "", large=True)
-    return figure
+    return grid[order], [f"$z_{{{d}}}$  {nats[d]:.2f} nats" for d in order]
 
 
 def _pixels(values: Numbers, lead: int) -> Array:
@@ -147,7 +206,22 @@ def _gap(grid: Array) -> int:
 
 
 def _wall(grid: Array) -> Figure:
-    """One image of all pictures (R, S, H, W, 3), pixel beside pixel, with a thin line between them."""
+    """A figure of all pictures (R, S, H, W, 3), pixel beside pixel."""
+    figure = _sized(grid)
+    _paint(figure.subplots(), grid)
+    return figure
+
+
+def _sized(grid: Array, panels: int = 1) -> Figure:
+    """An empty figure with room for as many pictures (R, S, H, W, 3), `panels` times beside each other."""
+    rows, columns, height, width, _ = grid.shape
+    size = max(CELL, 6 / columns) if columns < 10 else CELL  # few pictures are shown larger
+    size = min(size, 1.1, 12 / max(rows, columns))
+    return blank(panels * (max(3.0, columns * size * width / height) + 1.2), rows * size + 0.5)
+
+
+def _paint(axes: Axes, grid: Array) -> None:
+    """All pictures (R, S, H, W, 3) as one image, with a thin line between them."""
     rows, columns, height, width, _ = grid.shape
     gap = _gap(grid)
     wall = np.ones((rows * (height + gap) + gap, columns * (width + gap) + gap, 3))
@@ -155,31 +229,24 @@ def _wall(grid: Array) -> Figure:
         top, left = gap + r * (height + gap), gap + c * (width + gap)
         wall[top - gap : top + height + gap, left - gap : left + width + gap] = GREY
         wall[top : top + height, left : left + width] = grid[r, c]
-    size = max(CELL, 6 / columns) if columns < 10 else CELL  # few pictures are shown larger
-    size = min(size, 1.1, 12 / max(rows, columns))
-    figure = blank(max(3.0, columns * size * width / height) + 1.2, rows * size + 0.5)
-    axes = figure.subplots()
     axes.imshow(wall, interpolation="nearest")
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
         spine.set_visible(False)
-    return figure
 
 
-def _name_rows(
-    figure: Figure, grid: Array, names: Sequence[str], label: str = "", large: bool = False
-) -> None:
+def _name_rows(axes: Axes, grid: Array, names: Sequence[str], label: str = "", large: bool = False) -> None:
     """A name left of each row of pictures."""
-    axes, gap = figure.axes[0], _gap(grid)
+    gap = _gap(grid)
     places = [gap + r * (grid.shape[2] + gap) + grid.shape[2] / 2 - 0.5 for r in range(len(grid))]
     axes.set_yticks(places, names, fontsize=LABEL if large else SMALL, color=INK)
     axes.set_ylabel(label, fontsize=LABEL, color=INK)
     axes.tick_params(length=0)
 
 
-def _name_columns(figure: Figure, grid: Array, names: Sequence[str], label: str) -> None:
+def _name_columns(axes: Axes, grid: Array, names: Sequence[str], label: str) -> None:
     """A name below each column of pictures, and of the axis."""
-    axes, gap = figure.axes[0], _gap(grid)
+    gap = _gap(grid)
     places = [gap + c * (grid.shape[3] + gap) + grid.shape[3] / 2 - 0.5 for c in range(grid.shape[1])]
     axes.set_xticks(places, names, fontsize=SMALL, color=INK)
     axes.set_xlabel(label, fontsize=LABEL, color=INK)

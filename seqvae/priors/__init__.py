@@ -2,6 +2,7 @@
 
 from seqvae.interfaces import Prior
 from seqvae.priors.categorical import UniformCategoricalPrior
+from seqvae.priors.conditional import ConditionalPrior
 from seqvae.priors.flow import FlowPrior
 from seqvae.priors.mixture import MixturePrior
 from seqvae.priors.sphere import UniformSphere, UniformSpherePrior
@@ -13,6 +14,7 @@ PRIORS: dict[str, type[Prior]] = {
     "mixture": MixturePrior,
     "vamp": VampPrior,
     "flow": FlowPrior,
+    "conditional": ConditionalPrior,
     "uniform_sphere": UniformSpherePrior,
     "uniform_categorical": UniformCategoricalPrior,
 }

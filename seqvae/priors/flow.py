@@ -1,6 +1,6 @@
 """A prior of free shape: N(0, I) moved by coupling layers.
 
-Shapes: S samples, B examples, D latent dims.
+Shapes: S samples, B examples, D latent dims, C conditions.
 """
 
 from __future__ import annotations
@@ -20,26 +20,29 @@ Size = Annotated[int, Field(gt=0)]
 
 @dataclass(frozen=True)
 class MovedNormal:
-    """The density of z = f(e), e from N(0, I) in `dim` dimensions."""
+    """The density of z = f(e), e from N(0, I) in `dim` dimensions; f is told c (B, C), where there is one."""
 
     flow: CouplingFlow
     dim: int
+    c: Tensor | None = None
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Ln N(f^-1(z)) + ln |det df^-1/dz| in nats, (S, B) for z (S, B, D)."""
-        e, log_det = self.flow(z, back=True)
+        e, log_det = self.flow(z, self.c, back=True)
         log_p: Tensor = -0.5 * (LOG_2PI + e**2).sum(-1) + log_det
         return log_p
 
     def sample(self, n: int, random: Randomness) -> Tensor:
         """Z (n, D)."""
         weight = next(self.flow.parameters())
-        z: Tensor = self.flow(random.rows(n).normal("prior", self.dim).to(weight))[0]
+        z: Tensor = self.flow(random.rows(n).normal("prior", self.dim).to(weight), self.c)[0]
         return z
 
 
 class FlowPrior(Prior):
     """p(z) is N(0, I) moved by `layers` affine couplings; it starts as N(0, I) itself.
+
+    The couplings read a condition c besides, where they are told one.
 
     Raises:
         UserError: a code of fewer than two dims.
@@ -48,11 +51,11 @@ class FlowPrior(Prior):
     paper = "Dinh et al., Density Estimation Using Real NVP"
     year = 2017
 
-    def __init__(self, dim: int, layers: Size = 6, hidden: Size = 64) -> None:
+    def __init__(self, dim: int, layers: Size = 6, hidden: Size = 64, condition: int = 0) -> None:
         super().__init__()
-        self.dim = dim
-        self.flow = CouplingFlow(dim, layers, hidden)
+        self.dim, self.condition = dim, condition
+        self.flow = CouplingFlow(dim, layers, hidden, condition)
 
     def forward(self, c: Tensor | None = None) -> MovedNormal:
-        """The distribution; it reads no condition."""
-        return MovedNormal(self.flow, self.dim)
+        """The distribution, each example's own where it is told c (B, C)."""
+        return MovedNormal(self.flow, self.dim, c if self.condition else None)

@@ -13,6 +13,7 @@ from seqvae.remedies.kl_dropout import KLDropout
 from seqvae.remedies.latent_dropout import LatentDropout
 from seqvae.remedies.learned_similarity import LearnedSimilarity
 from seqvae.remedies.mmd import MMD
+from seqvae.remedies.pixel_noise import PixelNoise
 from seqvae.remedies.schedules import (
     ConstantBeta,
     CosineAnnealing,
@@ -41,6 +42,7 @@ REMEDIES: dict[str, type[Remedy]] = {
     "geco": GECO,
     "word_dropout": WordDropout,
     "denoising": Denoising,
+    "pixel_noise": PixelNoise,
     "latent_dropout": LatentDropout,
     "kl_dropout": KLDropout,
     "bag_of_words": BagOfWords,

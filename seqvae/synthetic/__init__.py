@@ -79,7 +79,7 @@ class PictureSet:
 _SIZES = {"train": 20_000, "valid": 2_000, "test": 2_000}
 _RADIUS = {**blob.POSITIONS, "radius": blob.RADII}
 PICTURES: dict[str, PictureSet] = {
-    "blob": PictureSet({"train": 3072, "valid": 512, "test": 512}, blob.POSITIONS, blob.draw),
+    "blob": PictureSet({"train": 2048, "valid": 512, "test": 1536}, blob.POSITIONS, blob.draw),
     "blob_radius": PictureSet(_SIZES, _RADIUS, blob.draw),
     "blob_brightness": PictureSet(_SIZES, {**_RADIUS, "brightness": blob.BRIGHTNESSES}, blob.draw),
     "shapes": PictureSet(_SIZES, shapes.FACTORS, shapes.draw, shapes.CATEGORIES),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from seqvae.config import Component, TextDataConfig
+from seqvae.labels import keeping
 from seqvae.registry import UserError, construct, lookup, suggest
 from seqvae.synthetic import CORPORA, SentenceCorpus
 from seqvae.text import corpus
@@ -81,6 +82,8 @@ def load_data(data: TextDataConfig, tokenizer: Component | TextTokenizer) -> Tex
         tokenizer = _cached_tokenizer(tokenizer, splits["train"])
     train = _cached_store(splits["train"], tokenizer, data, None)
     _check_filled(train, data)
+    if data.labelled is not None:
+        train = replace(train, labels=keeping(train.labels, data.labelled, data.split_seed))
     held = {
         name: _cached_store(split, tokenizer, data, train.categories)
         for name, split in splits.items()

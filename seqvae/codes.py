@@ -28,15 +28,16 @@ def check_output(file: Path) -> None:
         raise UserError(f"the folder {file.parent} does not exist: make it first")
 
 
-def write_codes(file: Path, z: Tensor, texts: Sequence[str]) -> None:
-    """Codes (N, D) to `file`; in Parquet one row is a sentence, `text` and `z` its columns."""
+def write_codes(file: Path, z: Tensor, texts: Sequence[str] | None = None) -> None:
+    """Codes (N, D) to `file`; in Parquet one row is an example, `z` and, where there are texts, `text`."""
     if file.suffix == ".npy":
         np.save(file, z.numpy())
         return
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns = {"text": list(texts), "z": pa.array(z.tolist(), pa.list_(pa.float32()))}
+    columns = {} if texts is None else {"text": list(texts)}
+    columns |= {"z": pa.array(z.tolist(), pa.list_(pa.float32()))}
     pq.write_table(pa.table(columns), file)
 
 

@@ -1,0 +1,138 @@
+"""What a picture of a run is asked to show, and the numbers that it is drawn from.
+
+Shapes: N examples, D latent dims, C x H x W a picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seqvae.api import ImageVAE, PretrainedVAE, TextVAE
+from seqvae.dial import Wanted
+from seqvae.dialling import examples_of, needs_of
+from seqvae.interfaces import Batch
+from seqvae.metrics.gather import Gathered, Progress, Walk, evaluating, gather
+from seqvae.quality import real_quality, sample_quality
+from seqvae.rates import has_dial, rates_of
+from seqvae.registry import UserError
+
+KEPT = (  # of an evaluation, for a table over rates
+    "data", "n", "iw_samples", "rate", "distortion", "neg_elbo", "neg_elbo_se", "iw_nll", "iw_nll_se",
+    "mi_low", "active_units", "token_accuracy", "exact_match", "bleu", "squared_error", "pixel_accuracy",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a picture is to show."""
+
+    vae: PretrainedVAE
+    label: str | None = None  # the name of the label that colours codes
+    examples: int = 2000  # of the evaluation split, at most
+    seed: int = 0
+    others: tuple[PretrainedVAE, ...] = ()  # runs to compare with
+    rates: tuple[float, ...] = ()  # nats, of a run with a dial; a ladder over its range by default
+    samples: int = 20  # K of IW-NLL
+    draws: int = 2000  # prior samples, of which the quality is measured
+    wanted: Wanted = field(default_factory=Wanted)  # when an example counts as back
+    progress: Progress | None = None
+    beside: PretrainedVAE | None = None  # another run, to the right of this one
+
+    @cached_property
+    def batches(self) -> list[Batch]:
+        """The evaluation examples."""
+        _, batches, _ = self.vae._evaluated(None, 64, self.examples)
+        return batches
+
+    @cached_property
+    def gathered(self) -> Gathered:
+        """Codes and their KL."""
+        model = self.vae.vae
+        with evaluating(model):
+            return gather(Walk(model, self.batches), 1, lambda batch: 1)
+
+    @property
+    def kl(self) -> Tensor:
+        """(D,) nats a dim; the variance of the codes where there is no KL."""
+        if "kl" in self.gathered and self.gathered["kl"].shape[1] == self.gathered.dim:
+            return self.gathered["kl"].mean(0)
+        return self.gathered["mean"].var(0)
+
+    @property
+    def labels(self) -> tuple[Tensor | None, str]:
+        """The chosen label of each example (N,), or the first there is, and its name.
+
+        Raises:
+            UserError: no label of that name.
+        """
+        name = self.label or next(iter(self.vae.label_names), None)
+        return (None, "") if name is None else (self.vae.attribute(self.batches, name), name)
+
+    @property
+    def pictures(self) -> ImageVAE:
+        """The model of a run whose examples are pictures.
+
+        Raises:
+            UserError: a run of another modality.
+        """
+        if not isinstance(self.vae, ImageVAE):
+            raise UserError(f"this plot shows pictures, {self.vae.run.path} is a run of {self.vae.modality}")
+        return self.vae
+
+    def originals(self, n: int) -> Tensor:
+        """The first `n` evaluation pictures."""
+        self.pictures  # noqa: B018 - a text run has none
+        return torch.cat([batch.targets for batch in self.batches])[:n]
+
+    def names(self) -> list[str]:
+        """What this run and the others are called: the folder, with its parent where two would be alike."""
+        paths = [vae.run.path for vae in (self.vae, *self.others)]
+        short = [path.name for path in paths]
+        if len(set(short)) == len(short):
+            return short
+        return [f"{path.resolve().parent.name}/{path.name}" for path in paths]
+
+    @cached_property
+    def reports(self) -> list[dict[str, Any]]:
+        """Evaluations of this run and the others: at each rate of those that have a dial, else one."""
+        vaes = (self.vae, *self.others)
+        return [row for name, vae in zip(self.names(), vaes, strict=True) for row in self._reports(name, vae)]
+
+    def _reports(self, name: str, vae: PretrainedVAE) -> Iterator[dict[str, Any]]:
+        how: dict[str, Any] = {"samples": self.samples, "examples": self.examples, "progress": self.progress}
+        if not has_dial(vae.vae.latent):
+            yield {"variant": name, **_kept(vae.evaluate(**how))}
+            return
+        for nats in rates_of(vae.vae.latent, self.rates):
+            yield {"variant": name, "dial": name, "nats": nats, **_kept(vae.evaluate(rate=nats, **how))}
+
+    @cached_property
+    def needs(self) -> list[dict[str, Any]]:
+        """How many nats each evaluation example needs, the one that needs least first."""
+        data = examples_of(self.vae, None, self.examples)
+        return [vars(need) for need in needs_of(self.vae, data, self.wanted)]
+
+    @cached_property
+    def quality(self) -> list[dict[str, Any]]:
+        """What prior samples are worth at each rate, and of real sentences (`nats` None).
+
+        Raises:
+            UserError: the run is none of text with a dial, or no language model is among the others.
+        """
+        scorer = next((vae for vae in self.others if not vae.latent_dim), None)
+        if not isinstance(self.vae, TextVAE) or not isinstance(scorer, TextVAE):
+            raise UserError("sample-quality asks a language model: give its run by --with, of a run of text")
+        rates = rates_of(self.vae.vae.latent, self.rates)
+        made = (sample_quality(self.vae.with_rate(nats), scorer, self.draws, self.seed) for nats in rates)
+        found = [{"nats": nats, **row} for nats, row in zip(rates, made, strict=True)]
+        return [*found, {"nats": None, **real_quality(self.vae, scorer, self.draws, self.seed)}]
+
+
+def _kept(report: dict[str, Any]) -> dict[str, Any]:
+    return {key: report[key] for key in KEPT if report.get(key) is not None}

@@ -1,0 +1,250 @@
+"""What a model is told of an example besides x: its labels as features, and who guesses a missing one.
+
+Shapes: N examples of a split, B of a batch, L columns of labels, C features, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from seqvae.interfaces import Batch, Encoder
+from seqvae.numerics import Randomness
+from seqvae.registry import UserError, suggest
+
+MOST_CLASSES = 64  # whole numbers of more values than that are a number, not classes
+
+Columns = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Label:
+    """One column of `batch.labels`: one of K `classes`, told as one-hot, or a number as (v - mean) / sd.
+
+    Classes that have names stand in the column as places among them, others as what they are.
+    """
+
+    name: str
+    column: int
+    classes: tuple[str | float, ...] = ()
+    mean: float = 0.0
+    sd: float = 1.0
+
+    @property
+    def width(self) -> int:
+        """How many features tell it."""
+        return len(self.classes) or 1
+
+    @property
+    def codes(self) -> list[float]:
+        """What stands for each class in the column, (K,)."""
+        named = isinstance(self.classes[0], str)
+        return [float(i if named else value) for i, value in enumerate(self.classes)]
+
+    def values(self, labels: Tensor) -> Tensor:
+        """(B,): the column of labels (B, L), NaN where there is no such column."""
+        if labels.shape[1] > self.column:
+            return labels[:, self.column]
+        return labels.new_full((len(labels),), torch.nan)
+
+    def put(self, labels: Tensor, values: Tensor | float) -> Tensor:
+        """(B, L): the same labels, or with more columns, with `values` in this one."""
+        missing = labels.new_full((len(labels), max(0, self.column + 1 - labels.shape[1])), torch.nan)
+        changed = torch.cat([labels, missing], 1)
+        changed[:, self.column] = values
+        return changed
+
+    def features(self, values: Tensor) -> Tensor:
+        """(B, K) or (B, 1) from values (B,); what is no class has a row of zeros."""
+        if self.classes:
+            return (values[:, None] == values.new_tensor(self.codes)).float()
+        return ((values - self.mean) / self.sd)[:, None]
+
+    def check(self, values: Tensor) -> None:
+        """Refuse values that the model cannot be told.
+
+        Raises:
+            UserError: a value that is missing, or a class that training had not.
+        """
+        if bool(values.isnan().any()):
+            raise UserError(
+                f"this model is told {self.name!r}, which is missing here: give --condition "
+                f"{self.name}=VALUE (condition={{...}}), or data that have it"
+            )
+        if self.classes and not bool((strange := ~self.features(values).any(-1)).logical_not().all()):
+            raise UserError(f"label {self.name!r} got {float(values[strange][0]):g}: {self._known()}")
+
+    def code(self, value: Any) -> float:
+        """What stands in the column for a value as a user gives it.
+
+        Raises:
+            UserError: no such class, or no number.
+        """
+        if self.classes and isinstance(self.classes[0], str):
+            if value not in self.classes:
+                raise UserError(
+                    f"condition {self.name!r} got {value!r}: {suggest(str(value), self._names())}"
+                )
+            return float(self.classes.index(value))
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = float("nan")
+        if not np.isfinite(number):
+            raise UserError(f"condition {self.name!r} got {value!r}: give a number")
+        if self.classes and number not in self.codes:
+            raise UserError(f"condition {self.name!r} got {value!r}: {self._known()}")
+        return number
+
+    def _names(self) -> list[str]:
+        return [value if isinstance(value, str) else f"{value:g}" for value in self.classes]
+
+    def _known(self) -> str:
+        return f"training knew {', '.join(self._names())}"
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a model is told: features (B, C) of its labels, one after the other.
+
+    `chosen` is what all examples are told instead of their own labels, where somebody asked for that.
+    """
+
+    each: tuple[Label, ...]
+    chosen: tuple[float, ...] = ()
+
+    @property
+    def dim(self) -> int:
+        """C."""
+        return sum(label.width for label in self.each)
+
+    @property
+    def categories(self) -> dict[str, Sequence[str]]:
+        """The names of classes, by label: other data number theirs alike."""
+        named = {label.name: label.classes for label in self.each}
+        return {name: [str(c) for c in cs] for name, cs in named.items() if cs and isinstance(cs[0], str)}
+
+    def asking(self, condition: Mapping[str, Any]) -> Labels:
+        """The same labels, of which all examples are told these values.
+
+        Raises:
+            UserError: a label that is not told, one that is left out, or a value that is none.
+        """
+        names = [label.name for label in self.each]
+        for name in condition:
+            if name not in names:
+                raise UserError(f"condition got {name!r}, this model is told others: {suggest(name, names)}")
+        if left := [name for name in names if name not in condition]:
+            raise UserError(f"condition lacks {', '.join(left)}: this model is told {', '.join(names)}")
+        return replace(self, chosen=tuple(label.code(condition[label.name]) for label in self.each))
+
+    def told(self, labels: Tensor, strict: bool = True) -> Tensor:
+        """C (B, C) of labels (B, L), or of the chosen values; what cannot be told is an error if `strict`.
+
+        Raises:
+            UserError: a value that is missing, or a class that training had not.
+        """
+        if self.chosen:
+            return self.of_choice(len(labels), labels.device)
+        columns = [(label, label.values(labels)) for label in self.each]
+        for label, values in columns if strict else ():
+            label.check(values)
+        return torch.cat([label.features(values) for label, values in columns], -1)
+
+    def of_choice(self, n: int, device: torch.device) -> Tensor:
+        """C (n, C) of the chosen values.
+
+        Raises:
+            UserError: none were chosen.
+        """
+        if not self.chosen:
+            names = " ".join(f"--condition {label.name}=VALUE" for label in self.each)
+            raise UserError(f"this model is told labels: give {names} (condition={{...}})")
+        values = torch.tensor(self.chosen, device=device).expand(n, -1)
+        return torch.cat([a.features(v) for a, v in zip(self.each, values.unbind(-1), strict=True)], -1)
+
+
+class Classifier(nn.Module):
+    """q(y|x) of a label y that may be missing: softmax of a linear map of an encoder's features."""
+
+    def __init__(self, encoder: Encoder, label: Label) -> None:
+        super().__init__()
+        self.label, self.encoder = label, encoder
+        self.logits = nn.Linear(encoder.out_dim, label.width)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Ln q(y|x), (B, K) nats, in fp32."""
+        h = self.encoder(batch)
+        with torch.autocast(h.device.type, enabled=False):
+            return torch.log_softmax(self.logits(h.float()), -1)
+
+    def known(self, labels: Tensor) -> Tensor:
+        """(B, K): one-hot where the label is there, zeros where it is missing."""
+        return self.label.features(self.label.values(labels))
+
+    def filled(self, batch: Batch) -> Tensor:
+        """Labels (B, L) of a batch, a missing one replaced by the likeliest class."""
+        values = self.label.values(batch.labels)
+        if not bool(values.isnan().any()):
+            labels: Tensor = batch.labels
+            return labels
+        guess = values.new_tensor(self.label.codes)[self(batch).argmax(-1)]
+        return self.label.put(batch.labels, torch.where(values.isnan(), guess, values))
+
+
+def learned(name: str, values: Columns, names: Sequence[str] = ()) -> dict[str, Any]:
+    """What a model is to know of a label, from its values (N,) in training: `classes`, or `mean` and `sd`.
+
+    Names are classes, and so are whole numbers of at most `MOST_CLASSES` different values.
+
+    Raises:
+        UserError: fewer than two values, which tell nothing.
+    """
+    kept = values[~np.isnan(values)]
+    different = np.unique(kept)
+    if len(different) < 2:
+        raise UserError(f"label {name!r} has no two values in training: leave it out of condition")
+    if names:
+        return {"classes": list(names)}
+    if len(different) <= MOST_CLASSES and bool((different == np.round(different)).all()):
+        return {"classes": [int(value) for value in different]}
+    return {"mean": float(kept.mean(dtype=np.float64)), "sd": float(kept.std(dtype=np.float64))}
+
+
+def keeping(labels: Columns, keep: int, seed: int) -> Columns:
+    """(N, L): labels of which `keep` examples keep theirs, all others are missing; by the seed alone.
+
+    Of each class of the first label alike many are kept, as far as it has them, where it has classes enough.
+
+    Raises:
+        UserError: no labels, or fewer examples that have them.
+    """
+    if not labels.shape[1]:
+        raise UserError(f"data.labelled got {keep}, data.labels names no label to keep: name one")
+    rows = np.flatnonzero(~np.isnan(labels).any(1))
+    if keep > len(rows):
+        raise UserError(
+            f"data.labelled got {keep}, {len(rows)} of the training examples have labels: ask for less"
+        )
+    chance = Randomness(seed, 0, torch.from_numpy(rows)).uniform("labelled").numpy()
+    rows = rows[np.argsort(chance, kind="stable")]
+    kept = np.full_like(labels, np.nan)
+    chosen = rows[np.argsort(_turns(labels[rows, 0]), kind="stable")[:keep]]
+    kept[chosen] = labels[chosen]
+    return kept
+
+
+def _turns(values: Columns) -> npt.NDArray[np.int64]:
+    """(N,): how many equal values came before each: 0 for the first of each class, then 1 ..."""
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    turns = np.empty(len(values), np.int64)
+    turns[order] = np.arange(len(values)) - np.repeat(starts, np.diff(np.r_[starts, len(values)]))
+    return turns

@@ -1,0 +1,36 @@
+"""The evidence lower bound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from seqvae.batch import Loss
+from seqvae.interfaces import Batch, Remedy
+from seqvae.model import VAE
+from seqvae.objective.base import Objective, one_shaper
+
+
+class ELBO(Objective):
+    """-E_q log p(x|z) + beta KL(q(z|x) || p(z)), mean over sentences, with remedies at their seams.
+
+    `ELBO([])` is the plain negative ELBO in nats a sentence (Kingma & Welling 2014, eq. 3).
+
+    Raises:
+        UserError: two remedies that each reshape the whole KL.
+    """
+
+    paper = "Kingma & Welling, Auto-Encoding Variational Bayes"
+    year = 2014
+
+    def __init__(self, remedies: Iterable[Remedy] = ()) -> None:
+        super().__init__(remedies)
+        one_shaper(self.cures)
+
+    def forward(self, vae: VAE, batch: Batch, step: int) -> Loss:
+        """The loss of one batch at update `step`."""
+        batch = self._read(batch)
+        q = vae.posterior(batch)
+        out = self._walked(vae, batch, q, q.rsample(1, batch.random))
+        shaped = self._shaped(out, step).sum(-1).mean()
+        beta = self.beta(step)
+        return self._loss(out.distortion.mean() + beta * shaped, beta, vae, out, batch)

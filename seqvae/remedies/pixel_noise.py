@@ -1,0 +1,60 @@
+"""Noise on the pixels: the encoder reads a damaged picture, the decoder is still scored on the clean one.
+
+Shapes: B examples, C x H x W a picture.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from seqvae.batch import ImageBatch
+from seqvae.interfaces import Remedy
+from seqvae.numerics import Randomness
+from seqvae.remedies.denoising import Rate
+
+
+def noisy(
+    x: Tensor, random: Randomness, drop: float = 0.0, salt: float = 0.0, gaussian: float = 0.0
+) -> Tensor:
+    """Pictures (B, C, H, W) in [0, 1], damaged by one kind of noise after the other.
+
+    Normal noise of deviation `gaussian` on each value, cut to [0, 1]; then a share `salt` of the pixels is
+    black or white, half of them each; then a share `drop` of them is black. A pixel is lost in all channels.
+    """
+    channels, height, width = x.shape[1:]
+    if gaussian:
+        x = (x + gaussian * random.normal("pixel noise/gaussian", channels, height, width)).clamp(0, 1)
+    if salt:
+        chance = random.uniform("pixel noise/salt", 1, height, width)
+        x = torch.where(chance < salt, (chance < salt / 2).to(x.dtype), x)
+    if drop:
+        x = x.masked_fill(random.uniform("pixel noise/drop", 1, height, width) < drop, 0.0)
+    return x
+
+
+class PixelNoise(Remedy):
+    """Pixels of the encoder's input are dropped (black), salted (black or white) or blurred by normal noise.
+
+    `drop` and `salt` are chances a pixel, `gaussian` is a deviation on the scale of [0, 1]. Im et al. (2017,
+    Denoising Criterion for Variational Auto-Encoding Framework) do so to a VAE: its posterior, averaged over
+    the noise, is a mixture, and the KL stays that of q(z | damaged x).
+    """
+
+    paper = "Vincent et al., Extracting and Composing Robust Features with Denoising Autoencoders"
+    year = 2008
+    batch_type: ClassVar[str] = "image"
+
+    def __init__(
+        self, drop: Rate = 0.25, salt: Rate = 0.0, gaussian: Annotated[float, Field(ge=0)] = 0.0
+    ) -> None:
+        super().__init__()
+        self.drop, self.salt, self.gaussian = drop, salt, gaussian
+
+    def encoder_reads(self, batch: ImageBatch) -> ImageBatch:
+        """The batch with another `source`; targets stay."""
+        source = noisy(batch.source, batch.random, self.drop, self.salt, self.gaussian)
+        return batch.changed(source=source)
