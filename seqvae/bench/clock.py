@@ -1,0 +1,77 @@
+"""Time and memory on whatever device computes."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+
+Work = Callable[[], object]
+
+
+def seconds(work: Work, device: torch.device) -> float:
+    """Seconds from the start of `work` to the end of all that it gave the device to do."""
+    if device.type != "cuda":
+        began = time.perf_counter()
+        work()
+        return time.perf_counter() - began
+    start, end = _event(), _event()
+    start.record()
+    work()
+    end.record()
+    end.synchronize()
+    return float(start.elapsed_time(end)) / 1000
+
+
+def _event() -> torch.cuda.Event:
+    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+
+
+def in_turn(
+    works: Mapping[str, Work], device: torch.device, budget: float, least: int = 3
+) -> dict[str, float]:
+    """Least seconds of each, all timed in turn for about `budget` seconds.
+
+    Whatever else the machine does only adds to a time, and in turn it hits all alike.
+    """
+    for work in works.values():
+        seconds(work, device)  # the first time warms up
+    times: dict[str, list[float]] = {name: [] for name in works}
+    began, rounds = time.perf_counter(), 0
+    while rounds < least or time.perf_counter() - began < budget:
+        for name, work in works.items():
+            times[name].append(seconds(work, device))
+        rounds += 1
+    return {name: min(values) for name, values in times.items()}
+
+
+def forget_peak(device: torch.device) -> None:
+    """Measure the peak of memory from here on; where a CPU's system cannot, from the start of the process."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def peak_mb(device: torch.device) -> float:
+    """MB of the device's allocator at its peak, or of the whole process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+def bandwidth(device: torch.device) -> float:
+    """Bytes a second that a copy between two large tables moves, read and written."""
+    source = torch.zeros(1 << 25, device=device)
+    target = torch.empty_like(source)
+    took = in_turn({"copy": lambda: target.copy_(source)}, device, 0.2)["copy"]
+    return 2 * source.numel() * source.element_size() / took

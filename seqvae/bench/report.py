@@ -1,0 +1,136 @@
+"""The figures of `seqvae bench`: each with what the products of the same work, run alone, would allow."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seqvae.bench.clock import bandwidth, forget_peak, in_turn, peak_mb
+from seqvae.bench.cold import cold_starts
+from seqvae.bench.limit import alone, flops, products_of
+from seqvae.bench.setting import bench_config, bench_data, bench_trainer
+from seqvae.bench.work import BEAM, SAMPLES, SENTENCES, WORDS, Bench, bench_of
+from seqvae.train import Trainer
+
+FIGURES = (
+    "train_tokens_per_s",
+    "train_limit_ratio",
+    "decode_tokens_per_s",
+    "encode_sentences_per_s",
+    "iw_token_samples_per_s",
+    "peak_mb",
+    "precision",
+    "device",
+)
+ADAM_PASSES = 7  # reads weight, gradient and two moments; writes weight and moments
+
+
+def bench(preset: str = "reference", overrides: Iterable[str] = (), budget: float = 3.0,
+          cold: bool = True) -> dict[str, Any]:  # fmt: skip
+    """`FIGURES` and more as a JSON-able dict; each timing takes about `budget` seconds.
+
+    Tokens are real ones: no padding is counted. A `..._limit_ratio` is the time of the work's matrix
+    products alone, at their own shapes and precision and timed in turn with it, over the time of the work.
+
+    Raises:
+        UserError: no such preset, or a config that cannot be built.
+    """
+    config = bench_config(preset, overrides)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(config.train.threads or threads)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            trainer = bench_trainer(config, bench_data(config), Path(folder) / "run")
+            found = {"preset": preset, **_where(trainer), **_measured(trainer, budget)}
+            return found | {"cold_start_s": cold_starts(trainer) if cold else None}
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _where(trainer: Trainer) -> dict[str, Any]:
+    gpu = trainer.device.type == "cuda"
+    return {
+        "device": torch.cuda.get_device_name(trainer.device) if gpu else "cpu",
+        "threads": torch.get_num_threads(),
+        "precision": trainer.precision,
+        "torch": torch.__version__,
+        "parameters": sum(p.numel() for p in trainer.step_module.parameters()),
+    }
+
+
+def _measured(trainer: Trainer, budget: float) -> dict[str, Any]:
+    made, device = bench_of(trainer), trainer.device
+    made.update()
+    forget_peak(device)
+    found = _training(made, budget)
+    found["peak_mb"] = round(peak_mb(device), 1)
+    found["step_ms"] = _pieces(made, budget)
+    trainer.step_module.eval()
+    return found | _use(made, budget)
+
+
+def _training(made: Bench, budget: float) -> dict[str, Any]:
+    """The update of a typical batch with the making of one, and its products."""
+    products, device, data = products_of(made.update), made.trainer.device, made.pieces()["data"]
+
+    def step() -> None:
+        data()
+        made.update()
+
+    times = in_turn({"step": step, "limit": alone(products, device)}, device, 2 * budget)
+    speed, limit = made.batch.units / times["step"], made.batch.units / times["limit"]
+    return {
+        "train_tokens_per_s": round(speed),
+        "train_limit_ratio": round(speed / limit, 3),
+        "train_limit_tokens_per_s": round(limit),
+        "limit_gflops_per_s": round(flops(products) / times["limit"] / 1e9, 1),
+    }
+
+
+def _pieces(made: Bench, budget: float) -> dict[str, float]:
+    """Milliseconds of each part of an update, and the least that the optimizer's bytes can take."""
+    times = in_turn({"whole": made.update, **made.pieces()}, made.trainer.device, 2 * budget)
+    numbers = sum(p.numel() for p in made.trainer.step_module.parameters())
+    times["optimizer_limit"] = ADAM_PASSES * 4 * numbers / bandwidth(made.trainer.device)
+    return {name: round(1000 * took, 3) for name, took in times.items()}
+
+
+def _use(made: Bench, budget: float) -> dict[str, Any]:
+    """What a trained model is used for, a row each: what is counted, and the work."""
+    tokens = made.batch.units * SAMPLES
+    rows: dict[str, tuple[int, Callable[[], object]]] = {
+        "decode_tokens_per_s": (SENTENCES * WORDS, made.write),
+        "beam5_tokens_per_s": (SENTENCES // 4 * WORDS, lambda: made.write(SENTENCES // 4, BEAM)),
+        "encode_sentences_per_s": (made.batch.size, made.encode),
+        "iw_token_samples_per_s": (tokens, made.importance),
+    }
+    found: dict[str, Any] = {}
+    for name, (count, work) in rows.items():
+        found |= _figure(name, count, work, made.trainer.device, budget)
+    loop = in_turn({"loop": made.importance_by_loop}, made.trainer.device, budget / 2)["loop"]
+    found["decode_sentences_per_s"] = round(found["decode_tokens_per_s"] / WORDS)
+    found["iw_loop_token_samples_per_s"] = round(tokens / loop)
+    return found
+
+
+def _figure(name: str, count: int, work: Callable[[], object], device: torch.device, budget: float) -> Any:
+    work()
+    times = in_turn({"work": work, "limit": alone(products_of(work), device)}, device, budget)
+    ratio = name.partition("_")[0] + "_limit_ratio"
+    return {name: round(count / times["work"]), ratio: round(times["limit"] / times["work"], 3)}
+
+
+def table(found: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Rows for people: what, how much, and the share of its limit."""
+    for name, value in found.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{name}.{part}", f"{number:,}", "") for part, number in value.items())
+        elif not name.endswith("_limit_ratio") and value is not None:
+            ratio = found.get(name.partition("_")[0] + "_limit_ratio") if name.endswith("_per_s") else None
+            first = ratio is not None and name in (*FIGURES, "beam5_tokens_per_s")
+            shown = f"{value:,}" if isinstance(value, int | float) else str(value)
+            yield name, shown, f"{100 * float(ratio or 0):.0f} %" if first else ""

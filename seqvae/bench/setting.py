@@ -1,0 +1,84 @@
+"""What is timed: a model, a made-up corpus as long-winded as the Penn Treebank, and a trainer for both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from seqvae.checkpoint import create_run
+from seqvae.config import TextRunConfig, parse_config
+from seqvae.progress import Silent
+from seqvae.registry import UserError, lookup
+from seqvae.text.data import TextData, load_data
+from seqvae.text.store import Counts, TokenStore
+from seqvae.text.tokenizer_training import train_word
+from seqvae.train import Trainer
+
+SENTENCES, MEAN_LENGTH, SHAPE = 20_000, 21.1, 4.3  # the Penn Treebank's mean and, as a gamma, its spread
+WORDS, LONGEST = 10_000, 100
+_GRU = {"name": "gru", "embed": 300, "hidden": 256}
+_WIDE = {**_GRU, "hidden": 512}
+_BLOCKS = {"name": "transformer", "width": 512, "layers": 6, "heads": 8}
+
+
+def _preset(cell: Mapping[str, Any], batch_size: int, **decoder: Any) -> dict[str, Any]:
+    latent = {"name": "gaussian", "dim": 16}
+    train = {"batch_size": batch_size, "steps": 10**6}
+    return {"encoder": dict(cell), "decoder": {**cell, **decoder}, "latent": latent, "train": train}
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "reference": _preset(_GRU, 32, z_to=["state"]),
+    "batch128": _preset(_GRU, 128, z_to=["state"]),
+    "wide": _preset(_WIDE, 256, z_to=["state"]),
+    "lstm": _preset({**_GRU, "name": "lstm"}, 32, z_to=["state"]),
+    "transformer": {**_preset(_BLOCKS, 64), "tokenizer": {"name": "word", "vocab_size": 32_000}},
+}
+
+
+def bench_config(preset: str, overrides: Iterable[str] = ()) -> TextRunConfig:
+    """The config of a preset with `key.path=value` over it.
+
+    Raises:
+        UserError: no such preset, a wrong key or value, or a config for pictures.
+    """
+    overrides = list(overrides)
+    if any(o.startswith("modality=") and o != "modality=text" for o in overrides):
+        raise UserError("bench measures text models: leave modality out of --set")
+    config = parse_config(lookup("preset", PRESETS, preset), overrides, where=preset)
+    return cast(TextRunConfig, config)
+
+
+def bench_data(config: TextRunConfig) -> TextData:
+    """The data that the config names, or else made-up ones of as many words as its tokenizer is asked for."""
+    if config.data.train or config.data.name:
+        return load_data(config.data, config.tokenizer)
+    return made_up(int(config.tokenizer.arguments.get("vocab_size") or WORDS))
+
+
+def made_up(words: int, sentences: int = SENTENCES, seed: int = 0) -> TextData:
+    """Sentences of words drawn by Zipf's law, their lengths by a gamma law; nothing is written to disk."""
+    tokenizer = train_word([" ".join(f"w{i}" for i in range(words - 4))], words)
+    train = _store(tokenizer.vocab_size, sentences, seed)
+    return TextData(tokenizer, train, _store(tokenizer.vocab_size, max(1, sentences // 20), seed + 1), None)
+
+
+def _store(vocab_size: int, sentences: int, seed: int) -> TokenStore:
+    random = np.random.default_rng([seed, vocab_size])
+    lengths = random.gamma(SHAPE, MEAN_LENGTH / SHAPE, sentences).round().clip(1, LONGEST).astype(np.int64)
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    chances = 1 / np.arange(1, vocab_size - 3)
+    ladder = np.cumsum(chances / chances.sum())
+    flat = (4 + np.searchsorted(ladder, random.random(int(offsets[-1])))).clip(max=vocab_size - 1)
+    counts = Counts(kept=sentences, tokens=len(flat))
+    characters, labels = np.zeros(sentences, np.int32), np.zeros((sentences, 0), np.float32)
+    return TokenStore(Path("made-up"), counts, (), {}, flat.astype(np.int32), offsets, characters, labels)
+
+
+def bench_trainer(config: TextRunConfig, data: TextData, folder: Path) -> Trainer:
+    """A trainer at its first step, its run folder in `folder`."""
+    create_run(folder, config, data.tokenizer)
+    return Trainer(folder, config, data, Silent())

@@ -1,0 +1,129 @@
+"""The pieces of work that are timed, each a function that does it once on one typical batch.
+
+Shapes: B sentences, T tokens, D latent dims, K importance samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from seqvae.batch import TextBatch
+from seqvae.device import autocast
+from seqvae.generate import codes, prior_codes
+from seqvae.metrics.likelihood import score
+from seqvae.numerics import Randomness
+from seqvae.text.decoding import Decoding, decode
+from seqvae.text.likelihood import TextDecoder
+from seqvae.train import Trainer
+from seqvae.updates import add_gradients, clipped
+
+SAMPLES = 20  # K
+CELLS = 2**15  # samples x sentences x tokens that a decoder sees at once, as in `seqvae evaluate`
+WORDS, SENTENCES, BEAM = 20, 256, 5  # forced words of a sentence, sentences at once, beams
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A trainer and a batch in the middle of its lengths; the model is only changed by `update`."""
+
+    trainer: Trainer
+    batch: TextBatch  # (B, T), on the device
+
+    @property
+    def decoder(self) -> TextDecoder:
+        """The model's decoder."""
+        decoder = self.trainer.vae.decoder
+        assert isinstance(decoder, TextDecoder)
+        return decoder
+
+    def update(self) -> None:
+        """A whole update on the batch: forward, backward, clipping and the optimizer's step."""
+        trainer = self.trainer
+        with autocast(trainer.precision, trainer.device):
+            loss = trainer.step_module(self.batch, 0)
+        loss.total.backward()
+        self.move()
+
+    def move(self) -> None:
+        """Clipping and the optimizer's step, as the loop does them."""
+        trainer = self.trainer
+        add_gradients(trainer.step_module)
+        clipped(trainer.optimizers.values(), trainer.config.train.clip)
+        for optimizer in trainer.optimizers.values():
+            optimizer.step()
+            optimizer.zero_grad()
+
+    def pieces(self) -> dict[str, Callable[[], object]]:
+        """The parts of an update, each alone, forward and backward."""
+        trainer, batch, decoder = self.trainer, self.batch, self.decoder
+        z = prior_codes(trainer.vae, batch.size, 0, trainer.device)  # (B, D)
+        with torch.no_grad(), autocast(trainer.precision, trainer.device):
+            features, _ = decoder.read(batch.inputs, decoder.start(z))
+        features = features.float().requires_grad_()
+
+        def backward(forward: Callable[[], Tensor]) -> Callable[[], None]:
+            def run() -> None:
+                with autocast(trainer.precision, trainer.device):
+                    total = forward().sum()
+                total.backward()  # type: ignore[no-untyped-call]
+                trainer.step_module.zero_grad()
+                features.grad = None
+
+            return run
+
+        return {
+            "data": lambda: trainer.feed.update(trainer.progress.step),
+            "encoder": backward(lambda: trainer.vae.encoder(batch)),
+            "decoder": backward(lambda: decoder.read(batch.inputs, decoder.start(z))[0]),
+            "output": backward(lambda: decoder.head.log_prob(features, batch.targets)),
+            "optimizer": self._moved,
+        }
+
+    def _moved(self) -> None:
+        for parameter in self.trainer.step_module.parameters():
+            parameter.grad = torch.empty_like(parameter).fill_(1e-9)
+        self.move()
+
+    @torch.no_grad()
+    def encode(self) -> None:
+        """Posterior means of the batch."""
+        with autocast(self.trainer.precision, self.trainer.device):
+            codes(self.trainer.vae.posterior(self.batch), self.batch)
+
+    def write(self, rows: int = SENTENCES, beam: int | None = None) -> None:
+        """Sentences of `WORDS` words from prior codes; the end is forbidden."""
+        trainer, decoder = self.trainer, self.decoder
+        how = Decoding(greedy=beam is None, beam=beam, max_length=WORDS)
+        z = prior_codes(trainer.vae, rows, 0, trainer.device)
+        random = Randomness(0, 0, torch.arange(rows, device=trainer.device))
+        end = decoder.special.eos
+        decoder.head.forbidden[end] = -torch.inf
+        with torch.no_grad(), autocast(trainer.precision, trainer.device):
+            decode(decoder, decoder.start(z), rows, how, random)
+        decoder.head.forbidden[end] = 0.0
+
+    @torch.no_grad()
+    def importance(self, samples: int = SAMPLES) -> None:
+        """IW-NLL of the batch with K samples, the encoder once, in chunks as `seqvae evaluate` takes them."""
+        batch, trainer = self.batch, self.trainer
+        chunk = max(1, CELLS // (batch.size * batch.cells))
+        with autocast(trainer.precision, trainer.device):
+            score(trainer.vae, batch, samples, chunk)
+
+    def importance_by_loop(self) -> None:
+        """The same as a loop over samples, each with its own run of the encoder."""
+        for _ in range(SAMPLES):
+            self.importance(1)
+
+
+def bench_of(trainer: Trainer) -> Bench:
+    """The bench of a trainer, on the batch whose size in tokens is the median of its first ones."""
+    trainer.step_module.train()
+    batches = [trainer.feed.update(step)[0] for step in range(min(50, trainer.feed.steps_per_epoch))]
+    batches = [batch for batch in batches if batch.size == batches[0].size]
+    batch = sorted(batches, key=lambda b: b.units)[len(batches) // 2]
+    return Bench(trainer, batch.to(trainer.device))

@@ -1,0 +1,44 @@
+"""`seqvae lesson`: the arguments of introductory articles, each as a table, a sentence and a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seqvae.cli.output import emit_json, emit_lines
+from seqvae.cli.training import JSON
+from seqvae.progress import Terminal
+from seqvae.registry import lookup
+from seqvae.tables import aligned
+
+SETS = Annotated[list[str] | None, typer.Option("--set", help="key.path=value over every run's config.")]
+
+
+def lesson(
+    name: Annotated[str | None, typer.Argument(help="Which; all are listed without one.")] = None,
+    out: Annotated[Path, typer.Option(help="The folder of runs and results.")] = Path("runs/lessons"),
+    data: Annotated[str | None, typer.Option(help="Pictures, as a folder of MNIST's idx files.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the trainings and of all draws.")] = 0,
+    sets: SETS = None,
+    json: JSON = False,
+) -> None:
+    """Teach one thing about autoencoders: train what it takes, print a table and a sentence, draw a picture.
+
+    Runs that are there already are used again; an interrupted lesson goes on.
+    """
+    from seqvae.lessons import LESSONS, Asked, lesson_rows, teach
+
+    if name is None:
+        rows = [(row["name"], row["about"]) for row in lesson_rows()]
+        emit_json(lesson_rows()) if json else emit_lines(aligned(("lesson", "about"), rows))
+        return
+    taught = teach(lookup("lesson", LESSONS, name), Asked(out, data, seed, tuple(sets or ())), Terminal())
+    if json:
+        typer.echo(taught.record.read_text("utf-8"), nl=False)
+    else:
+        emit_lines(taught.lines())
+
+
+COMMANDS = (lesson,)
