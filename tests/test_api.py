@@ -50,6 +50,19 @@ def sentences_file(tmp_path: Path) -> str:
     return str(file)
 
 
+def test_the_embedded_sentences_bring_their_factors(vae: TextVAE) -> None:
+    assert vae.label_names == ()  # it was trained without
+    found = vae.factor_scores(examples=110)
+    assert found["factors"][:2] == ["question", "negation"]
+    assert len(found["factors"]) == len(found["nats_per_factor"]) == 11
+    assert vae.label_names == ()
+
+
+def test_plain_lines_bring_none(vae: TextVAE, sentences_file: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no example has a label: factors need question, negation"):
+        vae.factor_scores(sentences_file)
+
+
 def test_shapes(vae: TextVAE) -> None:
     z = vae.encode(SENTENCES)
     assert (z.shape, z.dtype, z.device.type) == ((4, 4), torch.float32, "cpu")

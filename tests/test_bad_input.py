@@ -100,7 +100,7 @@ def test_a_corpus(refused: Refused, tmp_path: Path, name: str, content: bytes | 
     [
         ("data.txt_column=a", r"unknown key 'data.txt_column': did you mean 'text_column'\? known: "),
         ("train.stpes=5", r"unknown key 'train.stpes': did you mean 'steps'\? known: "),
-        ("tran.steps=5", r"unknown key 'tran': did you mean 'train'\? known: data, decoder, encoder"),
+        ("tran.steps=5", r"unknown key 'tran': did you mean 'train'\? known: attributes, condition, data"),
         ("init={frm: a, parts: []}", r"unknown key 'init.frm'|init.from: Field required"),
         ("encoder.name=gruu", r"^unknown encoder 'gruu': did you mean 'gru'\? known: gru, lstm, transformer"),
         ("decoder.name=lstmm", r"^unknown decoder 'lstmm': did you mean 'lstm'\?"),

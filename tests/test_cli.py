@@ -29,6 +29,7 @@ A, B = SENTENCES[:2]
 COMMANDS = (
     "train", "evaluate", "sample", "reconstruct", "interpolate", "encode", "decode", "list", "show", "cp",
     "fit-prior", "plot", "compare", "selftest", "rate", "traverse",
+    "lesson", "bench",
 )  # fmt: skip
 
 
@@ -151,6 +152,14 @@ def test_evaluate_the_runs_own_test_split(good: Cli, run: Path) -> None:
     result = good("evaluate", run, "--samples", "1", "--json")
     assert json.loads(result.out)["n"] == 2000
     assert "/2000" in result.err, "progress is seen"
+
+
+def test_evaluate_against_the_factors(good: Cli, run: Path) -> None:
+    table = good("evaluate", run, "--samples", "1", "--examples", "120", "--factors").out
+    rows = dict(re.split(r"\s{2,}", line, maxsplit=1) for line in table.splitlines()[2:])
+    assert rows["n"] == "120"
+    assert 0 <= float(rows["mig"]) <= 1
+    assert rows["nats_per_factor"].startswith("question ")
 
 
 def test_sample(good: Cli, run: Path, vae: TextVAE) -> None:

@@ -13,6 +13,7 @@ import yaml
 
 from seqvae.cli import main
 from seqvae.compare import Comparison, Table, compare, entries, load_comparison, places, running, summarise
+from seqvae.compare.running import measurements
 from seqvae.compare.table import as_markdown, caption, draw_pictures, write_table
 from seqvae.progress import Silent
 from seqvae.registry import UserError
@@ -108,6 +109,15 @@ def test_all_runs_need_the_one_judge_of_samples(base: Path, tmp_path: Path) -> N
     }
 
 
+def test_samples_may_be_judged_of_some_seeds_alone(base: Path) -> None:
+    judged = {"quality": {"scorer": "lm", "samples": 10}, "fit_prior": "mixture", "sample_seeds": [0]}
+    made = Comparison.model_validate({"base": str(base), "variants": {"a": {}, "lm": LM}, **judged})
+    assert [[m.name for m in measurements(made, seed)] for seed in (0, 1)] == [
+        ["evaluation-20", "quality-10-lm", "evaluation-20-mixture", "quality-10-lm-mixture"],
+        ["evaluation-20"],
+    ]
+
+
 def test_it_trains_seed_by_seed_and_shows_what_is_not_done(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,6 +149,19 @@ def test_it_trains_seed_by_seed_and_shows_what_is_not_done(
     for name in ("train", "resume", "load"):
         monkeypatch.setattr(running, name, never)
     assert compare(made, out).rows == table.rows
+
+
+def test_factors_are_measured_where_there_is_a_code(base: Path, tmp_path: Path) -> None:
+    made, columns = comparison(base, (0,), plain={}, lm=LM), ["rate", "mig", "dci_disentanglement"]
+    made = made.model_copy(update={"factors": True, "test_examples": 110, "columns": columns})
+    assert [m.name for m in running.measurements(made, 0)] == ["evaluation-2-first-110", "factors-first-110"]
+    plain, lm = compare(made, tmp_path).rows
+    assert 0 <= plain["mig"][0] <= 1
+    assert 0 <= plain["dci_disentanglement"][0] <= 1
+    assert lm["mig"] is lm["dci_disentanglement"] is None
+    kept = json.loads((tmp_path / "plain" / "seed-0" / "report" / "factors-first-110.json").read_text())
+    assert len(kept["nats_per_factor"]) == 11
+    assert "n" not in kept  # that of the evaluation stays
 
 
 def test_a_failure_is_listed_and_tried_again(base: Path, tmp_path: Path) -> None:
@@ -287,6 +310,10 @@ def test_pictures_need_no_result_and_say_so(
             "columns: unknown column 'iw_nl': did you mean 'iw_nll'?",
         ),
         ("base: text/default\nquality: {samples: 10}\nvariants: {a: {}}", "quality.scorer: Field required"),
+        (
+            "base: text/default\ncolumns: [rate, mig]\nvariants: {a: {}}",
+            "the file: column 'mig' is measured with `factors: true` alone: add it",
+        ),
         ("base: x\nfit_prior: spline\nvariants: {a: {}}", "fit_prior: Input should be 'mixture' or 'flow'"),
         (
             "base: text/default\nvariants: {a: {}, b: {seeds: [1], init: {from: a, parts: [encoder]}}}",

@@ -54,13 +54,15 @@ SMALL: dict[str, Spec] = {
     "image": {"decoder": {"name": "mlp", "hidden": [9]}, "encoder": {"name": "mlp", "hidden": [9]}},
 }
 CODECS = {"text": SIZES, "image": {"shape": SHAPE}}
+TOLD: dict[str, Any] = {"data": {"labels": ["size"]}, "condition": {"size": {"classes": list(range(7))}}}
+HEARING = ("conditional", "semi_supervised")  # rows that are told a label
 rows = pytest.mark.parametrize(("modality", "kind", "name"), ROWS, ids=["-".join(row) for row in ROWS])
 
 
 def batch_of(modality: str, seed: int = 0, step: int = 0) -> Any:
     """A tiny batch; the noise is that of a step."""
     if modality == "text":
-        return text_batch(seed=seed, step=step)
+        return text_batch(seed=seed, step=step).changed(labels=torch.arange(7.0)[:, None])
     batch = picture_batch(5)
     return batch.changed(random=Randomness(seed, step, batch.index), labels=torch.arange(5.0)[:, None])
 
@@ -76,6 +78,7 @@ def config_of(modality: str, kind: str, name: str) -> RunConfig:
         parts["latent"] = {"name": home, **sizes, "prior": {"name": name}}
     else:
         parts[kind] = {"name": name}
+    parts |= TOLD if name in HEARING else {}
     return parse_config({"modality": modality, "latent": LATENT, **SMALL[modality], **parts})
 
 

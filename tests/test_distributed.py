@@ -18,7 +18,7 @@ import torch.distributed as dist
 from tiny import card, config, metrics
 from torch import multiprocessing
 
-from seqvae import distributed, shares
+from seqvae import TextVAE, distributed, shares
 from seqvae.device import pick_device
 from seqvae.disk import checkpoints
 from seqvae.numerics import Randomness, batch_mean
@@ -64,6 +64,7 @@ CASES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 STOPPED = ("train.steps=12", "train.log_every=1", "train.validate_every=12")
 STOP_AT = 7
+WORDS = ["the old dog sees a ball .", "she sells eggs", "a cat"] * 50  # more than a batch
 
 
 def worker(rank: int, folder: Path, cases: dict[str, tuple[str, ...]]) -> None:
@@ -73,6 +74,7 @@ def worker(rank: int, folder: Path, cases: dict[str, tuple[str, ...]]) -> None:
     told: dict[str, Any] = {"statistics": statistics(rank), "writes": writes_of(folder / "plain")}
     for name, sets in cases.items():
         train(config(*sets), folder / name)
+    told["measured"] = measured(folder / "plain")
     told["signal"] = how_it_ends(lambda: stopped(rank, folder / "stopped"))
     told["nan"] = how_it_ends(lambda: train(config(*SHORT, "train.lr=1e30"), folder / "nan"))
     told["taken"] = how_it_ends(lambda: train(config(*SHORT), folder / "plain"))
@@ -82,6 +84,19 @@ def worker(rank: int, folder: Path, cases: dict[str, tuple[str, ...]]) -> None:
         os._exit(0)  # as one that was killed: it takes no leave
     told["lost"] = how_it_ends(lambda: train(config(*SHORT), folder / "lost"))
     write(folder / "told-0.json", told)
+
+
+def measured(run: Path) -> dict[str, Any]:
+    """What evaluation and encoding say of a run, and how much of it this process did."""
+    vae = TextVAE.from_pretrained(run)
+    heard: list[tuple[int, int]] = []
+    report = vae.evaluate(
+        samples=3, examples=150, factors=True, progress=lambda done, total, what: heard.append((done, total))
+    )
+    refused = how_it_ends(lambda: vae.encode(["the old dog", ""]))
+    codes = {f"draw {draw}": vae.encode(WORDS, draw, seed=3).tolist() for draw in (False, True)}
+    few = vae.encode(WORDS[:1]).tolist()
+    return {"report": report, "steps": len(heard), "codes": codes, "few": few, "refused": refused}
 
 
 def write(file: Path, told: dict[str, Any]) -> None:
@@ -209,6 +224,23 @@ def test_statistics_of_shares_are_those_of_the_whole(together: Path) -> None:
         [3, 1, 3],
         [3, 2, 3],
     ]
+
+
+def test_two_processes_measure_what_one_measures(together: Path) -> None:
+    one, *both = measured(together / "plain"), *(told(together, rank)["measured"] for rank in (0, 1))
+    for found in (one, *both):
+        assert found["report"].pop("seconds") > 0
+    for found in both:
+        assert found["report"] == json.loads(json.dumps(one["report"]))
+        for key in ("codes", "few", "refused"):
+            assert found[key] == json.loads(json.dumps(one[key]))
+    assert 0 < both[0]["steps"] < one["steps"]
+    assert both[0]["steps"] + both[1]["steps"] == one["steps"]
+    assert one["refused"] == ["UserError", "'' holds no token: give a sentence with at least one word"]
+
+
+def test_items_are_shared_out_in_order() -> None:
+    assert distributed.spread([3, 1, 2], lambda x: 2 * x, torch.device("cpu")) == [6, 2, 4]
 
 
 def test_only_the_first_process_writes(together: Path) -> None:

@@ -8,17 +8,19 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import typer
-from tiny import autoencoder, language_model, tiny_run
+from tiny import autoencoder, config, language_model, tiny_run, trained
 from tiny_text import text_batch, tiny_vae
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
+from seqvae.api import TextVAE
 from seqvae.checkpoint import load_run
 from seqvae.cli.priors import fit_prior as command
 from seqvae.config import Component
@@ -26,7 +28,6 @@ from seqvae.evaluate import evaluate
 from seqvae.fitted import (
     Amounts,
     Fitted,
-    brought,
     built,
     encoded,
     fit_run,
@@ -38,6 +39,8 @@ from seqvae.fitted import (
     with_prior,
 )
 from seqvae.fitting import Fitting, fit_prior, held_codes, k_means, log_density, start_flow, start_mixture
+from seqvae.gains import brought
+from seqvae.generate import prior_codes
 from seqvae.latents import LATENTS, DiagonalNormal
 from seqvae.latents.point import Point
 from seqvae.numerics import Randomness
@@ -45,6 +48,8 @@ from seqvae.priors import StandardPrior
 from seqvae.priors.flow import FlowPrior
 from seqvae.priors.mixture import MixturePrior
 from seqvae.registry import UserError
+from seqvae.sources import Codes, Fixed, Source
+from seqvae.train import train
 
 ENTROPY = 0.5 * math.log(2 * math.pi * math.e)  # of N(0, 1), nats
 MIXTURE = Component.model_validate({"name": "mixture", "components": 3})
@@ -65,8 +70,8 @@ def clusters(n: int = 3000, dim: int = 3, sd: float = 0.5) -> Tensor:
     return centres[torch.arange(n) % 4] + sd * random(n).normal("codes", dim)
 
 
-def parts(z: Tensor, size: int = 256) -> list[Point]:
-    return [Point(part) for part in torch.split(z, size)]
+def parts(z: Tensor, size: int = 256) -> list[Source]:
+    return [Fixed(Point(part)) for part in torch.split(z, size)]
 
 
 @pytest.mark.parametrize("make", [lambda: MixturePrior(3, 4), lambda: MixturePrior(3, 9)])
@@ -91,12 +96,62 @@ def test_a_flow_finds_a_correlated_density() -> None:
     assert fit.after == pytest.approx(known, abs=4 * fit.after_se + 0.1)
 
 
+@dataclass(frozen=True)
+class Scaled:
+    """Codes whose deviation is e^c, c told: no single density fits them all."""
+
+    n: int
+    home = torch.device("cpu")
+
+    def __len__(self) -> int:
+        return self.n
+
+    def drawn(self, random: Randomness) -> Codes:
+        """C from -1 to 1."""
+        c = 2 * random.uniform("c", 1) - 1
+        return Codes(torch.exp(c) * random.normal("z", 2), c)
+
+
+@pytest.mark.parametrize(
+    ("make", "how"),
+    [
+        (lambda c: MixturePrior(2, 2, condition=c), Fitting(epochs=25)),
+        (lambda c: FlowPrior(2, 4, 16, condition=c), Fitting(epochs=15, lr=5e-3)),
+    ],
+    ids=["mixture", "flow"],
+)
+def test_a_prior_that_is_told_the_condition_fits_each_of_its_values(make: Any, how: Fitting) -> None:
+    held = held_codes([Scaled(3000)], how)
+    known = -2 * (ENTROPY + float(held.c.mean()))
+    torch.manual_seed(0)
+    told, deaf = (fit_prior(make(c), [Scaled(3000)], how) for c in (1, 0))
+    assert told.after == pytest.approx(known, abs=0.06)
+    assert deaf.after < known - 0.1
+    for c in (-0.9, 0.9):
+        prior = told.prior(torch.full((4000, 1), c))
+        torch.testing.assert_close(
+            prior.sample(4000, random(4000)).std(0), torch.full((2,), math.exp(c)), rtol=0.12, atol=0
+        )
+        alone = told.prior(torch.full((1, 1), c)).log_prob(torch.zeros(1, 1, 2))
+        torch.testing.assert_close(alone, prior.log_prob(torch.zeros(1, 4000, 2))[:, :1])
+
+
+@pytest.mark.parametrize(
+    "prior", [lambda c: MixturePrior(2, 3, condition=c), lambda c: FlowPrior(2, condition=c)]
+)
+def test_at_first_a_condition_changes_nothing(prior: Any) -> None:
+    made = prior(1)
+    z, c = torch.randn(3, 5, 2), torch.randn(5, 1)
+    torch.testing.assert_close(made(c).log_prob(z), made(None).log_prob(z))
+    torch.testing.assert_close(made(c).sample(5, random(5)), made(None).sample(5, random(5)))
+
+
 def test_codes_are_drawn_anew_and_not_the_means() -> None:
     """q(z) is N(0, 1) in every dim, though the means alone are narrower."""
     mean = 0.8 * random(3000).normal("means", 2)
     q = DiagonalNormal(mean, torch.full_like(mean, math.log(1 - 0.8**2)))
     prior = MixturePrior(2, 3)
-    fit = fit_prior(prior, [q], Fitting(epochs=10))
+    fit = fit_prior(prior, [Fixed(q)], Fitting(epochs=10))
     assert fit.after == pytest.approx(-2 * ENTROPY, abs=4 * fit.after_se + 0.02)
     z = prior().sample(5000, random(5000))
     torch.testing.assert_close(z.var(0), torch.ones(2), atol=0.12, rtol=0)
@@ -105,9 +160,9 @@ def test_codes_are_drawn_anew_and_not_the_means() -> None:
 def test_the_same_seed_gives_the_same_fit_however_codes_are_batched() -> None:
     z = clusters(600)
     q = DiagonalNormal(z, torch.full_like(z, -2.0))
-    few = [q.index(slice(i, i + 100)) for i in range(0, 600, 100)]
+    few = [Fixed(q.index(slice(i, i + 100))) for i in range(0, 600, 100)]
     fits = []
-    for posteriors, seed in (([q], 1), (few, 1), (few, 2)):
+    for posteriors, seed in (([Fixed(q)], 1), (few, 1), (few, 2)):
         fits.append(fit_prior(built(MIXTURE, Latent(3), 5), posteriors, Fitting(seed=seed, epochs=4)))
     same, again, other = (fit.prior.state_dict() for fit in fits)
     for name in same:
@@ -139,10 +194,10 @@ def test_the_best_epoch_is_kept() -> None:
     z = clusters(400)
     prior, start = MixturePrior(3, 4), MixturePrior(3, 4)
     fit = fit_prior(prior, parts(z), Fitting(lr=50.0, epochs=8, patience=8))
-    best = log_density(prior(), held_codes(parts(z), Fitting()))[0]
+    best = log_density(prior, held_codes(parts(z), Fitting()))[0]
     assert fit.after == best
     start_mixture(start.requires_grad_(False), z, random())
-    assert best > log_density(start(), z)[0] - 1
+    assert best > log_density(start, Codes(z))[0] - 1
 
 
 def test_k_means_finds_separated_clusters() -> None:
@@ -214,9 +269,9 @@ def test_the_gain_is_that_of_evaluation(name: str) -> None:
 
 def test_a_prior_where_the_codes_are_saves_nats() -> None:
     vae = shifted_vae()
-    posteriors = encoded(vae, [text_batch(seed=seed) for seed in range(60)])
+    sources = encoded(vae, [text_batch(seed=seed) for seed in range(60)])
     prior = MixturePrior(2, 2)
-    fit = fit_prior(prior, posteriors, Fitting(epochs=20))
+    fit = fit_prior(prior, sources, Fitting(epochs=20))
     batch = text_batch(seed=99)
     gains = brought(vae, prior, [batch], samples=500)
     saved = gains["trained"]["rate"] - gains["fitted"]["rate"]
@@ -228,7 +283,9 @@ def test_a_prior_where_the_codes_are_saves_nats() -> None:
     assert fit.after > fit.before
     assert gains["neg_elbo_gain"] == pytest.approx(saved, abs=1e-4)  # the distortion stays as it was
     drawn = with_prior(vae, prior).prior().sample(500, random(500)).detach().mean(0)
-    torch.testing.assert_close(drawn, torch.cat([q.mean for q in posteriors]).mean(0), atol=0.5, rtol=0)
+    torch.testing.assert_close(
+        drawn, torch.cat([source.q.mean for source in sources]).mean(0), atol=0.5, rtol=0
+    )
 
 
 def test_another_prior_shares_all_else() -> None:
@@ -274,6 +331,69 @@ def test_a_run_keeps_its_priors(run: Path, spec: Component) -> None:
     assert fitted_names(run) == ["mine", "other"]
     both = (run / "priors" / f"{name}.safetensors" for name in ("mine", "other"))
     assert len({file.read_bytes() for file in both}) == 1, "the same seed fits the same prior"
+
+
+@pytest.fixture
+def dial(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
+    block = "latent={name: exact_rate, dim: 4, nats: [1, 16]}"
+    return Path(
+        shutil.copytree(trained(tmp_path_factory.getbasetemp(), "tiny-dial", block), tmp_path / "dial")
+    )
+
+
+@pytest.mark.parametrize("spec", [MIXTURE, FLOW], ids=["mixture", "flow"])
+def test_a_dial_gets_one_prior_for_all_its_rates(dial: Path, spec: Component) -> None:
+    fitted = fit_run(load_run(dial), spec, "all", Fitting(epochs=8), Amounts(200, 40, 3))
+    assert [row["nats"] for row in fitted.report["rates"]] == [1, 2, 4, 8, 16]
+    assert all(row["fitted"]["rate"] < row["trained"]["rate"] for row in fitted.report["rates"][-2:])
+    assert fitted.report["rates"][0]["trained"]["rate"] == pytest.approx(1, abs=1e-4)
+    vae = TextVAE.from_pretrained(dial).with_prior("all")
+    low, high = (prior_codes(vae.with_rate(nats).vae, 400, 0) for nats in (1.0, 16.0))
+    plain = prior_codes(TextVAE.from_pretrained(dial).vae, 400, 0)
+    assert not torch.equal(low, high)
+    assert not torch.equal(plain, high)
+    assert torch.equal(
+        high, prior_codes(vae.vae, 400, 0, c=vae.vae.latent.asking_for(torch.full((400,), 16.0)))
+    )
+    told = vae.with_rate(16.0).evaluate(samples=3, examples=40)
+    assert told["rate"] < 16
+    assert vae.sample(3, rate=16.0) == vae.with_rate(16.0).sample(3)
+
+
+def test_a_prior_is_told_labels_and_the_rate(tmp_path: Path) -> None:
+    block = "latent={name: exact_rate, dim: 4, nats: [1, 16]}"
+    labels = ("data.labels=[tense]", "condition=[tense]", "train.steps=5")
+    run = train(config(block, *labels), tmp_path / "told")
+    fitted = fit_run(load_run(run), MIXTURE, "both", Fitting(epochs=1), FEW)
+    assert fitted.report["condition"] == 4  # three tenses and the rate
+    alone = fit_run(load_run(run), MIXTURE, "one", Fitting(epochs=1, rate=4.0), FEW)
+    assert alone.report["condition"] == 3
+    vae = TextVAE.from_pretrained(run)
+    for name in ("both", "one"):
+        assert len(vae.with_prior(name).sample(2, rate=4.0, condition={"tense": "past"})) == 2
+    with pytest.raises(UserError, match="codes of 4 nats, not of 8"):
+        vae.with_prior("one").sample(2, rate=8.0, condition={"tense": "past"})
+
+
+def test_a_prior_of_one_rate_refuses_others(dial: Path) -> None:
+    fit_run(load_run(dial), MIXTURE, "one", Fitting(epochs=1, rate=4.0), FEW)
+    vae = TextVAE.from_pretrained(dial).with_prior("one")
+    assert len(vae.sample(2, rate=4.0)) == 2
+    assert vae.evaluate(samples=2, examples=10, rate=4.0)["rate"] != pytest.approx(4, abs=1e-3)
+    for ask in (lambda: vae.sample(2, rate=8.0), lambda: vae.evaluate(samples=2, examples=10, rate=8.0)):
+        with pytest.raises(
+            UserError, match=r"^this prior was fitted to codes of 4 nats, not of 8: `seqvae fit"
+        ):
+            ask()
+    file = dial / "priors" / "one.json"  # as files were before priors were told the rate
+    old = {
+        k: v for k, v in json.loads(file.read_text()).items() if k not in ("condition", "any_rate", "nats")
+    }
+    file.write_text(json.dumps(old))
+    again = TextVAE.from_pretrained(dial).with_prior("one")
+    assert len(again.sample(2, rate=4.0)) == 2  # the middle of 1 to 16
+    with pytest.raises(UserError, match="codes of 4 nats, not of 2"):
+        again.sample(2, rate=2.0)
 
 
 def test_runs_without_a_density_or_without_a_code(

@@ -13,9 +13,11 @@ from typer.testing import CliRunner
 
 from seqvae import ImageVAE, TextVAE
 from seqvae.api import load
+from seqvae.asked import Asked
 from seqvae.cli import app
+from seqvae.codes import read_codes
 from seqvae.config import RunConfig, parse_config
-from seqvae.figures import DRAWN, Asked, draw
+from seqvae.figures import DRAWN, draw
 from seqvae.moving import Move, moved
 from seqvae.registry import UserError
 from seqvae.train import resume, train
@@ -79,6 +81,30 @@ def test_files_are_pictures_too(vae: ImageVAE, pictures: torch.Tensor, tmp_path:
     assert torch.equal(vae.encode([tmp_path / "a.png"]), vae.encode(levels[None, None]))
 
 
+def test_the_command_line_encodes_pictures(
+    vae: ImageVAE, run: Path, pictures: torch.Tensor, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "x.npy", np.uint8(pictures.numpy() * 255))
+    for ending in ("npy", "parquet"):
+        told = ["--input", str(tmp_path / "x.npy"), "--output", str(tmp_path / f"z.{ending}")]
+        assert CliRunner().invoke(app, ["encode", str(run), *told], catch_exceptions=False).exit_code == 0
+        assert torch.allclose(read_codes(tmp_path / f"z.{ending}"), vae.encode(pictures), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("words", "instead"),
+    [
+        (("sample",), "plot RUN samples"),
+        (("reconstruct", "a"), "plot RUN reconstructions"),
+        (("interpolate", "a", "b"), "plot RUN interpolation"),
+        (("decode", "--input", "z.npy"), "ImageVAE.decode"),
+    ],
+)
+def test_verbs_of_sentences_say_what_draws_pictures(run: Path, words: tuple[str, ...], instead: str) -> None:
+    with pytest.raises(UserError, match=f"is a model of images, which has no sentences: .*{instead}"):
+        CliRunner().invoke(app, [words[0], str(run), *words[1:]], catch_exceptions=False)
+
+
 def test_what_is_no_picture_is_refused(vae: ImageVAE, run: Path) -> None:
     with pytest.raises(UserError, match=r"pictures have shape \(2, 3, 4, 4\): this model reads \(N, 1, "):
         vae.encode(torch.zeros(2, 3, 4, 4))
@@ -96,6 +122,26 @@ def test_evaluation_has_no_words(vae: ImageVAE) -> None:
     assert 0 < report["squared_error"] < 1
     bits = report["iw_nll"] / np.log(2) / vae.codec.shape[1] / vae.codec.shape[2]
     assert report["bits_per_dim"] == pytest.approx(bits)
+
+
+def test_factors_are_the_runs_labels(vae: ImageVAE) -> None:
+    report = vae.evaluate(samples=2, examples=120, factors=True)
+    assert report["n"] == 120
+    assert report["factors"] == ["x", "y"]
+    assert set(report["nats_per_factor"]) == set(report["dim_by_factor"]) == {"x", "y"}
+    spent = sum(report["nats_per_factor"].values()) + report["nats_unassigned"]
+    assert spent == pytest.approx(sum(report["kl_per_dim"]), rel=1e-5)
+    for score in ("mig", "sap", "dci_disentanglement", "beta_vae", "factor_vae"):
+        assert 0 <= report[score] <= 1
+    assert "mig" not in vae.evaluate(samples=2, examples=120)
+    with pytest.raises(UserError, match="got 30 examples to measure disentanglement on: give 100 or more"):
+        vae.evaluate(samples=2, examples=30, factors=True)
+
+
+def test_files_bring_no_factors(vae: ImageVAE, pictures: torch.Tensor, tmp_path: Path) -> None:
+    np.save(tmp_path / "some.npy", np.uint8(pictures.numpy() * 255))
+    with pytest.raises(UserError, match="no example has a label: factors need x, y of each of them"):
+        vae.factor_scores(str(tmp_path / "some.npy"))
 
 
 def test_a_saved_folder_is_the_same_model(vae: ImageVAE, pictures: torch.Tensor, tmp_path: Path) -> None:
@@ -125,7 +171,10 @@ def test_resumes_bit_for_bit(run: Path, tmp_path: Path) -> None:
     assert metrics(run)
 
 
-@pytest.mark.parametrize("name", [name for name in DRAWN if name != "gain-by-position"])
+ELSEWHERE = ("gain-by-position", "needs", "sample-quality")  # of sentences, or of a run with a dial
+
+
+@pytest.mark.parametrize("name", [name for name in DRAWN if name not in ELSEWHERE])
 def test_every_picture_is_drawn(vae: ImageVAE, name: str, tmp_path: Path) -> None:
     file = tmp_path / f"{name}.png"
     arguments = ["plot", str(vae.run.path), name, "--output", str(file), "--examples", "20"]
@@ -133,6 +182,17 @@ def test_every_picture_is_drawn(vae: ImageVAE, name: str, tmp_path: Path) -> Non
     assert result.stdout.strip() == str(file)
     with Image.open(file) as picture:
         assert len(np.unique(np.asarray(picture.convert("L")))) > 5  # not one flat colour
+
+
+def test_another_run_stands_beside_it(vae: ImageVAE, run: Path, tmp_path: Path) -> None:
+    vae.save_pretrained(tmp_path / "other")
+    other = ImageVAE.from_pretrained(tmp_path / "other")
+    titles = [axes.get_title() for axes in draw(Asked(vae, examples=20, beside=other), "traversals").axes]
+    assert [Path(title).name for title in titles] == [run.name, "other"]
+    with pytest.raises(UserError, match="which is shown already: name another run"):
+        draw(Asked(vae, examples=20, beside=vae), "traversals")
+    with pytest.raises(UserError, match="plot 'samples' shows one run: --beside is for traversals"):
+        draw(Asked(vae, examples=20, beside=other), "samples")
 
 
 def test_what_cannot_be_drawn_says_why(vae: ImageVAE, tmp_path_factory: pytest.TempPathFactory) -> None:

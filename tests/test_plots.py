@@ -65,6 +65,17 @@ FIGURES: dict[str, tuple[Callable[[], Any], str, str]] = {
         "rate (nats)",
         "distortion (nats)",
     ),
+    "against-rate": (
+        lambda: plots.against_rate({"PPL": {"run": [(2, 9), (64, 8)]}}, {"PPL": {"real": 7.0}}),
+        "rate (nats)",
+        "PPL",
+    ),
+    "needs": (
+        lambda: plots.needs([2.0, 3.5, 9.0, None], 64, "sentences"),
+        "rate needed to come back (nats)",
+        "sentences",
+    ),
+    "ladder": (lambda: plots.ladder(PICTURES[:3], STRIPS, [2, 4, 8, 16, 32]), "rate (nats)", ""),
 }
 
 
@@ -165,6 +176,16 @@ def test_traversals_are_sorted_by_kl() -> None:
     assert wall(figure)[[1, 10], 1, 0].tolist() == [0.5, 1.0]
 
 
+def test_traversals_of_two_models_stand_beside_each_other() -> None:
+    strips = np.stack([np.full((2, 8, 8), v) for v in (0.0, 0.5, 1.0)])
+    figure = plots.traversals_beside({"a": (strips, [3, 2, 1]), "b": (strips[:2], [1, 4])}, [-3, 3])
+    assert [axes.get_title() for axes in figure.axes] == ["a", "b"]
+    assert [len(axes.get_yticklabels()) for axes in figure.axes] == [3, 2]
+    assert figure.axes[1].get_yticklabels()[0].get_text() == "$z_{1}$  4.00 nats"
+    with pytest.raises(UserError, match="2 x 2 pictures for 3 dims"):
+        plots.traversals_beside({"a": (strips, [3, 2, 1]), "b": (strips[:2], [1, 4, 1])}, [-3, 3])
+
+
 def test_few_whole_numbers_are_classes_and_others_a_scale() -> None:
     points = RANDOM.normal(size=(60, 2))
     assert legend(plots.codes(points, np.arange(60) % 3, "digit")) == ["0", "1", "2"]
@@ -240,9 +261,46 @@ def test_rate_distortion_marks_means_and_seeds() -> None:
             assert len(set(np.round(line.get_xdata() + line.get_ydata(), 6))) == 1
 
 
+def report(variant: str, rate: float, **more: Any) -> dict[str, Any]:
+    return {"variant": variant, "rate": rate, "distortion": 10 - rate, "neg_elbo": 10.0, **more}
+
+
+def test_reports_of_one_dial_are_joined_and_a_language_model_is_a_level() -> None:
+    dials = [report(f"d at {n}", n, dial="d", nats=n, seed=s) for n in (1.0, 4.0) for s in (0, 1)]
+    dials[3]["distortion"] = 8.0  # the second seed at 4 nats
+    others = [report("lm", 0.0), report("ae", 0.0) | {"rate": None}, report("a", 2.0), report("a", 3.0)]
+    figure = plots.rate_distortion_of([*dials, *others], ["lm"])
+    assert legend(figure) == ["d", "lm", "a", "equal -ELBO (nats)", "-ELBO of lm (10.00)"]
+    line = next(line for line in figure.axes[0].lines if line.get_label() == "d")
+    assert line.get_xydata().tolist() == [[1, 9], [4, 7]], "the mean over seeds at each rate"
+    assert len(figure.axes) == 1
+
+
+def test_numbers_stand_beside_the_plane_where_they_were_measured() -> None:
+    dials = [report("d", n, dial="d", nats=n, token_accuracy=n / 10, mi_low=None) for n in (1.0, 4.0)]
+    figure = plots.rate_distortion_of([*dials, report("lm", 0.0)], ["lm"], beside=True)
+    assert [axes.get_ylabel() for axes in figure.axes[:-1]] == ["-ELBO (nats)", "token accuracy"]
+    elbo, accuracy = figure.axes[:2]
+    assert [list(line.get_ydata()) for line in elbo.lines] == [[10, 10], [10, 10]]  # of the dial, and a level
+    assert [list(line.get_ydata()) for line in accuracy.lines] == [[0.1, 0.4]]
+    assert [tick.get_text() for tick in accuracy.get_xticklabels()] == ["1", "2", "4"]
+
+
+def test_needs_say_what_does_not_come_back() -> None:
+    axes = plots.needs([2.0, 2.0, 4.0, 4.0, 8.0, None], 16).axes[0]
+    assert sum(bar.get_height() for bar in axes.patches) == 6
+    assert axes.patches[-1].get_height() == 1
+    assert axes.patches[-1].get_x() > 16
+    assert axes.get_title(loc="left") == "median 4.0 nats, 1 of 6 do not come back at 16"
+    assert plots.needs([None, None], 16).axes[0].get_title(loc="left") == "2 of 2 do not come back at 16"
+
+
 @pytest.mark.parametrize(
     ("made", "message"),
     [
+        (lambda: plots.needs([], 16), "needs got no example"),
+        (lambda: plots.against_rate({}), "against_rate got no numbers"),
+        (lambda: plots.ladder(PICTURES, STRIPS, [1, 2]), "3 x 5 pictures for 7 originals and 2 rates"),
         (lambda: plots.samples(np.zeros((0, 1, 8, 8))), r"shape \(0, 1, 8, 8\): give \(N, C, H, W\)"),
         (lambda: plots.samples(np.zeros((2, 4, 8, 8))), "C 1 or 3"),
         (lambda: plots.reconstructions(PICTURES, PICTURES[:3]), "give pairs"),

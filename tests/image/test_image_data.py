@@ -341,7 +341,7 @@ def test_no_such_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source:
 
 def test_the_embedded_default_is_the_blob() -> None:
     data = loaded(labels=["y"], examples=30)
-    assert [len(store) for store in data.splits.values()] == [30, 512, 512]
+    assert [len(store) for store in data.splits.values()] == [30, 512, 1536]
     assert data.codec.shape == (1, 32, 32)
     assert data.labels == ("y",)
     shapes = loaded(name="shapes", labels=["shape", "x"], examples=5)

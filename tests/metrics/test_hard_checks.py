@@ -52,3 +52,7 @@ def test_noise_and_what_does_not_apply_pass(noisy: dict[str, Any]) -> None:
 
 def test_a_subset_is_given_the_room_of_its_size() -> None:
     check(GOOD | {"n": 10_000, "mi_low": 4.0, "rate": 3.0, "rate_se": 0.03})  # .3 over the 100 of the MI
+
+
+def test_what_a_condition_tells_costs_nothing_under_its_own_prior() -> None:
+    check(GOOD | {"mi_low": 4.0, "rate": 3.0}, one_prior=False)
