@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from seqvae.compare import Comparison, Table, compare, entries, load_comparison,
 from seqvae.compare.running import measurements
 from seqvae.compare.table import as_markdown, caption, draw_pictures, write_table
 from seqvae.progress import Silent
+from seqvae.quality import SmallLM
 from seqvae.registry import UserError
 from seqvae.signals import Interrupted
 from seqvae.workers import Place
@@ -111,11 +113,30 @@ def test_all_runs_need_the_one_judge_of_samples(base: Path, tmp_path: Path) -> N
 
 def test_samples_may_be_judged_of_some_seeds_alone(base: Path) -> None:
     judged = {"quality": {"scorer": "lm", "samples": 10}, "fit_prior": "mixture", "sample_seeds": [0]}
-    made = Comparison.model_validate({"base": str(base), "variants": {"a": {}, "lm": LM}, **judged})
-    assert [[m.name for m in measurements(made, seed)] for seed in (0, 1)] == [
-        ["evaluation-20", "quality-10-lm", "evaluation-20-mixture", "quality-10-lm-mixture"],
-        ["evaluation-20"],
-    ]
+    variants = {"a": {}, "b": {"sample_seeds": []}, "c": {"sample_seeds": [1]}, "lm": LM}
+    made = Comparison.model_validate({"base": str(base), "variants": variants, **judged})
+    whole = ["evaluation-20", "quality-10-lm", "evaluation-20-mixture", "quality-10-lm-mixture"]
+    found = {v + str(s): [m.name for m in measurements(made, v, s)] for v in "abc" for s in (0, 1)}
+    assert [run for run, names in found.items() if names == whole] == ["a0", "c1"]
+    assert [run for run, names in found.items() if names == whole[:1]] == ["a1", "b0", "b1", "c0"]
+
+
+def test_samples_are_judged_with_and_without_a_fitted_prior(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seqvae.quality.SmallLM", partial(SmallLM, embed=8, hidden=8, steps=3))
+    judged = {"quality": {"scorer": "lm", "samples": 20}, "fit_prior": "mixture", "sample_seeds": [0]}
+    made = {"base": str(base), "samples": 2, "test_examples": 8, "seeds": [0, 1], **judged}
+    columns = ["forward_ppl", "forward_ppl_fitted", "iw_nll", "iw_nll_fitted"]
+    variants = {"plain": {}, "lm": {**LM, "seeds": [0]}}
+    found = Comparison.model_validate({**made, "columns": columns, "variants": variants})
+    plain, lm = compare(found, tmp_path / "out").rows
+    assert plain["seeds"] == 2
+    for column in ("forward_ppl", "forward_ppl_fitted", "iw_nll_fitted"):
+        assert plain[column][0] > 0
+        assert plain[column][1] is None  # of one seed
+    assert lm["forward_ppl"][0] > 0
+    assert lm["forward_ppl_fitted"] is None
 
 
 def test_it_trains_seed_by_seed_and_shows_what_is_not_done(
@@ -154,7 +175,8 @@ def test_it_trains_seed_by_seed_and_shows_what_is_not_done(
 def test_factors_are_measured_where_there_is_a_code(base: Path, tmp_path: Path) -> None:
     made, columns = comparison(base, (0,), plain={}, lm=LM), ["rate", "mig", "dci_disentanglement"]
     made = made.model_copy(update={"factors": True, "test_examples": 110, "columns": columns})
-    assert [m.name for m in running.measurements(made, 0)] == ["evaluation-2-first-110", "factors-first-110"]
+    names = [m.name for m in measurements(made, "plain", 0)]
+    assert names == ["evaluation-2-first-110", "factors-first-110"]
     plain, lm = compare(made, tmp_path).rows
     assert 0 <= plain["mig"][0] <= 1
     assert 0 <= plain["dci_disentanglement"][0] <= 1

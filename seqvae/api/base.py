@@ -24,6 +24,7 @@ from seqvae.distributed import spread
 from seqvae.evaluate import Settings, evaluate
 from seqvae.fitted import FOLDER as PRIORS
 from seqvae.fitted import load_fitted, with_prior
+from seqvae.gains import brought
 from seqvae.generate import Condition, Rate, asked, asking, codes, path_between, with_condition, with_rate
 from seqvae.generate import Path as CodePath
 from seqvae.interfaces import Batch, Measures
@@ -175,6 +176,21 @@ class PretrainedVAE(ModelHubMixin, library_name="seqvae"):
         """
         prior = load_fitted(self.run.path, name, self.vae.latent)
         return type(self)(replace(self.run, vae=with_prior(self.vae, prior)), self.device)
+
+    def prior_gains(
+        self,
+        name: str,
+        samples: int = 20,
+        examples: int | None = None,
+        progress: Progress | None = None,
+    ) -> dict[str, Any]:
+        """What a fitted prior brings on the run's evaluation data: see `seqvae.gains.brought`.
+
+        Raises:
+            UserError: as `with_prior`, or the data cannot be read.
+        """
+        batches = self._evaluated(None, 64, examples)[1]
+        return brought(self.vae, self.with_prior(name).vae.prior, batches, samples, progress)
 
     def with_rate(self, nats: float) -> Self:
         """The same model with another default rate, which all that it does then has.

@@ -16,7 +16,7 @@ from seqvae.compare.schema import Comparison, Entry, Quality, run_folder
 from seqvae.config import Component, RunConfig, parse_config
 from seqvae.device import pick_device
 from seqvae.disk import disk_errors, write_atomically
-from seqvae.fitted import fit_run, fitted_names, needs_real_codes
+from seqvae.fitted import Amounts, fit_run, fitted_names, needs_real_codes
 from seqvae.fitting import Fitting
 from seqvae.progress import Reporter
 from seqvae.quality import sample_quality
@@ -25,6 +25,7 @@ from seqvae.train import resume, train
 from seqvae.workers import Place
 
 QUALITY = ("forward_ppl", "reverse_ppl", "self_bleu", "distinct_1", "distinct_2", "copied", "empty")
+BRIEFLY = Amounts(valid=200, samples=5)  # the protocol measures what a prior brings, on other data
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,12 @@ class Measurement:
         return run / "report" / f"{self.name}.json"
 
 
-def measurements(comparison: Comparison, seed: int) -> list[Measurement]:
-    """All that is measured on a run of a seed; later ones may write over the keys of those before them."""
+def measurements(comparison: Comparison, variant: str, seed: int) -> list[Measurement]:
+    """All that is measured on a run; later ones may write over the keys of those before them."""
     found = [_evaluation(comparison.samples, comparison.test_examples)]
     if comparison.factors:
         found.append(_factors(comparison.test_examples))
-    if comparison.sample_seeds and seed not in comparison.sample_seeds:
+    if not comparison.judges(variant, seed):
         return found
     if comparison.quality:
         found.append(_quality(comparison, comparison.quality, None))
@@ -64,13 +65,14 @@ def run_entry(entry: Entry, comparison: Comparison, place: Place, report: Report
     """
     entry = _placed(entry, place)
     trained(entry, report)
-    _measured(entry, measurements(comparison, entry.seed), report)
+    _measured(entry, measurements(comparison, entry.variant, entry.seed), report)
     _measured(entry, [each for each, _ in _at_rates(entry, comparison).values()], report)
 
 
 def result_of(entry: Entry, comparison: Comparison) -> dict[str, Any] | None:
     """All numbers of a run, those of its training too; None as long as one measurement is missing."""
-    files = [measurement.file(entry.path) for measurement in measurements(comparison, entry.seed)]
+    wanted = measurements(comparison, entry.variant, entry.seed)
+    files = [measurement.file(entry.path) for measurement in wanted]
     if not is_finished(entry.path) or not all(file.is_file() for file in files):
         return None
     result: dict[str, Any] = {"variant": entry.variant, "seed": entry.seed, "run": str(entry.path)}
@@ -254,9 +256,10 @@ def _under_a_fitted_prior(comparison: Comparison, prior: str) -> Measurement:
     def measure(entry: Entry, vae: PretrainedVAE, report: Reporter) -> dict[str, Any]:
         if not _fits_a_prior(vae):
             return {}
-        changed = vae.with_prior(_fitted(vae, prior, report))
-        found = changed.evaluate(samples=comparison.samples, examples=comparison.test_examples)
-        return {f"{key}_fitted": found[key] for key in ("neg_elbo", "rate", "iw_nll")}
+        name = _fitted(vae, prior, report)
+        found = vae.prior_gains(name, comparison.samples, comparison.test_examples, report.advance)["fitted"]
+        report.close()
+        return {f"{key}_fitted": value for key, value in (found or {}).items()}
 
     first = _first(comparison.test_examples)
     return Measurement(f"evaluation-{comparison.samples}{first}-{prior}", measure)
@@ -266,7 +269,7 @@ def _fitted(vae: PretrainedVAE, prior: str, report: Reporter) -> str:
     """The name of the prior, fitted now if it is not there yet."""
     if prior not in fitted_names(vae.run.path):
         report.note(f"fitting a {prior} to the codes of {vae.run.path}")
-        fit_run(vae.run, Component(name=prior), prior, Fitting())
+        fit_run(vae.run, Component(name=prior), prior, Fitting(), BRIEFLY)
     return prior
 
 

@@ -46,6 +46,7 @@ class Variant(BaseModel):
 
     model_config = ConfigDict(extra="allow")
     seeds: Seeds | None = None
+    sample_seeds: list[int] | None = None  # in place of the comparison's
     rates: list[Annotated[float, Field(gt=0)]] = []  # nats, of a run with a dial: a row each
 
     @property
@@ -79,7 +80,7 @@ class Comparison(BaseModel):
     quality: Quality | None = None
     fit_prior: Literal["mixture", "flow"] | None = None
     factors: bool = False  # whether codes are measured against the labels
-    sample_seeds: Seeds | None = None  # quality and fitted priors of these seeds alone: they take their time
+    sample_seeds: list[int] | None = None  # quality and fitted priors of these seeds alone: they take time
     devices: list[str] = []
     variants: Annotated[dict[str, Variant], Field(min_length=1)]
 
@@ -90,6 +91,12 @@ class Comparison(BaseModel):
             if column not in KNOWN:
                 raise ValueError(f"unknown column {column!r}: {suggest(column, KNOWN)}")
         return columns
+
+    def judges(self, variant: str, seed: int) -> bool:
+        """Whether the samples and the prior of a run are judged."""
+        own = self.variants[variant].sample_seeds
+        seeds = self.sample_seeds if own is None else own
+        return seeds is None or seed in seeds
 
     @model_validator(mode="after")
     def _are_measured(self) -> Self:
