@@ -275,6 +275,14 @@ def test_a_run_of_another_config_is_not_overwritten(base: Path, tmp_path: Path) 
     assert not (tmp_path / "first").exists()
 
 
+def test_a_run_whose_config_has_numbers_as_keys_is_the_same_run(base: Path, tmp_path: Path) -> None:
+    kept = {"remedies": [{"name": "attribute_regularization", "attributes": {0: "length"}}]}
+    made = comparison(base, (0,), a=kept)
+    compare(made, tmp_path / "out")
+    (entry,) = entries(made, tmp_path / "out")
+    running.refuse_another(entry)
+
+
 def test_seeds_become_mean_and_deviation() -> None:
     results = [{"variant": "a", "rate": r, "mi_low": None} for r in (1.0, 2.0, 3.0)]
     (row,) = summarise(results)

@@ -153,7 +153,8 @@ def _placeless(config: RunConfig) -> dict[str, Any]:
     values["train"] |= {"device": None, "threads": None}
     if config.init:
         values["init"]["run"] = str(Path(config.init.run).absolute())
-    return values
+    same: dict[str, Any] = json.loads(json.dumps(values))  # a card's keys are text, YAML's may be numbers
+    return same
 
 
 def trained(entry: Entry, report: Reporter) -> None:
