@@ -25,7 +25,7 @@ def blocks(root: Path, language: str) -> list[str]:
 
 def commands(root: Path) -> list[list[str]]:
     """The words of every line that starts with `seqvae`, but those of trainings that take an hour."""
-    short = [block for block in blocks(root, "bash") if "runs/ptb" not in block]
+    short = [b for b in blocks(root, "bash") if "runs/ptb" not in b and "runs/mnist" not in b]
     lines = [line for block in short for line in block.replace("\\\n", " ").splitlines()]
     typed = [line.partition(" > ")[0] for line in lines if line.startswith("seqvae ")]
     return [shlex.split(line, comments=True)[1:] for line in typed]
