@@ -51,7 +51,7 @@ def test_every_command_runs(root: Path, tmp_path: Path, monkeypatch: pytest.Monk
             main_ok(["cp", "text/default", "mine.yaml"])
             text = Path("mine.yaml").read_text(encoding="utf-8")
             Path("mine.yaml").write_text(text + "data: {train: my-sentences.txt}\n", encoding="utf-8")
-        if words[0] in ("compare", "selftest", "lesson"):  # long; they have tests of their own
+        if words[0] in ("bench", "compare", "selftest", "lesson"):  # long; they have tests of their own
             continue
         if "--resume" in words:
             with pytest.raises(SystemExit, match="2"):  # it has finished, and says so
