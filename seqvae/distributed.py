@@ -60,21 +60,20 @@ def joined(device: torch.device) -> Iterator[None]:
         if device.type == "cuda":
             torch.cuda.set_device(device)
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+    leave = ours
     try:
         yield
     except RuntimeError as error:
         if world() == 1 or not _is_lost(error):
             raise
-        raise UserError(  # the group stays as it is: to take leave of who is gone may wait for ever
+        leave = ours and device.type != "cuda"  # NCCL may wait for ever for who is gone
+        raise UserError(
             f"process {rank()} of {world()} lost the others ({str(error).splitlines()[0][:100]}): "
             "see what they said, then go on with --resume"
         ) from None
-    except BaseException:
-        if ours:
+    finally:
+        if leave:  # gloo's threads left running would abort the process at its end
             dist.destroy_process_group()
-        raise
-    if ours:
-        dist.destroy_process_group()
 
 
 def _is_lost(error: RuntimeError) -> bool:

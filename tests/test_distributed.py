@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -84,6 +85,7 @@ def worker(rank: int, folder: Path, cases: dict[str, tuple[str, ...]]) -> None:
         os._exit(0)  # as one that was killed: it takes no leave
     told["lost"] = how_it_ends(lambda: train(config(*SHORT), folder / "lost"))
     write(folder / "told-0.json", told)
+    dist.destroy_process_group()
 
 
 def measured(run: Path) -> dict[str, Any]:
@@ -149,6 +151,23 @@ def failing(rank: int) -> None:
             raise UserError("no such file on this machine")
 
     distributed.agreed(load)
+
+
+def bereaved(rank: int, port: int) -> None:
+    """Two processes of torchrun's, of which the second goes without a word."""
+    told = {"WORLD_SIZE": 2, "RANK": rank, "MASTER_ADDR": "localhost", "MASTER_PORT": port}
+    os.environ.update({key: str(value) for key, value in told.items()})
+    torch.set_num_threads(1)
+    with pytest.raises(UserError, match="lost the others"), distributed.joined(torch.device("cpu")):
+        send_until_lost(rank)
+
+
+def send_until_lost(rank: int) -> None:
+    distributed.added(torch.ones(2))
+    if rank == 1:
+        os._exit(0)
+    while True:
+        distributed.added(torch.ones(2))
 
 
 def statistics(rank: int) -> dict[str, Any]:
@@ -273,6 +292,13 @@ def test_a_lost_process_is_not_waited_for(together: Path) -> None:
     assert kind == "UserError"
     assert "process 0 of 2 lost the others" in message
     assert "go on with --resume" in message
+
+
+def test_who_loses_another_ends_without_a_crash() -> None:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    multiprocessing.spawn(bereaved, (port,), nprocs=2)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
