@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from seqvae.keyed import permuted
+
 # (singular, plural): no two forms are alike, or number could not be read off a sentence
 _PEOPLE = (
     ("dog", "dogs"), ("cat", "cats"), ("horse", "horses"), ("elephant", "elephants"),
@@ -88,40 +90,9 @@ def iter_sentences(n: int, seed: int, start: int = 0) -> Iterator[tuple[str, tup
         raise ValueError(f"{n} sentences from place {start} were asked for, there are {SIZE}")
     for first in range(start, start + n, _CHUNK):
         places = np.arange(first, min(first + _CHUNK, start + n), dtype=np.uint64)
-        codes = np.unravel_index(permuted(places, seed).astype(np.int64), _SHAPE)
+        codes = np.unravel_index(permuted(places, SIZE, seed).astype(np.int64), _SHAPE)
         for row in np.stack(codes, axis=1).tolist():
             yield _worded(*row), tuple(row)
-
-
-def permuted(places: npt.NDArray[np.uint64], seed: int) -> npt.NDArray[np.uint64]:
-    """(N,) different numbers below `SIZE` for different places: a keyed permutation of range(SIZE).
-
-    A four-round Feistel network on the next even number of bits, walked until it falls inside (Black and
-    Rogaway 2002, "Ciphers with arbitrary finite domains", the cycle-walking cipher).
-    """
-    values = _feistel(places, seed)
-    while (outside := values >= SIZE).any():
-        values[outside] = _feistel(values[outside], seed)
-    return values
-
-
-_HALF = (max(SIZE - 1, 1).bit_length() + 1) // 2  # bits
-
-
-def _feistel(values: npt.NDArray[np.uint64], seed: int) -> npt.NDArray[np.uint64]:
-    shift, mask = np.uint64(_HALF), np.uint64((1 << _HALF) - 1)
-    left, right = values >> shift, values & mask
-    for turn in range(4):
-        key = np.uint64((seed * 4 + turn + 1) * 0x9E3779B97F4A7C15 % 2**64)
-        left, right = right, left ^ (_mixed(right + key) & mask)
-    return (left << shift) | right
-
-
-def _mixed(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """The finaliser of SplitMix64 (Steele 2014)."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
 
 
 def _worded(

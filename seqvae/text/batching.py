@@ -5,8 +5,9 @@ Shapes: B examples, T tokens, L labels, N sentences.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,13 @@ import numpy.typing as npt
 import torch
 
 from seqvae.batch import SpecialIds, TextBatch
+from seqvae.keyed import permuted
 from seqvae.numerics import Randomness
 from seqvae.text.store import TokenStore
 
 Rows = npt.NDArray[np.int64]
 _POOL = 150  # batches sorted by length together: 1.5 % padding on captions and PTB, 3.5 % with 64
+_BLOCK = 1 << 16  # sentences that are put in order together
 
 
 def collate(
@@ -76,36 +79,56 @@ def _batch(
 
 @dataclass(frozen=True)
 class EpochOrder(Sequence[Rows]):
-    """The batches of one epoch, in order; each is an array of rows."""
+    """The batches of one epoch, each an array of rows: a function of (seed, epoch), of similar lengths.
 
-    rows: Rows  # (N,) batch after batch
-    starts: Rows  # where each batch starts, in the order they are met
+    A block of 65,536 sentences, drawn from all of the corpus, is permuted, sorted by length within pools of
+    150 batches, and its batches are permuted again, all when the first of them is asked for: neither the
+    time nor the memory of a start grows with N. The one smaller batch is kept.
+    """
+
+    offsets: Rows  # (N + 1,) where sentences start
     batch_size: int
+    seed: int
+    epoch: int
+
+    @property
+    def examples(self) -> int:
+        """N."""
+        return len(self.offsets) - 1
 
     def __len__(self) -> int:
-        return len(self.starts)
+        return -(-self.examples // self.batch_size)
 
     def __getitem__(self, i: Any) -> Any:
-        """Batch `i`."""
-        start = self.starts[i]
-        return self.rows[start : start + self.batch_size]
+        """The rows (B,) of batch `i`."""
+        block, place = divmod(range(len(self))[i], self._batches)
+        rows, starts = self._blocks(block)
+        return rows[starts[place] : starts[place] + self.batch_size]
 
-    def __iter__(self) -> Iterator[Rows]:
-        return (self[i] for i in range(len(self)))
+    @property
+    def _batches(self) -> int:
+        """How many a block has."""
+        return max(1, _BLOCK // self.batch_size)
 
+    @cached_property
+    def _blocks(self) -> Callable[[int], tuple[Rows, Rows]]:
+        return lru_cache(maxsize=16)(self._in_order)
 
-def epoch_order(lengths: npt.NDArray[Any], batch_size: int, seed: int, epoch: int) -> EpochOrder:
-    """A shuffle of N sentences that is a function of (seed, epoch), in batches of similar lengths.
+    def _in_order(self, block: int) -> tuple[Rows, Rows]:
+        """The rows of a block, batch after batch, and where each batch starts, as they are met."""
+        random = np.random.default_rng([self.seed, self.epoch, block])
+        rows = random.permutation(self._drawn(block))
+        lengths = self.offsets[rows + 1] - self.offsets[rows]
+        places = np.arange(len(rows))
+        rows = rows[np.lexsort((lengths, places // (self.batch_size * _POOL)))]
+        return rows, random.permutation(places[:: self.batch_size])
 
-    Sentences are permuted, sorted by length within pools of 150 batches, and the batches permuted again.
-    The one smaller batch is kept.
-    """
-    random = np.random.default_rng([seed, epoch])
-    order = random.permutation(len(lengths))
-    pools = np.arange(len(lengths)) // (batch_size * _POOL)
-    order = order[np.lexsort((np.asarray(lengths)[order], pools))]
-    starts = np.arange(0, len(lengths), batch_size)
-    return EpochOrder(order, random.permutation(starts), batch_size)
+    def _drawn(self, block: int) -> Rows:
+        size = self._batches * self.batch_size
+        if self.examples <= size:
+            return np.arange(self.examples)
+        places = np.arange(block * size, min((block + 1) * size, self.examples), dtype=np.uint64)
+        return permuted(places, self.examples, self.seed * 2**32 + self.epoch).astype(np.int64)
 
 
 def eval_batches(lengths: npt.NDArray[Any], batch_size: int, max_tokens: int | None = None) -> list[Rows]:

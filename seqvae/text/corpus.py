@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from seqvae.registry import UserError, suggest
+from seqvae.hub_data import heldout_split, load_split
+from seqvae.registry import UserError
 from seqvae.text.readers import (
     JSON,
     TABLES,
@@ -24,7 +25,6 @@ from seqvae.text.readers import (
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?(@[\w.-]+)?")
 _SUFFIXES = (*JSON, *TABLES, ".parquet", ".txt", ".gz")
-_HELDOUT = {"valid": ("validation", "valid", "dev", "val"), "test": ("test",)}
 
 
 def read_corpus(
@@ -56,9 +56,7 @@ def heldout_source(source: str, split: str) -> str | None:
     """The validation or test part (`split` is valid or test) that a dataset of several splits brings."""
     if Path(source).is_file() or "@" in source:
         return None
-    names = _split_names(source)
-    found = [name for name in _HELDOUT[split] if name in names]
-    return f"{source}@{found[0]}" if found else None
+    return heldout_split(source, _located(source)[0], split)
 
 
 def content_hash(source: str, remember: Callable[[Path], str] | None = None) -> str:
@@ -118,39 +116,4 @@ def _read_dataset(source: str, column: str, labels: tuple[str, ...], split: str)
 
 def _dataset(source: str, split: str) -> Any:
     """A `datasets.Dataset`; a split named in the source goes before `split`."""
-    import datasets
-
-    path, named = _located(source)
-    if path is not None:
-        whole = _asked(source, lambda: datasets.load_from_disk(str(path)))
-        if not isinstance(whole, datasets.DatasetDict):
-            return whole
-        wanted = named or split
-        if wanted not in whole:
-            raise UserError(f"{path} has no split {wanted!r}: {suggest(wanted, whole)}")
-        return whole[wanted]
-    name, _, wanted = source.partition("@")
-    repository, _, config = name.partition(":")
-    return _asked(source, lambda: datasets.load_dataset(repository, config or None, split=wanted or split))
-
-
-def _split_names(source: str) -> list[str]:
-    import datasets
-
-    path, _ = _located(source)
-    if path is not None:
-        whole = _asked(source, lambda: datasets.load_from_disk(str(path)))
-        return list(whole) if isinstance(whole, datasets.DatasetDict) else []
-    repository, _, config = source.partition(":")
-    return list(_asked(source, lambda: datasets.get_dataset_split_names(repository, config or None)))
-
-
-def _asked(source: str, load: Callable[[], Any]) -> Any:
-    try:
-        return load()
-    except Exception as error:  # network, rights, formats: each library has its own
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        what = "as a saved datasets folder" if Path(source.partition("@")[0]).is_dir() else "from the Hub"
-        raise UserError(
-            f"{source} cannot be loaded {what} ({reason}): check the name and the network"
-        ) from None
+    return load_split(source, _located(source)[0], split)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from seqvae.batch import TextBatch
 from seqvae.feeding import EVALUATION_SEED, EpochFeed, Rows
-from seqvae.text.batching import EpochOrder, collate, epoch_order, eval_batches
+from seqvae.text.batching import EpochOrder, collate, eval_batches
 from seqvae.text.data import TextData
 from seqvae.text.store import TokenStore
 from seqvae.text.tokenizer import TextTokenizer
@@ -25,7 +25,7 @@ class TextFeed(EpochFeed):
         return eval_feed(self.data.valid, self.data.tokenizer, batch_size, examples)
 
     def _order_of(self, epoch: int) -> EpochOrder:
-        return epoch_order(self.data.train.lengths, self.batch_size, self.seed, epoch)
+        return EpochOrder(self.data.train.offsets, self.batch_size, self.seed, epoch)
 
     def _batch_of(self, rows: Rows, step: int, epoch: int) -> TextBatch:
         return collate(self.data.train, rows, self.data.tokenizer.special, self.seed, step)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seqvae.config import TextDataConfig
+from seqvae.keyed import GOLDEN, mixed
 from seqvae.registry import UserError
 from seqvae.text import corpus
 from seqvae.text.cache import remembered_hash
@@ -130,11 +131,8 @@ def _smallest_hashes(n: int, k: int, seed: int, chunk: int = 1 << 20) -> npt.NDA
 
 def _hashed(rows: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.uint64]:
     """SplitMix64 (Steele 2014) of (seed, row)."""
-    x = (rows.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    x ^= np.uint64((seed * 0xD1342543DE82EF95 + 1) % 2**64)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    x = (rows.astype(np.uint64) + np.uint64(1)) * np.uint64(GOLDEN)
+    return mixed(x ^ np.uint64((seed * 0xD1342543DE82EF95 + 1) % 2**64))
 
 
 def _rows_of(examples: Iterator[Example], rows: npt.NDArray[np.int64], inside: bool) -> Iterator[Example]:

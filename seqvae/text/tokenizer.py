@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import AddedToken, Tokenizer
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 
 from seqvae.batch import SpecialIds
 from seqvae.registry import UserError
@@ -26,6 +26,7 @@ _ROLES = {
     "eos": ("eos_token", ("</s>", "[SEP]", "[EOS]", "<eos>", "<|endoftext|>")),
 }
 _OTHER_KEYS = {"bos": "cls_token", "eos": "sep_token"}  # what BERT calls them
+_SEPARATORS = "\x1c\x1d\x1e\x1f"  # white space to Python and to no one else
 
 
 class TextTokenizer:
@@ -41,6 +42,7 @@ class TextTokenizer:
         self.special = special
         self._size = 1 + max(tokenizer.get_vocab(with_added_tokens=True).values())
         self._forbidden = {special.pad, special.bos, special.eos} - {special.unk}
+        self._words = _words(tokenizer, special.unk)
 
     @property
     def sizes(self) -> dict[str, Any]:
@@ -63,6 +65,12 @@ class TextTokenizer:
         content = f"{self._tokenizer.to_str()}|{self.special}"
         return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
+    @property
+    def vocabulary(self) -> str:
+        """A hash of what each id stands for; weights that read or write ids mean nothing with another one."""
+        words = sorted(self._tokenizer.get_vocab(with_added_tokens=True).items(), key=lambda word: word[1])
+        return hashlib.blake2b(repr(words).encode(), digest_size=16).hexdigest()
+
     def encode(self, text: str) -> list[int]:
         """Token ids of `text`, without start, end or padding."""
         return self.encode_batch([text])[0]
@@ -76,12 +84,23 @@ class TextTokenizer:
 
     def encode_flat(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """The ids of all texts in one row, and how many belong to each text."""
-        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        rows = [encoding.ids for encoding in encodings]
+        rows, known = self._rows(texts)
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
-        flat = np.fromiter(itertools.chain.from_iterable(rows), np.int64, int(lengths.sum()))
-        flat[np.isin(flat, list(self._forbidden))] = self.special.unk
+        tokens: Iterable[Any] = itertools.chain.from_iterable(rows)
+        if known is not None:
+            tokens = map(known.get, tokens, itertools.repeat(self.special.unk))
+        flat = np.fromiter(tokens, np.int64, int(lengths.sum()))
+        for index in self._forbidden:
+            flat[flat == index] = self.special.unk
         return flat, lengths
+
+    def _rows(self, texts: Sequence[str]) -> tuple[list[Any], dict[str, int] | None]:
+        """Each text's ids and None, or its words and their ids: the library takes six times as long."""
+        whole = "".join(texts)
+        if self._words is not None and not any(c in whole for c in _SEPARATORS):
+            return [text.split() for text in texts], self._words
+        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [encoding.ids for encoding in encodings], None
 
     def characters(self, text: str, tokens: int) -> int:
         """How many characters of `text` its first `tokens` tokens cover."""
@@ -143,6 +162,17 @@ class TextTokenizer:
         file = Path(path) / _FILES[0] if Path(path).is_dir() else Path(path)
         tokenizer = changed(_read(file), post_processor=None)  # it would add special tokens
         return cls(tokenizer, _special_ids(tokenizer, _named_roles(file.parent)))
+
+
+def _words(tokenizer: Tokenizer, unknown: int) -> dict[str, int] | None:
+    """The vocabulary, where the tokens of a text are just its words between white space."""
+    model, split = tokenizer.model, tokenizer.pre_tokenizer
+    if not isinstance(model, models.WordLevel) or not isinstance(split, pre_tokenizers.WhitespaceSplit):
+        return None
+    added = tokenizer.get_added_tokens_decoder().values()
+    known: dict[str, int] = tokenizer.get_vocab(with_added_tokens=False)
+    plain = tokenizer.normalizer is None and all(token.special for token in added)
+    return known if plain and known.get(model.unk_token) == unknown else None
 
 
 def changed(tokenizer: Tokenizer, **values: Any) -> Tokenizer:

@@ -26,6 +26,22 @@ def test_word_ids_by_frequency_and_literal_unknowns() -> None:
     assert tokenizer.decode([2, 4, 1, 5, 3, 4, 0]) == "a <unk> b"
 
 
+def test_words_are_those_of_the_library() -> None:
+    """Most texts are split here, which is faster; every kind of white space must agree."""
+    spaces = [chr(i) for i in range(0x3100) if chr(i).isspace() or i < 0x21] + ["\u200b", "\ufeff"]
+    words = ["a", "man", "</s>", "<unk>", "<pad>", "_UNK", "x", "é", "a</s>a", "ǅ", ""]
+    texts = [f"{a}{space}{b}" for space in spaces for a in words for b in words]
+    tokenizer = train_word(["a man _UNK é", "A"])
+    assert tokenizer._words
+    by_library = TextTokenizer(tokenizer._tokenizer, tokenizer.special)
+    by_library._words = None
+    for text in texts:
+        assert tokenizer.encode(text) == by_library.encode(text), repr(text)
+    assert tokenizer.encode_batch(texts) == by_library.encode_batch(texts)
+    assert TOKENIZERS["word"](["a"], lowercase=True)._words is None
+    assert train_bpe(["a"])._words is None
+
+
 @pytest.mark.parametrize("text", [CHINESE, "a  b\tc ", "</s> <s> <pad> \u2028", "the <unk> é"])
 def test_bpe_loses_nothing(text: str) -> None:
     tokenizer = train_bpe(TEXTS)
