@@ -56,6 +56,8 @@ def decode(
 
     Row i's chance depends on `random.index[i]` alone, so a sentence does not change with its neighbours.
     """
+    if rows == 0:
+        return []
     with weights_held():
         if how.beam:
             return _Beams(decoder, state, rows, how.beam, how.max_length).run()
@@ -112,22 +114,30 @@ def filtered(logits: Tensor, top_k: int | None, top_p: float | None) -> Tensor:
     return logits
 
 
-def largest(x: Tensor, k: int, block: int = 64) -> tuple[Tensor, Tensor]:
-    """The k largest of each row of x (N, V) and their places, (N, k) each, the largest first.
+def branches(scores: Tensor, log_probs: Tensor, width: int, block: int = 64) -> tuple[Tensor, Tensor, Tensor]:
+    """The W largest of scores (A, U, 1) + log_probs (A, U, V) of each sentence: totals, beams, words (A, W).
 
-    They lie in the k blocks of columns with the largest maxima: looking there alone saves a CPU most of it.
+    They lie in the W blocks of words with the largest maxima: looking there alone saves a CPU most of it.
+    Fewer than W where there are no more.
     """
-    blocks = x.shape[1] // block
-    if blocks < 4 * k:
-        values, places = x.topk(k, -1)
-        return values, places
-    maxima = x[:, : blocks * block].view(len(x), blocks, block).amax(-1)
-    inside = torch.arange(block, device=x.device)
-    columns = (maxima.topk(k, -1).indices[..., None] * block + inside).flatten(1)
-    rest = torch.arange(blocks * block, x.shape[1], device=x.device).expand(len(x), -1)
-    columns = torch.cat([columns, rest], 1)
-    values, places = x.gather(1, columns).topk(k, -1)
-    return values, columns.gather(1, places)
+    beams, words = log_probs.shape[1:]
+    blocks = words // block
+    if blocks < 4 * width:
+        every = (scores[..., None] + log_probs).flatten(1)
+        total, flat = every.topk(min(width, every.shape[1]), 1)
+        return total, flat // words, flat % words
+    end = blocks * block
+    maxima = log_probs[..., :end].view(len(scores), beams, blocks, block).amax(-1)
+    maxima += scores[..., None]
+    chosen = maxima.flatten(1).topk(width, 1).indices[..., None]  # (A, W, 1)
+    device = log_probs.device
+    inside = chosen // blocks * words + chosen % blocks * block + torch.arange(block, device=device)
+    rest = torch.arange(beams, device=device)[:, None] * words + torch.arange(end, words, device=device)
+    places = torch.cat([inside.flatten(1), rest.flatten().expand(len(scores), -1)], 1)
+    total = log_probs.flatten(1).gather(1, places) + scores.gather(1, places // words)
+    total, found = total.topk(width, 1)
+    flat = places.gather(1, found)
+    return total, flat // words, flat % words
 
 
 class _Beams:
@@ -143,29 +153,43 @@ class _Beams:
         self.decoder, self.width, self.max_length = decoder, width, max_length
         self.chosen = torch.full((rows, max_length + 1), self.eos, device=device)
         self.alive = torch.arange(rows, device=device)  # (A,)
-        self.state = state.select(self.alive.repeat_interleave(width))
-        self.scores = torch.full((rows, width), -torch.inf, device=device)
-        self.scores[:, 0] = 0.0  # all beams start equal: only one may branch
+        self.state = state
+        self.scores = torch.zeros(rows, 1, device=device)  # (A, U): one beam, W after its first word
         self.best = torch.full((rows,), -torch.inf, device=device)  # (A,)
-        self.written = torch.empty(rows, width, 0, dtype=torch.long, device=device)
-        self.words = torch.full((rows * width,), decoder.special.bos, device=device)
+        self.written = torch.empty(rows, 1, 0, dtype=torch.long, device=device)
+        self.words = torch.full((rows,), decoder.special.bos, device=device)
 
     def run(self) -> list[list[int]]:
         """Word ids of each sentence."""
         for place in range(self.max_length + 1):
             features, self.state = self.decoder.read(self.words[:, None], self.state)
-            log_probs = torch.log_softmax(self.decoder.head(features[:, -1]), -1)  # (A W, V)
-            self._keep_ended(self.scores + log_probs[:, self.eos].view_as(self.scores))
+            ended, ahead = self._scored(features[:, -1])
+            self._keep_ended(ended)
             going = (self.scores.amax(1) > self.best).nonzero()[:, 0]
             if place == self.max_length or not len(going):
                 break
-            self._branch(log_probs, going)
+            self._branch(going, *(part[going] for part in ahead))
         cut = self.best == -torch.inf  # never ended: the best beam as it is
         self.chosen[self.alive[cut], : self.written.shape[-1]] = self.written[cut, 0]
         return [_until(row, self.eos) for row in self.chosen.tolist()]
 
+    def _scored(self, features: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+        """From features (A U, H): scores of ending here (A, U), and `branches` of going on."""
+        ended, ahead, start, beams = [], [], 0, self.scores.shape[1]
+        for logits in self.decoder.head.chunks(features, beams):
+            # a CPU's softmax may overwrite what it reads
+            log_probs = torch.log_softmax(logits, -1, out=None if logits.is_cuda else logits)
+            log_probs = log_probs.view(-1, beams, log_probs.shape[1])  # (a, U, V)
+            scores = self.scores[start : start + len(log_probs)]
+            start += len(log_probs)
+            ended.append(scores + log_probs[..., self.eos])
+            log_probs[..., self.eos] = -torch.inf
+            ahead.append(branches(scores, log_probs, self.width))
+        totals, parents, words = (torch.cat(parts) for parts in zip(*ahead, strict=True))
+        return torch.cat(ended), (totals, parents, words)
+
     def _keep_ended(self, ended: Tensor) -> None:
-        """Remember each row's best sentence that ends here (A, W), if it beats what was known."""
+        """Remember each row's best sentence that ends here (A, U), if it beats what was known."""
         score, beam = ended.max(1)
         better = (score > self.best).nonzero()[:, 0]
         self.best[better] = score[better]
@@ -173,22 +197,13 @@ class _Beams:
         self.chosen[rows] = self.eos
         self.chosen[rows, : self.written.shape[-1]] = self.written[better, beam[better]]
 
-    def _branch(self, log_probs: Tensor, going: Tensor) -> None:
-        """Let the sentences `going` branch, and the others leave."""
-        width = self.width
-        rows = (going[:, None] * width + torch.arange(width, device=going.device)).flatten()
-        if len(going) < len(self.alive):
-            log_probs = log_probs[rows]
-            self.alive, self.best, self.scores = self.alive[going], self.best[going], self.scores[going]
-            self.written = self.written[going]
-        log_probs[:, self.eos] = -torch.inf
-        found, words = largest(log_probs, min(width, log_probs.shape[1]))  # (A W, W): no beam gives more
-        total = (self.scores.view(-1, 1) + found).view(len(going), -1)
-        self.scores, flat = total.topk(width, 1)  # (A, W)
-        parent, word = flat // found.shape[1], words.view(len(going), -1).gather(1, flat)
-        self.written = torch.cat([_branched(self.written, parent), word[..., None]], -1)
-        self.state = self.state.select(rows.view(-1, width).gather(1, parent).flatten())
-        self.words = word.flatten()
+    def _branch(self, going: Tensor, totals: Tensor, beams: Tensor, words: Tensor) -> None:
+        """Let the sentences `going` go on with the beams (A, W) they branch from, and the others leave."""
+        rows = going[:, None] * self.scores.shape[1] + beams
+        self.alive, self.best, self.scores = self.alive[going], self.best[going], totals
+        self.written = torch.cat([_branched(self.written[going], beams), words[..., None]], -1)
+        self.state = self.state.select(rows.flatten())
+        self.words = words.flatten()
 
 
 def _branched(written: Tensor, parent: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 from seqvae.text.precision import compute_dtype, held
 
@@ -24,109 +25,133 @@ class _TokenLogProb(torch.autograd.Function):
     """log softmax(W h + b)[y] a row.
 
     All that gradients need of the logits is softmax - onehot(y): that of the first R rows is kept, as far as
-    `KEPT_BYTES` reach; of the others the backward pass makes it once more, chunk by chunk.
+    `KEPT_BYTES` reach; of the others the backward pass makes it once more, R rows at a time.
     """
 
     @staticmethod
     def forward(ctx: Any, h: Tensor, weight: Tensor, bias: Tensor, y: Tensor, dtype: torch.dtype) -> Tensor:
-        low_h, low_weight = with_ones(h, dtype), with_bias(weight, bias, dtype)
-        kept = low_h.new_empty(min(len(h), KEPT_BYTES // (len(weight) * dtype.itemsize)), len(weight))
-        scratch = _Scratch(low_h, len(weight))
+        lows = h.to(dtype), weight.to(dtype), bias.float()
+        room = KEPT_BYTES // (len(weight) * dtype.itemsize)
+        kept = h.new_empty(min(len(h), room), len(weight), dtype=dtype)
+        scratch = _Scratch(*lows)
         first, others = scratch.chunks(0, len(kept)), scratch.chunks(len(kept), len(h))
-        log_p = [_residual(low_h[rows], low_weight, y[rows], scratch, kept[rows]) for rows in first]
-        log_p += [_scored(low_h[rows], low_weight, y[rows], scratch) for rows in others]
-        ctx.save_for_backward(low_h, low_weight, y, kept)
+        log_p = [scratch.residual(rows, y, kept[rows]) for rows in first]
+        log_p += [scratch.scored(rows, y) for rows in others]
+        ctx.save_for_backward(*lows, y, kept)
         ctx.dtypes = h.dtype, weight.dtype, bias.dtype
         return torch.cat(log_p)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        h, weight, y, kept = ctx.saved_tensors
-        minus = -grads[0][:, None]  # (N, 1)
-        scaled = (minus * h).to(h.dtype)  # (N, H + 1)
-        d_h = torch.empty_like(h[:, :-1], dtype=torch.float32)
-        d_weight = torch.zeros((), dtype=torch.float32, device=h.device)
-        wants_weight = any(ctx.needs_input_grad[1:3])
-        for rows, residual in _residuals(h, weight, y, kept):
-            torch.mul(residual @ weight[:, :-1], minus[rows], out=d_h[rows])
-            if wants_weight:  # (V, H + 1); the first product needs no table of zeros to be added to
-                product = residual.T @ scaled[rows]
-                d_weight = d_weight.add_(product) if d_weight.ndim else product.float()
+        h, weight, bias, y, kept = ctx.saved_tensors
         like_h, like_weight, like_bias = ctx.dtypes
-        if not wants_weight:
+        minus = -grads[0][:, None]  # (N, 1)
+        low_minus, scaled = minus.to(h.dtype), (minus * h).to(h.dtype)
+        d_h = torch.empty_like(h, dtype=torch.float32)
+        d_weight: Tensor | None = None
+        d_bias = torch.zeros_like(bias) if any(ctx.needs_input_grad[1:3]) else None
+        for rows, residual in _residuals(_Scratch(h, weight, bias), y, kept):
+            torch.mul(residual @ weight, minus[rows], out=d_h[rows])
+            if d_bias is not None:
+                d_bias += (low_minus[rows].T @ residual)[0]
+                d_weight = _added(d_weight, residual.T, scaled[rows])
+        if d_weight is None or d_bias is None:
             return d_h.to(like_h), None, None, None, None
-        return d_h.to(like_h), d_weight[:, :-1].to(like_weight), d_weight[:, -1].to(like_bias), None, None
+        return d_h.to(like_h), d_weight.to(like_weight), d_bias.to(like_bias), None, None
 
 
 class _Scratch:
-    """Room for the logits of one chunk, taken once: fresh memory costs a CPU as much as a product."""
+    """Room for the logits W h + b of one chunk of rows, taken once: fresh memory costs a CPU a product."""
 
-    def __init__(self, like: Tensor, words: int) -> None:
-        most = CHUNK_ELEMENTS * (GPU_CHUNKS if like.is_cuda else 1)
-        self.size = min(max(1, most // words), max(1, len(like)))
-        self.low = like.new_empty(self.size, words)
+    def __init__(self, h: Tensor, weight: Tensor, bias: Tensor) -> None:
+        self.h, self.weight, self.bias = h, weight, bias
+        self.size = min(_at_once(weight), max(1, len(h)))
+        self.low = h.new_empty(self.size, len(weight))
         self.logits = self.low.float()  # the same room in fp32
-        self.p = torch.empty_like(self.logits)
+        # a CPU's softmax may overwrite what it reads: more tables would drive each other out of the cache
+        self.p = torch.empty_like(self.logits) if h.is_cuda else self.logits
 
     def chunks(self, start: int, stop: int) -> list[slice]:
         """The rows from `start` to `stop`, a chunk at a time."""
         return [slice(at, min(at + self.size, stop)) for at in range(start, stop, self.size)]
 
-    def fill(self, h: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (n, V) in fp32, and as much room besides."""
-        low, logits = self.low[: len(h)], self.logits[: len(h)]
-        torch.mm(h, weight.T, out=low)
-        return logits if logits.data_ptr() == low.data_ptr() else logits.copy_(low), self.p[: len(h)]
+    def fill(self, rows: slice) -> tuple[Tensor, Tensor]:
+        """Logits (n, V) in fp32, and as much room, which is theirs on a CPU."""
+        n = rows.stop - rows.start
+        low, logits = self.low[:n], self.logits[:n]
+        torch.mm(self.h[rows], self.weight.T, out=low)
+        if low.dtype != logits.dtype:
+            logits.copy_(low)
+        return logits.add_(self.bias), self.p[:n]
+
+    def scored(self, rows: slice, y: Tensor) -> Tensor:
+        """Log p (n,)."""
+        logits, room = self.fill(rows)
+        return torch.log_softmax(logits, 1, out=room).gather(1, y[rows, None])[:, 0]
+
+    def residual(self, rows: slice, y: Tensor, out: Tensor) -> Tensor:
+        """Log p (n,); softmax - onehot (n, V) goes to `out`."""
+        logits, p = self.fill(rows)
+        words = y[rows, None]
+        if p.is_cuda:  # the other way asks the device how small a number is, and waits
+            torch.log_softmax(logits, 1, out=p)
+            log_p = p.gather(1, words)[:, 0]
+            p.exp_()
+        else:
+            torch.softmax(logits, 1, out=p)
+            log_p = p.gather(1, words)[:, 0].log()
+            possible = self.bias[y[rows]] > -torch.inf  # padding is no rare word
+            rare = (possible & (log_p < TINY)).nonzero()[:, 0]
+            log_p[rare] = self._rare(rare + rows.start, y)
+        out.copy_(p.scatter_add_(1, words, p.new_full(words.shape, -1.0)))
+        return log_p
+
+    def _rare(self, rows: Tensor, y: Tensor) -> Tensor:
+        """Log p (n,) of words whose probability is no number in fp32."""
+        logits = (self.h[rows] @ self.weight.T).float() + self.bias
+        return torch.log_softmax(logits, 1).gather(1, y[rows, None])[:, 0]
 
 
-def _residuals(h: Tensor, weight: Tensor, y: Tensor, kept: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Softmax - onehot (n, V) of all rows: what was kept, then the rest chunk by chunk."""
+def _residuals(scratch: _Scratch, y: Tensor, kept: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Softmax - onehot (n, V) of all rows: what was kept, then the others in the same room."""
     if len(kept):
         yield slice(0, len(kept)), kept
-    if len(kept) == len(h):
-        return
-    scratch = _Scratch(h, len(weight))
-    for rows in scratch.chunks(len(kept), len(h)):
-        residual = scratch.low[: rows.stop - rows.start]
-        _residual(h[rows], weight, y[rows], scratch, residual)
-        yield rows, residual
+    room = kept if len(kept) > scratch.size else scratch.low
+    for start in range(len(kept), len(y), len(room)):
+        stop = min(start + len(room), len(y))
+        for rows in scratch.chunks(start, stop):
+            scratch.residual(rows, y, room[rows.start - start : rows.stop - start])
+        yield slice(start, stop), room[: stop - start]
 
 
-def _residual(h: Tensor, weight: Tensor, y: Tensor, scratch: _Scratch, out: Tensor) -> Tensor:
-    """Log p (n,); softmax - onehot (n, V) goes to `out`. The column of ones comes along in h (n, H + 1)."""
-    logits, p = scratch.fill(h, weight)
-    if logits.is_cuda:  # the other way asks the device how small a number is, and waits
-        torch.log_softmax(logits, 1, out=p)
-        log_p = p.gather(1, y[:, None])[:, 0]
-        p.exp_()
-    else:
-        torch.softmax(logits, 1, out=p)
-        log_p = p.gather(1, y[:, None])[:, 0].log()
-        rare = (log_p < TINY).nonzero()[:, 0]
-        log_p[rare] = torch.log_softmax(logits[rare], 1).gather(1, y[rare, None])[:, 0]
-    out.copy_(p.scatter_add_(1, y[:, None], p.new_full((len(y), 1), -1.0)))
-    return log_p
+def _added(total: Tensor | None, a: Tensor, b: Tensor) -> Tensor:
+    """Total + a b in fp32; the first product needs no table of zeros to be added to."""
+    if total is None:
+        return (a @ b).float()
+    return total.addmm_(a, b) if a.dtype == total.dtype else total.add_(a @ b)
 
 
-def _scored(h: Tensor, weight: Tensor, y: Tensor, scratch: _Scratch) -> Tensor:
-    """Log p (n,) alone."""
-    logits, room = scratch.fill(h, weight)
-    return torch.log_softmax(logits, 1, out=room).gather(1, y[:, None])[:, 0]
+def _at_once(weight: Tensor) -> int:
+    return max(1, CHUNK_ELEMENTS * (GPU_CHUNKS if weight.is_cuda else 1) // len(weight))
 
 
-def with_ones(h: Tensor, dtype: torch.dtype) -> Tensor:
-    """[h, 1] (N, H + 1): products with `with_bias` add the bias and collect its gradient."""
-    wide = h.new_ones(len(h), h.shape[1] + 1, dtype=dtype)
-    wide[:, :-1] = h
-    return wide
+def first_largest(x: Tensor, block: int = 64) -> Tensor:
+    """The place (N,) of the largest number of each row of x (N, V), the first of equals.
 
-
-def with_bias(weight: Tensor, bias: Tensor, dtype: torch.dtype) -> Tensor:
-    """[W, b] (V, H + 1)."""
-    wide = weight.new_empty(len(weight), weight.shape[1] + 1, dtype=dtype)
-    wide[:, :-1], wide[:, -1] = weight, bias
-    return wide
+    A CPU finds maxima three times as fast as their places: it looks for these in one block of columns alone.
+    """
+    blocks = x.shape[1] // block
+    if blocks < 2:
+        return x.max(-1).indices
+    maxima = x[:, : blocks * block].view(len(x), blocks, block).amax(-1)
+    start = maxima.max(-1).indices[:, None] * block
+    values, inside = x.gather(1, start + torch.arange(block, device=x.device)).max(-1)
+    places = start[:, 0] + inside
+    if blocks * block == x.shape[1]:
+        return places
+    rest, last = x[:, blocks * block :].max(-1)
+    return torch.where(rest > values, last + blocks * block, places)
 
 
 class OutputHead(nn.Module):
@@ -150,7 +175,36 @@ class OutputHead(nn.Module):
 
     def best(self, features: Tensor) -> Tensor:
         """The likeliest word after each of the features (..., H), the first of equals."""
-        return self._low(features).max(-1).indices  # argmax of bf16 takes six times as long on a CPU
+        rows = features.reshape(-1, features.shape[-1])
+        return torch.cat([first_largest(logits) for logits in self.chunks(rows)]).view(features.shape[:-1])
+
+    def chunks(self, features: Tensor, group: int = 1) -> Iterator[Tensor]:
+        """Logits (n, V) in fp32 of features (N, H), some whole groups of rows at a time, without gradients.
+
+        Each takes the room of the one before.
+        """
+        low, logits = self._room(features, group)
+        size = len(low) // group * group
+        for start in range(0, len(features), size):
+            yield self._filled(features[start : start + size], low, logits)
+
+    def _room(self, features: Tensor, group: int) -> tuple[Tensor, Tensor]:
+        dtype = compute_dtype(features.device)
+        size = min(len(features), max(group, 2 * _at_once(self.weight)))
+
+        def made() -> tuple[Tensor, Tensor]:
+            low = features.new_empty(size, len(self.weight), dtype=dtype)
+            return low, low.float()  # in fp32 the same room
+
+        return held((self, dtype, group, "room"), made)
+
+    @torch.no_grad()
+    def _filled(self, features: Tensor, low: Tensor, logits: Tensor) -> Tensor:
+        low, logits = low[: len(features)], logits[: len(features)]
+        weight, bias = self._weights(low.dtype)
+        with torch.autocast(features.device.type, enabled=False):
+            torch.addmm(bias, features.to(low.dtype), weight.T, out=low)
+        return logits if logits.dtype == low.dtype else logits.copy_(low)
 
     def log_prob(self, features: Tensor, targets: Tensor) -> Tensor:
         """Log p(target | features) in nats, (..., ) for features (..., H); -inf for what is never said."""
@@ -161,18 +215,15 @@ class OutputHead(nn.Module):
                 bias = self.bias + self.forbidden
                 out: Tensor = _TokenLogProb.apply(rows, self.weight, bias, y, dtype)  # type: ignore[no-untyped-call]
             else:
-                h, weight = with_ones(rows, dtype), self._weight(dtype)
-                scratch = _Scratch(h, len(weight))
-                chunks = scratch.chunks(0, len(h))
-                out = torch.cat([_scored(h[chunk], weight, y[chunk], scratch) for chunk in chunks])
+                scratch = _Scratch(rows.to(dtype), self._weights(dtype)[0], self.bias + self.forbidden)
+                out = torch.cat([scratch.scored(chunk, y) for chunk in scratch.chunks(0, len(rows))])
         return out.view(targets.shape)
 
     def _low(self, features: Tensor) -> Tensor:
         """Logits (..., V) in the precision of the surroundings."""
-        rows, dtype = features.reshape(-1, features.shape[-1]), compute_dtype(features.device)
+        dtype = compute_dtype(features.device)
         with torch.autocast(features.device.type, enabled=False):
-            logits = with_ones(rows, dtype) @ self._weight(dtype).T
-        return logits.view(*features.shape[:-1], len(self.weight))
+            return functional.linear(features.to(dtype), *self._weights(dtype))
 
-    def _weight(self, dtype: torch.dtype) -> Tensor:
-        return held((self, dtype), lambda: with_bias(self.weight, self.bias + self.forbidden, dtype))
+    def _weights(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        return held((self, dtype), lambda: (self.weight.to(dtype), (self.bias + self.forbidden).to(dtype)))

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from seqvae.batch import SpecialIds
-from seqvae.conditions import told, widened, with_condition
+from seqvae.conditions import beside, widened, with_zeros
 from seqvae.text.encoder import TextEncoder
 from seqvae.text.gru import gru_layer
 from seqvae.text.likelihood import TextDecoder, never_said
@@ -170,22 +170,22 @@ class RecurrentDecoder(TextDecoder, ABC):
         if self.steps:
             self._tell_steps(condition)
         self.dropout = nn.Dropout(dropout)
-        self.first = told(nn.Linear(latent_dim, layers * hidden), condition) if "state" in places else None
+        self.first = widened(nn.Linear(latent_dim, layers * hidden), condition) if "state" in places else None
         features = embed if tie else hidden
         self.narrow = nn.Linear(hidden, features) if features != hidden else nn.Identity()
-        self.skip = told(nn.Linear(latent_dim, features), condition) if "softmax" in places else None
+        self.skip = widened(nn.Linear(latent_dim, features), condition) if "softmax" in places else None
         tied = self.embedding.weight if tie else None
         self.head = OutputHead(features, vocab_size, never_said(special), tied)
 
     def _tell_steps(self, condition: int) -> None:
         """Let the recurrence read `condition` features more, to which it is deaf at first."""
         weight: Tensor = self.rnn.get_parameter("weight_ih_l0")
-        self.rnn.weight_ih_l0 = widened(weight, condition)
+        self.rnn.weight_ih_l0 = with_zeros(weight, condition)
         self.rnn.input_size += condition
 
     def start(self, z: Tensor, c: Tensor | None = None) -> RecurrentState:
         """The state before the first word, for codes (N, D)."""
-        z = with_condition(z, c)
+        z = beside(z, c)
         skip = None if self.skip is None else self.skip(z)
         return RecurrentState(self._first_state(z), z if self.steps else z[:, :0], skip)
 

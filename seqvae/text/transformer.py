@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from seqvae.batch import SpecialIds
-from seqvae.conditions import told, with_condition
+from seqvae.conditions import beside, widened
 from seqvae.registry import UserError
 from seqvae.text.encoder import TextEncoder
 from seqvae.text.likelihood import TextDecoder, never_said
@@ -80,6 +80,7 @@ class Block(nn.Module):
     """
 
     compiles: ClassVar[bool] = True
+    shards: ClassVar[bool] = True
 
     def __init__(self, width: int, heads: int, dropout: float, small: float) -> None:
         super().__init__()
@@ -207,7 +208,7 @@ class TransformerDecoder(TextDecoder):
         self.slots = slots if "slots" in places else 0
 
         def reading(place: Place, outputs: int) -> nn.Linear | None:
-            return told(nn.Linear(latent_dim, outputs), condition) if place in places else None
+            return widened(nn.Linear(latent_dim, outputs), condition) if place in places else None
 
         self.z_to_slots = reading("slots", layers * 2 * slots * width)
         self.z_to_norms = reading("norms", layers * 4 * width)
@@ -218,7 +219,7 @@ class TransformerDecoder(TextDecoder):
 
     def start(self, z: Tensor, c: Tensor | None = None) -> TransformerState:
         """The state before the first word, for codes (N, D)."""
-        z = with_condition(z, c)
+        z = beside(z, c)
         none: tuple[None, ...] = (None,) * len(self.blocks)
         return TransformerState(
             length=0,

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from seqvae.numerics import Randomness
 from seqvae.registry import UserError
-from seqvae.text.decoding import Decoding, decode, filtered, largest
+from seqvae.text.decoding import Decoding, branches, decode, filtered
 from seqvae.text.likelihood import TextDecoder
 
 LONGEST = 3
@@ -292,10 +292,21 @@ def test_errors_name_the_number(arguments: dict[str, Any], message: str) -> None
         Decoding(**arguments)
 
 
-@pytest.mark.parametrize(("words", "k"), [(5, 5), (100, 3), (1000, 3), (1003, 1), (64 * 20, 5)])
-def test_the_largest_are_those_of_topk(words: int, k: int) -> None:
-    x = torch.randn(7, words, generator=torch.Generator().manual_seed(words))
-    x[0, words // 2 :] = -torch.inf
-    values, places = largest(x, k)
-    assert torch.equal(values, x.topk(k).values)
-    assert torch.equal(x.gather(1, places), values)
+@pytest.mark.parametrize(
+    ("words", "width"), [(5, 5), (100, 3), (1000, 3), (1003, 1), (64 * 20, 5), (1299, 5)]
+)
+def test_branches_are_the_largest_of_all_beams(words: int, width: int) -> None:
+    generator = torch.Generator().manual_seed(words)
+    x = torch.randn(7, width, words, generator=generator)
+    scores = torch.randn(7, width, generator=generator)
+    x[0, :, words // 2 :] = -torch.inf
+    scores[1, 1:] = -torch.inf  # one beam alone may branch, as at the start
+    total, beam, word = branches(scores, x, width)
+    every = (x + scores[..., None]).flatten(1)
+    assert torch.equal(total, every.topk(width).values)
+    finite = total.isfinite()
+    assert torch.equal(every.gather(1, beam * words + word)[finite], total[finite])
+    assert bool((word < words).all())
+    assert all(len(set(row)) == width for row in (beam * words + word).tolist())
+    one = branches(scores[:, :1], x[:, :1], width)[0]
+    assert torch.equal(one, (x[:, 0] + scores[:, :1]).topk(width).values)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from seqvae.text import gru
 from seqvae.text.gru import gru_layer
 
 STEPS, ROWS, INPUTS, HIDDEN = 7, 3, 5, 4
@@ -31,6 +32,19 @@ def test_states_and_gradients_are_those_of_torch() -> None:
     ]
     for ours, known in zip(*found, strict=True):
         torch.testing.assert_close(ours, known, atol=1e-5, rtol=1e-5)
+
+
+def test_gradients_do_not_depend_on_how_many_steps_stay_near_the_cache(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = []
+    for few in (1, 2 * ROWS * HIDDEN, 1 << 20):
+        monkeypatch.setattr(gru, "CACHED", few)
+        _, weights, x, h = both()
+        found.append(torch.autograd.grad(gru_layer(x, h, weights, torch.float32).square().sum(), weights))
+    for one, other, third in zip(*found, strict=True):
+        assert torch.equal(one, other)
+        assert torch.equal(one, third)
 
 
 def test_without_gradients_the_states_are_the_same() -> None:

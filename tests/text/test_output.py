@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from seqvae.text import output
-from seqvae.text.output import OutputHead, _TokenLogProb
+from seqvae.text.output import OutputHead, _TokenLogProb, first_largest
 from seqvae.text.precision import weights_held
 
 ROWS, FEATURES, WORDS = 37, 6, 11
@@ -225,6 +225,13 @@ def test_the_best_word_is_the_first_of_the_likeliest() -> None:
         made.weight.zero_()
         made.bias.zero_()
     assert made.best(h[0, 0]) == 1  # 0 is never said
+
+
+@pytest.mark.parametrize("words", [5, 64, 128, 200, 1003])
+def test_the_largest_is_found_block_by_block(words: int) -> None:
+    x = torch.randint(-3, 3, (300, words), generator=torch.Generator().manual_seed(words)).float()
+    x[0] = -torch.inf
+    assert first_largest(x).tolist() == [row.index(max(row)) for row in x.tolist()]
 
 
 def test_weights_are_cast_once_where_they_are_held() -> None:
