@@ -17,7 +17,7 @@ from seqvae.bench.setting import LONGEST, MEAN_LENGTH, bench_config, bench_data,
 from seqvae.bench.work import bench_of
 from seqvae.cli import app
 from seqvae.registry import UserError
-from seqvae.train import Trainer
+from seqvae.trainer import Trainer
 
 ROWS, INPUTS, OUTPUTS = 5, 3, 7
 CPU = torch.device("cpu")
@@ -61,7 +61,7 @@ def test_an_update_is_its_products(tmp_path: Path) -> None:
     made = bench_of(bench_trainer(config, bench_data(config), tmp_path / "run"))
     (rows, steps), hidden, embed, words, dim = made.batch.targets.shape, 8, 6, 60, 16
     cells = rows * steps
-    output = cells * words * (2 * (hidden + 1) + hidden)  # the bias is a column of two of the three
+    output = cells * words * (3 * hidden + 1)  # and the gradient of the bias
     layers = 2 * 3 * cells * (embed + hidden) * 3 * hidden
     codes = 3 * rows * hidden * 2 * dim + 3 * rows * dim * hidden
     assert flops(products_of(made.update)) == 2 * (output + layers + codes)

@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
-from seqvae.bench.report import FIGURES, bench, table
+from seqvae.bench.pictures import draw_curves, draw_profile
+from seqvae.bench.report import FIGURES, bench, profile, table
+from seqvae.bench.sweeps import curves, slopes
+from seqvae.bench.tricks import ablation
 
-__all__ = ["FIGURES", "bench", "table"]
+__all__ = [
+    "FIGURES",
+    "ablation",
+    "bench",
+    "curves",
+    "draw_curves",
+    "draw_profile",
+    "profile",
+    "slopes",
+    "table",
+]

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from seqvae.checkpoint import save_weights, write_card
-from seqvae.train import Trainer
+from seqvae.trainer import Trainer
 
 RUN = "RUN"
 COMMANDS: dict[str, tuple[str, ...]] = {

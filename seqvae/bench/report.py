@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from seqvae.bench.clock import bandwidth, forget_peak, in_turn, peak_mb
+from seqvae.bench.clock import bandwidth, clock_of, forget_peak, in_turn, peak_mb
 from seqvae.bench.cold import cold_starts
 from seqvae.bench.limit import alone, flops, products_of
-from seqvae.bench.setting import bench_config, bench_data, bench_trainer
+from seqvae.bench.setting import on_the_bench, overrides_of
 from seqvae.bench.work import BEAM, SAMPLES, SENTENCES, WORDS, Bench, bench_of
-from seqvae.train import Trainer
+from seqvae.trainer import Trainer
 
 FIGURES = (
     "train_tokens_per_s",
@@ -26,6 +24,7 @@ FIGURES = (
     "precision",
     "device",
 )
+PIECES = ("data", "encoder", "decoder", "output", "optimizer")
 ADAM_PASSES = 7  # reads weight, gradient and two moments; writes weight and moments
 
 
@@ -39,16 +38,25 @@ def bench(preset: str = "reference", overrides: Iterable[str] = (), budget: floa
     Raises:
         UserError: no such preset, or a config that cannot be built.
     """
-    config = bench_config(preset, overrides)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(config.train.threads or threads)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            trainer = bench_trainer(config, bench_data(config), Path(folder) / "run")
-            found = {"preset": preset, **_where(trainer), **_measured(trainer, budget)}
-            return found | {"cold_start_s": cold_starts(trainer) if cold else None}
-    finally:
-        torch.set_num_threads(threads)
+    with on_the_bench(preset, overrides) as trainer:
+        found = {"preset": preset, **_where(trainer), **_measured(trainer, budget)}
+        return found | {"cold_start_s": cold_starts(trainer) if cold else None}
+
+
+def profile(presets: Iterable[str], overrides: Iterable[str] = (), budget: float = 3.0) -> dict[str, Any]:
+    """Of each preset `train_tokens_per_s` and the `step_ms` of an update's parts.
+
+    Raises:
+        UserError: no such preset, or a config that cannot be built.
+    """
+    found = {}
+    for preset, own in overrides_of(presets, overrides).items():
+        with on_the_bench(preset, own) as trainer:
+            made = bench_of(trainer)
+            pieces = _pieces(made, budget)
+        speed = round(made.batch.units / pieces["whole"] * 1000)
+        found[preset] = {"train_tokens_per_s": speed, "step_ms": pieces}
+    return found
 
 
 def _where(trainer: Trainer) -> dict[str, Any]:
@@ -56,6 +64,7 @@ def _where(trainer: Trainer) -> dict[str, Any]:
     return {
         "device": torch.cuda.get_device_name(trainer.device) if gpu else "cpu",
         "threads": torch.get_num_threads(),
+        "clock": clock_of(trainer.device),
         "precision": trainer.precision,
         "torch": torch.__version__,
         "parameters": sum(p.numel() for p in trainer.step_module.parameters()),
@@ -92,8 +101,19 @@ def _training(made: Bench, budget: float) -> dict[str, Any]:
 
 
 def _pieces(made: Bench, budget: float) -> dict[str, float]:
-    """Milliseconds of each part of an update, and the least that the optimizer's bytes can take."""
-    times = in_turn({"whole": made.update, **made.pieces()}, made.trainer.device, 2 * budget)
+    """Milliseconds of an update and of its parts, and the least that the optimizer's bytes can take.
+
+    `rest` is what the parts do not account for: the latent, the KL, the objective, and what tables that all
+    parts want at once cost a cache.
+    """
+    pieces = made.pieces()
+
+    def whole() -> None:
+        pieces["data"]()
+        made.update()
+
+    times = in_turn({"whole": whole, **pieces}, made.trainer.device, 2 * budget)
+    times["rest"] = max(0.0, times["whole"] - sum(times[name] for name in PIECES))
     numbers = sum(p.numel() for p in made.trainer.step_module.parameters())
     times["optimizer_limit"] = ADAM_PASSES * 4 * numbers / bandwidth(made.trainer.device)
     return {name: round(1000 * took, 3) for name, took in times.items()}

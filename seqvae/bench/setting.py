@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import torch
 
 from seqvae.checkpoint import create_run
 from seqvae.config import TextRunConfig, parse_config
+from seqvae.memory import freed_memory_kept
 from seqvae.progress import Silent
 from seqvae.registry import UserError, lookup
 from seqvae.text.data import TextData, load_data
 from seqvae.text.store import Counts, TokenStore
 from seqvae.text.tokenizer_training import train_word
-from seqvae.train import Trainer
+from seqvae.trainer import Trainer
 
 SENTENCES, MEAN_LENGTH, SHAPE = 20_000, 21.1, 4.3  # the Penn Treebank's mean and, as a gamma, its spread
 WORDS, LONGEST = 10_000, 100
@@ -52,23 +56,32 @@ def bench_config(preset: str, overrides: Iterable[str] = ()) -> TextRunConfig:
     return cast(TextRunConfig, config)
 
 
-def bench_data(config: TextRunConfig) -> TextData:
-    """The data that the config names, or else made-up ones of as many words as its tokenizer is asked for."""
-    if config.data.train or config.data.name:
+def bench_data(config: TextRunConfig, length: int | None = None) -> TextData:
+    """The data that the config names, or else made-up ones of as many words as its tokenizer is asked for.
+
+    Sentences of a `length` are made up whatever the config names.
+    """
+    if length is None and (config.data.train or config.data.name):
         return load_data(config.data, config.tokenizer)
-    return made_up(int(config.tokenizer.arguments.get("vocab_size") or WORDS))
+    words = int(config.tokenizer.arguments.get("vocab_size") or WORDS)
+    return made_up(words, max(SENTENCES, 4 * config.train.batch_size), length=length)
 
 
-def made_up(words: int, sentences: int = SENTENCES, seed: int = 0) -> TextData:
-    """Sentences of words drawn by Zipf's law, their lengths by a gamma law; nothing is written to disk."""
+def made_up(words: int, sentences: int = SENTENCES, seed: int = 0, length: int | None = None) -> TextData:
+    """Sentences of words drawn by Zipf's law, their lengths by a gamma law; nothing is written to disk.
+
+    With `length` all have so many words.
+    """
     tokenizer = train_word([" ".join(f"w{i}" for i in range(words - 4))], words)
-    train = _store(tokenizer.vocab_size, sentences, seed)
-    return TextData(tokenizer, train, _store(tokenizer.vocab_size, max(1, sentences // 20), seed + 1), None)
+    train = _store(tokenizer.vocab_size, sentences, seed, length)
+    valid = _store(tokenizer.vocab_size, max(1, sentences // 20), seed + 1, length)
+    return TextData(tokenizer, train, valid, None)
 
 
-def _store(vocab_size: int, sentences: int, seed: int) -> TokenStore:
+def _store(vocab_size: int, sentences: int, seed: int, length: int | None) -> TokenStore:
     random = np.random.default_rng([seed, vocab_size])
     lengths = random.gamma(SHAPE, MEAN_LENGTH / SHAPE, sentences).round().clip(1, LONGEST).astype(np.int64)
+    lengths = lengths if length is None else np.full_like(lengths, length)
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
     chances = 1 / np.arange(1, vocab_size - 3)
     ladder = np.cumsum(chances / chances.sum())
@@ -82,3 +95,38 @@ def bench_trainer(config: TextRunConfig, data: TextData, folder: Path) -> Traine
     """A trainer at its first step, its run folder in `folder`."""
     create_run(folder, config, data.tokenizer)
     return Trainer(folder, config, data, Silent())
+
+
+@contextmanager
+def on_the_bench(preset: str, overrides: Iterable[str] = (), length: int | None = None) -> Iterator[Trainer]:
+    """A trainer of a preset at its first step, with the threads that its config asks for.
+
+    All sentences have so many words, if a `length` is given.
+
+    Raises:
+        UserError: no such preset, or a config that cannot be built.
+    """
+    config = bench_config(preset, overrides)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(config.train.threads or threads)
+    try:
+        with tempfile.TemporaryDirectory() as folder, freed_memory_kept():
+            yield bench_trainer(config, bench_data(config, length), Path(folder) / "run")
+    finally:
+        torch.set_num_threads(threads)
+
+
+def overrides_of(presets: Iterable[str], overrides: Iterable[str]) -> dict[str, list[str]]:
+    """The overrides of each preset, but for arguments of an encoder or decoder that others of them have."""
+    overrides = list(overrides)
+    known = {preset: _arguments(preset) for preset in presets}
+    others = {key for keys in known.values() for key in keys}
+    return {
+        preset: [o for o in overrides if (key := o.partition("=")[0]) in keys or key not in others]
+        for preset, keys in known.items()
+    }
+
+
+def _arguments(preset: str) -> set[str]:
+    values = lookup("preset", PRESETS, preset)
+    return {f"{part}.{key}" for part in ("encoder", "decoder") for key in values[part]}

@@ -18,7 +18,7 @@ from seqvae.metrics.likelihood import score
 from seqvae.numerics import Randomness
 from seqvae.text.decoding import Decoding, decode
 from seqvae.text.likelihood import TextDecoder
-from seqvae.train import Trainer
+from seqvae.trainer import Trainer
 from seqvae.updates import add_gradients, clipped
 
 SAMPLES = 20  # K
@@ -63,30 +63,40 @@ class Bench:
         z = prior_codes(trainer.vae, batch.size, 0, trainer.device)  # (B, D)
         with torch.no_grad(), autocast(trainer.precision, trainer.device):
             features, _ = decoder.read(batch.inputs, decoder.start(z))
-        features = features.float().requires_grad_()
-
-        def backward(forward: Callable[[], Tensor]) -> Callable[[], None]:
-            def run() -> None:
-                with autocast(trainer.precision, trainer.device):
-                    total = forward().sum()
-                total.backward()  # type: ignore[no-untyped-call]
-                trainer.step_module.zero_grad()
-                features.grad = None
-
-            return run
-
+        features = features.float()
         return {
             "data": lambda: trainer.feed.update(trainer.progress.step),
-            "encoder": backward(lambda: trainer.vae.encoder(batch)),
-            "decoder": backward(lambda: decoder.read(batch.inputs, decoder.start(z))[0]),
-            "output": backward(lambda: decoder.head.log_prob(features, batch.targets)),
-            "optimizer": self._moved,
+            "encoder": self._backward(lambda: trainer.vae.encoder(batch)),
+            "decoder": self._backward(lambda: decoder.read(batch.inputs, decoder.start(z))[0]),
+            "output": self._backward(
+                lambda: decoder.head.log_prob(features.detach().requires_grad_(), batch.targets)
+            ),
+            "optimizer": self._mover(),
         }
 
-    def _moved(self) -> None:
-        for parameter in self.trainer.step_module.parameters():
-            parameter.grad = torch.empty_like(parameter).fill_(1e-9)
-        self.move()
+    def _backward(self, forward: Callable[[], Tensor]) -> Callable[[], None]:
+        """Forward and backward of a part; gradients are forgotten."""
+        trainer = self.trainer
+
+        def run() -> None:
+            with autocast(trainer.precision, trainer.device):
+                total = forward().sum()
+            total.backward()  # type: ignore[no-untyped-call]
+            trainer.step_module.zero_grad()
+
+        return run
+
+    def _mover(self) -> Callable[[], None]:
+        """The optimizer's part alone, on gradients that are there: making them is backward work."""
+        parameters = list(self.trainer.step_module.parameters())
+        gradients = [torch.full_like(parameter, 1e-9) for parameter in parameters]
+
+        def run() -> None:
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.grad = gradient
+            self.move()
+
+        return run
 
     @torch.no_grad()
     def encode(self) -> None:
@@ -94,17 +104,18 @@ class Bench:
         with autocast(self.trainer.precision, self.trainer.device):
             codes(self.trainer.vae.posterior(self.batch), self.batch)
 
-    def write(self, rows: int = SENTENCES, beam: int | None = None) -> None:
-        """Sentences of `WORDS` words from prior codes; the end is forbidden."""
+    def write(self, rows: int = SENTENCES, beam: int | None = None, words: int = WORDS) -> list[list[int]]:
+        """Sentences of so many words from prior codes; the end is forbidden."""
         trainer, decoder = self.trainer, self.decoder
-        how = Decoding(greedy=beam is None, beam=beam, max_length=WORDS)
+        how = Decoding(greedy=beam is None, beam=beam, max_length=words)
         z = prior_codes(trainer.vae, rows, 0, trainer.device)
         random = Randomness(0, 0, torch.arange(rows, device=trainer.device))
         end = decoder.special.eos
         decoder.head.forbidden[end] = -torch.inf
         with torch.no_grad(), autocast(trainer.precision, trainer.device):
-            decode(decoder, decoder.start(z), rows, how, random)
+            written = decode(decoder, decoder.start(z), rows, how, random)
         decoder.head.forbidden[end] = 0.0
+        return written
 
     @torch.no_grad()
     def importance(self, samples: int = SAMPLES) -> None:

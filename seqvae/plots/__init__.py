@@ -6,9 +6,7 @@ saved, and forgotten. matplotlib (the extra `plots`) is imported when the first 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
+from seqvae.plots.costs import Costs, cost_curves, profile
 from seqvae.plots.dial import against_rate, needs
 from seqvae.plots.dims import kl_per_dim, posterior
 from seqvae.plots.numbers import curves, gain_by_position
@@ -25,29 +23,14 @@ from seqvae.plots.pictures import (
 )
 from seqvae.plots.plane import codes, tsne, tsne_embedding
 from seqvae.plots.rates import rate_distortion, rate_distortion_of
-from seqvae.plots.style import save
+from seqvae.plots.style import check_picture, save
 
-PLOTS: dict[str, Callable[..., Any]] = {
-    "reconstructions": reconstructions,
-    "samples": samples,
-    "interpolation": interpolation,
-    "codes": codes,
-    "manifold": manifold,
-    "tsne": tsne,
-    "traversals": traversals,
-    "posterior": posterior,
-    "kl-per-dim": kl_per_dim,
-    "gain-by-position": gain_by_position,
-    "curves": curves,
-    "rate-distortion": rate_distortion,
-    "against-rate": against_rate,
-    "needs": needs,
-    "ladder": ladder,
-}
 __all__ = [
-    "PLOTS",
+    "Costs",
     "against_rate",
+    "check_picture",
     "codes",
+    "cost_curves",
     "curves",
     "gain_by_position",
     "interpolation",
@@ -57,6 +40,7 @@ __all__ = [
     "manifold_axis",
     "needs",
     "posterior",
+    "profile",
     "rate_distortion",
     "rate_distortion_of",
     "reconstructions",

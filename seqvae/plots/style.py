@@ -51,6 +51,20 @@ def blank(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
 
 
+def check_picture(path: str | Path) -> Path:
+    """The path of a picture's file, looked at before what it shows takes its time.
+
+    Raises:
+        UserError: another suffix than .png or .pdf, or a folder that is not there.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise UserError(f"a picture's file got {path.name!r}: end it with {' or '.join(SUFFIXES)}")
+    if not path.parent.is_dir():
+        raise UserError(f"cannot write {path} (no such folder): give a file in a folder that is there")
+    return path
+
+
 def save(figure: Figure, path: str | Path) -> Path:
     """Write a figure whole or not at all, in the format of the suffix: .png (150 dpi) or .pdf.
 
@@ -59,9 +73,7 @@ def save(figure: Figure, path: str | Path) -> Path:
     """
     import matplotlib
 
-    path = Path(path)
-    if path.suffix.lower() not in SUFFIXES:
-        raise UserError(f"a picture's file got {path.name!r}: end it with {' or '.join(SUFFIXES)}")
+    path = check_picture(path)
     kind = path.suffix.lower()[1:]
     stamps: Any = {"CreationDate": None} if kind == "pdf" else None  # the same picture is the same file
     looks: Any = {"format": kind, "dpi": DPI, "bbox_inches": "tight", "pad_inches": 0.08}
