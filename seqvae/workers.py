@@ -9,68 +9,17 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from seqvae.board import HERE, Board, Job, Place
 from seqvae.progress import Reporter
 from seqvae.registry import UserError
 from seqvae.signals import Interrupted, stop_on_signals
 
 POLL = 0.5  # seconds between two looks at the signals
 EVERY = 60.0  # seconds between two lines of progress of a process
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a process works; None is what the job itself says."""
-
-    device: str | None = None
-    threads: int | None = None
-
-
-HERE = Place()
-
-
-@dataclass(frozen=True)
-class Job:
-    """Something to be done, after the jobs it `needs`; `work` travels to another process by pickle."""
-
-    name: str
-    work: Callable[[Place, Reporter], object]
-    needs: frozenset[str] = frozenset()
-
-
-@dataclass
-class Board:
-    """Which jobs wait, which are done, and why others are not."""
-
-    waiting: dict[str, Job]
-    settled: Callable[[str, str | None], object]
-    done: set[str] = field(default_factory=set)
-    failed: dict[str, str] = field(default_factory=dict)
-
-    def next(self) -> Job | None:
-        """The first job whose needs are met, taken off the board; those that lost a need are settled."""
-        while lost := self._lost():
-            self.settle(*lost)
-        ready = [name for name, job in self.waiting.items() if job.needs <= self.done]
-        return self.waiting.pop(ready[0]) if ready else None
-
-    def settle(self, name: str, reason: str | None) -> None:
-        """Done, or not for a reason."""
-        self.waiting.pop(name, None)
-        if reason is None:
-            self.done.add(name)
-        else:
-            self.failed[name] = reason
-        self.settled(name, reason)
-
-    def _lost(self) -> tuple[str, str] | None:
-        for job in self.waiting.values():
-            for need in sorted(job.needs & self.failed.keys()):
-                return job.name, f"it needs {need}, which failed"
-        return None
 
 
 def run_jobs(
@@ -83,34 +32,61 @@ def run_jobs(
 
     Without `places` they are done here, one at a time; otherwise each in a fresh process, one at a place. A
     job that fails, or whose process dies, stops those that need it and no other. `settled(name, reason)` is
-    called here after each; reason None is success.
+    called here after each; reason None is success. What another program is at is left to it, and waited for
+    only where a job needs it.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM came; every process was asked to stop, and has.
+        UserError: a claim cannot be made, as the disk is full or read-only.
     """
     board = Board({job.name: job for job in jobs}, settled)
     if places:
         _side_by_side(board, places, report)
     else:
         _one_by_one(board, report)
-    for name in list(board.waiting):
-        board.settle(name, "what it needs is not there and not to be done")
+    for name, job in list(board.waiting.items()):
+        if job.claim and name in board.elsewhere:
+            report.note(f"{name} is left to {job.claim.holder()}")
+        else:
+            board.settle(name, "what it needs is not there and not to be done")
     return board.failed
 
 
 def _one_by_one(board: Board, report: Reporter) -> None:
     total = len(board.waiting)
-    while job := board.next():
-        report.note(f"[{total - len(board.waiting)}/{total}] {job.name}")
-        try:
-            reason = _attempt(job, HERE, report)
-        except KeyboardInterrupt:
-            raise Interrupted("stopped", signal.SIGINT) from None
-        finally:
-            report.close()
-        board.settle(job.name, reason)
-        if reason is not None:
-            report.warn(f"{job.name}: {reason}")
+    try:
+        while (job := board.next()) or board.hopes():
+            if job is None:
+                _wait(board, report)
+                continue
+            _announce(job, f"[{total - len(board.waiting)}/{total}]", report)
+            try:
+                reason = _attempt(job, HERE, report)
+            finally:
+                report.close()
+                job.release()
+            board.settle(job.name, reason)
+            if reason is not None:
+                report.warn(f"{job.name}: {reason}")
+    except KeyboardInterrupt:
+        raise Interrupted("stopped", signal.SIGINT) from None
+
+
+def _announce(job: Job, number: str, report: Reporter, place: Place = HERE) -> None:
+    """Say what begins, where, and whether it was another's."""
+    report.note(f"{number} {job.name}" + (f" on {place.device}" if place.device else ""))
+    if job.claim and job.claim.gone:
+        report.note(f"{job.name}: taken over from {job.claim.gone}, which is gone")
+
+
+def _wait(board: Board, report: Reporter) -> None:
+    """Let some time pass, after saying once what for."""
+    others = {name: job for name, job in board.waiting.items() if name in board.elsewhere}
+    if fresh := [f"{name} ({job.claim.holder()})" for name, job in others.items() if job.claim]:
+        if board.told != fresh:
+            report.note(f"waiting for {', '.join(fresh)}")
+        board.told = fresh
+    time.sleep(POLL)
 
 
 def _attempt(job: Job, place: Place, report: Reporter) -> str | None:
@@ -178,8 +154,11 @@ class _Worker:
 def _start(job: Job, place: Place) -> _Worker:
     context = multiprocessing.get_context("spawn")  # a fork would share CUDA and threads
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(job, place, theirs), name=job.name)
+    sent = Job(job.name, job.work)  # the claim stays here
+    process = context.Process(target=_child, args=(sent, place, theirs), name=job.name)
     process.start()
+    if job.claim and process.pid:
+        job.claim.hand(process.pid)
     theirs.close()  # or its end would never be seen
     return _Worker(job, place, process, ours)
 
@@ -192,22 +171,26 @@ def _side_by_side(board: Board, places: Sequence[Place], report: Reporter) -> No
             while True:
                 while free and (job := board.next()):
                     place = free.pop(0)
-                    where = f" on {place.device}" if place.device else ""
-                    report.note(f"[{total - len(board.waiting)}/{total}] {job.name}{where}")
+                    _announce(job, f"[{total - len(board.waiting)}/{total}]", report, place)
                     worker = _start(job, place)
                     running[worker.connection] = worker
                 if not running:
-                    return
+                    if not board.hopes():
+                        return
+                    _wait(board, report)
                 for heard in wait(list(running), POLL):
                     if _listened(running[heard], report):
                         worker = running.pop(heard)
                         free.append(worker.place)
+                        worker.job.release()
                         board.settle(worker.job.name, worker.reason)
                         report.note(f"{worker.job.name}: {worker.reason or 'done'}")
                 if stop.number:
                     raise Interrupted("stopped", stop.number)
         finally:
             _end(list(running.values()))
+            for worker in running.values():
+                worker.job.release()
 
 
 def _listened(worker: _Worker, report: Reporter) -> bool:

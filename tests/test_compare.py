@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import signal
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from seqvae.board import Place
 from seqvae.cli import main
 from seqvae.compare import Comparison, Table, compare, entries, load_comparison, places, running, summarise
 from seqvae.compare.running import measurements
@@ -20,7 +23,6 @@ from seqvae.progress import Silent
 from seqvae.quality import SmallLM
 from seqvae.registry import UserError
 from seqvae.signals import Interrupted
-from seqvae.workers import Place
 
 SMALL = {"hidden": 8, "embed": 8}
 BASE: dict[str, Any] = {
@@ -247,6 +249,57 @@ def test_two_processes_train_alike(base: Path, tmp_path: Path) -> None:
         assert row["neg_elbo"] == other["neg_elbo"]
     assert compare(made, tmp_path / "there", report := Heard()).rows == there.rows  # the device is no config
     assert report.began == []
+
+
+class Paced(Heard):
+    """Begins its first run, says so in a file, and goes on when the other one has begun one too."""
+
+    def __init__(self, ours: Path, theirs: Path) -> None:
+        super().__init__()
+        self.ours, self.theirs = ours, theirs
+
+    def note(self, text: str) -> None:
+        """One line."""
+        super().note(text)
+        if text.startswith("["):
+            self.ours.touch()
+            while not self.theirs.exists():
+                time.sleep(0.01)
+
+
+def another(made: Comparison, out: Path) -> None:
+    """The second of two programs that work on the same comparison."""
+    report = Paced(out.parent / "second", out.parent / "first")
+    table = compare(made, out, report)
+    (out.parent / "began.json").write_text(json.dumps(report.began))
+    assert table.failed == {}
+
+
+def test_two_programs_share_a_comparison(base: Path, tmp_path: Path) -> None:
+    later = {"init": {"from": "plain", "parts": ["encoder"]}}
+    made, out = comparison(base, (0, 1), plain={}, later=later), tmp_path / "out"
+    second = multiprocessing.get_context("spawn").Process(target=another, args=(made, out))
+    second.start()
+    while not (tmp_path / "second").exists() and second.is_alive():
+        time.sleep(0.01)
+    table = compare(made, out, report := Paced(tmp_path / "first", tmp_path / "second"))
+    second.join()
+    assert second.exitcode == 0
+    assert table.failed == {}
+    began = json.loads((tmp_path / "began.json").read_text())
+    assert began[0] == "plain, seed 0"
+    assert report.began[0] == "plain, seed 1"
+    assert sorted([*began, *report.began]) == sorted(entry.name for entry in entries(made, out))
+    shown = (out / "table.md").read_text()  # of whichever ended last
+    assert "| plain | 2 |" in shown
+    assert "| later | 2 |" in shown
+    assert not list(out.rglob(".*"))  # no claim is left over
+
+
+def test_torchrun_is_not_for_comparisons(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="compare shares its runs out by itself: start it without torchrun"):
+        compare(comparison(base, plain={}), tmp_path / "out")
 
 
 def test_places_share_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:

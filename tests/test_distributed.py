@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -16,17 +17,19 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from tiny import card, config, metrics
+from tiny import Listener, assert_close_runs, card, config, metrics
 from torch import multiprocessing
 
 from seqvae import TextVAE, distributed, shares
+from seqvae.config import dump_config
 from seqvae.device import pick_device
 from seqvae.disk import checkpoints
 from seqvae.numerics import Randomness, batch_mean
 from seqvae.registry import UserError
 from seqvae.shares import Share, gathered, own_rows, pooled, sharing
 from seqvae.signals import Interrupted, stop_on_signals
-from seqvae.train import Trainer, resume, train
+from seqvae.train import resume, train
+from seqvae.trainer import Trainer
 
 SHORT = ("train.steps=4", "train.log_every=1", "train.validate_every=2")
 FEW = ("data.examples=28", "train.batch_size=3")  # an epoch's last batch holds a single sentence
@@ -63,8 +66,16 @@ CASES: dict[str, tuple[str, ...]] = {
         )
     },
 }  # fmt: skip
+OF_FOUR: dict[str, tuple[str, ...]] = {
+    "plain": PLAIN,
+    "uneven": (*PLAIN, "train.batch_size=14", "train.accumulate=2"),
+    "statistics": (*PLAIN, "remedies=[{name: free_bits, nats: 0.15}, {name: mmd}]"),
+    "centred": (*PLAIN, "latent={name: bn_gaussian, dim: 4}", "train.optimizer=sgd", "train.lr=0.02"),
+    "cut": (*PLAIN, "train.shard=true"),
+}
 STOPPED = ("train.steps=12", "train.log_every=1", "train.validate_every=12")
 STOP_AT = 7
+UNDER_TORCHRUN = ("train.steps=100", "train.save_every=5", "train.validate_every=50")
 WORDS = ["the old dog sees a ball .", "she sells eggs", "a cat"] * 50  # more than a batch
 
 
@@ -76,6 +87,7 @@ def worker(rank: int, folder: Path, cases: dict[str, tuple[str, ...]]) -> None:
     for name, sets in cases.items():
         train(config(*sets), folder / name)
     told["measured"] = measured(folder / "plain")
+    resume(folder / "begun")
     told["signal"] = how_it_ends(lambda: stopped(rank, folder / "stopped"))
     told["nan"] = how_it_ends(lambda: train(config(*SHORT, "train.lr=1e30"), folder / "nan"))
     told["taken"] = how_it_ends(lambda: train(config(*SHORT), folder / "plain"))
@@ -85,6 +97,15 @@ def worker(rank: int, folder: Path, cases: dict[str, tuple[str, ...]]) -> None:
         os._exit(0)  # as one that was killed: it takes no leave
     told["lost"] = how_it_ends(lambda: train(config(*SHORT), folder / "lost"))
     write(folder / "told-0.json", told)
+    dist.destroy_process_group()
+
+
+def one_of_four(rank: int, folder: Path) -> None:
+    """One of four processes: 50 steps of each of their runs."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder / 'meet'}", rank=rank, world_size=4)
+    for name, sets in OF_FOUR.items():
+        train(config(*sets), folder / name)
     dist.destroy_process_group()
 
 
@@ -192,23 +213,20 @@ def statistics(rank: int) -> dict[str, Any]:
 def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of what two processes did, and what each of them tells of it."""
     folder = tmp_path_factory.mktemp("together")
+    with pytest.raises(Interrupted, match=f"stopped at step {STOP_AT} of 12"):
+        train(config(*STOPPED), folder / "begun", Listener(stop_at_log=STOP_AT))
     multiprocessing.spawn(worker, (folder, CASES), nprocs=2)
     return folder
 
 
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run that is stopped elsewhere, here without a stop."""
+    return train(config(*STOPPED), tmp_path_factory.mktemp("straight") / "run")
+
+
 def told(together: Path, rank: int) -> dict[str, Any]:
     return json.loads((together / f"told-{rank}.json").read_text())
-
-
-def assert_close_runs(one: Path, two: Path) -> None:
-    """Every logged number within 1e-4."""
-    ours, theirs = metrics(one), metrics(two)
-    assert len(ours) == len(theirs) > 0
-    for a, b in zip(ours, theirs, strict=True):
-        assert a.keys() == b.keys()
-        assert a.pop("kind") == b.pop("kind")
-        for key in a:
-            assert b[key] == pytest.approx(a[key], rel=1e-4, abs=2e-5), (key, a["step"])
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -218,6 +236,43 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path, together: Path, nam
     ours, theirs = card(run)["progress"], card(together / name)["progress"]
     for key in ("step", "inner", "tokens", "best_step", "finished"):
         assert ours[key] == theirs[key]
+
+
+@pytest.mark.long
+def test_four_processes_learn_what_one_learns(tmp_path: Path) -> None:
+    multiprocessing.spawn(one_of_four, (tmp_path,), nprocs=4)
+    for name, sets in OF_FOUR.items():
+        assert_close_runs(train(config(*sets), tmp_path / f"{name}-alone"), tmp_path / name)
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes as Linux shows them")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
+def test_torchrun_ends_with_a_signal_and_one_process_goes_on(tmp_path: Path, number: signal.Signals) -> None:
+    """SIGKILL to the second process, or SIGTERM to torchrun itself, as Slurm sends it."""
+    file, run = tmp_path / "config.yaml", tmp_path / "run"
+    file.write_text(dump_config(config(*UNDER_TORCHRUN)), encoding="utf-8")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*torchrun, "-m", "seqvae", "train", str(file), "--out", str(run)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as agent:
+        while not checkpoints(run) and agent.poll() is None:
+            time.sleep(0.02)
+        os.kill(of_rank(1, agent.pid) if number == signal.SIGKILL else agent.pid, number)
+        said = agent.communicate(timeout=300)[1]
+    assert agent.returncode != 0
+    killed = "process 0 of 2 lost the others"
+    assert (killed if number == signal.SIGKILL else "everything is saved") in said
+    assert "go on with" in said
+    assert not card(run)["progress"]["finished"]
+    resume(run)
+    assert_close_runs(train(config(*UNDER_TORCHRUN), tmp_path / "straight"), run)
+
+
+def of_rank(rank: int, agent: int) -> int:
+    """The process that torchrun calls by this number."""
+    children = Path(f"/proc/{agent}/task/{agent}/children").read_text().split()
+    environments = {child: Path(f"/proc/{child}/environ").read_bytes() for child in children}
+    return next(int(child) for child, told in environments.items() if f"\0RANK={rank}\0".encode() in told)
 
 
 def test_the_cases_are_what_they_say(together: Path) -> None:
@@ -267,14 +322,18 @@ def test_only_the_first_process_writes(together: Path) -> None:
     assert told(together, 1)["writes"] == []
 
 
-def test_a_signal_to_one_process_stops_all_and_one_process_goes_on(tmp_path: Path, together: Path) -> None:
+def test_two_processes_go_on_with_the_run_of_one(straight: Path, together: Path) -> None:
+    assert_close_runs(straight, together / "begun")
+
+
+def test_a_signal_to_one_process_stops_all_and_one_process_goes_on(straight: Path, together: Path) -> None:
     kind, message = told(together, 0)["signal"]
     assert kind == "Interrupted"
     assert message.startswith(f"stopped at step {STOP_AT} of 12, everything is saved")
     assert told(together, 1)["signal"] == ["SystemExit", str(128 + signal.SIGTERM)]
     assert [folder.name for folder in checkpoints(together / "stopped")] == [f"step-{STOP_AT}"]
     resume(together / "stopped")
-    assert_close_runs(train(config(*STOPPED), tmp_path / "straight"), together / "stopped")
+    assert_close_runs(straight, together / "stopped")
 
 
 def test_what_stops_all_is_said_by_the_first(together: Path) -> None:

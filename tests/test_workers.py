@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from functools import partial
@@ -11,10 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from seqvae import board
+from seqvae.board import HERE, Job, Place
+from seqvae.claims import Claim
 from seqvae.progress import Silent
 from seqvae.registry import UserError
 from seqvae.signals import Interrupted, stop_on_signals
-from seqvae.workers import HERE, Job, Place, run_jobs
+from seqvae.workers import run_jobs
 
 TWO = (Place("first", 1), Place("second", 2))
 
@@ -114,6 +118,59 @@ def test_a_failure_stops_only_those_that_need_it() -> None:
     ]
     assert "Traceback" in "".join(report.warnings)
     assert "mistake: a mistake in one line" in report.warnings
+
+
+@pytest.mark.parametrize("places", [(), TWO], ids=["here", "side by side"])
+def test_what_another_program_is_at_is_left_to_it(tmp_path: Path, places: tuple[Place, ...]) -> None:
+    a, b, file = tmp_path / "a", tmp_path / "b", tmp_path / "claim"
+    other, report = Claim(file), Heard()
+    assert other.take()
+    jobs = [Job("a", mistaken, claim=Claim(file)), Job("b", partial(write, b, []))]
+    assert settling(jobs, report, places) == [("b", None)]
+    assert report.notes[-1] == f"a is left to {other.holder()}"
+    assert not a.exists()
+    other.release()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nobody can be asked there whether he lives")
+def test_what_a_dead_program_was_at_is_taken_over(tmp_path: Path) -> None:
+    dead, file, report = subprocess.Popen([sys.executable, "-c", ""]), tmp_path / "claim", Heard()
+    dead.wait()
+    other = Claim(file)
+    assert other.take()
+    other.hand(dead.pid)
+    job = Job("a", partial(write, tmp_path / "a", []), claim=Claim(file))
+    holder = other.holder()
+    assert settling([job], report) == [("a", None)]
+    assert report.notes == ["[1/1] a", f"a: taken over from {holder}, which is gone", "writes"]
+    other.release()
+
+
+@pytest.mark.parametrize("places", [(), TWO], ids=["here", "side by side"])
+def test_what_is_needed_of_another_program_is_waited_for(
+    tmp_path: Path, places: tuple[Place, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(board, "ASK", 0.01)
+    a, b, file = tmp_path / "a", tmp_path / "b", tmp_path / "claim"
+    other, own = Claim(file), Claim(tmp_path / "own")
+    assert other.take()
+
+    class Doing(Heard):
+        def note(self, text: str) -> None:
+            """The other program is done when this one has begun to wait."""
+            super().note(text)
+            if text.startswith("waiting for"):
+                a.write_text("done elsewhere")
+                other.release()
+
+    jobs = [
+        Job("a", mistaken, claim=Claim(file), is_done=a.exists),
+        Job("b", partial(write, b, [a]), frozenset("a"), claim=own),
+    ]
+    holder, report = other.holder(), Doing()
+    assert settling(jobs, report, places) == [("a", None), ("b", None)]
+    assert report.notes[0] == f"waiting for a ({holder})"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]  # no claim is left over
 
 
 def test_here_a_signal_ends_all() -> None:

@@ -129,6 +129,17 @@ def assert_same_runs(a: Path, b: Path) -> None:
     assert card(a)["selected"] == card(b)["selected"]
 
 
+def assert_close_runs(one: Path, two: Path) -> None:
+    """Every logged number within 1e-4."""
+    ours, theirs = metrics(one), metrics(two)
+    assert len(ours) == len(theirs) > 0
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.keys() == b.keys()
+        assert a.pop("kind") == b.pop("kind")
+        for key in a:
+            assert b[key] == pytest.approx(a[key], rel=1e-4, abs=2e-5), (key, a["step"])
+
+
 def _timeless(folder: Path) -> dict[str, Any]:
     progress = json.loads((folder / "state.json").read_text())["progress"]
     progress.pop("seconds")

@@ -22,10 +22,13 @@ dial: {latent: {name: exact_rate, nats: [2, 64]}, rates: [4, 16]}   # one run, a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from seqvae.board import Job, Place
+from seqvae.claims import Claim, alone
 from seqvae.compare.running import is_finished, places, refuse_another, results_of, run_entry
 from seqvae.compare.schema import COLUMNS, Comparison, Entry, chosen, entries, load_comparison
 from seqvae.compare.table import (
@@ -36,9 +39,11 @@ from seqvae.compare.table import (
     summarise,
     write_table,
 )
+from seqvae.distributed import started
 from seqvae.progress import Reporter, Silent
+from seqvae.registry import UserError
 from seqvae.signals import Interrupted
-from seqvae.workers import Job, Place, run_jobs
+from seqvae.workers import run_jobs
 
 __all__ = [
     "COLUMNS",
@@ -65,12 +70,18 @@ def compare(
 
     table.md and table.json always hold all runs that are done; rate-distortion.png and curves.png are drawn
     at the end. `only` names the variants to be worked on, `where` the processes (`places`). A run that fails
-    stops those that start from it and no other, and is listed with its reason in the table.
+    stops those that start from it and no other, and is listed with its reason in the table. Several calls may
+    work on the same folder at once, on machines that share it: each run is taken by one of them (`claims`).
 
     Raises:
         UserError: a config that does not hold, or a folder with something else in it; nothing is trained.
         Interrupted: a signal came; the next call goes on.
     """
+    if started() > 1:
+        raise UserError(
+            "compare shares its runs out by itself: start it without torchrun, once a machine or device, "
+            "each time with the same --out"
+        )
     report = report or Silent()
     runs = entries(comparison, out)
     for run in runs:
@@ -82,9 +93,10 @@ def compare(
         done = len({result["run"] for result in shown.table().results})
         message = f"stopped with {done} of {len(runs)} runs done: the same command goes on"
         raise Interrupted(message, stop.signal) from None
-    table = shown.written()
-    for reason in draw_pictures(table, runs, out):
-        report.note(reason)
+    with shown.alone():
+        table = shown.written()
+        for reason in draw_pictures(table, runs, out):
+            report.note(reason)
     return table
 
 
@@ -102,6 +114,10 @@ class _Shown:
         found = [result for run in self.runs for result in results_of(run, self.comparison)]
         return make_table(self.comparison, self.runs, found, self.failed)
 
+    def alone(self) -> AbstractContextManager[None]:
+        """Inside, no other program writes the table: the last one has read the numbers of all."""
+        return alone(self.out / ".table.claim")
+
     def written(self) -> Table:
         """The table, after it was written."""
         table = self.table()
@@ -112,7 +128,8 @@ class _Shown:
         """A run is done, or has failed for a reason."""
         if reason is not None:
             self.failed[name] = reason
-        self.written()
+        with self.alone():
+            self.written()
 
 
 def _jobs(comparison: Comparison, runs: Sequence[Entry], only: Sequence[str]) -> list[Job]:
@@ -120,4 +137,17 @@ def _jobs(comparison: Comparison, runs: Sequence[Entry], only: Sequence[str]) ->
     trained = frozenset(run.name for run in runs if is_finished(run.path))
     left = [run for run in chosen(runs, only, trained) if not results_of(run, comparison)]
     names = {run.name for run in left}
-    return [Job(run.name, partial(run_entry, run, comparison), run.needs & names) for run in left]
+    return [
+        Job(
+            run.name,
+            partial(run_entry, run, comparison),
+            run.needs & names,
+            Claim(run.path.with_name(f".{run.path.name}.claim")),
+            partial(_is_done, run, comparison),
+        )
+        for run in left
+    ]
+
+
+def _is_done(run: Entry, comparison: Comparison) -> bool:
+    return bool(results_of(run, comparison))

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 
 from seqvae.api import PretrainedVAE, TextVAE, load
+from seqvae.board import Place
+from seqvae.build import wing_of
 from seqvae.checkpoint import Progress, read_card
 from seqvae.compare.schema import Comparison, Entry, Quality, run_folder
 from seqvae.config import Component, RunConfig, parse_config
@@ -22,7 +24,6 @@ from seqvae.progress import Reporter
 from seqvae.quality import sample_quality
 from seqvae.registry import UserError
 from seqvae.train import resume, train
-from seqvae.workers import Place
 
 QUALITY = ("forward_ppl", "reverse_ppl", "self_bleu", "distinct_1", "distinct_2", "copied", "empty")
 BRIEFLY = Amounts(valid=200, samples=5)  # the protocol measures what a prior brings, on other data
@@ -285,7 +286,7 @@ def _fits_a_prior(vae: PretrainedVAE) -> bool:
 def _training_numbers(entry: Entry) -> dict[str, Any]:
     """What the training took."""
     progress = read_card(entry.path)["progress"]
-    unit = "tokens" if entry.config.modality == "text" else "pictures"
+    unit = wing_of(entry.config).unit
     speed = progress["tokens"] / max(1e-9, progress["seconds"])
     minutes = progress["seconds"] / 60
     return {"train_minutes": minutes, f"train_{unit}_per_s": speed, "train_steps": progress["step"]}
