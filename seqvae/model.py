@@ -69,37 +69,43 @@ class VAE(nn.Module):
         Raises:
             UserError: at use, a label that is missing and that nobody guesses, or a class that is not known.
         """
-        if self.labels is None:
-            return self._joined(None, batch.condition, batch.random)
+        if self.labels is None or self.labels.chosen:
+            return self.condition_without_x(batch.random, batch.condition)
         labels = batch.labels
-        if self.classifier is not None and not self.training and not self.labels.chosen:
+        if self.classifier is not None and not self.training:
             labels = self.classifier.filled(batch)
-        told = self.labels.told(labels, strict=not self.training)
-        return self._joined(told, batch.condition, batch.random)
+        features = self.labels.features(labels, strict=not self.training)
+        return self._joined(features, batch.condition, batch.random)
 
-    def asked(self, random: Randomness, c: Tensor | None = None) -> Tensor | None:
-        """C (B, C) for codes that no example stands behind: the labels that somebody chose, then as above.
+    def condition_without_x(
+        self, random: Randomness, rate: Tensor | None = None, labels: Tensor | None = None
+    ) -> Tensor | None:
+        """C (B, C) for codes that no example stands behind.
 
-        `c` is what is asked of the latent.
+        Of `labels` (B, L), or of those that somebody chose for all; then `rate`, what is asked of the latent,
+        or else what that draws in training and takes by default at use.
 
         Raises:
-            UserError: the model is told labels and nobody chose them.
+            UserError: the model is told labels and nobody gives any.
         """
-        n, device = len(random.index), random.index.device
-        told = None if self.labels is None else self.labels.of_choice(n, device)
-        return self._joined(told, c, random)
+        if self.labels is None:
+            return self._joined(None, rate, random)
+        if labels is not None:
+            return self._joined(self.labels.features(labels), rate, random)
+        chosen = self.labels.chosen_features(len(random.index), random.index.device)
+        return self._joined(chosen, rate, random)
 
-    def _joined(self, told: Tensor | None, c: Tensor | None, random: Randomness) -> Tensor | None:
-        c = self.latent.conditions(random) if c is None else c
-        if told is None or c is None:
-            return c if told is None else told
-        return torch.cat([told, c.to(told)], -1)
+    def _joined(self, labels: Tensor | None, rate: Tensor | None, random: Randomness) -> Tensor | None:
+        c = self.latent.default_condition(random) if rate is None else rate
+        if labels is None or c is None:
+            return c if labels is None else labels
+        return torch.cat([labels, c.to(labels)], -1)
 
     def likelihood(self, z: Tensor, c: Tensor | None = None) -> Likelihood:
         """p(x|z) for codes (S, B, D), under the model's default condition where none is given."""
         if c is None:
-            c = self.asked(Randomness(0, 0, torch.arange(z.shape[1], device=z.device)))
-        return self.decoder(z, self.latent.for_decoder(c))  # type: ignore[no-any-return]
+            c = self.condition_without_x(Randomness(0, 0, torch.arange(z.shape[1], device=z.device)))
+        return self.decoder(*self.latent.for_decoder(z, c))  # type: ignore[no-any-return]
 
     def forward(self, batch: Batch, samples: int = 1, q: Posterior | None = None) -> VAEOutput:
         """One walk; with `q` given the encoder is not run again."""

@@ -21,9 +21,10 @@ from seqvae.batch import ImageBatch
 from seqvae.build import build_vae
 from seqvae.cli import main
 from seqvae.config import RunConfig, parse_config
-from seqvae.dial import Need, Wanted, least_rates, needs
 from seqvae.evaluate import validate
+from seqvae.examples import Examples
 from seqvae.model import VAE
+from seqvae.needs import Need, Wanted, least_rates, needs
 from seqvae.numerics import Randomness
 from seqvae.objective import ELBO, IWAE
 from seqvae.optim import make_optimizer
@@ -113,12 +114,12 @@ def test_who_is_told_the_rate_and_how_are_choices(tells: str, by: str) -> None:
     spec, decoder = latent([2, 64], tells=tells, by=by), DECODERS["gru-state+steps+softmax"]
     config = tiny_config(latent=spec, decoder=decoder, train=TRAIN)
     vae = trained_on(config, SIZES, lambda step: text_batch(seed=1, step=step))[0].eval()
-    ends = [vae.latent.asking_for(torch.full((7,), nats)) for nats in (2.0, 64.0)]
+    ends = [vae.latent.rate_condition(torch.full((7,), nats)) for nats in (2.0, 64.0)]
     for nats, c in zip((2.0, 64.0), ends, strict=True):
         kl = vae.posterior(text_batch().changed(condition=c)).kl.sum(-1).detach()
         torch.testing.assert_close(kl, torch.full((7,), nats), atol=1e-4, rtol=0)
     h = torch.randn(7, vae.latent.raw.in_features - (by == "coordinate" and tells != "decoder"))
-    raw = [vae.latent.raw(vae.latent._hearing(h, c)) for c in ends]
+    raw = [vae.latent._raw(h, c) for c in ends]
     assert torch.equal(*raw) == (tells == "decoder")
     z = torch.randn(1, 7, 3)
     heard = [vae.likelihood(z, c).log_prob(text_batch()) for c in ends]
@@ -139,7 +140,7 @@ def test_a_dial_of_one_rate_is_the_single_rate_however_it_is_told(by: str) -> No
 @pytest.mark.parametrize("name", DECODERS)
 def test_every_decoder_hears_the_rate(name: str) -> None:
     vae, z = tiny_vae(latent=latent([2, 64]), decoder=DECODERS[name]), torch.randn(1, 7, 3)
-    ends = [vae.latent.asking_for(torch.full((7,), nats)) for nats in (2.0, 64.0)]
+    ends = [vae.latent.rate_condition(torch.full((7,), nats)) for nats in (2.0, 64.0)]
     low, high = (vae.likelihood(z, c).log_prob(text_batch()) for c in ends)
     assert bool((low != high).all())
     new = build_vae(tiny_config(latent=latent([2, 64]), decoder=DECODERS[name]), SIZES).eval()
@@ -151,7 +152,7 @@ def test_every_decoder_hears_the_rate(name: str) -> None:
 def test_a_walk_costs_what_the_batch_asks_for(precision: str) -> None:
     vae = tiny_vae(latent=latent([2, 64]))
     nats = torch.tensor([2.0, 3, 5, 8, 13, 40, 64])
-    batch = text_batch().changed(condition=vae.latent.asking_for(nats))
+    batch = text_batch().changed(condition=vae.latent.rate_condition(nats))
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"), torch.no_grad():
         for mode in (vae.train(), vae.eval()):
             torch.testing.assert_close(mode(batch).rate, nats, atol=1e-4, rtol=0)
@@ -169,7 +170,7 @@ def test_every_encoder_has_codes_of_what_is_asked_for(modality: str, name: str, 
         batch = picture_batch()
     nats = torch.linspace(2, 64, batch.size)
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"), torch.no_grad():
-        out = made(batch.changed(condition=made.latent.asking_for(nats)))
+        out = made(batch.changed(condition=made.latent.rate_condition(nats)))
     torch.testing.assert_close(out.rate, nats, atol=1e-4, rtol=0)
 
 
@@ -190,7 +191,8 @@ def test_training_draws_the_rates_that_posterior_and_decoder_then_share() -> Non
 def test_batches_and_models_without_a_dial_stay_as_they_were() -> None:
     vae = tiny_vae(latent=latent(6.0))
     assert vae.condition(text_batch()) is None
-    assert not [name for name in vae.state_dict() if name.split(".")[-1] in {"scale", "shift", "rate"}]
+    told = {"scale", "shift", "spread", "trust", "rate"}
+    assert not [name for name in vae.state_dict() if name.split(".")[-1] in told]
     assert vae.decoder.first.in_features == 3
 
 
@@ -226,6 +228,17 @@ def test_the_decoder_is_told_the_rate_wherever_sentences_are_written(vae: TextVA
     assert vae.interpolate(A, B, 4, rate=HIGH) == loud.interpolate(A, B, 4) != vae.interpolate(A, B, 4)
     from_gist_to_copy = vae.reconstruct([A] * 3, rate=[LOW, 4.0, HIGH])
     assert from_gist_to_copy == [vae.reconstruct([A], rate=nats)[0] for nats in (LOW, 4.0, HIGH)]
+
+
+def test_sentences_are_written_from_what_the_likelihood_reads(vae: TextVAE) -> None:
+    z, trust = vae.encode(SENTENCES), vae.vae.latent.trust
+    middle = vae.vae.latent.dial.middle
+    known = vae.decode(z * (HIGH / middle) ** 3, rate=HIGH)
+    with torch.no_grad():
+        trust.add_(3.0)  # z counts with the third power of its rate
+        written = vae.decode(z, rate=HIGH)
+        trust.sub_(3.0)
+    assert written == known != vae.decode(z, rate=HIGH)
 
 
 def test_a_chosen_rate_leaves_the_model_alone(vae: TextVAE) -> None:
@@ -281,7 +294,9 @@ class Planted:
     vae = SimpleNamespace(latent=SimpleNamespace(condition=1, dial=SimpleNamespace(low=2.0, high=10.0)))
     tokenizer = SimpleNamespace(encode_batch=lambda texts: [[len(w) for w in t.split()] for t in texts])
 
-    def reconstruct(self, texts: list[str], rate: list[float], sample: bool = False, seed: int = 0) -> Any:
+    def reconstruct(
+        self, texts: list[str], rate: list[float], condition: None, sample: bool = False, seed: int = 0
+    ) -> Any:
         """As many words as nats."""
         lengths = [int(nats) - sample for nats in rate]
         back = [" ".join(text.split()[:n]) for text, n in zip(texts, lengths, strict=True)]
@@ -291,14 +306,14 @@ class Planted:
 def test_needs_of_sentences() -> None:
     texts = ["a bb ccc dddd eeeee", "a", " ".join(["word"] * 12), "a bb ccc"]
     fake: Any = Planted()
-    found = needs(fake, texts, Wanted(rounds=12))
+    found = needs(fake, Examples(texts), Wanted(rounds=12))
     assert [need.nats for need in found] == [
         pytest.approx(5, rel=1e-3), 2.0, None, pytest.approx(3, rel=1e-3)
     ]  # fmt: skip
     assert found[2] == Need(texts[2], None, " ".join(["word"] * 10))
-    half = needs(fake, texts, Wanted(accuracy=0.5, rounds=12))
+    half = needs(fake, Examples(texts), Wanted(accuracy=0.5, rounds=12))
     assert [need.nats for need in half][::2] == [pytest.approx(3, rel=1e-3), pytest.approx(7, rel=1e-3)]
-    drawn = needs(fake, texts, Wanted(draws=3, rounds=12))
+    drawn = needs(fake, Examples(texts), Wanted(draws=3, rounds=12))
     assert drawn[0].nats == pytest.approx(6, rel=1e-3)
     for accuracy in (0.0, 1.1):
         with pytest.raises(UserError, match=r"accuracy got .*: give a share of the tokens in"):
@@ -306,11 +321,11 @@ def test_needs_of_sentences() -> None:
 
 
 def test_needs_of_a_run(vae: TextVAE, plain: TextVAE) -> None:
-    found = needs(vae, SENTENCES, Wanted(accuracy=0.3, rounds=3))
+    found = needs(vae, Examples(SENTENCES), Wanted(accuracy=0.3, rounds=3))
     assert [need.text for need in found] == [pair.text for pair in vae.reconstruct(SENTENCES)]
     assert all(need.nats is None or LOW <= need.nats <= HIGH for need in found)
     with pytest.raises(UserError, match="this run has no dial"):
-        needs(plain, SENTENCES)
+        needs(plain, Examples(SENTENCES))
 
 
 def command(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -391,7 +406,7 @@ def test_pictures_have_a_dial_too(name: str) -> None:
     vae = randomized(build_vae(picture_config(name, latent([2, 64])), {"shape": (1, 8, 8)}), 0.3).train()
     batch = picture_batch()
     nats = torch.tensor([2.0, 10.0, 30.0, 64.0])
-    asked = batch.changed(condition=vae.latent.asking_for(nats))
+    asked = batch.changed(condition=vae.latent.rate_condition(nats))
     torch.testing.assert_close(vae(asked).rate.detach(), nats, atol=1e-4, rtol=0)
     ELBO()(vae, batch, 0).total.backward()
     assert bool(vae.latent.shift.grad.any())
@@ -429,8 +444,8 @@ def test_the_need_of_equally_frequent_sentences_is_the_log_of_their_number(
     )
     vae = TextVAE.from_pretrained(made)
     least = math.log(count) - (-0.9 * math.log(0.9) - 0.1 * math.log(0.1)) - 0.1 * math.log(count - 1)
-    drawn = [need.nats for need in needs(vae, words, Wanted(accuracy=0.95, draws=50))]
+    drawn = [need.nats for need in needs(vae, Examples(words), Wanted(accuracy=0.95, draws=50))]
     assert least < sum(drawn) / count < least + 1.5
-    assert max(need.nats for need in needs(vae, words)) < least
+    assert max(need.nats for need in needs(vae, Examples(words))) < least
     told = vae.evaluate(str(file), samples=100, rate=max(2.0, 2 * math.log(count)))
     assert told["mi_low"] == pytest.approx(math.log(count), abs=0.05), "all there is to tell is told"

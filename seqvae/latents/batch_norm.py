@@ -54,17 +54,15 @@ class BatchNormGaussian(Latent):
         features: int,
         dim: Annotated[int, Field(gt=0)] = 32,
         gamma: Annotated[float, Field(gt=0)] = 0.6,
-        condition: int = 0,
     ) -> None:
         super().__init__()
         self.dim, self.gamma = dim, gamma
-        self.mean = nn.Linear(features + condition, dim)
-        self.logvar = nn.Linear(features + condition, dim)
+        self.mean = nn.Linear(features, dim)
+        self.logvar = nn.Linear(features, dim)
         self.norm = BatchNorm(dim)
 
     def posterior(self, h: Tensor, c: Tensor | None = None) -> DiagonalNormal:
         """q(z|x) from h (B, H)."""
-        h = h if c is None else torch.cat([h, c], -1)
         return DiagonalNormal(self.gamma * self.norm(self.mean(h)), self.logvar(h))
 
     def kl(self, q: DiagonalNormal, p: PriorDistribution, z: Tensor) -> Tensor:
@@ -90,19 +88,17 @@ class DUGaussian(Latent):
         gamma: Annotated[float, Field(gt=0)] = 0.5,
         drop: Annotated[float, Field(ge=0, lt=1)] = 0.2,
         alpha: Annotated[float, Field(gt=0)] = 1.0,
-        condition: int = 0,
     ) -> None:
         super().__init__()
         self.dim, self.gamma, self.floor = dim, gamma, alpha / (2 * math.pi * math.e)
-        self.mean = nn.Linear(features + condition, dim)
-        self.logvar = nn.Linear(features + condition, dim)
+        self.mean = nn.Linear(features, dim)
+        self.logvar = nn.Linear(features, dim)
         self.drop = nn.Dropout(drop)
         self.scale = nn.Parameter(torch.ones(dim))
         self.norm = BatchNorm(dim)
 
     def posterior(self, h: Tensor, c: Tensor | None = None) -> DiagonalNormal:
         """q(z|x) from h (B, H)."""
-        h = h if c is None else torch.cat([h, c], -1)
         scale = self.gamma * self.scale / self.scale.square().mean().sqrt()
         variance = self.drop(torch.exp(self.logvar(h))) + self.floor
         return DiagonalNormal(scale * self.norm(self.mean(h)), torch.log(variance))

@@ -101,16 +101,15 @@ class Categorical(Latent):
         classes: Annotated[int, Field(ge=2)] = 8,
         temperature: Annotated[float, Field(gt=0)] = 1.0,
         straight_through: bool = True,
-        condition: int = 0,
     ) -> None:
         super().__init__()
         self.dim, self.groups, self.classes = groups * classes, groups, classes
         self.temperature, self.straight_through = temperature, straight_through
-        self.logits = nn.Linear(features + condition, self.dim)
+        self.logits = nn.Linear(features, self.dim)
 
     def posterior(self, h: Tensor, c: Tensor | None = None) -> Concrete:
         """q(z|x) from h (B, H)."""
-        logits = self.logits(h if c is None else torch.cat([h, c], -1)).unflatten(-1, (self.groups, -1))
+        logits = self.logits(h).unflatten(-1, (self.groups, -1))
         soft = self.training and not self.straight_through
         return Concrete(torch.log_softmax(logits, -1), self.temperature, soft)
 

@@ -51,18 +51,16 @@ class Delta(Latent):
         features: int,
         dim: Annotated[int, Field(gt=0)] = 32,
         nats: Annotated[float, Field(gt=0)] = 6.0,
-        condition: int = 0,
     ) -> None:
         super().__init__()
         self.dim, self.nats = dim, nats
-        self.excess = nn.Linear(features + condition, dim)
-        self.angle = nn.Linear(features + condition, dim)
+        self.excess = nn.Linear(features, dim)
+        self.angle = nn.Linear(features, dim)
         nn.init.constant_(self.excess.bias, START)
         nn.init.constant_(self.angle.bias, SHARP)
 
     def posterior(self, h: Tensor, c: Tensor | None = None) -> ExactNormal:
         """q(z|x) from h (B, H)."""
-        h = h if c is None else torch.cat([h, c], -1)
         return committed(self.excess(h), self.angle(h), self.nats)
 
     def kl(self, q: ExactNormal, p: PriorDistribution, z: Tensor) -> Tensor:

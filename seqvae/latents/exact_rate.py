@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from seqvae.conditions import told
+from seqvae.conditions import widened
 from seqvae.interfaces import Latent, PriorDistribution
 from seqvae.latents.dial import Dial, Draw
 from seqvae.latents.gaussian import DiagonalNormal, gaussian_kl
@@ -88,10 +88,12 @@ class ExactRate(Latent):
     R / D for each `feature` in the mean over the batch.
 
     With a range of `nats`, as [2, 64], one model serves all its rates: training draws an R for every example
-    (`draw`: uniform in ln R, or in R), use asks for one. The features are told ln R by scale and shift, which
-    start as the identity, or as one more `coordinate`, and the decoder reads it beside z (`tells`: both of
-    them, or one). Where nothing is asked for, evaluation takes the `rate` of the model: the range's geometric
-    mean, until another one is chosen; a training chooses one at its end.
+    (`draw`: uniform in ln R, or in R), use asks for one. The features are told ln R by scale and shift, each
+    raw m_j and s_j by a power of R (a high rate may spread over more dims than a low one), and each z_j that
+    the decoder reads by another power, for a code of few nats is mostly noise; all start as the identity. Or
+    the features are told by one more `coordinate`. The decoder reads ln R beside z in any case (`tells`: both
+    of them are told, or one). Where nothing is asked for, evaluation takes the `rate` of the model: the
+    range's geometric mean, until another one is chosen; a training chooses one at its end.
 
     Raises:
         UserError: a range upside down, or rates of a range that are not each example's own.
@@ -130,10 +132,13 @@ class ExactRate(Latent):
             raise UserError(f"normalise got {self.normalise!r}: a range of nats needs 'example'")
         self.condition = 1
         if self.tells != "decoder" and self.by == "coordinate":
-            told(self.raw, 1)
+            widened(self.raw, 1)
         elif self.tells != "decoder":
             self.scale = nn.Parameter(torch.zeros(1, features))
             self.shift = nn.Parameter(torch.zeros(1, features))
+            self.spread = nn.Parameter(torch.zeros(1, 2 * self.dim))  # powers of R
+        if self.tells != "encoder" and self.by == "scale_and_shift":
+            self.trust = nn.Parameter(torch.zeros(1, self.dim))  # powers of R
         self.register_buffer("rate", torch.tensor(self.nats))
         self.rate: Tensor
 
@@ -142,23 +147,37 @@ class ExactRate(Latent):
         if self.dial is None:
             return self._at(self.raw(h), (2 * self.nats) ** 0.5)
         c = self._default(len(h)) if c is None else c
-        return self._at(self.raw(self._hearing(h, c)), torch.sqrt(2 * self.dial.nats(c)).to(h.dtype))
+        return self._at(self._raw(h, c), torch.sqrt(2 * self.dial.nats(c)).to(h.dtype))
 
-    def _hearing(self, h: Tensor, c: Tensor) -> Tensor:
-        """Features that know the rate, (B, H) or (B, H + 1)."""
+    def _raw(self, h: Tensor, c: Tensor) -> Tensor:
+        """Raw (m, s), (B, 2D), that know the rate."""
         if self.tells == "decoder":
-            return h
+            raw: Tensor = self.raw(h)
+        elif self.by == "coordinate":
+            raw = self.raw(torch.cat([h, c], -1))
+        else:
+            raw = self.raw(h * (1 + c @ self.scale) + c @ self.shift) * self._powers(c, self.spread)
+        return raw
+
+    def _powers(self, c: Tensor, exponents: Tensor) -> Tensor:
+        """(B, ·): (R / the middle of the range) to each of the exponents (1, ·)."""
+        assert self.dial is not None
+        return torch.exp(self.dial.half * c @ exponents)
+
+    def for_decoder(self, z: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Codes (S, B, D) scaled by powers of their rate, and c (B, C).
+
+        If only the encoder is told, c has a rate of nothing: what reads it stays as it began.
+        """
+        if c is None or self.dial is None:
+            return z, c
+        if self.tells == "encoder":
+            return z, torch.cat([c[:, :-1], torch.zeros_like(c[:, -1:])], -1)
         if self.by == "coordinate":
-            return torch.cat([h, c], -1)
-        return h * (1 + c @ self.scale) + c @ self.shift
+            return z, c
+        return z * self._powers(c[:, -1:].to(z), self.trust), c
 
-    def for_decoder(self, c: Tensor | None) -> Tensor | None:
-        """C (B, C) with a rate of nothing, if only the encoder is told: what reads it stays as it began."""
-        if c is None or self.dial is None or self.tells != "encoder":
-            return c
-        return torch.cat([c[:, :-1], torch.zeros_like(c[:, -1:])], -1)
-
-    def conditions(self, random: Randomness) -> Tensor | None:
+    def default_condition(self, random: Randomness) -> Tensor | None:
         """C (B, 1): a rate drawn for each example in training, the model's own otherwise."""
         if self.dial is None:
             return None
@@ -169,14 +188,14 @@ class ExactRate(Latent):
         assert self.dial is not None
         return self.dial.drawn(random, self.draw)
 
-    def asking_for(self, nats: Tensor) -> Tensor:
+    def rate_condition(self, nats: Tensor) -> Tensor:
         """C (B, 1) that asks for rates (B,) in nats.
 
         Raises:
             UserError: a rate outside the range that was trained, or there is none.
         """
         if self.dial is None:
-            return super().asking_for(nats)
+            return super().rate_condition(nats)
         self.dial.check(nats)
         return self.dial.condition(nats)
 
@@ -184,9 +203,9 @@ class ExactRate(Latent):
         """The same family with another default rate.
 
         Raises:
-            UserError: as `asking_for`.
+            UserError: as `rate_condition`.
         """
-        self.asking_for(torch.tensor([nats]))
+        self.rate_condition(torch.tensor([nats]))
         other = copy.deepcopy(self)
         other.rate.fill_(nats)
         return other

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -73,17 +72,15 @@ class Flow(Latent):
         dim: Annotated[int, Field(ge=2)] = 32,
         layers: Size = 4,
         hidden: Size = 64,
-        condition: int = 0,
     ) -> None:
         super().__init__()
         self.dim = dim
-        self.mean = nn.Linear(features + condition, dim)
-        self.logvar = nn.Linear(features + condition, dim)
-        self.flow = CouplingFlow(dim, layers, hidden, features + condition)
+        self.mean = nn.Linear(features, dim)
+        self.logvar = nn.Linear(features, dim)
+        self.flow = CouplingFlow(dim, layers, hidden, features)
 
     def posterior(self, h: Tensor, c: Tensor | None = None) -> FlowPosterior:
         """q(z|x) from h (B, H)."""
-        h = h if c is None else torch.cat([h, c], -1)
         return FlowPosterior(
             DiagonalNormal(self.mean(h), self.logvar(h)), h, self.flow, weights_of(self.flow)
         )

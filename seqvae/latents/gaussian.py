@@ -69,15 +69,14 @@ class Gaussian(Latent):
     year = 2014
     diagonal = True
 
-    def __init__(self, features: int, dim: Annotated[int, Field(gt=0)] = 32, condition: int = 0) -> None:
+    def __init__(self, features: int, dim: Annotated[int, Field(gt=0)] = 32) -> None:
         super().__init__()
         self.dim = dim
-        self.mean = nn.Linear(features + condition, dim)
-        self.logvar = nn.Linear(features + condition, dim)
+        self.mean = nn.Linear(features, dim)
+        self.logvar = nn.Linear(features, dim)
 
     def posterior(self, h: Tensor, c: Tensor | None = None) -> DiagonalNormal:
         """q(z|x) from h (B, H)."""
-        h = h if c is None else torch.cat([h, c], -1)
         return DiagonalNormal(self.mean(h), self.logvar(h))
 
     def kl(self, q: DiagonalNormal, p: PriorDistribution, z: Tensor) -> Tensor:

@@ -43,14 +43,14 @@ class Deterministic(Latent):
     year = 2006
     has_density: ClassVar[bool] = False
 
-    def __init__(self, features: int, dim: Annotated[int, Field(gt=0)] = 32, condition: int = 0) -> None:
+    def __init__(self, features: int, dim: Annotated[int, Field(gt=0)] = 32) -> None:
         super().__init__()
         self.dim = dim
-        self.mean = nn.Linear(features + condition, dim)
+        self.mean = nn.Linear(features, dim)
 
     def posterior(self, h: Tensor, c: Tensor | None = None) -> Point:
         """The code (B, D) of h (B, H)."""
-        return Point(self.mean(h if c is None else torch.cat([h, c], -1)))
+        return Point(self.mean(h))
 
     def kl(self, q: Point, p: PriorDistribution, z: Tensor) -> Tensor:
         """Zeros (1, B, 1): the term is left out of an autoencoder's loss."""

@@ -117,18 +117,16 @@ class VMF(Latent):
         features: int,
         dim: Annotated[int, Field(ge=2)] = 32,
         kappa: Annotated[float, Field(gt=0)] = 50.0,
-        condition: int = 0,
     ) -> None:
         super().__init__()
         self.dim, self.kappa = dim, kappa
-        self.mean = nn.Linear(features + condition, dim)
+        self.mean = nn.Linear(features, dim)
         self.log_c, self.nats = log_normaliser(dim, kappa), kl_to_uniform(dim, kappa)
         self.register_buffer("table", angle_table(dim, kappa), persistent=False)
         self.table: Tensor
 
     def posterior(self, h: Tensor, c: Tensor | None = None) -> VonMisesFisher:
         """q(z|x) from h (B, H)."""
-        h = h if c is None else torch.cat([h, c], -1)
         return VonMisesFisher(normalize(self.mean(h), dim=-1), self.kappa, self.log_c, self.table)
 
     def kl(self, q: VonMisesFisher, p: PriorDistribution, z: Tensor) -> Tensor:

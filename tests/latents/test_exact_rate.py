@@ -115,7 +115,7 @@ def test_every_example_costs_the_nats_that_it_asks_for(
 ) -> None:
     latent = dialled().train(mode == "train")
     nats = torch.tensor([2.0, 2.1, 3.0, 6.0, 11.3, 20.0, 33.3, 63.9, 64.0])
-    q = latent.posterior(inputs(scale).to(precision).float(), latent.asking_for(nats))
+    q = latent.posterior(inputs(scale).to(precision).float(), latent.rate_condition(nats))
     told = latent.kl(q, StandardNormal(8), q.mean[None]).sum(-1)[0]
     torch.testing.assert_close(told, nats, atol=1e-4, rtol=0)
     torch.testing.assert_close(kl_to_standard(q.mean, q.logvar).sum(-1), nats, atol=1e-4, rtol=0)
@@ -125,29 +125,30 @@ def test_a_batch_of_one_and_a_zero_vector_cost_what_they_ask_for() -> None:
     latent = dialled()
     for parameter in (latent.raw.weight, latent.raw.bias):
         torch.nn.init.zeros_(parameter)
-    kl = latent.posterior(torch.zeros(1, 16), latent.asking_for(torch.tensor([50.0]))).kl.sum()
+    kl = latent.posterior(torch.zeros(1, 16), latent.rate_condition(torch.tensor([50.0]))).kl.sum()
     kl.backward()
     assert float(kl.detach()) == pytest.approx(50, abs=1e-4)
-    assert all(bool(torch.isfinite(p.grad).all()) for p in latent.parameters())
+    heard = [p for name, p in latent.named_parameters() if name != "trust"]  # that is the decoder's
+    assert all(bool(torch.isfinite(p.grad).all()) for p in heard)
 
 
 def test_rates_are_drawn_log_uniformly_and_by_the_examples_own_noise() -> None:
     latent = dialled()
-    drawn = latent.dial.nats(latent.conditions(noise(20_000)))[:, 0]
+    drawn = latent.dial.nats(latent.default_condition(noise(20_000)))[:, 0]
     assert 2 < float(drawn.min()) < 2.01
     assert 63.5 < float(drawn.max()) < 64
     share = (torch.log(drawn / 2) / math.log(32)).sort().values  # uniform if ln R is
     steps = torch.linspace(0, 1, len(share), dtype=torch.double)
     assert float((share - steps).abs().max()) < 1.63 / len(share) ** 0.5  # Kolmogorov and Smirnov, 1 %
-    few = latent.conditions(Randomness(0, 0, torch.tensor([7, 3])))
-    assert torch.equal(few, latent.conditions(noise(20_000))[[7, 3]]), "an example's rate is its own"
-    assert not torch.equal(few, latent.conditions(Randomness(0, 1, torch.tensor([7, 3]))))
-    assert not torch.equal(few, latent.conditions(Randomness(1, 0, torch.tensor([7, 3]))))
+    few = latent.default_condition(Randomness(0, 0, torch.tensor([7, 3])))
+    assert torch.equal(few, latent.default_condition(noise(20_000))[[7, 3]]), "an example's rate is its own"
+    assert not torch.equal(few, latent.default_condition(Randomness(0, 1, torch.tensor([7, 3]))))
+    assert not torch.equal(few, latent.default_condition(Randomness(1, 0, torch.tensor([7, 3]))))
 
 
 def test_rates_are_drawn_uniformly_by_choice() -> None:
     latent = dialled(draw="uniform")
-    drawn = latent.dial.nats(latent.conditions(noise(20_000)))[:, 0]
+    drawn = latent.dial.nats(latent.default_condition(noise(20_000)))[:, 0]
     share = ((drawn - 2) / 62).sort().values
     steps = torch.linspace(0, 1, len(share), dtype=torch.double)
     assert float((share - steps).abs().max()) < 1.63 / len(share) ** 0.5
@@ -158,7 +159,7 @@ def test_at_use_there_is_one_rate_until_another_is_chosen() -> None:
     h = torch.randn(3, 16)
 
     def kl(of: ExactRate) -> torch.Tensor:
-        return of.posterior(h, of.conditions(noise(3))).kl.sum(-1)
+        return of.posterior(h, of.default_condition(noise(3))).kl.sum(-1)
 
     torch.testing.assert_close(kl(latent), torch.full((3,), 128**0.5), atol=1e-4, rtol=0)
     torch.testing.assert_close(kl(latent.at_rate(20.0)), torch.full((3,), 20.0), atol=1e-4, rtol=0)
@@ -169,10 +170,12 @@ def test_at_use_there_is_one_rate_until_another_is_chosen() -> None:
 def test_the_features_are_told_the_rate() -> None:
     h, low, high = torch.randn(4, 16), torch.full((4,), 2.0), torch.full((4,), 64.0)
     new = ExactRate(16, dim=8, nats=RANGE).eval()
-    same = [unit(new.posterior(h, new.asking_for(nats)).mean) for nats in (low, high)]
+    same = [unit(new.posterior(h, new.rate_condition(nats)).mean) for nats in (low, high)]
     torch.testing.assert_close(*same)  # at first only the length differs
     latent = dialled().eval()
-    directions = [unit(latent.posterior(h, latent.asking_for(nats)).mean.detach()) for nats in (low, high)]
+    directions = [
+        unit(latent.posterior(h, latent.rate_condition(nats)).mean.detach()) for nats in (low, high)
+    ]
     assert float((directions[0] - directions[1]).abs().max()) > 0.05
 
 
@@ -182,10 +185,10 @@ def test_a_single_rate_has_neither_dial_nor_parameters_for_it() -> None:
     torch.manual_seed(1)
     ranged = ExactRate(16, dim=8, nats=(6.0, 6.0))
     assert (plain.condition, ranged.condition) == (0, 1)
-    assert plain.conditions(noise(3)) is None
-    assert set(ranged.state_dict()) - set(plain.state_dict()) == {"scale", "shift", "rate"}
+    assert plain.default_condition(noise(3)) is None
+    assert set(ranged.state_dict()) - set(plain.state_dict()) == {"scale", "shift", "spread", "trust", "rate"}
     h = torch.randn(9, 16)
-    a, b = plain.posterior(h), ranged.posterior(h, ranged.conditions(noise(9)))
+    a, b = plain.posterior(h), ranged.posterior(h, ranged.default_condition(noise(9)))
     assert torch.equal(a.mean, b.mean)
     assert torch.equal(a.logvar, b.logvar)
     assert torch.equal(a.kl, b.kl)
@@ -195,14 +198,14 @@ def test_a_single_rate_has_neither_dial_nor_parameters_for_it() -> None:
 def test_rates_out_of_range_are_refused(wrong: float) -> None:
     told = rf"rate got {wrong:g} nats: this run was trained for 2 to 64$"
     with pytest.raises(UserError, match=told):
-        dialled().asking_for(torch.tensor([5.0, wrong]))
+        dialled().rate_condition(torch.tensor([5.0, wrong]))
     with pytest.raises(UserError, match=told):
         dialled().at_rate(wrong)
 
 
 def test_what_has_no_dial_says_so() -> None:
     for latent in (ExactRate(16), Gaussian(16)):
-        for ask in (lambda of: of.at_rate(6.0), lambda of: of.asking_for(torch.tensor([6.0]))):
+        for ask in (lambda of: of.at_rate(6.0), lambda of: of.rate_condition(torch.tensor([6.0]))):
             with pytest.raises(UserError, match=r"^this run has no dial: .* was trained over a range"):
                 ask(latent)
 

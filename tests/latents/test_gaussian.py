@@ -117,13 +117,6 @@ def test_latent_is_linear_and_closed_form_equals_samples() -> None:
     assert bool(((sampled.mean(0)[:, 0] - closed[0].sum(-1)).abs() < 4 * error).all())
 
 
-def test_condition_is_read_beside_the_features() -> None:
-    latent = Gaussian(4, dim=3, condition=2)
-    h, c = torch.randn(2, 4), torch.randn(2, 2)
-    with torch.no_grad():
-        assert not torch.equal(latent.posterior(h, c).mean, latent.posterior(h, -c).mean)
-
-
 def test_prior_samples_are_standard_and_keyed() -> None:
     p, n = StandardNormal(2), 20_000
     z = p.sample(n, noise(n)).double()
