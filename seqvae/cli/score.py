@@ -1,0 +1,71 @@
+"""`seqvae score`: how likely each sentence or picture is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from seqvae.cli.output import emit_json, emit_lines
+from seqvae.cli.rate import GIVEN, examples_asked
+from seqvae.cli.training import CONDITION, DEVICE, JSON, PRIOR, RATE, RUN
+from seqvae.cli.use import INPUT, SEED, loaded
+from seqvae.progress import Terminal
+from seqvae.tables import aligned
+
+if TYPE_CHECKING:
+    from seqvae.scoring import Score
+
+HEAD = ("iw_nll", "per unit", "rate", "distortion")  # a unit is a token, or a picture
+
+
+def score(
+    run: RUN,
+    given: GIVEN = None,
+    input_: INPUT = None,
+    data: Annotated[str | None, typer.Option(help="train, valid, test or a file, for all in it.")] = None,
+    examples: Annotated[int | None, typer.Option(help="Only the first so many.", min=1)] = None,
+    samples: Annotated[int, typer.Option(help="K of IW-NLL, the more the tighter.", min=1)] = 20,
+    sort: Annotated[bool, typer.Option("--sort", help="The least likely per token first.")] = False,
+    seed: SEED = 0,
+    rate: RATE = None,
+    prior: PRIOR = None,
+    condition: CONDITION = None,
+    device: DEVICE = "auto",
+    json: JSON = False,
+) -> None:
+    """Say how likely each sentence or picture is, in nats: what is odd has many."""
+    from seqvae.device import pick_device
+    from seqvae.distributed import is_main, one_voice
+
+    with one_voice(pick_device(device)):
+        vae = loaded(run, device, rate, prior, condition)
+        report, shown = Terminal(), examples_asked(vae, given, input_, data, examples)
+        scores = vae.score(shown.x, samples, seed, condition=shown.condition, progress=report.advance)
+        report.close()
+        names = shown.x if vae.modality == "text" else [str(place) for place in range(len(shown))]
+        found = list(zip(names, scores, strict=True))
+        if sort:
+            found.sort(key=lambda pair: -_per_unit(pair[1]))
+        if is_main():
+            _tell(found, json, vae.modality)
+
+
+def _tell(found: list[tuple[str, Score]], json: bool, modality: str) -> None:
+    what = "text" if modality == "text" else "picture"
+    if json:
+        emit_json([{what: name, **vars(score)} for name, score in found])
+        return
+    emit_lines(aligned((*HEAD, what), [(*_row(score), name) for name, score in found]))
+
+
+def _per_unit(score: Score) -> float:
+    return (score.distortion if score.iw_nll is None else score.iw_nll) / score.units
+
+
+def _row(score: Score) -> tuple[str, ...]:
+    numbers: tuple[Any, ...] = (score.iw_nll, _per_unit(score), score.rate, score.distortion)
+    return tuple("-" if number is None else f"{number:.2f}" for number in numbers)
+
+
+COMMANDS = (score,)

@@ -1,0 +1,58 @@
+"""How likely each example is: what `evaluate` averages, one row an example.
+
+Shapes: N examples, K importance samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+from seqvae.evaluate import Settings, samples_at_once
+from seqvae.interfaces import Batch
+from seqvae.metrics.gather import Progress, Walk, evaluating, gather
+from seqvae.model import VAE
+from seqvae.registry import UserError
+
+
+@dataclass(frozen=True)
+class Score:
+    """Nats of one example; None where q(z|x) has no density.
+
+    `iw_nll` bounds -ln p(x) from above, the tighter the more samples; of a language model it is exact.
+    `neg_elbo` = `rate` + `distortion`. `units` are the predicted tokens, `</s>` counted; 1 for a picture.
+    """
+
+    iw_nll: float | None
+    neg_elbo: float | None
+    rate: float | None
+    distortion: float
+    units: int
+
+
+def scores(
+    vae: VAE, batches: Sequence[Batch], samples: int = 20, progress: Progress | None = None
+) -> list[Score]:
+    """A row for each of the N examples, in their order, from K = `samples` codes each.
+
+    The noise is keyed by example: neither the batch size nor the company changes a score but by rounding.
+    Where several processes work together all of them must ask, and each scores its share.
+
+    Raises:
+        UserError: no sample.
+    """
+    if samples < 1:
+        raise UserError(f"samples must be at least 1, got {samples}: papers use 500, a quick look 20")
+    if not batches:
+        return []
+    with evaluating(vae):
+        walk = Walk(vae, batches, progress, together=True)
+        found = gather(walk, samples, lambda batch: samples_at_once(batch, Settings.cells))
+    distortion: list[float] = found["distortion"].tolist()
+    units = [int(count) for count in chain.from_iterable(batch.unit_counts.tolist() for batch in batches)]
+    if "iw_nll" not in found:
+        return [Score(None, None, None, d, u) for d, u in zip(distortion, units, strict=True)]
+    rate: list[float] = found["kl"].sum(-1).tolist()
+    rows = zip(found["iw_nll"].tolist(), rate, distortion, units, strict=True)
+    return [Score(iw, r + d, r, d, u) for iw, r, d, u in rows]
