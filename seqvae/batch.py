@@ -72,6 +72,11 @@ class TextBatch(_Movable):
         return int(self.lengths.sum())
 
     @property
+    def unit_counts(self) -> Tensor:
+        """(B,): how many units each example has."""
+        return self.lengths
+
+    @property
     def cells(self) -> int:
         """How much an example costs the decoder, in tokens: T."""
         return self.targets.shape[1]
@@ -116,6 +121,11 @@ class ImageBatch(_Movable):
     def units(self) -> int:
         """What is counted when speed is told, and a loss `a unit`: pictures."""
         return self.size
+
+    @property
+    def unit_counts(self) -> Tensor:
+        """(B,): how many units each example has: one."""
+        return torch.ones_like(self.index)
 
     @property
     def cells(self) -> int:

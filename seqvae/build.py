@@ -41,7 +41,7 @@ def build_vae(config: RunConfig, sizes: Mapping[str, Any]) -> VAE:
     _positive(spec)
     labels = labels_of(config)
     told = labels.dim if labels else 0
-    latent = construct("latent", LATENTS, spec, features=encoder.out_dim + told, condition=0)
+    latent = construct("latent", LATENTS, spec, features=encoder.out_dim + told)
     condition = told + latent.condition
     given = {"dim": latent.dim, "encoder": encoder, "latent": latent, "condition": condition}
     prior: Prior = construct("prior", PRIORS, prior_spec, **given)
@@ -131,7 +131,7 @@ def regularised(config: RunConfig) -> dict[str, int]:
     found = dict(config.attributes)
     for spec in config.remedies:
         if spec.name == ATTRIBUTES:
-            first = "length" if config.modality == "text" else next(iter(config.data.labels), "")
+            first = next(iter((*wing_of(config).attributes, *config.data.labels)), "")
             found = spec.arguments.get("attributes") or {0: first}
     return {label: int(dim) for dim, label in found.items()}
 
@@ -207,7 +207,7 @@ def catalogue() -> dict[str, list[dict[str, Any]]]:
     return {
         "encoders": [row for wing in wings for row in describe(wing.encoders, sizes)],
         "decoders": [row for wing in wings for row in describe(wing.decoders, sizes)],
-        "latents": describe(LATENTS, ("features", "condition")),
+        "latents": describe(LATENTS, ("features",)),
         "priors": describe(PRIORS, ("dim", "encoder", "latent", "condition")),
         "objectives": describe(OBJECTIVES, ("remedies",)),
         "remedies": describe(REMEDIES),

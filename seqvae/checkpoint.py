@@ -177,16 +177,23 @@ def read_weights(module: nn.Module, file: Path) -> None:
         ) from None
 
 
-def load_parts(vae: VAE, source: str | Path, parts: list[str]) -> None:
+def load_parts(vae: VAE, codec: Codec, source: str | Path, parts: list[str]) -> None:
     """Take the named parts from a finished run, as AE pre-training does (Li et al. 2019).
 
     Raises:
-        UserError: not a run, or a part of another shape.
+        UserError: not a run, a part of another shape, or one that reads or writes words by other numbers than
+            `codec`, the new run's.
     """
-    given = load_run(source).vae  # built whole: a file of tied weights holds each of them once
+    given = load_run(source)  # built whole: a file of tied weights holds each of them once
+    words = given.codec.vocabulary, codec.vocabulary
+    if None not in words and words[0] != words[1] and {"encoder", "decoder"} & set(parts):
+        raise UserError(
+            f"init: {source} has another vocabulary, its weights would mean other words here: take its own, "
+            f"tokenizer={{name: file, path: {source}}}"
+        )
     for part in parts:
         try:
-            getattr(vae, part).load_state_dict(getattr(given, part).state_dict(), strict=True)
+            getattr(vae, part).load_state_dict(getattr(given.vae, part).state_dict(), strict=True)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1].strip()
             raise UserError(f"init: {part} of {source} does not fit this config ({reason})") from None

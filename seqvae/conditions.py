@@ -9,19 +9,19 @@ import torch
 from torch import Tensor, nn
 
 
-def with_condition(z: Tensor, c: Tensor | None) -> Tensor:
-    """[z; c] (N, D + C), what a decoder reads."""
+def beside(z: Tensor, c: Tensor | None) -> Tensor:
+    """[z; c] (N, D + C), what a decoder reads: codes and, where there is one, their condition."""
     return z if c is None else torch.cat([z, c], -1)
 
 
-def told(layer: nn.Linear, condition: int) -> nn.Linear:
-    """The layer reading `condition` features more, deaf to them at first; no random number is drawn."""
-    layer.weight = widened(layer.weight, condition)
+def widened(layer: nn.Linear, condition: int) -> nn.Linear:
+    """The layer reading `condition` inputs more, deaf to them at first; no random number is drawn."""
+    layer.weight = with_zeros(layer.weight, condition)
     layer.in_features += condition
     return layer
 
 
-def widened(weight: Tensor, columns: int) -> nn.Parameter:
+def with_zeros(weight: Tensor, columns: int) -> nn.Parameter:
     """(O, I + `columns`): a weight (O, I) with columns of zeros behind."""
     return nn.Parameter(torch.cat([weight.detach(), weight.new_zeros(len(weight), columns)], 1))
 

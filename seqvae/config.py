@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from seqvae.overrides import apply_override
 from seqvae.registry import UserError, lookup, suggest
+from seqvae.yaml_files import read_yaml
 
 
 class _Closed(BaseModel):
@@ -92,6 +94,7 @@ class TrainConfig(_Closed):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: str = "auto"
     compile: bool = False
+    shard: bool = False  # spread parameters over the processes, of a model too large for one device
     select: Literal["neg_elbo", "distortion", "last"] = "neg_elbo"
     validate_every: Positive | None = None  # steps; an epoch when null
     valid_examples: Positive = 2000  # validated on at most so many
@@ -195,11 +198,15 @@ def load_config(source: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
 def parse_config(
     values: Mapping[str, Any], overrides: Iterable[str] = (), where: str = "config"
 ) -> RunConfig:
-    """Like `load_config`, from values already read."""
+    """Like `load_config`, from values already read; `where` says in errors whose they are.
+
+    Raises:
+        UserError: an unknown key (with the nearest right one), a wrong value, or an override that is none.
+    """
     merged: Any = _copied(values)
     for override in overrides:
         if override.partition("=")[0] == "modality":
-            _apply(merged, override)
+            apply_override(merged, override)
     modality = str(merged.get("modality", "text"))
     try:
         made = lookup("modality", RUN_CONFIGS, modality)
@@ -207,7 +214,7 @@ def parse_config(
         raise UserError(f"{where}: {error}") from None
     _name_components(merged, made)
     for override in overrides:
-        _apply(merged, override)
+        apply_override(merged, override)
     try:
         return made.model_validate(merged)
     except ValidationError as error:
@@ -234,89 +241,6 @@ def _name_components(values: dict[str, Any], made: type[RunConfig]) -> None:
             block = values.setdefault(key, {})
             if isinstance(block, dict):
                 block.setdefault("name", field.default.name)
-
-
-class _Twice(yaml.YAMLError):
-    """A key that a block has twice."""
-
-
-class _OneOfEach(yaml.SafeLoader):
-    """Refuses a key that a block has twice, of which YAML would silently take the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """As usual, when no key is there twice."""
-        seen: set[tuple[str, str]] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
-                if (key.tag, key.value) in seen:
-                    line = key.start_mark.line + 1
-                    raise _Twice(f"line {line} gives {key.value!r} a second time: keep one")
-                seen.add((key.tag, key.value))
-        return super().construct_mapping(node, deep)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The keys and values of a YAML file.
-
-    Raises:
-        UserError: no such file, or nothing of the kind in it.
-    """
-    try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _OneOfEach)
-    except FileNotFoundError:
-        raise UserError(f"no config file {path}: `seqvae list configs` names the shipped ones") from None
-    except _Twice as error:
-        raise UserError(f"{path}, {error}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, IsADirectoryError) as error:
-        raise UserError(f"{path} is not a YAML file: {str(error).splitlines()[0]}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path} holds no key: value pairs; see `seqvae show` for a whole config")
-    return values
-
-
-def _apply(values: dict[str, Any], override: str) -> None:
-    """Set `a.b=c`, or `remedies.0.rate=c`, in nested values; c is YAML."""
-    path, equals, text = override.partition("=")
-    if not equals or not path:
-        raise UserError(f"--set got {override!r}: write key.path=value, for example latent.dim=64")
-    *parents, last = path.split(".")
-    block: Any = values
-    for key in parents:
-        block = _entered(block, key, override)
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise UserError(f"--set {override!r}: {text!r} is not a YAML value") from None
-    if isinstance(block, list):
-        block[_position(block, last, override)] = value
-    elif last == "name" and parents != ["data"] and block.get("name") not in (None, value):
-        block.clear()  # another class takes other arguments
-        block["name"] = value
-    else:
-        block[_key(block, last)] = value
-
-
-def _entered(block: Any, key: str, override: str) -> Any:
-    if isinstance(block, list):
-        return block[_position(block, key, override)]
-    key = _key(block, key)
-    inner = block.setdefault(key, {})
-    if inner is None:
-        inner = block[key] = {}
-    if not isinstance(inner, dict | list):
-        raise UserError(f"--set {override!r}: {key!r} holds {inner!r} and has no parts to set")
-    return inner
-
-
-def _key(block: dict[Any, Any], key: str) -> Any:
-    """`key` as the block writes it: YAML's keys may be numbers."""
-    return int(key) if key.isdigit() and int(key) in block else key
-
-
-def _position(block: list[Any], key: str, override: str) -> int:
-    if not key.isdigit() or int(key) >= len(block):
-        raise UserError(f"--set {override!r}: {key!r} is no place in a list of {len(block)}")
-    return int(key)
 
 
 def _explain(error: ValidationError, made: type[RunConfig]) -> str:

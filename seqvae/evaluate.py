@@ -84,7 +84,7 @@ def evaluate(
     batches = _examples(batches, samples)
     walk = Walk(vae, batches, progress, settings.together)
     with evaluating(vae):
-        gathered = gather(walk, samples, lambda batch: _chunk(batch, settings.cells))
+        gathered = gather(walk, samples, lambda batch: samples_at_once(batch, settings.cells))
         report = {**dict.fromkeys(KEYS), **likelihood_numbers(gathered)}
         if measures is not None:
             report |= measures.units(batches, gathered.get("iw_nll"))
@@ -129,7 +129,7 @@ def _examples(batches: Iterable[Batch], samples: int) -> Sequence[Batch]:
     return batches
 
 
-def _chunk(batch: Batch, cells: int) -> int:
+def samples_at_once(batch: Batch, cells: int) -> int:
     """Samples an example that the decoder may see at once."""
     return int(max(1, cells // (batch.size * batch.cells)))
 

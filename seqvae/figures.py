@@ -14,136 +14,150 @@ import torch
 from torch import Tensor
 
 from seqvae import plots
-from seqvae.asked import Asked
 from seqvae.checkpoint import read_metrics
-from seqvae.generate import prior_codes
+from seqvae.generate import conditions_like, path_between, prior_codes
 from seqvae.rate_figures import needs, rate_distortion, sample_quality
 from seqvae.registry import UserError, lookup
+from seqvae.subject import Subject
 from seqvae.traverse import most_used_dims, traversal
 
 
-def draw(asked: Asked, name: str) -> Any:
-    """The figure called `name`, one of `DRAWN`.
+def draw(subject: Subject, name: str) -> Any:
+    """The figure called `name`, one of `FIGURES`.
 
     Raises:
         UserError: no such figure, or the run has nothing to show in it.
     """
-    made = lookup("plot", DRAWN, name)
-    if asked.beside is not None and name != "traversals":
+    made = lookup("plot", FIGURES, name)
+    if subject.beside is not None and name != "traversals":
         raise UserError(f"plot {name!r} shows one run: --beside is for traversals")
-    for vae in (asked.vae, asked.beside):
+    for vae in (subject.vae, subject.beside):
         if vae is not None and vae.latent_dim == 0 and name not in WITHOUT_A_CODE:
             raise UserError(f"plot {name!r} shows codes, {vae.run.path} has none (latent: none)")
-    return made(asked)
+    return made(subject)
 
 
-def reconstructions(asked: Asked, n: int = 20) -> Any:
-    """Evaluation pictures above what came back of them."""
-    originals = asked.originals(n)
-    return plots.reconstructions(originals, asked.pictures.decode(asked.gathered["code"][:n]))
+def reconstructions(subject: Subject, n: int = 20) -> Any:
+    """Evaluation pictures above what came back of them, told their own labels where the model is told any."""
+    originals, c = subject.originals(n), subject.conditions
+    return plots.reconstructions(originals, subject.decoded(subject.gathered["code"][:n], _rows(c, slice(n))))
 
 
-def samples(asked: Asked, n: int = 100) -> Any:
-    """Pictures from prior codes."""
-    return plots.samples(asked.pictures.sample(n, asked.seed))
+def samples(subject: Subject, n: int = 100) -> Any:
+    """Pictures from prior codes, told the labels of evaluation examples where the model is told any."""
+    model = subject.pictures.vae
+    c = conditions_like(model, subject.batches, n)
+    return plots.samples(subject.decoded(prior_codes(model, n, subject.seed, c=c).cpu(), c))
 
 
-def interpolation(asked: Asked, rows: int = 6, steps: int = 9) -> Any:
-    """Paths between the codes of consecutive evaluation pictures."""
-    vae, originals = asked.pictures, asked.originals(2 * rows)
-    strips = [vae.interpolate(a, b, steps) for a, b in zip(originals[::2], originals[1::2], strict=True)]
+def interpolation(subject: Subject, rows: int = 6, steps: int = 9) -> Any:
+    """Paths between the codes of consecutive evaluation pictures; labels go from one's to the other's."""
+    subject.pictures  # noqa: B018 - a text run has none
+    z, c = subject.gathered["code"], subject.conditions
+    pairs = [(i, i + 1) for i in range(0, min(2 * rows, len(z) - 1), 2)]
+    paths = [path_between(z[a], z[b], steps) for a, b in pairs]
+    told = [None if c is None else path_between(c[a], c[b], steps) for a, b in pairs]
+    strips = [subject.decoded(path, labels) for path, labels in zip(paths, told, strict=True)]
     return plots.interpolation(torch.stack(strips))
 
 
-def codes(asked: Asked) -> Any:
+def codes(subject: Subject) -> Any:
     """Posterior means on the plane of the two dims that carry most, coloured by a label."""
-    labels, name = asked.labels
-    dims = _two(asked)
-    return plots.codes(asked.gathered["mean"][:, dims], labels, name, dims)
+    labels, name = subject.labels
+    dims = _two(subject)
+    return plots.codes(subject.gathered["mean"][:, dims], labels, name, dims)
 
 
-def manifold(asked: Asked, side: int = 20) -> Any:
+def manifold(subject: Subject, side: int = 20) -> Any:
     """What the decoder makes of the two dims that carry most, at equal prior mass; the others are 0."""
-    axis, (first, second) = plots.manifold_axis(side), _two(asked)
-    z = torch.zeros(side, side, asked.vae.latent_dim)
+    axis, (first, second) = plots.manifold_axis(side), _two(subject)
+    z = torch.zeros(side, side, subject.vae.latent_dim)
     z[..., first], z[..., second] = torch.tensor(axis).float(), torch.tensor(axis).float()[:, None]
-    drawn = asked.pictures.decode(z.flatten(0, 1))
+    drawn = subject.pictures.decode(z.flatten(0, 1))
     return plots.manifold(drawn.reshape(side, side, *drawn.shape[1:]), axis, (first, second))
 
 
-def tsne(asked: Asked) -> Any:
+def tsne(subject: Subject) -> Any:
     """A t-SNE map of posterior means, coloured by a label."""
-    labels, name = asked.labels
-    return plots.tsne(plots.tsne_embedding(asked.gathered["mean"].numpy(), asked.seed), labels, name)
+    labels, name = subject.labels
+    return plots.tsne(plots.tsne_embedding(subject.gathered["mean"].numpy(), subject.seed), labels, name)
 
 
-def traversals(asked: Asked, steps: int = 9) -> Any:
+def traversals(subject: Subject, steps: int = 9) -> Any:
     """Each dim moved from -3 to 3 from the code of the first evaluation picture, the others left alone.
 
-    Another run's stand to the right of them, if asked for.
+    Another run's stand to the right of them, if subject for.
 
     Raises:
         UserError: a run beside itself.
     """
-    values, other = torch.linspace(-3, 3, steps), asked.beside
+    values, other = torch.linspace(-3, 3, steps), subject.beside
     if other is None:
-        return plots.traversals(*_traversed(asked, steps), values)
-    paths = [vae.run.path.resolve() for vae in (asked.vae, other)]
+        return plots.traversals(*_traversed(subject, steps), values)
+    paths = [vae.run.path.resolve() for vae in (subject.vae, other)]
     if paths[0] == paths[1]:
         raise UserError(f"--beside got {other.run.path}, which is shown already: name another run")
     names = [path.relative_to(commonpath(paths)).as_posix() for path in paths]
-    both = [_traversed(one, steps) for one in (asked, replace(asked, vae=other, beside=None))]
+    both = [_traversed(one, steps) for one in (subject, replace(subject, vae=other, beside=None))]
     return plots.traversals_beside(dict(zip(names, both, strict=True)), values)
 
 
-def _traversed(asked: Asked, steps: int) -> tuple[Tensor, Tensor]:
+def _traversed(subject: Subject, steps: int) -> tuple[Tensor, Tensor]:
     """Pictures (D, T, C, H, W), a row a dim, and the nats of each dim (D,)."""
-    vae, base = asked.pictures, asked.gathered["code"][0]
-    rows = [vae.decode(traversal(base, dim, steps=steps)[0]) for dim in range(vae.latent_dim)]
-    return torch.stack(rows), asked.kl
+    subject.pictures  # noqa: B018 - a text run has none
+    base, c = subject.gathered["code"][0], _rows(subject.conditions, [0] * steps)
+    rows = [subject.decoded(traversal(base, i, steps=steps)[0], c) for i in range(len(base))]
+    return torch.stack(rows), subject.kl
 
 
-def posterior(asked: Asked) -> Any:
+def posterior(subject: Subject) -> Any:
     """The aggregated posterior of each dim against the prior."""
-    prior = prior_codes(asked.vae.vae, 4000, asked.seed).cpu()
-    return plots.posterior(asked.gathered["z"], asked.kl, prior)
+    model, n = subject.vae.vae, 4000
+    prior = prior_codes(model, n, subject.seed, c=conditions_like(model, subject.batches, n)).cpu()
+    return plots.posterior(subject.gathered["z"], subject.kl, prior)
 
 
-def kl_per_dim(asked: Asked) -> Any:
+def kl_per_dim(subject: Subject) -> Any:
     """Nats a dim, sorted."""
-    return plots.kl_per_dim(asked.kl)
+    return plots.kl_per_dim(subject.kl)
 
 
-def gain_by_position(asked: Asked) -> Any:
+def gain_by_position(subject: Subject) -> Any:
     """Nats that the code gains at each word of a sentence.
 
     Raises:
         UserError: the examples have no positions.
     """
-    report = asked.vae.evaluate(samples=1, examples=asked.examples)
+    report = subject.vae.evaluate(samples=1, examples=subject.examples)
     if "gain_by_position" not in report:
-        raise UserError(f"{asked.vae.run.path} is a run of {asked.vae.modality}: its examples have no words")
-    return plots.gain_by_position({asked.vae.run.path.name: report["gain_by_position"]})
+        raise UserError(
+            f"{subject.vae.run.path} is a run of {subject.vae.modality}: its examples have no words"
+        )
+    return plots.gain_by_position({subject.vae.run.path.name: report["gain_by_position"]})
 
 
-def curves(asked: Asked) -> Any:
+def curves(subject: Subject) -> Any:
     """How the training went."""
-    return plots.curves({asked.vae.run.path.name: list(read_metrics(asked.vae.run.path))})
+    return plots.curves({subject.vae.run.path.name: list(read_metrics(subject.vae.run.path))})
 
 
-def _two(asked: Asked) -> list[int]:
+def _rows(c: Tensor | None, rows: slice | list[int]) -> Tensor | None:
+    return None if c is None else c[rows]
+
+
+def _two(subject: Subject) -> list[int]:
     """The two dims that carry most.
 
     Raises:
         UserError: the code has one.
     """
-    if asked.vae.latent_dim < 2:
+    if subject.vae.latent_dim < 2:
         raise UserError("a plane needs a code of at least 2 dims: train one with latent.dim=2")
-    return [int(dim) for dim in most_used_dims(asked.kl)[:2]]
+    return [int(dim) for dim in most_used_dims(subject.kl)[:2]]
 
 
 WITHOUT_A_CODE = ("curves", "rate-distortion")
-DRAWN: dict[str, Callable[[Asked], Any]] = {
+FIGURES: dict[str, Callable[[Subject], Any]] = {
     "reconstructions": reconstructions,
     "samples": samples,
     "interpolation": interpolation,

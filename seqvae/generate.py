@@ -1,24 +1,26 @@
-"""Codes in, codes out: prior draws, rates asked for and paths between codes, whatever they decode to.
+"""Codes in, codes out: prior draws, rates and labels asked for, paths between codes, whatever they decode to.
 
-Shapes: N codes, B of a batch, D latent dims, C conditions, T points of a path.
+Shapes: N or n codes, B of a batch, D latent dims, L labels, C conditions, T points of a path.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from seqvae.interfaces import Batch, Posterior, stands_for
+from seqvae.labels import Labels
 from seqvae.model import VAE
 from seqvae.numerics import Randomness, lerp, slerp
 from seqvae.registry import UserError
 
 Path = Literal["linear", "slerp"]
 Rate = float | Sequence[float] | None  # nats: of all, of each, or the model's own
-Condition = Mapping[str, Any]  # {label: value}
+Condition = Mapping[str, Any]  # {label: value of all, or a list of one for each example}
 
 
 def prior_codes(
@@ -26,7 +28,7 @@ def prior_codes(
 ) -> Tensor:
     """Z (n, D) from p(z), under the conditions c (n, C) or the model's own; draw i does not depend on n."""
     random = Randomness(seed, 0, torch.arange(n, device=device))
-    c = vae.asked(random) if c is None else c
+    c = vae.condition_without_x(random) if c is None else c
     with torch.no_grad():
         z: Tensor = vae.prior(None if c is None else c.to(next(vae.parameters()).device)).sample(n, random)
     return z
@@ -47,35 +49,16 @@ def with_condition(vae: VAE, condition: Condition) -> VAE:
     Raises:
         UserError: a model that is told no labels, labels that do not match its own, or a value that is none.
     """
-    if vae.labels is None:
-        raise UserError(
-            f"condition got {', '.join(condition)}: this run is told no labels, as `condition: [label]` in "
-            "a config does"
-        )
-    return vae.changed(labels=vae.labels.asking(condition))
+    return vae.changed(labels=_labels(vae, condition).choosing(condition))
 
 
-def told(vae: VAE, rate: Rate, n: int) -> Tensor | None:
-    """C (n, C) of n codes that no example stands behind: the model's labels by default, and `rate`.
-
-    Raises:
-        UserError: as `asking`, or the model is told labels and has none by default.
-    """
-    return vae.asked(Randomness(0, 0, torch.arange(n)), asking(vae, rate, n))
+def with_own_labels(vae: VAE) -> VAE:
+    """The same model without labels by default: it is told those that each example has."""
+    return vae if vae.labels is None else vae.changed(labels=replace(vae.labels, chosen=()))
 
 
-def conditions_like(vae: VAE, batches: Sequence[Batch], n: int) -> Tensor | None:
-    """C (n, C) as examples have it, at equal steps through all of them; none for a model without labels."""
-    if vae.labels is None:
-        return None
-    device = next(vae.parameters()).device
-    told = [c for batch in batches if (c := vae.condition(batch.to(device))) is not None]
-    every = torch.cat(told)
-    return every[torch.arange(n, device=device) * len(every) // n]
-
-
-def asking(vae: VAE, rate: Rate, n: int) -> Tensor | None:
-    """C (n, C) of the rates in nats that n examples ask for; None leaves them to the model.
+def rate_features(vae: VAE, rate: Rate, n: int) -> Tensor | None:
+    """(n, C) of the rates in nats that n examples ask of the latent; None leaves them to the model.
 
     Raises:
         UserError: not one rate or n, rates that the model was not trained for, or it has no dial.
@@ -85,15 +68,55 @@ def asking(vae: VAE, rate: Rate, n: int) -> Tensor | None:
     nats = torch.as_tensor(rate, dtype=torch.float32)
     if nats.ndim > 0 and nats.shape != (n,):
         raise UserError(f"rate got {len(nats)} values for {n} examples: give one, or one for each")
-    return vae.latent.asking_for(nats.expand(n))
+    return vae.latent.rate_condition(nats.expand(n))
 
 
-def asked(batches: Iterable[Batch], c: Tensor | None) -> Iterator[Batch]:
-    """Batches that carry their own rows of c (N, C), where there is one."""
+def label_columns(vae: VAE, condition: Condition | None, n: int) -> Tensor | None:
+    """Labels (n, L) of n examples, as `batch.labels` has them; None leaves them to the model.
+
+    Raises:
+        UserError: as `with_condition`, or not one value or n of a label.
+    """
+    return None if condition is None else _labels(vae, condition).columns(condition, n)
+
+
+def condition_of(vae: VAE, n: int, rate: Rate = None, condition: Condition | None = None) -> Tensor | None:
+    """C (n, C) of n codes that no example stands behind, at `rate` nats and told the labels of `condition`.
+
+    Raises:
+        UserError: as `rate_features` and `label_columns`, or labels are told and none is there by default.
+    """
+    labels = label_columns(vae, condition, n)
+    return vae.condition_without_x(Randomness(0, 0, torch.arange(n)), rate_features(vae, rate, n), labels)
+
+
+def conditions_like(vae: VAE, batches: Sequence[Batch], n: int) -> Tensor | None:
+    """C (n, C) as examples have it, at equal steps through all of them; None for a model without labels."""
+    if vae.labels is None:
+        return None
+    device = next(vae.parameters()).device
+    found = [c for batch in batches if (c := vae.condition(batch.to(device))) is not None]
+    every = torch.cat(found)
+    return every[torch.arange(n, device=device) * len(every) // n]
+
+
+def conditioned(batches: Iterable[Batch], labels: Tensor | None, rates: Tensor | None) -> Iterator[Batch]:
+    """Batches that carry their own rows of labels (N, L) and of the rates' features (N, C), where given."""
     start = 0
     for batch in batches:
         rows = slice(start, start := start + batch.size)
-        yield batch if c is None else batch.changed(condition=c[rows].to(batch.index.device))
+        named = {"labels": labels, "condition": rates}
+        given = {name: x[rows].to(batch.index.device) for name, x in named.items() if x is not None}
+        yield batch.changed(**given) if given else batch
+
+
+def _labels(vae: VAE, condition: Condition) -> Labels:
+    if vae.labels is None:
+        raise UserError(
+            f"condition got {', '.join(condition)}: this run is told no labels, as `condition: [label]` in "
+            "a config does"
+        )
+    return vae.labels
 
 
 def codes(q: Posterior, batch: Batch, sample: bool = False) -> Tensor:

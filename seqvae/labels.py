@@ -102,6 +102,11 @@ class Label:
             raise UserError(f"condition {self.name!r} got {value!r}: {self._known()}")
         return number
 
+    def value(self, code: float) -> str | float:
+        """What a user calls the value that the column holds as `code`; the inverse of `code`."""
+        named = self.classes and isinstance(self.classes[0], str)
+        return self.classes[int(code)] if named else code
+
     def _names(self) -> list[str]:
         return [value if isinstance(value, str) else f"{value:g}" for value in self.classes]
 
@@ -113,7 +118,7 @@ class Label:
 class Labels:
     """What a model is told: features (B, C) of its labels, one after the other.
 
-    `chosen` is what all examples are told instead of their own labels, where somebody asked for that.
+    `chosen`, a value of each, is what all examples are told instead of their own, where somebody chose so.
     """
 
     each: tuple[Label, ...]
@@ -130,34 +135,63 @@ class Labels:
         named = {label.name: label.classes for label in self.each}
         return {name: [str(c) for c in cs] for name, cs in named.items() if cs and isinstance(cs[0], str)}
 
-    def asking(self, condition: Mapping[str, Any]) -> Labels:
-        """The same labels, of which all examples are told these values.
+    def choosing(self, condition: Mapping[str, Any]) -> Labels:
+        """The same labels, of which all examples are told these values, {label: value}.
 
         Raises:
             UserError: a label that is not told, one that is left out, or a value that is none.
         """
+        self._check_names(condition)
+        return replace(self, chosen=tuple(label.code(condition[label.name]) for label in self.each))
+
+    def columns(self, condition: Mapping[str, Any], n: int) -> Tensor:
+        """Labels (n, L) as data hold them, of {label: a value of all, or a list of one for each}.
+
+        Raises:
+            UserError: as `choosing`, or a list of another length.
+        """
+        self._check_names(condition)
+        found = torch.full((n, 0), torch.nan)
+        for label in self.each:
+            given = condition[label.name]
+            values = given if isinstance(given, list | tuple) else [given] * n
+            if len(values) != n:
+                raise UserError(
+                    f"condition {label.name!r} got {len(values)} values for {n} examples: give one, or one "
+                    "for each"
+                )
+            found = label.put(found, torch.tensor([label.code(value) for value in values]))
+        return found
+
+    def condition(self, labels: Tensor) -> dict[str, list[Any]]:
+        """{label: the value of each example} of labels (n, L), the inverse of `columns`.
+
+        Raises:
+            UserError: as `features`.
+        """
+        self.features(labels)
+        return {label.name: [label.value(v) for v in label.values(labels).tolist()] for label in self.each}
+
+    def _check_names(self, condition: Mapping[str, Any]) -> None:
         names = [label.name for label in self.each]
         for name in condition:
             if name not in names:
                 raise UserError(f"condition got {name!r}, this model is told others: {suggest(name, names)}")
         if left := [name for name in names if name not in condition]:
             raise UserError(f"condition lacks {', '.join(left)}: this model is told {', '.join(names)}")
-        return replace(self, chosen=tuple(label.code(condition[label.name]) for label in self.each))
 
-    def told(self, labels: Tensor, strict: bool = True) -> Tensor:
-        """C (B, C) of labels (B, L), or of the chosen values; what cannot be told is an error if `strict`.
+    def features(self, labels: Tensor, strict: bool = True) -> Tensor:
+        """C (B, C) of labels (B, L); what cannot be told is an error if `strict`, else its row is no use.
 
         Raises:
             UserError: a value that is missing, or a class that training had not.
         """
-        if self.chosen:
-            return self.of_choice(len(labels), labels.device)
         columns = [(label, label.values(labels)) for label in self.each]
         for label, values in columns if strict else ():
             label.check(values)
         return torch.cat([label.features(values) for label, values in columns], -1)
 
-    def of_choice(self, n: int, device: torch.device) -> Tensor:
+    def chosen_features(self, n: int, device: torch.device) -> Tensor:
         """C (n, C) of the chosen values.
 
         Raises:

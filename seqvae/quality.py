@@ -70,19 +70,37 @@ def sample_quality(
     so is one cheap sentence again and again. `reverse_ppl`: of the model's own test split under a small
     language model that learned from the samples alone; low where they are as fluent and varied as the data
     (Zhao et al. 2018, Adversarially Regularized Autoencoders; Cífka et al. 2018, Eval all, trust a few, do
-    wrong to none). Both in the tokens of the one tokenizer. And what `seqvae.metrics.diversity` tells.
+    wrong to none). Both in the tokens of the one tokenizer. And what `seqvae.metrics.diversity` tells. A
+    model that is told labels, of which nobody chose any, is told those of training examples that the seed
+    draws: as often as they occur.
 
     Raises:
         UserError: a scorer with a code or with another tokenizer, or fewer than two samples.
     """
     _check(vae, scorer, samples)
-    drawn = vae.sample(samples, seed=seed)
-    known = _texts(vae, load_data(vae.config.data, vae.tokenizer).train)
+    data = load_data(vae.config.data, vae.tokenizer)
+    drawn = vae.sample(samples, seed=seed, condition=drawn_labels(vae, data.train, samples, seed))
+    known = _texts(vae, data.train)
     return {
         "forward_ppl": forward_ppl(scorer, drawn),
         "reverse_ppl": reverse_ppl(vae, drawn, seed, small, report),
         **diversity(drawn, known),
     }
+
+
+def drawn_labels(vae: TextVAE, store: TokenStore, n: int, seed: int) -> dict[str, list[Any]] | None:
+    """{label: n values}, the labels of examples of a split as the seed draws them, with replacement.
+
+    None for a model that is told none, or of which somebody chose some for all; examples that lack one are
+    passed over.
+    """
+    labels = vae.vae.labels
+    if labels is None or labels.chosen:
+        return None
+    held = torch.tensor(store.labels)
+    held = held[~held[:, [label.column for label in labels.each]].isnan().any(1)]
+    chances = Randomness(seed, 0, torch.arange(n)).uniform("labels of samples")
+    return labels.condition(held[(chances * len(held)).long()])
 
 
 def real_quality(

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from seqvae import plots
-from seqvae.asked import Asked
+from seqvae.build import wing_of
 from seqvae.checkpoint import read_metrics
 from seqvae.rates import has_dial, trained_range
 from seqvae.registry import UserError
+from seqvae.subject import Subject
 
 QUALITY = {  # key of `sample_quality`: its axis
     "forward_ppl": "forward PPL of samples",
@@ -17,36 +18,36 @@ QUALITY = {  # key of `sample_quality`: its axis
 }
 
 
-def rate_distortion(asked: Asked) -> Any:
+def rate_distortion(subject: Subject) -> Any:
     """One checkpoint at each of its rates, or several runs, in the plane; else the way of the validations.
 
     Raises:
         UserError: nothing to draw.
     """
-    if _several(asked):
-        vaes = zip(asked.names(), (asked.vae, *asked.others), strict=True)
+    if _several(subject):
+        vaes = zip(subject.names(), (subject.vae, *subject.others), strict=True)
         without_code = [name for name, vae in vaes if not vae.latent_dim]
-        return plots.rate_distortion_of(asked.reports, without_code, beside=True)
-    lines = [m for m in read_metrics(asked.vae.run.path) if m["kind"] == "valid" and "rate" in m]
+        return plots.rate_distortion_of(subject.reports, without_code, beside=True)
+    lines = [m for m in read_metrics(subject.vae.run.path) if m["kind"] == "valid" and "rate" in m]
     if not lines:
-        raise UserError(f"{asked.vae.run.path} has no validation with a rate: nothing to draw")
+        raise UserError(f"{subject.vae.run.path} has no validation with a rate: nothing to draw")
     way = [(m["rate"], m["distortion"]) for m in lines]
-    return plots.rate_distortion({asked.vae.run.path.name: way[-1:]}, {"validations": way})
+    return plots.rate_distortion({subject.vae.run.path.name: way[-1:]}, {"validations": way})
 
 
-def needs(asked: Asked) -> Any:
+def needs(subject: Subject) -> Any:
     """How many nats evaluation examples need to come back."""
-    _, high = trained_range(asked.vae.vae.latent)
-    what = "sentences" if asked.vae.modality == "text" else "pictures"
-    return plots.needs([need["nats"] for need in asked.needs], high, what)
+    _, high = trained_range(subject.vae.vae.latent)
+    what = wing_of(subject.vae.run.config).examples
+    return plots.needs([need["nats"] for need in subject.needs], high, what)
 
 
-def sample_quality(asked: Asked) -> Any:
+def sample_quality(subject: Subject) -> Any:
     """Forward and reverse perplexity of prior samples, and how alike they are, against the rate."""
-    *rows, real = asked.quality
+    *rows, real = subject.quality
     known = [row for row in rows if row["reverse_ppl"] is not None]
     best = min(known, key=lambda row: float(row["reverse_ppl"]), default=rows[0])
-    name = f"{asked.vae.run.path.name}: best reverse PPL at {best['nats']:g} nats"
+    name = f"{subject.vae.run.path.name}: best reverse PPL at {best['nats']:g} nats"
     panels = {
         label: {name: [(row["nats"], row[key]) for row in rows if row[key] is not None]}
         for key, label in QUALITY.items()
@@ -58,17 +59,17 @@ def sample_quality(asked: Asked) -> Any:
 TABLES = {"rate-distortion": "reports", "needs": "needs", "sample-quality": "quality"}
 
 
-def table(asked: Asked, name: str) -> list[dict[str, Any]]:
+def table(subject: Subject, name: str) -> list[dict[str, Any]]:
     """The numbers that a picture over the rate was drawn from, a row each.
 
     Raises:
         UserError: another picture, or one that was drawn from the training log.
     """
-    if name not in TABLES or (name == "rate-distortion" and not _several(asked)):
+    if name not in TABLES or (name == "rate-distortion" and not _several(subject)):
         raise UserError(f"plot {name!r} has no table here: leave out --json")
-    rows: list[dict[str, Any]] = getattr(asked, TABLES[name])
+    rows: list[dict[str, Any]] = getattr(subject, TABLES[name])
     return rows
 
 
-def _several(asked: Asked) -> bool:
-    return has_dial(asked.vae.vae.latent) or bool(asked.others)
+def _several(subject: Subject) -> bool:
+    return has_dial(subject.vae.vae.latent) or bool(subject.others)

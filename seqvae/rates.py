@@ -37,7 +37,7 @@ def trained_range(latent: Latent) -> tuple[float, float]:
     """
     dial: Any = getattr(latent, "dial", None)
     if dial is None:
-        latent.asking_for(torch.ones(1))  # says that there is none
+        latent.rate_condition(torch.ones(1))  # says that there is none
         raise UserError(f"{type(latent).__name__} has no range of rates")
     return dial.low, dial.high
 
@@ -64,7 +64,7 @@ def rates_of(latent: Latent, rates: Sequence[float] | None = None, steps: int = 
     low, high = trained_range(latent)
     if not rates:
         return ladder(low, high, steps)
-    latent.asking_for(torch.tensor(list(rates)))
+    latent.rate_condition(torch.tensor(list(rates)))
     return sorted(rates)
 
 
@@ -135,7 +135,7 @@ def best_rate(
     return {"nats": best["nats"], "by": "iw_nll", "samples": samples, "examples": n, "found": rows}
 
 
-def told(choice: Mapping[str, Any]) -> str:
+def in_words(choice: Mapping[str, Any]) -> str:
     """A choice in a line."""
     found = ", ".join(f"{row['nats']:g}: {row['iw_nll']:.2f}" for row in choice["found"])
     return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from seqvae import distributed
 from seqvae.batch import Loss, mean_loss
 from seqvae.device import autocast
 from seqvae.interfaces import Batch
+from seqvae.sharding import is_share
 from seqvae.shares import shares, sharing
 
 
@@ -62,9 +64,11 @@ def add_gradients(module: nn.Module) -> None:
     heads of remedies and second players that only some updates use. Its hooks would also send buckets
     between the messages by which statistics of the batch send gradients back, in an order that no one
     promises. What is None is so on every process: all run the same code on their share, and no share is
-    empty. The price is that nothing is sent while gradients are still computed.
+    empty. The price is that nothing is sent while gradients are still computed. Of parameters that are cut
+    (`sharding`) each process has its share of the sum already.
     """
-    distributed.add_up(p.grad for p in module.parameters() if p.grad is not None)
+    gradients = [p.grad for p in module.parameters() if p.grad is not None]
+    distributed.add_up(grad for grad in gradients if not is_share(grad))
 
 
 def clipped(optimizers: Iterable[Optimizer], limit: float | None) -> list[Tensor]:
@@ -73,10 +77,12 @@ def clipped(optimizers: Iterable[Optimizer], limit: float | None) -> list[Tensor
 
 
 def _clipped(parameters: Iterable[nn.Parameter], limit: float | None) -> Tensor:
-    """Clip gradients by their norm (), which is returned."""
+    """Clip gradients by their norm (), that of all processes' shares; it is returned."""
     moved = [p for p in parameters if p.grad is not None]
-    norm = nn.utils.get_total_norm([p.grad for p in moved if p.grad is not None])
+    norm: Any = nn.utils.get_total_norm([p.grad for p in moved if p.grad is not None])
+    norm = norm.full_tensor() if is_share(norm) else norm
     # a factor of 1 is spared where asking is free: a pass over all gradients is a twentieth of a step
     if limit is not None and (norm.is_cuda or not bool(norm < limit)):
         nn.utils.clip_grads_with_norm_(moved, limit, norm)
-    return norm
+    clear: Tensor = norm
+    return clear

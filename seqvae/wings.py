@@ -20,8 +20,15 @@ from seqvae.text.tokenizer import TextTokenizer
 
 @dataclass(frozen=True)
 class Wing:
-    """A modality: its models, its data and what turns the one into batches for the other."""
+    """A modality: its models, its data and what turns the one into batches for the other.
 
+    `examples` is what people call many of them, `unit` what `batch.units` counts, `attributes` what can be
+    said of any example without a label.
+    """
+
+    examples: str
+    unit: str
+    attributes: tuple[str, ...]
     encoders: Mapping[str, type[Encoder]]
     decoders: Mapping[str, type[Decoder]]
     load_data: Callable[[Any, Any], Data]  # (config, codec of a run or None for a new one)
@@ -41,6 +48,9 @@ def _load_pictures(config: RunConfig, codec: PictureCodec | None) -> Data:
 
 WINGS: dict[str, Wing] = {
     "text": Wing(
+        examples="sentences",
+        unit=TextTokenizer.unit,
+        attributes=("length",),
         encoders=text.ENCODERS,
         decoders=text.DECODERS,
         load_data=_load_text,
@@ -48,6 +58,9 @@ WINGS: dict[str, Wing] = {
         make_feed=TextFeed,
     ),
     "image": Wing(
+        examples="pictures",
+        unit=PictureCodec.unit,
+        attributes=(),
         encoders=image.ENCODERS,
         decoders=image.DECODERS,
         load_data=_load_pictures,

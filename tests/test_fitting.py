@@ -353,7 +353,7 @@ def test_a_dial_gets_one_prior_for_all_its_rates(dial: Path, spec: Component) ->
     assert not torch.equal(low, high)
     assert not torch.equal(plain, high)
     assert torch.equal(
-        high, prior_codes(vae.vae, 400, 0, c=vae.vae.latent.asking_for(torch.full((400,), 16.0)))
+        high, prior_codes(vae.vae, 400, 0, c=vae.vae.latent.rate_condition(torch.full((400,), 16.0)))
     )
     told = vae.with_rate(16.0).evaluate(samples=3, examples=40)
     assert told["rate"] < 16

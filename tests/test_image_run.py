@@ -13,13 +13,14 @@ from typer.testing import CliRunner
 
 from seqvae import ImageVAE, TextVAE
 from seqvae.api import load
-from seqvae.asked import Asked
 from seqvae.cli import app
+from seqvae.cli.pictures import NAMES
 from seqvae.codes import read_codes
 from seqvae.config import RunConfig, parse_config
-from seqvae.figures import DRAWN, draw
+from seqvae.figures import FIGURES, draw
 from seqvae.moving import Move, moved
 from seqvae.registry import UserError
+from seqvae.subject import Subject
 from seqvae.train import resume, train
 
 BASE = {
@@ -50,7 +51,7 @@ def vae(run: Path) -> ImageVAE:
 
 @pytest.fixture(scope="module")
 def pictures(vae: ImageVAE) -> torch.Tensor:
-    return Asked(vae, examples=12).originals(12)
+    return Subject(vae, examples=12).originals(12)
 
 
 def test_codes_and_back(vae: ImageVAE, pictures: torch.Tensor) -> None:
@@ -174,7 +175,11 @@ def test_resumes_bit_for_bit(run: Path, tmp_path: Path) -> None:
 ELSEWHERE = ("gain-by-position", "needs", "sample-quality")  # of sentences, or of a run with a dial
 
 
-@pytest.mark.parametrize("name", [name for name in DRAWN if name not in ELSEWHERE])
+def test_the_command_names_every_plot() -> None:
+    assert NAMES.replace(" or ", ", ").split(", ") == list(FIGURES)
+
+
+@pytest.mark.parametrize("name", [name for name in FIGURES if name not in ELSEWHERE])
 def test_every_picture_is_drawn(vae: ImageVAE, name: str, tmp_path: Path) -> None:
     file = tmp_path / f"{name}.png"
     arguments = ["plot", str(vae.run.path), name, "--output", str(file), "--examples", "20"]
@@ -187,21 +192,21 @@ def test_every_picture_is_drawn(vae: ImageVAE, name: str, tmp_path: Path) -> Non
 def test_another_run_stands_beside_it(vae: ImageVAE, run: Path, tmp_path: Path) -> None:
     vae.save_pretrained(tmp_path / "other")
     other = ImageVAE.from_pretrained(tmp_path / "other")
-    titles = [axes.get_title() for axes in draw(Asked(vae, examples=20, beside=other), "traversals").axes]
+    titles = [axes.get_title() for axes in draw(Subject(vae, examples=20, beside=other), "traversals").axes]
     assert [Path(title).name for title in titles] == [run.name, "other"]
     with pytest.raises(UserError, match="which is shown already: name another run"):
-        draw(Asked(vae, examples=20, beside=vae), "traversals")
+        draw(Subject(vae, examples=20, beside=vae), "traversals")
     with pytest.raises(UserError, match="plot 'samples' shows one run: --beside is for traversals"):
-        draw(Asked(vae, examples=20, beside=other), "samples")
+        draw(Subject(vae, examples=20, beside=other), "samples")
 
 
 def test_what_cannot_be_drawn_says_why(vae: ImageVAE, tmp_path_factory: pytest.TempPathFactory) -> None:
     with pytest.raises(UserError, match="its examples have no words"):
-        draw(Asked(vae, examples=20), "gain-by-position")
+        draw(Subject(vae, examples=20), "gain-by-position")
     with pytest.raises(UserError, match="unknown plot 'sampels': did you mean 'samples'"):
-        draw(Asked(vae), "sampels")
+        draw(Subject(vae), "sampels")
     with pytest.raises(UserError, match="unknown label 'z'"):
-        draw(Asked(vae, label="z", examples=20), "codes")
+        draw(Subject(vae, label="z", examples=20), "codes")
 
 
 def test_text_runs_draw_what_applies(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -209,11 +214,11 @@ def test_text_runs_draw_what_applies(tmp_path_factory: pytest.TempPathFactory) -
 
     text = load(tiny_run(tmp_path_factory), "cpu")
     for name in ("codes", "tsne", "posterior", "kl-per-dim", "gain-by-position", "curves"):
-        assert draw(Asked(text, examples=30), name).axes
+        assert draw(Subject(text, examples=30), name).axes
     with pytest.raises(UserError, match=r"this plot shows pictures, .* is a run of text"):
-        draw(Asked(text), "samples")
+        draw(Subject(text), "samples")
     with pytest.raises(UserError, match=r"shows codes, .* has none"):
-        draw(Asked(load(language_model(tmp_path_factory), "cpu")), "codes")
+        draw(Subject(load(language_model(tmp_path_factory), "cpu")), "codes")
 
 
 def test_pictures_have_the_dial_too(pictures: torch.Tensor, tmp_path: Path) -> None:

@@ -21,13 +21,18 @@ from seqvae.api import ImageVAE, TextVAE
 from seqvae.build import build_vae, check_names, knowing
 from seqvae.cli import app
 from seqvae.config import RunConfig, dump_config, load_config, parse_config
+from seqvae.examples import examples_of
+from seqvae.figures import draw
 from seqvae.image.data import load_data as load_pictures
 from seqvae.labels import Label, Labels, keeping, learned
 from seqvae.latents.gaussian import DiagonalNormal, gaussian_kl
 from seqvae.model import VAE
 from seqvae.numerics import Randomness
 from seqvae.priors.conditional import ConditionalPrior, NormalOfCondition
+from seqvae.quality import drawn_labels
 from seqvae.registry import UserError
+from seqvae.subject import Subject
+from seqvae.text.data import load_data
 from seqvae.train import train
 
 TENSE = Label("tense", 1, ("past", "present"))
@@ -51,17 +56,27 @@ def with_sizes(values: list[float]) -> Any:
 
 def test_features_are_one_hot_or_standardised() -> None:
     labels = torch.tensor([[5.0, 0.0, 2000.0], [1.0, 1.0, 1985.0]])
-    told = Labels((TENSE, STARS, YEAR)).told(labels)
+    told = Labels((TENSE, STARS, YEAR)).features(labels)
     assert told.tolist() == [[1, 0, 0, 0, 1, 0], [0, 1, 1, 0, 0, -1.5]]
     assert Labels((TENSE, STARS, YEAR)).dim == 6
 
 
 def test_asked_labels_stand_for_all_examples() -> None:
-    asked = Labels((TENSE, STARS, YEAR)).asking({"stars": "2", "year": "2010", "tense": "present"})
+    asked = Labels((TENSE, STARS, YEAR)).choosing({"stars": "2", "year": "2010", "tense": "present"})
     expected = [[0, 1, 0, 1, 0, 1]] * 3
-    assert asked.of_choice(3, torch.device("cpu")).tolist() == expected
-    assert asked.told(torch.full((3, 0), 0.0)).tolist() == expected
-    assert asked.told(torch.zeros(3, 3)).tolist() == expected, "before what the data say"
+    assert asked.chosen_features(3, torch.device("cpu")).tolist() == expected
+
+
+def test_each_example_may_have_its_own() -> None:
+    labels = Labels((TENSE, STARS, YEAR))
+    columns = labels.columns({"tense": ["past", "present"], "stars": [1, "2"], "year": 2010}, 2)
+    assert columns[:, TENSE.column].tolist() == [0, 1]
+    each = {"tense": ["past", "present"], "stars": [1, 2], "year": [2010, 2010]}
+    assert labels.condition(columns) == each
+    with pytest.raises(
+        UserError, match="condition 'tense' got 2 values for 3 examples: give one, or one for"
+    ):
+        labels.columns(each, 3)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +92,7 @@ def test_asked_labels_stand_for_all_examples() -> None:
 )
 def test_labels_that_cannot_be_asked_for(condition: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=f"^{message}"):
-        Labels((TENSE, STARS)).asking(condition)
+        Labels((TENSE, STARS)).choosing(condition)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +111,7 @@ def test_labels_that_cannot_be_asked_for(condition: dict[str, Any], message: str
 )
 def test_labels_that_cannot_be_told(labels: Tensor, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        Labels((TENSE, STARS)).told(labels)
+        Labels((TENSE, STARS)).features(labels)
 
 
 def test_what_training_knows_of_a_label() -> None:
@@ -173,7 +188,7 @@ def test_a_label_and_a_rate_are_told_together() -> None:
     vae = told_vae(name="exact_rate", nats=[2, 64], prior={"name": "conditional"})
     batch = with_sizes([0, 1, 2, 0, 1, 2, 0])
     nats = torch.tensor([2.0, 3, 5, 8, 13, 40, 64])
-    asked = batch.changed(condition=vae.latent.asking_for(nats))
+    asked = batch.changed(condition=vae.latent.rate_condition(nats))
     c = vae.condition(asked)
     assert c is not None
     assert c.shape == (7, 4)
@@ -191,7 +206,7 @@ def test_a_model_that_is_told_nothing_stays_as_it_was() -> None:
     torch.manual_seed(3)
     again = build_vae(parse_config({**config.model_dump(), "data": {"labels": ["size"]}}), SIZES).eval()
     assert vae.condition(text_batch()) is None
-    assert vae.asked(Randomness(0, 0, torch.arange(3))) is None
+    assert vae.condition_without_x(Randomness(0, 0, torch.arange(3))) is None
     assert vae.latent.mean.in_features == vae.encoder.out_dim
     one, two = vae(text_batch()), again(with_sizes([0.0] * 7))
     assert torch.equal(one.log_px_z, two.log_px_z)
@@ -363,6 +378,10 @@ def test_whatever_is_written_is_told_the_labels(vae: TextVAE) -> None:
     assert past.reconstruct(SENTENCES) != question.reconstruct(SENTENCES)
     a, b = SENTENCES[:2]
     assert vae.interpolate(a, b, 3, condition=PAST) == past.interpolate(a, b, 3)
+    each = {name: [PAST[name], QUESTION[name]] for name in PAST}
+    one_by_one = [made.reconstruct([text])[0] for made, text in zip((past, question), (a, b), strict=True)]
+    assert past.reconstruct([a, b], condition=each) == one_by_one, "before what was chosen for all"
+    assert vae.decode(z[:2], condition=each) == [past.decode(z[:1])[0], question.decode(z[1:2])[0]]
     assert past.vae.decoder is vae.vae.decoder
     assert vae.vae.labels is not None
     assert not vae.vae.labels.chosen
@@ -398,6 +417,41 @@ def test_evaluation_tells_the_data_s_own_labels(vae: TextVAE, tmp_path: Path) ->
     assert vae.with_condition(PAST).evaluate(str(plain), samples=2)["n"] == 40
 
 
+def test_samples_that_are_measured_are_told_labels_as_they_occur(vae: TextVAE) -> None:
+    store = load_data(vae.config.data, vae.tokenizer).train
+    drawn = drawn_labels(vae, store, 2000, seed=1)
+    assert drawn is not None
+    assert drawn == drawn_labels(vae, store, 2000, seed=1) != drawn_labels(vae, store, 2000, seed=2)
+    for column, (name, values) in enumerate(drawn.items()):
+        classes = store.categories[name]
+        share = [values.count(known) / 2000 for known in classes]
+        occurs = [float((store.labels[:, column] == i).mean()) for i in range(len(classes))]
+        assert share == pytest.approx(occurs, abs=0.05)
+    assert drawn_labels(vae.with_condition(PAST), store, 5, seed=1) is None
+
+
+def test_needs_and_ladders_are_told_labels(tmp_path: Path) -> None:
+    dial = {"name": "exact_rate", "dim": 4, "nats": [2, 8]}
+    made = train(config_of(condition=["tense"], latent=dial), tmp_path / "run")
+    examples = examples_of(TextVAE.from_pretrained(made), "valid", 6)
+    assert examples.condition is not None
+    assert set(examples.condition["tense"]) <= {"past", "present", "future"}
+    assert examples.rows(torch.tensor([4, 1])).condition == {
+        "tense": [examples.condition["tense"][row] for row in (4, 1)]
+    }
+    of_data = ["rate", str(made), "--data", "valid", "--examples", "4", "--json", "--rounds", "1"]
+    code, out, _ = said(*of_data)
+    assert (code, len(json.loads(out))) == (0, 4)
+    assert said(*of_data, "--ladder")[0] == 0
+    one = ["rate", str(made), SENTENCES[0], "--json", "--distortion", "1e4", "--rounds", "1"]
+    with pytest.raises(
+        UserError, match="this model is told 'tense', which is missing here: give --condition"
+    ):
+        CliRunner().invoke(app, one, catch_exceptions=False)
+    code, out, _ = said(*one, "--condition", "tense=past")
+    assert (code, json.loads(out)[0]["nats"]) == (0, 2)
+
+
 def test_a_run_without_labels_says_so(tmp_path_factory: pytest.TempPathFactory) -> None:
     from tiny import tiny_run
 
@@ -422,6 +476,10 @@ def test_the_command_line_takes_labels(run: Path, tmp_path: Path) -> None:
     assert said("encode", str(run), "--input", str(file), "--output", str(codes), *told)[0] == 0
     assert said("decode", str(run), "--input", str(codes), *told)[0] == 0
     assert said("traverse", str(run), SENTENCES[0], "--dim", "0", *told)[0] == 0
+    measured = ["evaluate", str(run), "--data", str(file), "--samples", "2", "--json"]
+    with pytest.raises(UserError, match="this model is told 'tense', which is missing here: give"):
+        CliRunner().invoke(app, measured, catch_exceptions=False)
+    assert json.loads(said(*measured, *told)[1])["n"] == len(SENTENCES)
 
 
 @pytest.mark.parametrize(
@@ -462,6 +520,15 @@ def test_pictures_are_told_labels_too(tmp_path: Path) -> None:
     assert vae.evaluate(samples=2, examples=20)["n"] == 20
     with pytest.raises(UserError, match="this model is told labels: give --condition shape=VALUE"):
         vae.sample(2)
+    subject = Subject(vae, examples=20)
+    own = vae.vae.labels.condition(torch.cat([batch.labels for batch in subject.batches]))
+    z = subject.gathered["code"]
+    torch.testing.assert_close(subject.decoded(z, subject.conditions), vae.decode(z, condition=own))
+    for name in ("reconstructions", "samples", "interpolation", "traversals", "posterior"):
+        assert draw(subject, name).axes
+    with pytest.raises(UserError, match="this model is told labels: give --condition shape=VALUE"):
+        draw(subject, "manifold")
+    assert draw(Subject(vae.with_condition(condition), examples=20), "manifold").axes
 
 
 def missing_for(tmp_path: Path, rows: str, **more: Any) -> str:

@@ -20,7 +20,7 @@ from seqvae import plots
 from seqvae.cli import main
 from seqvae.lessons import (
     LESSONS,
-    Asked,
+    Material,
     code_size,
     few_labels,
     holes,
@@ -51,7 +51,7 @@ SMALL: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 }
 FEWER = {"train": 160, "valid": 20, "test": 300}
 FILES = (memorising, holes, restoring, code_size, few_labels, radius, two_dims)
-HOME = {file.LESSON.name: file for file in FILES}
+HOME = {file.NAME: file for file in FILES}
 
 
 @pytest.fixture(autouse=True)
@@ -64,13 +64,13 @@ def _fewer_examples(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def small(
     monkeypatch: pytest.MonkeyPatch, name: str, out: Path, data: str | None = None, seed: int = 0
-) -> Asked:
+) -> Material:
     """The lesson made tiny, and what to ask of it."""
     constants, sets = SMALL[name]
     for key, value in constants.items():
         monkeypatch.setattr(HOME[name], key, value)
     kept = [s for s in sets if data is None or not s.startswith("data.name")]
-    return Asked(out, data, seed, (*SHORT, FEW, *kept))
+    return Material(out, data, seed, (*SHORT, FEW, *kept))
 
 
 @pytest.mark.parametrize("name", LESSONS)
@@ -93,8 +93,8 @@ def test_runs_end_to_end(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_every_lesson_is_small_here_and_says_where_it_is_from() -> None:
     assert list(SMALL) == list(LESSONS) == list(HOME)
     for lesson in LESSONS.values():
-        assert len(lesson.about) > 20
-        assert 2000 < lesson.year < 2030
+        assert len(lesson.ABOUT) > 20
+        assert 2000 < lesson.YEAR < 2030
 
 
 # planted numbers: the conclusion must hold the words, and must not hold those of the other case
@@ -197,11 +197,11 @@ def test_errors(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"lesson 'radius' needs factors that are known: leave out --data, got m"
     ):
-        teach(LESSONS["radius"], Asked(tmp_path, "mnist"))
+        teach(LESSONS["radius"], Material(tmp_path, "mnist"))
     with pytest.raises(UserError, match=r"no pictures at '.*nowhere.gz': give an idx"):
-        teach(LESSONS["holes"], Asked(tmp_path, str(tmp_path / "nowhere.gz")))
+        teach(LESSONS["holes"], Material(tmp_path, str(tmp_path / "nowhere.gz")))
     with pytest.raises(UserError, match=r"lesson: unknown key 'train.stepps'"):
-        teach(LESSONS["holes"], Asked(tmp_path, sets=("train.stepps=3",)))
+        teach(LESSONS["holes"], Material(tmp_path, sets=("train.stepps=3",)))
     assert not list(tmp_path.iterdir())
 
 
@@ -225,7 +225,7 @@ def test_pictures_from_files(name: str, idx: Path, tmp_path: Path, monkeypatch: 
 
 
 def test_a_config_of_files_keeps_all_but_the_name(idx: Path) -> None:
-    asked = Asked(Path(), str(idx), 3)
+    asked = Material(Path(), str(idx), 3)
     config = picture_config(
         asked, {"name": "blob", "labels": ["x"], "examples": 50}, {"name": "gaussian"}, steps=1
     )
@@ -233,7 +233,8 @@ def test_a_config_of_files_keeps_all_but_the_name(idx: Path) -> None:
     assert config.data.train == str(idx / "train-images-idx3-ubyte.gz")
     assert config.train.seed == 3
     assert (
-        picture_config(Asked(Path(), "x.npz"), {"name": "blob"}, {"name": "gaussian"}).data.train == "x.npz"
+        picture_config(Material(Path(), "x.npz"), {"name": "blob"}, {"name": "gaussian"}).data.train
+        == "x.npz"
     )
 
 

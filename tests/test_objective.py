@@ -27,7 +27,7 @@ from seqvae.remedies.free_bits import FreeBits
 from seqvae.remedies.schedules import ConstantBeta, LinearAnnealing
 from seqvae.remedies.word_dropout import WordDropout
 from seqvae.text.data import TextData, load_data
-from seqvae.train import Trainer
+from seqvae.trainer import Trainer
 
 FACTS = Facts(total_steps=100, examples=50, batch_size=5, latent_dim=2, vocab_size=WORDS)
 WALK = ["encoder_reads", "decoder_reads", "shape_kl", "beta", "extra", "adversary"]

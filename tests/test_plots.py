@@ -95,11 +95,6 @@ def wall(figure: Any) -> Any:
     return figure.axes[0].images[0].get_array()
 
 
-def test_the_table_names_every_picture() -> None:
-    assert FIGURES.keys() == plots.PLOTS.keys()
-    assert all(made.__doc__ for made in plots.PLOTS.values())
-
-
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_picture_is_drawn_and_says_what_its_axes_are(name: str, tmp_path: Path) -> None:
     made, x, y = FIGURES[name]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tiny import language_model, tiny_run, trained
+from typer.testing import CliRunner
 
 from seqvae.api import TextVAE
+from seqvae.cli import app
 from seqvae.quality import SmallLM, _texts, forward_ppl, real_quality, reverse_ppl, sample_quality
 from seqvae.registry import UserError
 from seqvae.text.data import load_data
@@ -86,6 +89,21 @@ def test_what_is_refused(vae: TextVAE, scorer: TextVAE, tmp_path_factory: pytest
     other = TextVAE.from_pretrained(trained(tmp_path_factory.getbasetemp(), "tiny-lm-30", *sets))
     with pytest.raises(UserError, match=r"splits text otherwise than .+: train one on the same data and tok"):
         real_quality(vae, other, 10)
+
+
+def test_the_command_sets_samples_beside_real_sentences(
+    vae: TextVAE, scorer: TextVAE, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from seqvae import quality as module
+
+    monkeypatch.setattr(module, "SmallLM", lambda: TINY)
+    words = ["quality", str(vae.run.path), "--with", str(scorer.run.path), "-n", "40", "--device", "cpu"]
+    told = json.loads(CliRunner().invoke(app, [*words, "--json"], catch_exceptions=False).stdout)
+    assert told["samples"] == sample_quality(vae, scorer, 40, small=TINY)
+    assert told["real"] == real_quality(vae, scorer, 40, small=TINY)
+    table = CliRunner().invoke(app, words, catch_exceptions=False).stdout.splitlines()
+    assert table[0].split() == ["measure", "samples", "real", "sentences"]
+    assert table[2].split()[0] == "forward_ppl"
 
 
 def test_the_small_model_is_told_in_one_place(vae: TextVAE, tmp_path: Path) -> None:

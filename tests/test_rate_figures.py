@@ -15,20 +15,22 @@ from tiny import SENTENCES, Listener, card, config, language_model, tiny_run, tr
 from tiny_text import text_batch, tiny_vae
 
 from seqvae.api import TextVAE, load
-from seqvae.asked import Asked
 from seqvae.checkpoint import load_run
 from seqvae.cli import main
 from seqvae.compare import Comparison, compare
 from seqvae.config import parse_config
-from seqvae.dial import Wanted, distortions, picture_needs, picture_rungs, rungs
-from seqvae.dialling import choose_rate, examples_of, needs_of
+from seqvae.default_rate import choose_rate
 from seqvae.evaluate import evaluate
+from seqvae.examples import Examples, examples_of
 from seqvae.figures import draw
 from seqvae.generate import with_rate
 from seqvae.latents.exact_rate import ExactRate
+from seqvae.needs import Wanted, distortions, needs_of, picture_needs
 from seqvae.rate_figures import table
-from seqvae.rates import at_rates, best_rate, ladder, rates_of, told, trained_range
+from seqvae.rates import at_rates, best_rate, in_words, ladder, rates_of, trained_range
 from seqvae.registry import UserError
+from seqvae.rungs import picture_rungs, rungs
+from seqvae.subject import Subject
 from seqvae.train import train
 
 DIAL = "latent={name: exact_rate, dim: 4, nats: [1, 16]}"
@@ -126,8 +128,8 @@ def test_a_training_chooses_the_default_rate(tmp_path: Path) -> None:
     chosen = card(path)["rate"]
     assert [row["nats"] for row in chosen["found"]] == RATES
     assert chosen["nats"] == min(chosen["found"], key=lambda row: row["iw_nll"])["nats"]
-    assert told(chosen) in heard.notes
-    assert told(chosen).startswith(f"default rate {chosen['nats']:g} nats, the best IW-NLL of")
+    assert in_words(chosen) in heard.notes
+    assert in_words(chosen).startswith(f"default rate {chosen['nats']:g} nats, the best IW-NLL of")
     vae = TextVAE.from_pretrained(path)
     assert float(vae.vae.latent.rate) == chosen["nats"]
     assert vae.evaluate(samples=1, examples=20)["rate"] == pytest.approx(chosen["nats"], abs=1e-4)
@@ -164,7 +166,7 @@ def test_another_default_is_chosen_afterwards(copy: Path, capsys: pytest.Capture
 
 def test_a_ladder_is_the_reconstruction_at_each_rate(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     vae = TextVAE.from_pretrained(run)
-    found = rungs(vae, SENTENCES)
+    found = rungs(vae, Examples(SENTENCES))
     assert [rung.nats for rung in found] == RATES * len(SENTENCES)
     assert found[3].reconstruction == vae.reconstruct(SENTENCES[:1], rate=8.0)[0].reconstruction
     code, out, err = command(
@@ -176,14 +178,14 @@ def test_a_ladder_is_the_reconstruction_at_each_rate(run: Path, capsys: pytest.C
     code, out, _ = command(capsys, "rate", run, "a cat", "--ladder", "--json", "--device", "cpu")
     assert [row["nats"] for row in json.loads(out)] == RATES
     code, _, err = command(capsys, "rate", run, SENTENCES[0], "--ladder", "--rates", "2,a")
-    assert (code, "--rates got '2,a': give nats with commas between them, as 2,4,8" in err) == (2, True)
+    assert (code, "--rates got '2,a': write numbers with commas, as 2,4,8" in err) == (2, True)
 
 
 def test_a_ladder_of_pictures(pictures: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shown = examples_of(pictures, "valid", 3)
     strips, rates = picture_rungs(pictures, shown)
     assert (strips.shape, rates) == ((3, 5, *pictures.codec.shape), RATES)
-    torch.testing.assert_close(strips[:, 2], pictures.reconstruct(shown, rate=4.0))
+    torch.testing.assert_close(strips[:, 2], pictures.reconstruct(shown.x, rate=4.0))
     file, run = tmp_path / "ladder.png", pictures.run.path
     asked = ("rate", run, "--data", "valid", "--examples", 3, "--ladder", "--device", "cpu")
     assert command(capsys, *asked, "--output", file)[:2] == (0, f"{file}\n")
@@ -195,7 +197,7 @@ def test_a_ladder_of_pictures(pictures: Any, tmp_path: Path, capsys: pytest.Capt
 def test_needs_over_a_corpus(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     vae = TextVAE.from_pretrained(run)
     assert len(examples_of(vae, "train")) == 200
-    assert examples_of(vae, "valid", 3) == examples_of(vae, "valid")[:3]
+    assert examples_of(vae, "valid", 3).x == examples_of(vae, "valid").x[:3]
     file, picture = tmp_path / "some.txt", tmp_path / "needs.png"
     file.write_text("\n".join(SENTENCES) + "\n")
     assert len(examples_of(vae, str(file))) == len(SENTENCES)
@@ -232,8 +234,8 @@ def test_needs_by_distortion_are_met_there_and_not_below(pictures: Any) -> None:
     assert all(need.distortion <= limit for need in some)
     rows = [need.picture for need in some]
     below = torch.tensor([need.nats for need in some]).double() * 0.98
-    assert all(cost > limit for cost in distortions(pictures, shown[rows], below))
-    batch = next(iter(pictures._batches(shown[:1], 0)))
+    assert all(cost > limit for cost in distortions(pictures, shown.rows(torch.tensor(rows)), below))
+    batch = next(iter(pictures._batches(shown.x[:1], 0)))
     with torch.no_grad():
         loud = pictures.with_rate(16.0).vae
         known = -float(loud.likelihood(loud.posterior(batch).mean[None]).log_prob(batch))
@@ -244,17 +246,18 @@ def test_needs_by_distortion_are_met_there_and_not_below(pictures: Any) -> None:
 
 def test_needs_of_sentences_by_distortion(run: Path) -> None:
     vae = TextVAE.from_pretrained(run)
-    everything = needs_of(vae, SENTENCES, Wanted(distortion=1e4, rounds=1))
+    everything = needs_of(vae, Examples(SENTENCES), Wanted(distortion=1e4, rounds=1))
     assert [need.nats for need in everything] == [1.0] * 4
-    assert [need.nats for need in needs_of(vae, SENTENCES, Wanted(distortion=0.0, rounds=1))] == [None] * 4
-    drawn = distortions(vae, SENTENCES, torch.full((4,), 4.0), draws=3)
+    none = needs_of(vae, Examples(SENTENCES), Wanted(distortion=0.0, rounds=1))
+    assert [need.nats for need in none] == [None] * 4
+    drawn = distortions(vae, Examples(SENTENCES), torch.full((4,), 4.0), draws=3)
     assert all(math.isfinite(cost) for cost in drawn)
-    assert drawn != distortions(vae, SENTENCES, torch.full((4,), 4.0))
+    assert drawn != distortions(vae, Examples(SENTENCES), torch.full((4,), 4.0))
 
 
 def test_the_plane_holds_all_rates_and_the_other_runs(run: Path, plain: Path, lm: Path) -> None:
     others = tuple(load(path, "cpu") for path in (plain, lm))
-    asked = Asked(load(run, "cpu"), examples=20, samples=2, others=others, rates=(2.0, 8.0))
+    asked = Subject(load(run, "cpu"), examples=20, samples=2, others=others, rates=(2.0, 8.0))
     rows = table(asked, "rate-distortion")
     assert [row["variant"] for row in rows] == ["tiny-dial", "tiny-dial", "tiny-run", "tiny-lm"]
     assert [row.get("nats") for row in rows] == [2, 8, None, None]
@@ -270,7 +273,7 @@ def test_the_plane_holds_all_rates_and_the_other_runs(run: Path, plain: Path, lm
 
 
 def test_a_run_without_a_dial_has_its_validations_and_no_table(plain: Path) -> None:
-    asked = Asked(load(plain, "cpu"), examples=20)
+    asked = Subject(load(plain, "cpu"), examples=20)
     assert draw(asked, "rate-distortion").axes
     for name in ("rate-distortion", "codes"):
         with pytest.raises(UserError, match=f"plot '{name}' has no table here: leave out --json"):
@@ -282,7 +285,7 @@ def test_a_run_without_a_dial_has_its_validations_and_no_table(plain: Path) -> N
 def test_names_that_are_alike_get_their_folders(run: Path, tmp_path: Path) -> None:
     paths = [Path(shutil.copytree(run, tmp_path / name / "seed-0")) for name in ("a", "b")]
     first, second = (load(path, "cpu") for path in paths)
-    assert Asked(first, others=(second,)).names() == ["a/seed-0", "b/seed-0"]
+    assert Subject(first, others=(second,)).names() == ["a/seed-0", "b/seed-0"]
 
 
 def test_plots_print_their_numbers(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -322,7 +325,7 @@ def test_pictures_are_drawn_at_the_rate_asked_for(
 
 
 def test_sample_quality_over_rates(run: Path, lm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from seqvae import asked as module
+    from seqvae import subject as module
 
     def fake(vae: TextVAE, scorer: TextVAE, draws: int, seed: int) -> dict[str, float]:
         nats = float(vae.vae.latent.rate)
@@ -332,14 +335,14 @@ def test_sample_quality_over_rates(run: Path, lm: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(
         module, "real_quality", lambda *_: dict.fromkeys(("forward_ppl", "reverse_ppl", "self_bleu"), 9.0)
     )
-    made = Asked(load(run, "cpu"), others=(load(lm, "cpu"),), draws=50)
+    made = Subject(load(run, "cpu"), others=(load(lm, "cpu"),), draws=50)
     rows = table(made, "sample-quality")
     assert [(row["nats"], row["forward_ppl"]) for row in rows] == [*((r, 10 + r) for r in RATES), (None, 9.0)]
     figure = draw(made, "sample-quality")
     named = [text.get_text() for text in figure.legends[0].get_texts()]
     assert named == ["tiny-dial: best reverse PPL at 4 nats", "real sentences"]
     with pytest.raises(UserError, match="sample-quality asks a language model: give its run by --with"):
-        draw(Asked(load(run, "cpu")), "sample-quality")
+        draw(Subject(load(run, "cpu")), "sample-quality")
 
 
 def test_traverse_takes_a_rate(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -43,8 +43,11 @@ def test_every_command_runs(root: Path, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     sentences = [text for text, _ in iter_sentences(300, seed=1)]
     Path("my-sentences.txt").write_text("\n".join(sentences) + "\n", encoding="utf-8")
+    for name, kind in (("questions", 1), ("statements", 0)):
+        chosen = [text for text, labels in iter_sentences(30, seed=2) if labels[0] == kind]
+        Path(f"{name}.txt").write_text("\n".join(chosen) + "\n", encoding="utf-8")
     found = commands(root)
-    assert {words[0] for words in found} >= {"train", "evaluate", "sample", "reconstruct", "interpolate"}
+    assert {words[0] for words in found} >= {"train", "evaluate", "sample", "score", "edit", "interpolate"}
     ran_python = False
     for words in found:
         if words == ["show", "text/default"]:  # the config that the next lines change

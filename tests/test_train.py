@@ -21,7 +21,8 @@ from seqvae.progress import Silent
 from seqvae.registry import UserError
 from seqvae.remedies import REMEDIES
 from seqvae.text.data import load_data
-from seqvae.train import DEFAULT_EPOCHS, DEFAULT_STEPS, Trainer, resume, total_steps, train
+from seqvae.train import resume, train
+from seqvae.trainer import DEFAULT_EPOCHS, DEFAULT_STEPS, Trainer, total_steps
 
 SHORT = ("train.steps=6", "train.validate_every=6")
 
@@ -225,6 +226,22 @@ def test_parts_that_do_not_fit(tmp_path: Path, tiny: Path) -> None:
     with pytest.raises(UserError, match="no-run is not a run folder"):
         train(config("init={from: no-run, parts: [encoder]}"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_parts_that_read_other_words_are_refused(tmp_path: Path) -> None:
+    for name, words in (("a", "one two three"), ("b", "two one one four")):
+        (tmp_path / f"{name}.txt").write_text(f"{words}\n" * 60)
+    short = (*SHORT, "data.name=null", "tokenizer.vocab_size=6", "data.examples=null")
+    source = train(config(*short, f"data.train={tmp_path / 'a.txt'}"), tmp_path / "a")
+    other = f"data.train={tmp_path / 'b.txt'}"
+    for part in ("encoder", "decoder"):
+        init = f"init={{from: {source}, parts: [latent, {part}]}}"
+        with pytest.raises(UserError, match=f"^init: {source} has another vocabulary, its weights would"):
+            train(config(*short, other, init), tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+    train(config(*short, other, f"init={{from: {source}, parts: [latent]}}"), tmp_path / "latent")
+    own = f"tokenizer={{name: file, path: {source}}}"  # as the message says
+    train(config(*SHORT, "data.name=null", other, own, init), tmp_path / "own")
 
 
 class Rival(Remedy):

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from seqvae.api.base import RUN_FILES, PretrainedVAE
+from seqvae.api.base import PretrainedVAE
+from seqvae.api.hub import RUN_FILES
 from seqvae.api.image import ImageVAE
 from seqvae.api.text import TextVAE
 from seqvae.checkpoint import load_run, read_card

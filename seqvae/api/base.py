@@ -1,31 +1,38 @@
-"""What a trained model of any modality can do: codes, measures, folders and the Hub.
+"""What a trained model of any modality can do: codes and measures.
 
 Shapes: N examples, D latent dims.
 """
 
 from __future__ import annotations
 
-import shutil
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
-from huggingface_hub import ModelHubMixin, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from torch import Tensor
 
+from seqvae.api.hub import RunFolder
 from seqvae.build import wing_of
-from seqvae.checkpoint import WEIGHTS, Run, load_run, read_card
-from seqvae.device import autocast, pick_device, pick_precision
+from seqvae.checkpoint import Run
+from seqvae.device import autocast, pick_precision
 from seqvae.distributed import spread
 from seqvae.evaluate import Settings, evaluate
-from seqvae.fitted import FOLDER as PRIORS
 from seqvae.fitted import load_fitted, with_prior
 from seqvae.gains import brought
-from seqvae.generate import Condition, Rate, asked, asking, codes, path_between, with_condition, with_rate
+from seqvae.generate import (
+    Condition,
+    Rate,
+    codes,
+    conditioned,
+    label_columns,
+    path_between,
+    rate_features,
+    with_condition,
+    with_own_labels,
+    with_rate,
+)
 from seqvae.generate import Path as CodePath
 from seqvae.interfaces import Batch, Measures
 from seqvae.metrics.by_factor import factor_numbers
@@ -33,20 +40,20 @@ from seqvae.metrics.gather import Progress, Walk
 from seqvae.metrics.refinement import Refining
 from seqvae.metrics.refinement import refine as refinement
 from seqvae.registry import UserError, lookup
+from seqvae.scoring import Score, scores
 
 REFINED = ("neg_elbo_refined", "rate_refined", "amortisation_gap", "amortisation_gap_se")
-RUN_FILES = ("config.yaml", "config.json", WEIGHTS, "tokenizer.json", "tokenizer_config.json")
 
 
-class PretrainedVAE(ModelHubMixin, library_name="seqvae"):
-    """A trained VAE for use; every modality has its own face below."""
+class PretrainedVAE(RunFolder, library_name="seqvae"):
+    """A trained VAE for use; every modality has its own face."""
 
     modality: ClassVar[str]
 
     def __init__(self, run: Run, device: str | torch.device = "cpu") -> None:
         if run.config.modality != self.modality:
             raise UserError(f"{run.path} holds a model of {run.config.modality}, not of {self.modality}")
-        self.run, self.device = run, torch.device(device)
+        super().__init__(run, device)
         self.vae = run.vae.to(self.device)
 
     @property
@@ -64,32 +71,44 @@ class PretrainedVAE(ModelHubMixin, library_name="seqvae"):
     ) -> Tensor:
         """Codes (N, D): posterior means, or one draw of each posterior, at `rate` nats (one, or one each).
 
-        `condition`, {label: value}, is what a run that is told labels is told of all of them. Where several
-        processes work together all of them must ask, and each encodes its share.
+        `condition`, {label: value}, is what a run that is told labels is told of all of them, or of each by
+        lists. Where several processes work together all of them must ask, and each encodes its share.
 
         Raises:
             UserError: an example that cannot be read, a model without a code, a rate out of its range, or
                 labels that are missing or unknown.
         """
-        face = self if condition is None else self.with_condition(condition)
-        return face._coded(examples, sample, seed, rate)[0]
+        return self._coded(examples, sample, seed, rate, condition)[0]
 
     @torch.no_grad()
     def _coded(
-        self, examples: Sequence[Any], sample: bool, seed: int, rate: Rate
+        self,
+        examples: Sequence[Any],
+        sample: bool = False,
+        seed: int = 0,
+        rate: Rate = None,
+        condition: Condition | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Codes (N, D) of the examples, and what the model was told of them, c (N, C)."""
         self._require_code()
+        vae = self.vae if condition is None else with_own_labels(self.vae)
 
         def coded(batch: Batch) -> tuple[Tensor, Tensor | None]:
-            c = self.vae.condition(batch)
-            return codes(self.vae.posterior(batch), batch, sample).cpu(), None if c is None else c.cpu()
+            c = vae.condition(batch)
+            return codes(vae.posterior(batch), batch, sample).cpu(), None if c is None else c.cpu()
 
-        batches = list(asked(self._batches(examples, seed), asking(self.vae, rate, len(examples))))
-        parts = spread(batches, coded, self.device)
+        parts = spread(list(self._conditioned(examples, seed, rate, condition)), coded, self.device)
         told = [c for _, c in parts if c is not None]
         found = torch.cat([torch.zeros(0, self.latent_dim), *(z for z, _ in parts)])
         return found, torch.cat(told) if told else None
+
+    def _conditioned(
+        self, examples: Sequence[Any], seed: int, rate: Rate, condition: Condition | None
+    ) -> Iterator[Batch]:
+        """What a user gave, as batches that carry what is asked of each."""
+        n = len(examples)
+        labels, rates = label_columns(self.vae, condition, n), rate_features(self.vae, rate, n)
+        return conditioned(self._batches(examples, seed), labels, rates)
 
     def path(self, a: Any, b: Any, steps: int = 8, path: CodePath = "linear") -> Tensor:
         """Codes (steps, D) from the code of `a` to that of `b`.
@@ -101,6 +120,23 @@ class PretrainedVAE(ModelHubMixin, library_name="seqvae"):
             raise UserError(f"steps got {steps}: a path has at least its 2 ends")
         ends: Tensor = self.encode([a, b])
         return path_between(ends[0], ends[1], steps, path)
+
+    def score(
+        self,
+        examples: Sequence[Any],
+        samples: int = 20,
+        seed: int = 0,
+        rate: Rate = None,
+        condition: Condition | None = None,
+        progress: Progress | None = None,
+    ) -> list[Score]:
+        """Nats of each example, `iw_nll` from `samples` codes, and how many tokens they are for.
+
+        Raises:
+            UserError: as `encode`, but a model without a code scores too; or no sample.
+        """
+        vae = self.vae if condition is None else with_own_labels(self.vae)
+        return scores(vae, list(self._conditioned(examples, seed, rate, condition)), samples, progress)
 
     def evaluate(
         self,
@@ -127,21 +163,13 @@ class PretrainedVAE(ModelHubMixin, library_name="seqvae"):
                 are asked for and `factor_scores` has none.
         """
         if rate is not None:
-            at_rate = self.with_rate(rate)
-            return at_rate.evaluate(
-                data, samples, progress, batch_size, precision, examples, refine=refine, factors=factors
-            )
+            asked = (data, samples, progress, batch_size, precision, examples)
+            return self.with_rate(rate).evaluate(*asked, refine=refine, factors=factors)
         told = self.factor_scores(data, progress, batch_size, examples) if factors else {}
         where, batches, measures = self._evaluated(data, batch_size, examples)
+        how: dict[str, Any] = {"settings": Settings(together=True), "progress": progress}
         with autocast(pick_precision(precision, self.device), self.device):
-            report = evaluate(
-                self.vae,
-                batches,
-                samples=samples,
-                measures=measures,
-                settings=Settings(together=True),
-                progress=progress,
-            )
+            report = evaluate(self.vae, batches, samples=samples, measures=measures, **how)
             if refine:
                 found = refinement(self.vae, batches, Refining(steps=refine, samples=samples), progress)
                 report |= {key: found[key] for key in REFINED}
@@ -262,76 +290,3 @@ class PretrainedVAE(ModelHubMixin, library_name="seqvae"):
     def _require_code(self) -> None:
         if not self.latent_dim:
             raise UserError("this run is a language model (latent: none): it has no code to encode into")
-
-    def save_pretrained(self, save_directory: str | Path, **options: Any) -> str | None:
-        """Copy what `from_pretrained` reads into a folder, and write a model card beside it.
-
-        Raises:
-            UserError: the folder is the run itself.
-        """
-        if Path(save_directory).resolve() == self.run.path.resolve():
-            raise UserError(f"{save_directory} is this run already: save into another folder")
-        return super().save_pretrained(save_directory, **options)
-
-    def _save_pretrained(self, save_directory: Path) -> None:
-        for name in RUN_FILES:
-            if (self.run.path / name).is_file():
-                shutil.copy2(self.run.path / name, save_directory / name)
-        if (self.run.path / PRIORS).is_dir():
-            shutil.copytree(self.run.path / PRIORS, save_directory / PRIORS, dirs_exist_ok=True)
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Self:
-        """The model of a run folder or Hub id; `device`, and the Hub's `revision`, `token`, `cache_dir` ...
-
-        Raises:
-            UserError: neither a run folder nor a model on the Hub, or damaged.
-        """
-        source = Path(pretrained_model_name_or_path)
-        if source.is_dir():
-            read_card(source)
-        try:
-            return super().from_pretrained(pretrained_model_name_or_path, **options)
-        except (HfHubHTTPError, HFValidationError, OSError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise UserError(f"{source} is neither a run folder nor a model on the Hub ({reason})") from None
-
-    @classmethod
-    def _from_pretrained(
-        cls,
-        *,
-        model_id: str,
-        revision: str | None = None,
-        cache_dir: str | Path | None = None,
-        force_download: bool = False,
-        local_files_only: bool = False,
-        token: str | bool | None = None,
-        device: str = "cpu",
-        **_: Any,
-    ) -> Self:
-        """A run folder, or a Hub id; every weight must be there."""
-        folder = Path(model_id)
-        if not folder.is_dir():
-            folder = _downloaded(model_id, revision, cache_dir, force_download, local_files_only, token)
-        chosen = pick_device(device)
-        return cls(load_run(folder, chosen), chosen)
-
-
-def _downloaded(
-    model_id: str,
-    revision: str | None,
-    cache_dir: str | Path | None,
-    force: bool,
-    local: bool,
-    token: str | bool | None,
-) -> Path:
-    folder = snapshot_download(
-        model_id,
-        revision=revision,
-        cache_dir=cache_dir,
-        force_download=force,
-        local_files_only=local,
-        token=token,
-        allow_patterns=[*RUN_FILES, f"{PRIORS}/*"],
-    )
-    return Path(folder)

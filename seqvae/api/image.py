@@ -17,7 +17,7 @@ from seqvae.api.base import PretrainedVAE
 from seqvae.batch import ImageBatch
 from seqvae.checkpoint import Run
 from seqvae.config import ImageRunConfig
-from seqvae.generate import Condition, Rate, prior_codes, told
+from seqvae.generate import Condition, Rate, condition_of, prior_codes
 from seqvae.generate import Path as CodePath
 from seqvae.image.batching import batch_from_pixels
 from seqvae.image.codec import PictureCodec
@@ -45,15 +45,15 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
     def decode(self, z: Any, rate: Rate = None, condition: Condition | None = None) -> Tensor:
         """Pictures (N, C, H, W) of codes (N, D): the mean of p(x|z).
 
-        `condition`, {label: value}, is what a run that is told labels is told of all of them.
+        `condition`, {label: value}, is what a run that is told labels is told of all of them, or of each by
+        lists.
 
         Raises:
             UserError: codes of another size, a rate that the model was not trained for, or labels that are
                 missing or unknown.
         """
-        face = self if condition is None else self.with_condition(condition)
         z = self._codes(z)
-        return face._drawn(z, None, told(face.vae, rate, len(z)))
+        return self._drawn(z, None, condition_of(self.vae, len(z), rate, condition))
 
     def sample(
         self,
@@ -64,9 +64,7 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
         condition: Condition | None = None,
     ) -> Tensor:
         """N pictures from prior codes: means of p(x|z), or with `draw` their pixels drawn too."""
-        if condition is not None:
-            return self.with_condition(condition).sample(n, seed, draw, rate)
-        c = told(self.vae, rate, n)
+        c = condition_of(self.vae, n, rate, condition)
         z = prior_codes(self.vae, n, seed, c=c).cpu()
         return self._drawn(z, Randomness(seed, 0, torch.arange(n)) if draw else None, c)
 
@@ -79,9 +77,8 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
         condition: Condition | None = None,
     ) -> Tensor:
         """Each picture through its code and back."""
-        face = self if condition is None else self.with_condition(condition)
-        z, c = face._coded(pictures, sample, seed, rate)
-        return face._drawn(z, None, c)
+        z, c = self._coded(pictures, sample, seed, rate, condition)
+        return self._drawn(z, None, c)
 
     def interpolate(
         self,

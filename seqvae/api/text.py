@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from seqvae.api.base import PretrainedVAE
 from seqvae.batch import TextBatch
 from seqvae.checkpoint import Run
 from seqvae.config import TextRunConfig
-from seqvae.generate import Condition, Rate, conditions_like, prior_codes, told
+from seqvae.generate import Condition, Rate, condition_of, conditions_like, prior_codes
 from seqvae.generate import Path as CodePath
 from seqvae.interfaces import Batch
 from seqvae.numerics import Randomness
@@ -76,10 +77,9 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         Raises:
             UserError: codes of another size, a rate out of the run's range, or labels that do not match.
         """
-        if condition is not None:
-            return self.with_condition(condition).decode(z, how, seed, rate)
         z = self._codes(z)
-        written = self._written(z, how or self._greedy(), seed, told(self.vae, rate, len(z)))
+        c = condition_of(self.vae, len(z), rate, condition)
+        written = self._written(z, how or self._greedy(), seed, c)
         return self.tokenizer.decode_batch(written)
 
     def sample(
@@ -91,9 +91,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         condition: Condition | None = None,
     ) -> list[str]:
         """N sentences from prior codes at `rate` nats; words are drawn too unless `how` says otherwise."""
-        if condition is not None:
-            return self.with_condition(condition).sample(n, how, seed, rate)
-        c = told(self.vae, rate, n)
+        c = condition_of(self.vae, n, rate, condition)
         z = prior_codes(self.vae, n, seed, c=c).cpu()
         how = how or Decoding(max_length=self.config.data.max_tokens)
         return self.tokenizer.decode_batch(self._written(z, how, seed, c))
@@ -110,10 +108,9 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         """Each sentence through its code and back; greedy from the posterior mean by default.
 
         `rate`: nats of all of them or of each, where the run has a dial; the run's own rate by default.
+        `condition`: labels of all of them, {label: value}, or lists of one for each, where it is told any.
         """
-        if condition is not None:
-            return self.with_condition(condition).reconstruct(texts, how, sample, seed, rate)
-        z, c = self._coded(texts, sample, seed, rate)
+        z, c = self._coded(texts, sample, seed, rate, condition)
         back = self.tokenizer.decode_batch(self._written(z, how or self._greedy(), seed, c))
         shown = self.tokenizer.decode_batch(self._ids(texts))
         return [Reconstruction(a, b, a == b) for a, b in zip(shown, back, strict=True)]
@@ -136,6 +133,35 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         points = self.path(a, b, steps, path)
         texts = self.decode(points, how)
         return [PathPoint(i / (steps - 1), text) for i, text in enumerate(texts)]
+
+    def edit(
+        self,
+        texts: Sequence[str],
+        towards: Sequence[str],
+        away: Sequence[str],
+        strength: float = 1.0,
+        how: Decoding | None = None,
+        rate: float | None = None,
+        condition: Condition | None = None,
+    ) -> list[str]:
+        """Each sentence, moved in code space from what the sentences `away` share to what `towards` share.
+
+        z + strength x (mean code of `towards` - mean code of `away`), decoded greedily by default: the
+        attribute vectors of Larsen et al. 2016, of sentences.
+
+        Raises:
+            UserError: as `encode`; or no sentence to move to or from.
+        """
+        if rate is not None:
+            return self.with_rate(rate).edit(texts, towards, away, strength, how, None, condition)
+        if condition is not None:
+            return self.with_condition(condition).edit(texts, towards, away, strength, how)
+        for name, group in (("towards", towards), ("away", away)):
+            if not group:
+                raise UserError(f"`{name}` holds no sentence: give some of those that have what is to change")
+        step = self.encode(towards).mean(0) - self.encode(away).mean(0)  # (D,)
+        z, c = self._coded(texts)
+        return self.tokenizer.decode_batch(self._written(z + strength * step, how or self._greedy(), 0, c))
 
     def attribute(self, batches: Sequence[Batch], name: str) -> Tensor:
         """A label of each sentence (N,), or its `length` in tokens, `</s>` counted.
@@ -190,8 +216,8 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         assert isinstance(decoder, TextDecoder)
         for rows in torch.split(torch.arange(len(z)), WRITTEN):
             part, random = z[rows].to(self.device), Randomness(seed, 0, rows.to(self.device))
-            heard = self.vae.asked(random) if c is None else c[rows].to(self.device)
-            written += decode(decoder, decoder.start(part, heard), len(part), how, random)
+            likelihood: Any = self.vae.likelihood(part[None], None if c is None else c[rows].to(self.device))
+            written += decode(decoder, likelihood.start(), len(part), how, random)
         return written
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:

@@ -28,13 +28,13 @@ def lesson(
 
     Runs that are there already are used again; an interrupted lesson goes on.
     """
-    from seqvae.lessons import LESSONS, Asked, lesson_rows, teach
+    from seqvae.lessons import LESSONS, Material, lesson_rows, teach
 
     if name is None:
         rows = [(row["name"], row["about"]) for row in lesson_rows()]
         emit_json(lesson_rows()) if json else emit_lines(aligned(("lesson", "about"), rows))
         return
-    taught = teach(lookup("lesson", LESSONS, name), Asked(out, data, seed, tuple(sets or ())), Terminal())
+    taught = teach(lookup("lesson", LESSONS, name), Material(out, data, seed, tuple(sets or ())), Terminal())
     if json:
         typer.echo(taught.record.read_text("utf-8"), nl=False)
     else:

@@ -10,11 +10,12 @@ import typer
 
 from seqvae.cli.output import emit_json, emit_lines
 from seqvae.cli.training import JSON
-from seqvae.config import dump_config, load_config, read_yaml
+from seqvae.config import dump_config, load_config
 from seqvae.registry import UserError, lookup
 from seqvae.shipped import find_config, first_comment, shipped_configs
 from seqvae.tables import aligned
 from seqvae.tables import markdown as markdown_table
+from seqvae.yaml_files import read_yaml
 
 KINDS = (
     "configs",
@@ -76,9 +77,9 @@ def show(
     typer.echo(f"\n# {card['progress']['step']} steps, selected {card['selected']}")
     typer.echo(f"# finished: {'yes' if card['progress']['finished'] else 'no'}")
     if "rate" in card:
-        from seqvae.rates import told
+        from seqvae.rates import in_words
 
-        typer.echo(f"# {told(card['rate'])}")
+        typer.echo(f"# {in_words(card['rate'])}")
 
 
 def cp(

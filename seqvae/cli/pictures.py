@@ -39,16 +39,16 @@ def plot(
 ) -> None:
     """Draw a picture of a run into a file; prints its path."""
     from seqvae.api import load
-    from seqvae.asked import Asked
-    from seqvae.cli.dial import numbers
+    from seqvae.cli.rate import numbers
     from seqvae.cli.use import loaded
-    from seqvae.dial import Wanted
     from seqvae.figures import draw
+    from seqvae.needs import Wanted
     from seqvae.plots import save
     from seqvae.rate_figures import table
+    from seqvae.subject import Subject
 
     report, vae = Terminal(), loaded(run, device, rate, prior, condition)
-    asked = Asked(
+    subject = Subject(
         vae,
         label,
         examples,
@@ -61,8 +61,8 @@ def plot(
         progress=report.advance,
         beside=None if beside is None else load(beside, device),
     )
-    rows = table(asked, name) if json else None
-    path = save(draw(asked, name), output)
+    rows = table(subject, name) if json else None
+    path = save(draw(subject, name), output)
     report.close()
     typer.echo(path) if rows is None else emit_json({"picture": str(path), "rows": rows})
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from seqvae.cli.output import emit_json, emit_lines
+from seqvae.cli.output import emit_json, emit_lines, shown
 from seqvae.config import RunConfig, load_config
 from seqvae.progress import Silent, Terminal
 from seqvae.registry import UserError
@@ -64,24 +64,24 @@ def evaluate(
     factors: Annotated[bool, typer.Option("--factors", help="Adds MIG, DCI, SAP ... over labels.")] = False,
     rate: RATE = None,
     prior: PRIOR = None,
+    condition: CONDITION = None,
     device: DEVICE = "auto",
     json: JSON = False,
 ) -> None:
     """Measure a run: nats, rate, MI, active units, reconstructions, whether the code is read."""
-    from seqvae.api import load
+    from seqvae.cli.use import loaded
     from seqvae.device import pick_device
     from seqvae.distributed import is_main, one_voice
 
     with one_voice(pick_device(device)):
         first = is_main()
         report = Terminal() if first else Silent()
-        result = load(run, device, prior).evaluate(
+        result = loaded(run, device, rate, prior, condition).evaluate(
             data,
             samples,
             report.advance,
             precision=precision,
             examples=examples,
-            rate=rate,
             refine=refine,
             factors=factors,
         )
@@ -91,12 +91,12 @@ def evaluate(
     if json:
         emit_json(result)
     else:
-        emit_lines(aligned(("measure", "value"), [(k, _shown(v)) for k, v in result.items()]))
+        emit_lines(aligned(("measure", "value"), [(k, shown(v)) for k, v in result.items()]))
 
 
 def compare(
     comparison: Annotated[str, typer.Argument(help="A YAML of base, variants, seeds; or a shipped one.")],
-    out: Annotated[Path, typer.Option(help="The folder of all its runs; call again to go on.")],
+    out: Annotated[Path, typer.Option(help="The folder of its runs; call again to go on, at once to share.")],
     only: Annotated[str, typer.Option(help="Variants to work on, as lm,ae; the others' rows stay.")] = "",
     devices: Annotated[str, typer.Option(help="A run at a time on each, as cuda:0,cuda:1.")] = "",
     workers: Annotated[int, typer.Option(min=1, help="Runs at a time; they share the CPU's threads.")] = 1,
@@ -129,18 +129,6 @@ def _free_name(config: str | None, corpus: str | None) -> Path:
     base = Path(config or corpus or "run").name.split(".")[0] or "run"
     names = (base if n == 1 else f"{base}-{n}" for n in range(1, 10_000))
     return next(path for name in names if not (path := Path("runs") / name).exists())
-
-
-def _shown(value: object) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
-    if isinstance(value, list):
-        return " ".join(_shown(v) for v in value)
-    if isinstance(value, dict):
-        return "  ".join(f"{k} {_shown(v)}" for k, v in value.items())
-    return str(value)
 
 
 COMMANDS = (train, evaluate, compare)

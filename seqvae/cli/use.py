@@ -15,6 +15,7 @@ from seqvae.cli.training import CONDITION, DEVICE, JSON, PRIOR, RATE, RUN
 from seqvae.registry import UserError
 
 if TYPE_CHECKING:
+    from seqvae.examples import Examples
     from seqvae.text.decoding import Decoding
 
 SEED = Annotated[int, typer.Option(help="The same seed draws the same sentences.")]
@@ -43,7 +44,7 @@ def sample(
 ) -> None:
     """Write sentences from codes drawn from the prior; repeated ones are counted on stderr."""
     vae = loaded(run, device, rate, prior, condition)
-    _of_text(vae, "`seqvae plot RUN samples` draws pictures")
+    of_text(vae, "`seqvae plot RUN samples` draws pictures")
     how = _how(vae, greedy=greedy, beam=beam, max_length=max_length)
     how = _changed(how, temperature=temperature, top_k=top_k, top_p=top_p)
     texts = vae.sample(n, how, seed)
@@ -67,7 +68,7 @@ def reconstruct(
 ) -> None:
     """Send sentences through their codes and back; `=` marks those that came back whole."""
     vae = loaded(run, device, rate, condition=condition)
-    _of_text(vae, "`seqvae plot RUN reconstructions` draws pictures")
+    of_text(vae, "`seqvae plot RUN reconstructions` draws pictures")
     pairs = vae.reconstruct(sentences(vae, texts, input_), _how(vae, greedy=not beam, beam=beam), draw, seed)
     if json:
         emit_json([vars(p) for p in pairs])
@@ -89,7 +90,7 @@ def interpolate(
 ) -> None:
     """Walk from one sentence's code to another's; the ends are their reconstructions."""
     vae = loaded(run, device, rate, condition=condition)
-    _of_text(vae, "`seqvae plot RUN interpolation` draws pictures")
+    of_text(vae, "`seqvae plot RUN interpolation` draws pictures")
     points = vae.interpolate(a, b, steps, path, _how(vae, greedy=not beam, beam=beam))
     if json:
         emit_json({"a": a, "b": b, "path": path, "points": [vars(p) for p in points]})
@@ -116,7 +117,7 @@ def encode(
         check_output(output)
         vae = loaded(run, device, rate, condition=condition)
         given, texts = _examples(vae, input_)
-        z = vae.encode(given, draw, seed)
+        z = vae.encode(given.x, draw, seed, condition=given.condition)
         if is_main():
             write_codes(output, z, texts)
             typer.echo(f"{output}: {z.shape[0]} codes of {z.shape[1]} dims")
@@ -136,7 +137,7 @@ def decode(
     from seqvae.codes import read_codes
 
     vae = loaded(run, device, rate, condition=condition)
-    _of_text(vae, "`ImageVAE.decode` gives pictures as tensors")
+    of_text(vae, "`ImageVAE.decode` gives pictures as tensors")
     texts = vae.decode(read_codes(input_), _how(vae, greedy=not beam, beam=beam, max_length=max_length))
     emit_json([{"text": t} for t in texts]) if json else emit_lines(texts)
 
@@ -156,7 +157,7 @@ def loaded(
     return vae.with_condition(labels(condition)) if condition else vae
 
 
-def _of_text(vae: Any, instead: str) -> None:
+def of_text(vae: Any, instead: str) -> None:
     """Refuse a run that writes no sentences.
 
     Raises:
@@ -209,13 +210,13 @@ def sentences(vae: Any, texts: list[str] | None, source: str | None) -> list[str
     return found
 
 
-def _examples(vae: Any, source: str) -> tuple[Any, list[str] | None]:
+def _examples(vae: Any, source: str) -> tuple[Examples, list[str] | None]:
     """What a file holds, for a model to read and for people: pictures have no words."""
+    from seqvae.examples import Examples, examples_of
+
     if vae.modality == "text":
         texts = sentences(vae, None, source)
-        return texts, texts
-    from seqvae.dialling import examples_of
-
+        return Examples(texts), texts
     return examples_of(vae, source), None
 
 

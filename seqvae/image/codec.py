@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from seqvae.registry import UserError
 
@@ -25,6 +25,7 @@ class PictureCodec:
     binarize_seed: int = 0
 
     unit = "pictures"
+    vocabulary: ClassVar[None] = None
 
     @property
     def shape(self) -> tuple[int, int, int]:

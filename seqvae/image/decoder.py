@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from seqvae.conditions import with_condition
+from seqvae.conditions import beside
 from seqvae.image.likelihood import (
     LOWEST_LOG_SCALE,
     LOWEST_LOGVAR,
@@ -129,7 +129,7 @@ class ImageDecoder(Decoder):
         """p(x|z) for z (S, B, D)."""
         if z.shape[-1] == 0:
             z = z.new_ones(*z.shape[:2], 1)
-        z = with_condition(z, None if c is None else c.expand(len(z), *c.shape))
+        z = beside(z, None if c is None else c.expand(len(z), *c.shape))
         raw = self.draw(z.flatten(0, 1))
         likelihood: PixelLikelihood = self.head(raw.view(*z.shape[:2], *raw.shape[1:]))
         return likelihood

@@ -41,7 +41,11 @@ def to_pixels(array: Array, form: Form, where: str) -> Pixels:
 
 
 def channels_first(array: Array, where: str) -> Array:
-    """(N, C, H, W), C 1 or 3, of what `to_pixels` takes; where C could be either axis it is the last."""
+    """(N, C, H, W), C 1 or 3, of what `to_pixels` takes; where C could be either axis it is the last.
+
+    Raises:
+        UserError: another shape.
+    """
     if array.ndim == 3:
         return array[:, None]
     if array.ndim == 4 and array.shape[3] in (1, 3):
@@ -54,7 +58,11 @@ def channels_first(array: Array, where: str) -> Array:
 
 
 def to_levels(array: Array, where: str) -> Pixels:
-    """uint8 levels of levels, of floats in [0, 1], or of zeros and ones."""
+    """uint8 levels of levels, of floats in [0, 1], or of zeros and ones.
+
+    Raises:
+        UserError: values of another kind, or beyond their range.
+    """
     if array.dtype == bool:
         return array.astype(np.uint8) * np.uint8(255)
     if array.dtype.kind not in "iuf":

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from seqvae.conditions import first_dense, told
+from seqvae.conditions import first_dense, widened
 from seqvae.image.decoder import ImageDecoder, Kind, Shape, Size, Variance, from_nothing
 from seqvae.image.encoder import ImageEncoder
 
@@ -80,7 +80,7 @@ class MLPDecoder(ImageDecoder):
     ) -> None:
         super().__init__(shape, latent_dim, likelihood, variance)
         self.layers = dense([self.inputs, *hidden], activation)
-        told(first_dense(self.layers), condition)
+        widened(first_dense(self.layers), condition)
         self.out = from_nothing(nn.Linear(hidden[-1], self.planes * shape[1] * shape[2]))
 
     def draw(self, z: Tensor) -> Tensor:

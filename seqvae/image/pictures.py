@@ -1,4 +1,4 @@
-"""Pictures on disk: read for a model, written as one sheet.
+"""Pictures of a user, files or arrays, as a model reads them.
 
 Shapes: N pictures, C x H x W pixels.
 """
@@ -16,8 +16,6 @@ from torch import Tensor
 from seqvae.image.codec import PictureCodec
 from seqvae.image.forming import Form, in_a_line, picture_pixels
 from seqvae.registry import UserError
-
-GAP, GREY = 2, 128  # pixels between pictures, and their level
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -52,36 +50,3 @@ def levels(pixels: Tensor | npt.NDArray[Any]) -> Pixels:
     if array.dtype == np.uint8:
         return array
     return np.round(np.clip(array.astype(np.float32), 0, 1) * 255).astype(np.uint8)
-
-
-def sheet(pixels: Tensor | npt.NDArray[Any], columns: int) -> Pixels:
-    """(H', W', C) levels: pictures (N, C, H, W) row after row, a grey line between them."""
-    pictures = levels(pixels)
-    count, channels, height, width = pictures.shape
-    columns = max(1, min(columns, count))
-    rows = -(-count // columns)
-    out = np.full((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, channels), GREY, np.uint8)
-    for i, picture in enumerate(pictures):
-        top, left = i // columns * (height + GAP), i % columns * (width + GAP)
-        out[top : top + height, left : left + width] = np.moveaxis(picture, 0, 2)
-    return out
-
-
-def write_grid(pixels: Tensor | npt.NDArray[Any], file: str | Path, columns: int = 10) -> Path:
-    """Write pictures (N, C, H, W) of values in [0, 1], or of levels, as one sheet; its path.
-
-    Raises:
-        UserError: no picture, or a file that cannot be written.
-    """
-    from PIL import Image
-
-    if not len(pixels):
-        raise UserError("there is no picture to write: give at least one")
-    array, path = sheet(pixels, columns), Path(file)
-    try:
-        Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).save(path)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path} cannot be written ({error}): name a .png file in a folder that is there"
-        ) from None
-    return path

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from seqvae.hub_data import heldout_split, load_split
 from seqvae.image import hub
 from seqvae.image.arrays import read_npy, read_npz
 from seqvae.image.decoding import Decoded, Encoded, decoded
@@ -80,7 +81,7 @@ def heldout_source(source: str, part: str) -> str | None:
     """The validation or test part (`valid` or `test`) that a source brings: a split, or MNIST's t10k file."""
     path = located(source)
     if path is None or hub.is_saved(path):
-        return hub.heldout_split(source, path, part)
+        return heldout_split(source, path, part)
     beside = t10k_beside(path) if part == "test" and path.is_file() else None
     return str(beside) if beside else None
 
@@ -147,7 +148,7 @@ def _opened(path: Path) -> Any:
 
 
 def _dataset(source: str, path: Path | None, how: Reading, split: str) -> Loaded:
-    dataset = hub.load(source, path, split)
+    dataset = load_split(source, path, split)
     pictures = hub.pictures(dataset, how.column, source)
     key = ("dataset", dataset._fingerprint, how.column)
     found: Decoded = decoded(pictures, len(dataset), how.form, how.skip_broken, key)

@@ -9,10 +9,9 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from seqvae.conditions import told
-from seqvae.image.conv import doubled, halved, sizes_down, to_planes
-from seqvae.image.decoder import ImageDecoder, Kind, Shape, Size, Variance, from_nothing
-from seqvae.image.encoder import ImageEncoder
+from seqvae.conditions import widened
+from seqvae.image.decoder import Kind, Shape, Size, Variance, from_nothing
+from seqvae.image.maps import MapDecoder, MapEncoder, doubled, flat_size, halved, sizes_down, to_planes
 
 WIDEST = 4  # times `channels`: maps double with each halving up to here
 
@@ -38,12 +37,7 @@ def widths(channels: int, count: int) -> list[int]:
     return [channels * min(2**i, WIDEST) for i in range(count)]
 
 
-def flat_size(maps: int, size: tuple[int, int]) -> int:
-    """Numbers in `maps` maps of one size."""
-    return maps * size[0] * size[1]
-
-
-class ResidualEncoder(ImageEncoder):
+class ResidualEncoder(MapEncoder):
     """At each size a convolution that halves it and `blocks` residual blocks; then one dense layer."""
 
     paper = "He et al., Identity Mappings in Deep Residual Networks"
@@ -59,13 +53,8 @@ class ResidualEncoder(ImageEncoder):
         self.dense = nn.Sequential(nn.SiLU(), nn.Linear(flat_size(maps[-1], sizes[-1]), hidden), nn.SiLU())
         self.out_dim = hidden
 
-    def features(self, x: Tensor) -> Tensor:
-        """H (B, H) of pictures (B, C, H, W)."""
-        h: Tensor = self.dense(self.maps(x).flatten(1))
-        return h
 
-
-class ResidualDecoder(ImageDecoder):
+class ResidualDecoder(MapDecoder):
     """The mirror of the encoder: a dense layer, then blocks and a transposed convolution at each size."""
 
     paper = "He et al., Identity Mappings in Deep Residual Networks"
@@ -86,16 +75,9 @@ class ResidualDecoder(ImageDecoder):
         sizes = sizes_down(*shape[1:])[::-1]
         maps = widths(channels, max(1, len(sizes) - 1))[::-1]
         self.first = (maps[0], *sizes[0])
-        flat = flat_size(maps[0], sizes[0])
-        reads = told(nn.Linear(self.inputs, hidden), condition)
-        self.dense = nn.Sequential(reads, nn.SiLU(), nn.Linear(hidden, flat))
-        parts = [Block(maps[0]) for _ in range(blocks)]
-        stages: list[nn.Module] = [*parts]
+        reads = widened(nn.Linear(self.inputs, hidden), condition)
+        self.dense = nn.Sequential(reads, nn.SiLU(), nn.Linear(hidden, flat_size(maps[0], sizes[0])))
+        stages: list[nn.Module] = [Block(maps[0]) for _ in range(blocks)]
         for (small, large), (a, b) in zip(pairwise(sizes[:-1]), pairwise(maps), strict=True):
             stages += [nn.SiLU(), doubled(a, b, small, large), *(Block(b) for _ in range(blocks))]
         self.maps = nn.Sequential(*stages, nn.SiLU(), to_planes(maps[-1], self.planes, sizes))
-
-    def draw(self, z: Tensor) -> Tensor:
-        """(N, P x C, H, W) of codes (N, D)."""
-        raw: Tensor = self.maps(self.dense(z).view(len(z), *self.first))
-        return raw

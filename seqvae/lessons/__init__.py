@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from seqvae.lessons import code_size, few_labels, holes, memorising, radius, restoring, two_dims
-from seqvae.lessons.teaching import Asked, Lesson, Taught, teach
+from seqvae.lessons.teaching import Lesson, Material, Taught, teach
 
-TAUGHT = (memorising, holes, restoring, code_size, few_labels, radius, two_dims)  # as a course would go
-LESSONS: dict[str, Lesson] = {lesson.LESSON.name: lesson.LESSON for lesson in TAUGHT}
+# in the order of a course
+TAUGHT: tuple[Lesson, ...] = (memorising, holes, restoring, code_size, few_labels, radius, two_dims)
+LESSONS: dict[str, Lesson] = {lesson.NAME: lesson for lesson in TAUGHT}
 
 
 def lesson_rows() -> list[dict[str, Any]]:
     """Name, line, year and paper of each lesson, for people."""
     keys = ("name", "about", "year", "paper")
-    return [{key: getattr(lesson, key) for key in keys} for lesson in LESSONS.values()]
+    return [{key: getattr(lesson, key.upper()) for key in keys} for lesson in LESSONS.values()]
 
 
-__all__ = ["LESSONS", "Asked", "Lesson", "Taught", "lesson_rows", "teach"]
+__all__ = ["LESSONS", "Lesson", "Material", "Taught", "lesson_rows", "teach"]

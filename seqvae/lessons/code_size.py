@@ -12,8 +12,14 @@ import torch
 from seqvae.config import RunConfig
 from seqvae.lessons.drawing import lines
 from seqvae.lessons.recipes import KINDS, picture_config, picture_models, pictures
-from seqvae.lessons.teaching import Asked, Lesson, Numbers, Runs, Table
+from seqvae.lessons.teaching import Material, Numbers, Runs, Table
 from seqvae.plots.style import FAINT, blank, label_axes, legend_beside
+
+NAME = "code-size"
+ABOUT = "how many numbers a picture needs, and how many of those it is given a VAE uses"
+PAPER = "Hinton & Salakhutdinov, Reducing the Dimensionality of Data with Neural Networks"
+YEAR = 2006
+TAKES_DATA = True
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 STEPS, TESTED = 1000, 500
@@ -21,11 +27,11 @@ LR, WIDTHS = 4e-3, (128, 128)
 ENOUGH = 0.1  # of all that larger codes bring: what the rest of them may still bring
 
 
-def configs(asked: Asked) -> dict[str, RunConfig]:
+def configs(material: Material) -> dict[str, RunConfig]:
     """Both kinds of model at every size of code; the embedded pictures have 4 factors."""
     return {
         f"{name}-{size}": picture_config(
-            asked,
+            material,
             {"name": "blob_brightness"},
             {"name": latent, "dim": size},
             hidden=WIDTHS,
@@ -37,7 +43,7 @@ def configs(asked: Asked) -> dict[str, RunConfig]:
     }
 
 
-def measure(runs: Runs, asked: Asked) -> Numbers:
+def measure(runs: Runs, material: Material) -> Numbers:
     """Held-out distortion and squared error by size, of both; the VAE's active units; and `floor`.
 
     `floor`: nats a picture that no code saves, since grey pixels are scored as the chance of white ones.
@@ -96,7 +102,7 @@ def enough_at(sizes: list[int], cost: list[float]) -> int:
     return sizes[left.index(True)]
 
 
-def draw(numbers: Numbers, runs: Runs, asked: Asked) -> Any:
+def draw(numbers: Numbers, runs: Runs, material: Material) -> Any:
     """Held-out distortion over the size of the code, and below it the VAE's active units."""
     figure, sizes = blank(6.6, 5.6), numbers["sizes"]
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
@@ -113,16 +119,3 @@ def draw(numbers: Numbers, runs: Runs, asked: Asked) -> Any:
     label_axes(below, "numbers in the code", "active units of the VAE\n(grey: all)")
     legend_beside(figure, handles)
     return figure
-
-
-LESSON = Lesson(
-    "code-size",
-    "how many numbers a picture needs, and how many of those it is given a VAE uses",
-    "Hinton & Salakhutdinov, Reducing the Dimensionality of Data with Neural Networks",
-    2006,
-    configs,
-    measure,
-    table,
-    conclude,
-    draw,
-)

@@ -20,9 +20,15 @@ from seqvae.lessons.recipes import (
     sentence_models,
     sentences,
 )
-from seqvae.lessons.teaching import Asked, Lesson, Numbers, Runs, Table
+from seqvae.lessons.teaching import Material, Numbers, Runs, Table
 from seqvae.metrics.probe import linear_probe
 from seqvae.plots.style import Array, blank, label_axes, legend_beside
+
+NAME = "few-labels"
+ABOUT = "a straight line on codes that were learned without labels, against raw input"
+PAPER = "Kingma et al., Semi-supervised Learning with Deep Generative Models"
+YEAR = 2014
+TAKES_DATA = True
 
 LABELS, SEEDS = (100, 500, 1000), 2
 POOL, TESTED = 5000, 2000  # examples to draw labelled ones from, and to test on
@@ -30,17 +36,17 @@ PICTURE_STEPS, SENTENCE_STEPS = 800, 800
 PICTURE_LABEL, SENTENCE_LABEL = "radius", "number"
 
 
-def configs(asked: Asked) -> dict[str, RunConfig]:
+def configs(material: Material) -> dict[str, RunConfig]:
     """A VAE of pictures and one of sentences, neither of which sees a label."""
     less = [{"name": "constant_beta", "beta": 0.1}]
     data, code = {"name": "blob_brightness", "labels": [PICTURE_LABEL]}, {"name": "gaussian", "dim": 16}
     return {
-        "pictures": picture_config(asked, data, code, steps=PICTURE_STEPS, lr=4e-3),
-        "sentences": sentence_config(asked, {"name": "gaussian", "dim": 32}, less, steps=SENTENCE_STEPS),
+        "pictures": picture_config(material, data, code, steps=PICTURE_STEPS, lr=4e-3),
+        "sentences": sentence_config(material, {"name": "gaussian", "dim": 32}, less, steps=SENTENCE_STEPS),
     }
 
 
-def measure(runs: Runs, asked: Asked) -> Numbers:
+def measure(runs: Runs, material: Material) -> Numbers:
     """By number of labels, how well a linear classifier or regression tells them from codes and raw input.
 
     Raw input is pixels, or how often each word stands in a sentence. The label of pictures is the radius of
@@ -116,7 +122,7 @@ def _ahead(what: str, m: Numbers) -> str:
     return f"on {what} the code is ahead of raw input with {' and '.join(better)} labels only ({at})"
 
 
-def draw(numbers: Numbers, runs: Runs, asked: Asked) -> Any:
+def draw(numbers: Numbers, runs: Runs, material: Material) -> Any:
     """Accuracy over the number of labels, pictures left and sentences right."""
     figure = blank(8.6, 3.8)
     handles: list[Any] = []
@@ -132,15 +138,3 @@ def draw(numbers: Numbers, runs: Runs, asked: Asked) -> Any:
 
 
 MEASURES = {"accuracy": "accuracy", "r2": "R², the share of variance told"}
-
-LESSON = Lesson(
-    "few-labels",
-    "a straight line on codes that were learned without labels, against raw input",
-    "Kingma et al., Semi-supervised Learning with Deep Generative Models",
-    2014,
-    configs,
-    measure,
-    table,
-    conclude,
-    draw,
-)

@@ -15,8 +15,14 @@ from seqvae.api import ImageVAE
 from seqvae.config import RunConfig
 from seqvae.lessons.drawing import bars, legend_above, side_by_side
 from seqvae.lessons.recipes import KINDS, picture_config, picture_models, pictures
-from seqvae.lessons.teaching import Asked, Lesson, Numbers, Runs, Table
+from seqvae.lessons.teaching import Material, Numbers, Runs, Table
 from seqvae.plots.style import blank, label_axes
+
+NAME = "holes"
+ABOUT = "what lies half-way between two codes of an autoencoder, and of a VAE"
+PAPER = "Kynkäänniemi et al., Improved Precision and Recall Metric for Assessing Generative Models"
+YEAR = 2019
+TAKES_DATA = True
 
 STEPS, DIM = 1000, 2
 REAL, MADE = 3000, 250  # training pictures to compare with, and pictures made of each kind
@@ -24,20 +30,20 @@ NEIGHBOUR = 3  # the k of Kynkäänniemi et al.
 PAIRS, POINTS = 3, 9  # of the picture
 
 
-def configs(asked: Asked) -> dict[str, RunConfig]:
+def configs(material: Material) -> dict[str, RunConfig]:
     """An autoencoder and a VAE, alike but for the code."""
     return {
-        name: picture_config(asked, {"name": "blob"}, {"name": latent, "dim": DIM}, steps=STEPS)
+        name: picture_config(material, {"name": "blob"}, {"name": latent, "dim": DIM}, steps=STEPS)
         for name, latent in KINDS.items()
     }
 
 
-def measure(runs: Runs, asked: Asked) -> Numbers:
+def measure(runs: Runs, material: Material) -> Numbers:
     """For pictures made of three kinds of codes: `distance` and `realistic`, see there.
 
     `held out`: codes of held-out pictures. `half-way`: the middle of two of these. `drawn`: N(0, I).
     """
-    return {name: _measured(vae, asked.seed) for name, vae in picture_models(runs).items()}
+    return {name: _measured(vae, material.seed) for name, vae in picture_models(runs).items()}
 
 
 def _measured(vae: ImageVAE, seed: int) -> Numbers:
@@ -100,7 +106,7 @@ def _nearer(numbers: Numbers, kind: str, claim: str) -> str:
     return f"{told} ({near['distance']:.4f} against {far['distance']:.4f}, {shares})"
 
 
-def draw(numbers: Numbers, runs: Runs, asked: Asked) -> Any:
+def draw(numbers: Numbers, runs: Runs, material: Material) -> Any:
     """Strips between the same pictures by both, and the numbers as bars."""
     models = picture_models(runs)
     ends, _ = pictures(models["VAE"], "test", 2 * PAIRS)
@@ -114,16 +120,3 @@ def draw(numbers: Numbers, runs: Runs, asked: Asked) -> Any:
     label_axes(axes, "codes", "share of pictures that look real")
     legend_above(axes, handles)
     return side_by_side(walls, figure)
-
-
-LESSON = Lesson(
-    "holes",
-    "what lies half-way between two codes of an autoencoder, and of a VAE",
-    "Kynkäänniemi et al., Improved Precision and Recall Metric for Assessing Generative Models",
-    2019,
-    configs,
-    measure,
-    table,
-    conclude,
-    draw,
-)

@@ -12,14 +12,20 @@ from seqvae.checkpoint import read_metrics
 from seqvae.config import RunConfig
 from seqvae.lessons.drawing import log_ticks
 from seqvae.lessons.recipes import KINDS, picture_config
-from seqvae.lessons.teaching import Asked, Lesson, Numbers, Runs, Table
+from seqvae.lessons.teaching import Material, Numbers, Runs, Table
 from seqvae.plots.style import INK, blank, colour, label_axes, legend_beside
+
+NAME = "memorising"
+ABOUT = "a plain autoencoder learns a small training set by heart, a VAE less so"
+PAPER = "Kingma & Welling, Auto-Encoding Variational Bayes"
+YEAR = 2014
+TAKES_DATA = True
 
 EXAMPLES, STEPS, EVERY, DIM = 500, 1000, 25, 16
 NOTHING = 0.01  # of the best held-out distortion: a rise below it is no reason to stop
 
 
-def configs(asked: Asked) -> dict[str, RunConfig]:
+def configs(material: Material) -> dict[str, RunConfig]:
     """The autoencoder and the VAE on the first 500 training pictures, alike but for the code."""
     data = {"name": "shapes", "examples": EXAMPLES}
     often: dict[str, Any] = {
@@ -29,12 +35,12 @@ def configs(asked: Asked) -> dict[str, RunConfig]:
         "decay": "none",
     }
     return {
-        name: picture_config(asked, data, {"name": latent, "dim": DIM}, steps=STEPS, **often)
+        name: picture_config(material, data, {"name": latent, "dim": DIM}, steps=STEPS, **often)
         for name, latent in KINDS.items()
     }
 
 
-def measure(runs: Runs, asked: Asked) -> Numbers:
+def measure(runs: Runs, material: Material) -> Numbers:
     """`way` of the lines that each training logged, see there."""
     return {name: way(list(read_metrics(run))) for name, run in runs.items()}
 
@@ -92,7 +98,7 @@ def _stopping(name: str, m: Mapping[str, Any]) -> str:
     return f"early stopping would keep the {name} of step {m['stop']} of {last}"
 
 
-def draw(numbers: Numbers, runs: Runs, asked: Asked) -> Any:
+def draw(numbers: Numbers, runs: Runs, material: Material) -> Any:
     """Training and held-out distortion over the steps, on a logarithmic axis, and where to stop."""
     figure = blank(7.4, 4.2)
     axes, handles = figure.subplots(), []
@@ -112,16 +118,3 @@ def draw(numbers: Numbers, runs: Runs, asked: Asked) -> Any:
     label_axes(axes, "step", "distortion (nats a picture)")
     legend_beside(figure, handles)
     return figure
-
-
-LESSON = Lesson(
-    "memorising",
-    "a plain autoencoder learns a small training set by heart, a VAE less so",
-    "Kingma & Welling, Auto-Encoding Variational Bayes",
-    2014,
-    configs,
-    measure,
-    table,
-    conclude,
-    draw,
-)

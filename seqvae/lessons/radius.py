@@ -11,22 +11,28 @@ from seqvae import plots
 from seqvae.config import RunConfig
 from seqvae.lessons.drawing import bars, legend_above, side_by_side
 from seqvae.lessons.recipes import picture_config, picture_models, pictures
-from seqvae.lessons.teaching import Asked, Lesson, Numbers, Runs, Table
+from seqvae.lessons.teaching import Material, Numbers, Runs, Table
 from seqvae.plots.style import blank, label_axes
 from seqvae.synthetic import PICTURES
 from seqvae.traverse import traversal
+
+NAME = "radius"
+ABOUT = "of a disc's place and size, which one the code tells more sharply, in nats"
+PAPER = "Burgess et al., Understanding Disentangling in beta-VAE"
+YEAR = 2018
+TAKES_DATA = False
 
 DATA, STEPS, DIM, TESTED, ROWS = "blob_radius", 1500, 6, 2000, 5
 FACTORS = ("x", "y", "radius")
 
 
-def configs(asked: Asked) -> dict[str, RunConfig]:
+def configs(material: Material) -> dict[str, RunConfig]:
     """A VAE of discs of 16 radii at 64 x 64 places."""
     data = {"name": DATA, "labels": list(FACTORS)}
-    return {"VAE": picture_config(asked, data, {"name": "gaussian", "dim": DIM}, steps=STEPS)}
+    return {"VAE": picture_config(material, data, {"name": "gaussian", "dim": DIM}, steps=STEPS)}
 
 
-def measure(runs: Runs, asked: Asked) -> Numbers:
+def measure(runs: Runs, material: Material) -> Numbers:
     """Nats spent on each factor (`factor_scores`), beside `whole`, what it takes to tell all its values.
 
     `rate` is the sum over all dims; `by_nats` holds each dim's nats, to order the picture.
@@ -56,7 +62,7 @@ def conclude(numbers: Numbers) -> str:
     return f"The radius is coded about as sharply as the position {shown}."
 
 
-def draw(numbers: Numbers, runs: Runs, asked: Asked) -> Any:
+def draw(numbers: Numbers, runs: Runs, material: Material) -> Any:
     """Nats by factor, and what each dim moves."""
     vae = picture_models(runs)["VAE"]
     base, steps = vae.encode(pictures(vae, "test", 1)[0])[0], torch.linspace(-3, 3, 9)
@@ -68,17 +74,3 @@ def draw(numbers: Numbers, runs: Runs, asked: Asked) -> Any:
     label_axes(axes, "factor", "nats")
     legend_above(axes, handles)
     return side_by_side(figure, plots.traversals(strips, torch.tensor(numbers["by_nats"]), steps, ROWS))
-
-
-LESSON = Lesson(
-    "radius",
-    "of a disc's place and size, which one the code tells more sharply, in nats",
-    "Burgess et al., Understanding Disentangling in beta-VAE",
-    2018,
-    configs,
-    measure,
-    table,
-    conclude,
-    draw,
-    takes_data=False,
-)

@@ -16,7 +16,7 @@ from torch import Tensor
 from seqvae.api import ImageVAE, PretrainedVAE, TextVAE, load
 from seqvae.build import wing_of
 from seqvae.config import RunConfig, parse_config
-from seqvae.lessons.teaching import Asked, Runs
+from seqvae.lessons.teaching import Material, Runs
 from seqvae.synthetic import CORPORA
 
 KINDS = {"autoencoder": "deterministic", "VAE": "gaussian"}  # what lessons call them: the latent
@@ -27,7 +27,7 @@ Block = Mapping[str, Any]
 
 
 def picture_config(
-    asked: Asked,
+    material: Material,
     data: Block,
     latent: Block,
     remedies: Sequence[Block] = (),
@@ -42,16 +42,18 @@ def picture_config(
     network = {"name": "mlp", "hidden": list(hidden), "activation": "relu"}
     values = {
         "modality": "image",
-        "data": dict(data) if asked.data is None else _from_files(asked.data, data),
+        "data": dict(data) if material.data is None else _from_files(material.data, data),
         "encoder": network,
         "latent": latent,
         "decoder": {**network, "likelihood": "bernoulli"},
         "remedies": list(remedies),
     }
-    return _parsed(asked, values, {"batch_size": 64, "lr": 2e-3, **train})
+    return _parsed(material, values, {"batch_size": 64, "lr": 2e-3, **train})
 
 
-def sentence_config(asked: Asked, latent: Block, remedies: Sequence[Block] = (), **train: Any) -> RunConfig:
+def sentence_config(
+    material: Material, latent: Block, remedies: Sequence[Block] = (), **train: Any
+) -> RunConfig:
     """A small recurrent network on the embedded sentences.
 
     Raises:
@@ -64,12 +66,12 @@ def sentence_config(asked: Asked, latent: Block, remedies: Sequence[Block] = (),
         "decoder": GRU,
         "remedies": list(remedies),
     }
-    return _parsed(asked, values, {"batch_size": 64, "lr": 5e-3, **train})
+    return _parsed(material, values, {"batch_size": 64, "lr": 5e-3, **train})
 
 
-def _parsed(asked: Asked, values: dict[str, Any], train: Block) -> RunConfig:
-    train = {"decay": "cosine", "precision": "fp32", "valid_examples": 500, **train, "seed": asked.seed}
-    return parse_config({**values, "train": train}, asked.sets, where="lesson")
+def _parsed(material: Material, values: dict[str, Any], train: Block) -> RunConfig:
+    train = {"decay": "cosine", "precision": "fp32", "valid_examples": 500, **train, "seed": material.seed}
+    return parse_config({**values, "train": train}, material.sets, where="lesson")
 
 
 def _from_files(source: str, data: Block) -> dict[str, Any]:

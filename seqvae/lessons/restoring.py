@@ -22,10 +22,16 @@ from seqvae.lessons.recipes import (
     sentence_models,
     sentences,
 )
-from seqvae.lessons.teaching import Asked, Lesson, Numbers, Runs, Table
+from seqvae.lessons.teaching import Material, Numbers, Runs, Table
 from seqvae.numerics import Randomness
 from seqvae.plots.style import blank, label_axes
 from seqvae.remedies.pixel_noise import noisy
+
+NAME = "restoring"
+ABOUT = "noisy pictures and sentences with missing words, restored by training on damaged input"
+PAPER = "Vincent et al., Extracting and Composing Robust Features with Denoising Autoencoders"
+YEAR = 2008
+TAKES_DATA = True
 
 SALT = 0.3  # of the pixels become black or white
 BLANK = 0.15  # of the words become <unk>
@@ -35,30 +41,30 @@ MISSING = "<unk>"
 TRAINED = ("without noise", "with noise")
 
 
-def configs(asked: Asked) -> dict[str, RunConfig]:
+def configs(material: Material) -> dict[str, RunConfig]:
     """Two autoencoders of pictures and two of sentences: trained on clean and on damaged input."""
     code, discs = {"name": "deterministic", "dim": DIM}, {"name": "blob_brightness"}
     salt = [{"name": "pixel_noise", "drop": 0.0, "salt": SALT}]
     blanks = [{"name": "denoising", "drop": 0.0, "blank": BLANK}]
     return {
-        "pictures without noise": picture_config(asked, discs, code, steps=PICTURE_STEPS),
-        "pictures with noise": picture_config(asked, discs, code, salt, steps=PICTURE_STEPS),
-        "sentences without noise": sentence_config(asked, code, steps=SENTENCE_STEPS),
-        "sentences with noise": sentence_config(asked, code, blanks, steps=SENTENCE_STEPS),
+        "pictures without noise": picture_config(material, discs, code, steps=PICTURE_STEPS),
+        "pictures with noise": picture_config(material, discs, code, salt, steps=PICTURE_STEPS),
+        "sentences without noise": sentence_config(material, code, steps=SENTENCE_STEPS),
+        "sentences with noise": sentence_config(material, code, blanks, steps=SENTENCE_STEPS),
     }
 
 
-def measure(runs: Runs, asked: Asked) -> Numbers:
+def measure(runs: Runs, material: Material) -> Numbers:
     """Of pictures `error`: mean squared, of the damaged input and of what each model made of it.
 
     Of sentences `recovered`: the share of missing words that stand again in their places, and `kept`: of the
     words that were there.
     """
-    vaes, (clean, damaged) = picture_models(runs), damaged_pictures(runs, asked.seed)
+    vaes, (clean, damaged) = picture_models(runs), damaged_pictures(runs, material.seed)
     error = {"damaged input": squared_error(damaged, clean)}
     error |= {kind: squared_error(vaes[f"pictures {kind}"].reconstruct(damaged), clean) for kind in TRAINED}
     writers, whole = sentence_models(runs), sentences("test", TESTED)[0]
-    blanked = [blanked_words(text, i, asked.seed) for i, text in enumerate(whole)]
+    blanked = [blanked_words(text, i, material.seed) for i, text in enumerate(whole)]
     words: Numbers = {}
     for kind in TRAINED:
         back = [pair.reconstruction for pair in writers[f"sentences {kind}"].reconstruct(blanked)]
@@ -131,9 +137,9 @@ def conclude(numbers: Numbers) -> str:
     )
 
 
-def draw(numbers: Numbers, runs: Runs, asked: Asked) -> Any:
+def draw(numbers: Numbers, runs: Runs, material: Material) -> Any:
     """Damaged pictures and what both made of them, beside the shares of words."""
-    vaes, (clean, damaged) = picture_models(runs), damaged_pictures(runs, asked.seed)
+    vaes, (clean, damaged) = picture_models(runs), damaged_pictures(runs, material.seed)
     back = [vaes[f"pictures {kind}"].reconstruct(damaged[:SHOWN]) for kind in TRAINED]
     names = ("whole", "damaged", *(f"trained {kind}" for kind in TRAINED))
     walls = plots.rows_of(torch.stack([clean[:SHOWN], damaged[:SHOWN], *back]), names)
@@ -150,15 +156,3 @@ def draw(numbers: Numbers, runs: Runs, asked: Asked) -> Any:
 
 
 KEYS = {"recovered": "missing words\nrecovered", "kept": "other words\nkept"}
-
-LESSON = Lesson(
-    "restoring",
-    "noisy pictures and sentences with missing words, restored by training on damaged input",
-    "Vincent et al., Extracting and Composing Robust Features with Denoising Autoencoders",
-    2008,
-    configs,
-    measure,
-    table,
-    conclude,
-    draw,
-)

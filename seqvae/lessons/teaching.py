@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from seqvae.compare.running import trained
 from seqvae.compare.schema import Entry
@@ -25,7 +25,7 @@ Table = tuple[Sequence[str], Sequence[Sequence[str]]]  # head and rows
 
 
 @dataclass(frozen=True)
-class Asked:
+class Material:
     """What a lesson is taught on: `data` in place of the embedded pictures, `sets` over every config."""
 
     out: Path
@@ -34,20 +34,34 @@ class Asked:
     sets: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Lesson:
-    """One argument: `conclude` reads its sentence from the numbers alone, whichever way they fall."""
+class Lesson(Protocol):
+    """One argument, a module each."""
 
-    name: str
-    about: str
-    paper: str
-    year: int
-    configs: Callable[[Asked], Mapping[str, RunConfig]]
-    measure: Callable[[Runs, Asked], Numbers]
-    table: Callable[[Numbers], Table]
-    conclude: Callable[[Numbers], str]
-    draw: Callable[[Numbers, Runs, Asked], Any]
-    takes_data: bool = True
+    NAME: str  # on the command line and of its files
+    ABOUT: str
+    PAPER: str
+    YEAR: int
+    TAKES_DATA: bool  # whether other pictures than the embedded ones may take their place
+
+    def configs(self, material: Material) -> Mapping[str, RunConfig]:
+        """What to train, by the run's name."""
+        ...
+
+    def measure(self, runs: Runs, material: Material) -> Numbers:
+        """All that table, sentence and picture are made of."""
+        ...
+
+    def table(self, numbers: Numbers) -> Table:
+        """The numbers for people."""
+        ...
+
+    def conclude(self, numbers: Numbers) -> str:
+        """What follows, read from the numbers alone, whichever way they fall."""
+        ...
+
+    def draw(self, numbers: Numbers, runs: Runs, material: Material) -> Any:
+        """The picture."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -66,7 +80,7 @@ class Taught:
         yield from ("", self.conclusion, "", str(self.picture))
 
 
-def teach(lesson: Lesson, asked: Asked, report: Reporter | None = None) -> Taught:
+def teach(lesson: Lesson, material: Material, report: Reporter | None = None) -> Taught:
     """Train what is not trained yet into OUT/NAME, then write OUT/NAME.json and OUT/NAME.png.
 
     Raises:
@@ -74,24 +88,26 @@ def teach(lesson: Lesson, asked: Asked, report: Reporter | None = None) -> Taugh
         Interrupted: a signal came; the next call goes on.
     """
     report = report or Silent()
-    if asked.data is not None and not lesson.takes_data:
+    if material.data is not None and not lesson.TAKES_DATA:
         raise UserError(
-            f"lesson {lesson.name!r} needs factors that are known: leave out --data, got {asked.data}"
+            f"lesson {lesson.NAME!r} needs factors that are known: leave out --data, got {material.data}"
         )
     blank(1, 1)  # whether pictures can be drawn at all is known before anything is trained
-    configs = lesson.configs(asked)
-    runs = {name: asked.out / lesson.name / name for name in configs}
+    configs = lesson.configs(material)
+    runs = {name: material.out / lesson.NAME / name for name in configs}
     _train(
-        lesson.name, [Entry(name, asked.seed, runs[name], config) for name, config in configs.items()], report
+        lesson.NAME,
+        [Entry(name, material.seed, runs[name], config) for name, config in configs.items()],
+        report,
     )
-    numbers = lesson.measure(runs, asked)
+    numbers = lesson.measure(runs, material)
     conclusion = lesson.conclude(numbers)
-    known = {"lesson": lesson.name, "data": asked.data, "seed": asked.seed, "conclusion": conclusion}
-    record = asked.out / f"{lesson.name}.json"
+    known = {"lesson": lesson.NAME, "data": material.data, "seed": material.seed, "conclusion": conclusion}
+    record = material.out / f"{lesson.NAME}.json"
     text = json.dumps({**known, "numbers": numbers}, indent=2) + "\n"
-    with disk_errors(asked.out):
+    with disk_errors(material.out):
         write_atomically(record, lambda path: path.write_text(text, "utf-8"))
-    picture = save(lesson.draw(numbers, runs, asked), asked.out / f"{lesson.name}.png")
+    picture = save(lesson.draw(numbers, runs, material), material.out / f"{lesson.NAME}.png")
     return Taught(lesson.table(numbers), conclusion, picture, record, numbers)
 
 

@@ -13,19 +13,25 @@ from seqvae import plots
 from seqvae.config import RunConfig
 from seqvae.lessons.drawing import side_by_side
 from seqvae.lessons.recipes import picture_config, picture_models, pictures
-from seqvae.lessons.teaching import Asked, Lesson, Numbers, Runs, Table
+from seqvae.lessons.teaching import Material, Numbers, Runs, Table
 from seqvae.metrics.probe import linear_probe
+
+NAME = "two-dims"
+ABOUT = "a code that can be drawn whole: where pictures lie on it, and what it decodes to"
+PAPER = "Kingma & Welling, Auto-Encoding Variational Bayes"
+YEAR = 2014
+TAKES_DATA = True
 
 STEPS, LABELLED, TESTED, SIDE = 1500, 1000, 1000, 9
 
 
-def configs(asked: Asked) -> dict[str, RunConfig]:
+def configs(material: Material) -> dict[str, RunConfig]:
     """A VAE with a code of two numbers."""
     data = {"name": "blob", "labels": ["x", "y"]}
-    return {"VAE": picture_config(asked, data, {"name": "gaussian", "dim": 2}, steps=STEPS)}
+    return {"VAE": picture_config(material, data, {"name": "gaussian", "dim": 2}, steps=STEPS)}
 
 
-def measure(runs: Runs, asked: Asked) -> Numbers:
+def measure(runs: Runs, material: Material) -> Numbers:
     """How well a straight line over the plane tells each label: `linear_probe` with up to 1,000 of them."""
     vae = picture_models(runs)["VAE"]
     names = list(vae.config.data.labels)
@@ -60,7 +66,7 @@ def conclude(numbers: Numbers) -> str:
 HALF = 0.5
 
 
-def draw(numbers: Numbers, runs: Runs, asked: Asked) -> Any:
+def draw(numbers: Numbers, runs: Runs, material: Material) -> Any:
     """The plane of codes coloured by the first label, and the grid of what the plane decodes to."""
     vae = picture_models(runs)["VAE"]
     x, labels = pictures(vae, "test", TESTED)
@@ -69,16 +75,3 @@ def draw(numbers: Numbers, runs: Runs, asked: Asked) -> Any:
     z = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1)  # (row, column, 2)
     drawn = vae.decode(z.flatten(0, 1))
     return side_by_side(plane, plots.manifold(drawn.reshape(SIDE, SIDE, *drawn.shape[1:]), axis))
-
-
-LESSON = Lesson(
-    "two-dims",
-    "a code that can be drawn whole: where pictures lie on it, and what it decodes to",
-    "Kingma & Welling, Auto-Encoding Variational Bayes",
-    2014,
-    configs,
-    measure,
-    table,
-    conclude,
-    draw,
-)

@@ -16,8 +16,8 @@ from tiny_pictures import picture_batch, tiny_vae
 from seqvae.conditions import first_dense
 from seqvae.config import Component, ImageRunConfig, load_config
 from seqvae.image import DECODERS, ENCODERS
-from seqvae.image.conv import sizes_down
 from seqvae.image.encoder import squashed
+from seqvae.image.maps import sizes_down
 from seqvae.image.mlp import MLPEncoder
 from seqvae.interfaces import Encoder
 from seqvae.numerics import Randomness

@@ -1,4 +1,4 @@
-"""Sheets and picture files, the codec's card, and what is measured of pictures that came back."""
+"""Picture files, the codec's card, and what is measured of pictures that came back."""
 
 from __future__ import annotations
 
@@ -8,39 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from tiny_pictures import codec_of, grey, picture_batch, tiny_vae, write_folder
 
 from seqvae.image.codec import PictureCodec
 from seqvae.image.measures import bits_per_dim, pixel_accuracy, squared_error
 from seqvae.image.measuring import ImageMeasures
-from seqvae.image.pictures import GAP, GREY, read_pictures, sheet, write_grid
+from seqvae.image.pictures import levels, read_pictures
 from seqvae.registry import UserError
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_a_sheet_holds_the_pictures_in_rows(tmp_path: Path, channels: int) -> None:
-    pixels = grey(5, channels=channels)
-    path = write_grid(pixels, tmp_path / "sheet.png", columns=3)
-    found = np.asarray(Image.open(path)).reshape(5 * 2 + GAP, 7 * 3 + 2 * GAP, channels)
-    for i, picture in enumerate(pixels):
-        top, left = i // 3 * (5 + GAP), i % 3 * (7 + GAP)
-        assert np.array_equal(found[top : top + 5, left : left + 7], np.moveaxis(picture, 0, 2))
-    assert (found[5 : 5 + GAP] == GREY).all()
-    assert (found[7:, 18:] == GREY).all()
 
 
 def test_values_outside_the_range_are_cut_off() -> None:
     values = torch.tensor([-1.0, 0.0, 0.5, 1.0, 7.0]).view(1, 1, 1, 5)
-    assert sheet(values, 4).ravel().tolist() == [0, 0, 128, 255, 255]
-
-
-def test_sheets_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no picture to write"):
-        write_grid(grey(0), tmp_path / "a.png")
-    for name in ("no/such/folder.png", "strange.kind"):
-        with pytest.raises(UserError, match=r"cannot be written .*name a \.png file"):
-            write_grid(grey(1), tmp_path / name)
+    assert levels(values).ravel().tolist() == [0, 0, 128, 255, 255]
 
 
 def test_pictures_are_read_as_the_model_wants_them(tmp_path: Path) -> None:

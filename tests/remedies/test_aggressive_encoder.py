@@ -15,7 +15,8 @@ from seqvae.disk import checkpoints
 from seqvae.progress import Silent
 from seqvae.remedies.aggressive_encoder import AggressiveEncoder, still_falls
 from seqvae.text.data import load_data
-from seqvae.train import Interrupted, Trainer, resume, train
+from seqvae.train import Interrupted, Loop, resume, train
+from seqvae.trainer import Trainer
 
 SHORT = ("train.steps=6", "train.validate_every=3", "train.log_every=2")
 FIVE = ("train.steps=10", "train.validate_every=2", "train.log_every=1")
@@ -111,14 +112,15 @@ def test_it_ends_when_mi_falls(
 
     monkeypatch.setattr(module, "validate", validate)
     made = trainer(tmp_path / "run", *FIVE, f"remedies=[{FEW}]")
-    monkeypatch.setattr(made, "_select", lambda _: None)
-    monkeypatch.setattr(made.log_file, "write", lambda *_: None)
+    monkeypatch.setattr(module, "judge", lambda *_: None)
+    loop = Loop(made)
+    monkeypatch.setattr(loop.log_file, "write", lambda *_: None)
     for _ in mis:
         before, start = parameters(made), made.progress.inner
         made.update()
         counted.append(made.progress.inner - start)
         assert moved(made, before) == {"encoder", "latent", "decoder"}
-        made.validate()
+        loop.validate()
     assert heard == asked
     assert [count > 0 for count in counted] == asked
     assert all(count in (0, 4) for count in counted)

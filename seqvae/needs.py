@@ -1,6 +1,6 @@
-"""What the dial tells of an example: how many nats it needs to come back, and what it is with fewer.
+"""How many nats an example needs to come back, found by bisection on the dial.
 
-Shapes: N examples, T rates, S draws, B of a batch, C x H x W a picture.
+Shapes: N examples, M of them asked about at once, S draws, B of a batch.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from torch import Tensor
 
 from seqvae.api import PretrainedVAE, TextVAE
 from seqvae.api.text import Reconstruction
-from seqvae.generate import asked, asking
+from seqvae.examples import Examples
+from seqvae.generate import with_own_labels
 from seqvae.interfaces import stands_for
 from seqvae.metrics.gather import exact
+from seqvae.model import VAE
 from seqvae.progress import Reporter
-from seqvae.rates import rates_of, trained_range
+from seqvae.rates import trained_range
 from seqvae.registry import UserError
 from seqvae.text.measures import token_accuracy
 
@@ -67,16 +69,6 @@ class PictureNeed:
     distortion: float
 
 
-@dataclass(frozen=True)
-class Rung:
-    """What comes back of a sentence at a rate."""
-
-    text: str
-    nats: float
-    reconstruction: str
-    exact: bool
-
-
 def least_rates(comes_back: ComesBack, n: int, low: float, high: float, rounds: int = 8) -> Tensor:
     """(N,): the lowest rates in nats at which things come back, by bisection of ln R, in fp64.
 
@@ -101,26 +93,26 @@ def least_rates(comes_back: ComesBack, n: int, low: float, high: float, rounds: 
 
 
 def needs(
-    vae: TextVAE, texts: Sequence[str], wanted: Wanted | None = None, report: Reporter | None = None
+    vae: TextVAE, sentences: Examples, wanted: Wanted | None = None, report: Reporter | None = None
 ) -> list[Need]:
     """How many nats each sentence needs, in the order given.
 
     Raises:
-        UserError: a run without a dial, or a sentence without a token.
+        UserError: a run without a dial, a sentence without a token, or labels that are missing or unknown.
     """
-    least, high = _sought(vae, texts, wanted or Wanted(), report)
-    shown = vae.reconstruct(texts, rate=least.clamp(max=high).tolist())
+    least, high = _sought(vae, sentences, wanted or Wanted(), report)
+    shown = vae.reconstruct(sentences.x, rate=least.clamp(max=high).tolist(), condition=sentences.condition)
     pairs = zip(shown, least.tolist(), strict=True)
     return [Need(s.text, nats if nats <= high else None, s.reconstruction) for s, nats in pairs]
 
 
 def picture_needs(
-    vae: PretrainedVAE, pictures: Any, wanted: Wanted, report: Reporter | None = None
+    vae: PretrainedVAE, pictures: Examples, wanted: Wanted, report: Reporter | None = None
 ) -> list[PictureNeed]:
-    """How many nats each picture (N, C, H, W) needs for a distortion, in the order given.
+    """How many nats each picture needs for a distortion, in the order given.
 
     Raises:
-        UserError: no distortion was given, or a run without a dial.
+        UserError: no distortion was given, a run without a dial, or labels that are missing or unknown.
     """
     if wanted.distortion is None:
         raise UserError("pictures come back by degrees: give the nats they may cost with --distortion X")
@@ -130,8 +122,23 @@ def picture_needs(
     return [PictureNeed(i, nats if nats <= high else None, d) for i, (nats, d) in enumerate(told)]
 
 
+def needs_of(
+    vae: PretrainedVAE, examples: Examples, wanted: Wanted, report: Reporter | None = None
+) -> list[Need] | list[PictureNeed]:
+    """How many nats each sentence or picture needs, the one that needs least first.
+
+    Raises:
+        UserError: as `needs` and `picture_needs`.
+    """
+    if isinstance(vae, TextVAE):
+        found: Any = needs(vae, examples, wanted, report)
+    else:
+        found = picture_needs(vae, examples, wanted, report)
+    return sorted(found, key=lambda need: torch.inf if need.nats is None else need.nats)
+
+
 def _sought(
-    vae: PretrainedVAE, examples: Any, wanted: Wanted, report: Reporter | None
+    vae: PretrainedVAE, examples: Examples, wanted: Wanted, report: Reporter | None
 ) -> tuple[Tensor, float]:
     """The least rates (N,), and the highest rate of the run."""
     low, high = trained_range(vae.vae.latent)
@@ -142,16 +149,12 @@ def _sought(
         calls += 1
         if report is not None:
             report.advance(calls, wanted.rounds + 2, "rates")
-        return _are_back(vae, _chosen(examples, rows), nats, wanted)
+        return _are_back(vae, examples.rows(rows), nats, wanted)
 
     return least_rates(comes_back, len(examples), low, high, wanted.rounds), high
 
 
-def _chosen(examples: Any, rows: Tensor) -> Any:
-    return [examples[row] for row in rows.tolist()] if isinstance(examples, list) else examples[rows.numpy()]
-
-
-def _are_back(vae: PretrainedVAE, examples: Any, nats: Tensor, wanted: Wanted) -> Tensor:
+def _are_back(vae: PretrainedVAE, examples: Examples, nats: Tensor, wanted: Wanted) -> Tensor:
     if not len(examples):
         return torch.zeros(0, dtype=torch.bool)
     if wanted.distortion is not None:
@@ -162,10 +165,11 @@ def _are_back(vae: PretrainedVAE, examples: Any, nats: Tensor, wanted: Wanted) -
 
 
 @torch.no_grad()
-def distortions(vae: PretrainedVAE, examples: Any, nats: Tensor, draws: int = 0) -> list[float]:
+def distortions(vae: PretrainedVAE, examples: Examples, nats: Tensor, draws: int = 0) -> list[float]:
     """-ln p(x|z) of each example at its own rate (N,), in nats: of its mean, or averaged over `draws`."""
-    model, found = vae.vae, []
-    for batch in asked(vae._batches(examples, 0), asking(model, nats.tolist(), len(examples))):
+    model: VAE = vae.vae if examples.condition is None else with_own_labels(vae.vae)
+    found: list[float] = []
+    for batch in vae._conditioned(examples.x, 0, nats.tolist(), examples.condition):
         q = model.posterior(batch)
         z = q.rsample(draws, batch.random) if draws else stands_for(q)[None]  # (S, B, D)
         likelihood = model.likelihood(z, model.condition(batch))
@@ -173,12 +177,19 @@ def distortions(vae: PretrainedVAE, examples: Any, nats: Tensor, draws: int = 0)
     return found
 
 
-def accuracies(vae: TextVAE, texts: Sequence[str], nats: Tensor, draws: int = 0) -> list[float]:
+def accuracies(vae: TextVAE, examples: Examples, nats: Tensor, draws: int = 0) -> list[float]:
     """The token accuracy of each sentence at its own rate (N,) nats, from its mean or averaged over draws."""
+
+    def back(sample: bool, seed: int) -> list[float]:
+        pairs = vae.reconstruct(
+            examples.x, sample=sample, seed=seed, rate=nats.tolist(), condition=examples.condition
+        )
+        return _accuracies(vae, pairs)
+
     if not draws:
-        return _accuracies(vae, vae.reconstruct(texts, rate=nats.tolist()))
-    drawn = (vae.reconstruct(texts, sample=True, seed=i, rate=nats.tolist()) for i in range(draws))
-    return [sum(row) / draws for row in zip(*(_accuracies(vae, pairs) for pairs in drawn), strict=True)]
+        return back(False, 0)
+    drawn = (back(True, seed) for seed in range(draws))
+    return [sum(row) / draws for row in zip(*drawn, strict=True)]
 
 
 def _accuracies(vae: TextVAE, pairs: Sequence[Reconstruction]) -> list[float]:
@@ -186,30 +197,3 @@ def _accuracies(vae: TextVAE, pairs: Sequence[Reconstruction]) -> list[float]:
         vae.tokenizer.encode_batch([getattr(p, name) for p in pairs]) for name in ("reconstruction", "text")
     )
     return [token_accuracy([back], [wanted]) for back, wanted in zip(*ids, strict=True)]
-
-
-def rungs(vae: TextVAE, texts: Sequence[str], rates: Sequence[float] | None = None) -> list[Rung]:
-    """Each sentence at each rate, from gist to copy: its greedy reconstruction from the posterior mean.
-
-    The rates are 2, 4, 8 ... nats over the trained range where none are given.
-
-    Raises:
-        UserError: a rate out of that range, or a run without a dial.
-    """
-    chosen = rates_of(vae.vae.latent, rates)
-    every = [(text, nats) for text in texts for nats in chosen]
-    back = vae.reconstruct([text for text, _ in every], rate=[nats for _, nats in every])
-    return [Rung(b.text, nats, b.reconstruction, b.exact) for b, (_, nats) in zip(back, every, strict=True)]
-
-
-def picture_rungs(
-    vae: Any, pictures: Any, rates: Sequence[float] | None = None
-) -> tuple[Tensor, list[float]]:
-    """Each picture at each rate (N, T, C, H, W), and the rates.
-
-    Raises:
-        UserError: as `rungs`.
-    """
-    chosen = rates_of(vae.vae.latent, rates)
-    strips = [vae.reconstruct(pictures, rate=nats) for nats in chosen]
-    return torch.stack(strips, 1), chosen

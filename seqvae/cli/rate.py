@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from seqvae.cli.output import emit_json, emit_lines
-from seqvae.cli.training import DEVICE, JSON, RUN
+from seqvae.cli.training import CONDITION, DEVICE, JSON, RUN
 from seqvae.cli.use import INPUT, loaded, sentences
 from seqvae.progress import Terminal
 from seqvae.registry import UserError
 from seqvae.tables import aligned
 
 if TYPE_CHECKING:
-    from seqvae.dial import Need, PictureNeed
+    from seqvae.examples import Examples
+    from seqvae.needs import Need, PictureNeed
 
 GIVEN = Annotated[list[str] | None, typer.Argument(help="Sentences, or picture files.", show_default=False)]
 RATES = Annotated[str, typer.Option(help="Nats, as 2,4,8; each doubling of the trained range by default.")]
@@ -35,68 +36,76 @@ def rate(
     choose: Annotated[bool, typer.Option("--choose", help="Give the run its best default rate.")] = False,
     rates: RATES = "",
     output: Annotated[Path | None, typer.Option(help="A .png or .pdf file: pictures, or needs.")] = None,
+    condition: CONDITION = None,
     device: DEVICE = "auto",
     json: JSON = False,
 ) -> None:
     """How many nats does each example need to come back? For runs trained over a range of rates."""
-    from seqvae.dial import Wanted
+    from seqvae.needs import Wanted
 
-    vae = loaded(run, device)
+    vae = loaded(run, device, condition=condition)
     if choose:
         _choose(vae, numbers(rates), json)
         return
-    shown = _examples(vae, given, input_, data, examples)
+    shown = examples_asked(vae, given, input_, data, examples)
     if ladder:
         _ladder(vae, shown, numbers(rates), output, json)
     else:
         _needs(vae, shown, Wanted(accuracy, distortion, draws, rounds), output, json)
 
 
-def numbers(rates: str) -> list[float]:
-    """Rates as people write them, 2,4,8.
+def numbers(written: str, option: str = "--rates") -> list[float]:
+    """Numbers as people write them, 2,4,8.
 
     Raises:
         UserError: something else.
     """
     try:
-        return [float(word) for word in rates.split(",") if word]
+        return [float(word) for word in written.split(",") if word]
     except ValueError:
-        raise UserError(f"--rates got {rates!r}: give nats with commas between them, as 2,4,8") from None
+        raise UserError(f"{option} got {written!r}: write numbers with commas, as 2,4,8") from None
 
 
-def _examples(vae: Any, given: list[str] | None, source: str | None, data: str | None, n: int | None) -> Any:
-    from seqvae.dialling import examples_of
+def examples_asked(
+    vae: Any, given: list[str] | None, source: str | None, data: str | None, n: int | None
+) -> Examples:
+    """What the command line names, by itself or as data.
+
+    Raises:
+        UserError: both are given, or neither; or it cannot be read.
+    """
+    from seqvae.examples import Examples, examples_of
 
     if data is not None:
         if given or source:
             raise UserError(f"--data {data} names all that is asked about: leave the rest out")
         return examples_of(vae, data, n)
     if vae.modality == "text":
-        return sentences(vae, given, source)[:n]
+        return Examples(sentences(vae, given, source)[:n])
     if not given:
         raise UserError("give picture files as arguments, or --data train, valid, test or a file")
-    return vae._pixels(given)[:n]
+    return Examples(vae._pixels(given)[:n])
 
 
 def _choose(vae: Any, rates: list[float], json: bool) -> None:
-    from seqvae.dialling import choose_rate
-    from seqvae.rates import told
+    from seqvae.default_rate import choose_rate
+    from seqvae.rates import in_words
 
     report = Terminal()
     chosen = choose_rate(vae.run, rates, progress=report.advance)
     report.close()
-    emit_json(chosen) if json else emit_lines([told(chosen)])
+    emit_json(chosen) if json else emit_lines([in_words(chosen)])
 
 
-def _ladder(vae: Any, shown: Any, rates: list[float], output: Path | None, json: bool) -> None:
-    from seqvae.dial import picture_rungs, rungs
+def _ladder(vae: Any, shown: Examples, rates: list[float], output: Path | None, json: bool) -> None:
+    from seqvae.rungs import picture_rungs, rungs
 
     if vae.modality == "image":
         from seqvae.plots import ladder, save
 
         if output is None:
             raise UserError(f"{vae.run.path} holds pictures: say where to with --output FILE.png")
-        typer.echo(save(ladder(shown / 255, *picture_rungs(vae, shown, rates)), output))
+        typer.echo(save(ladder(shown.x / 255, *picture_rungs(vae, shown, rates)), output))
         return
     found = rungs(vae, shown, rates)
     if json:
@@ -107,8 +116,8 @@ def _ladder(vae: Any, shown: Any, rates: list[float], output: Path | None, json:
         emit_lines([text, *aligned(("nats", "", "comes back as"), rows), ""])
 
 
-def _needs(vae: Any, shown: Any, wanted: Any, output: Path | None, json: bool) -> None:
-    from seqvae.dialling import needs_of
+def _needs(vae: Any, shown: Examples, wanted: Any, output: Path | None, json: bool) -> None:
+    from seqvae.needs import needs_of
     from seqvae.rates import trained_range
 
     report, (_, high) = Terminal(), trained_range(vae.vae.latent)
@@ -125,7 +134,9 @@ def _needs(vae: Any, shown: Any, wanted: Any, output: Path | None, json: bool) -
 
 
 def _what(vae: Any) -> str:
-    return "sentences" if vae.modality == "text" else "pictures"
+    from seqvae.build import wing_of
+
+    return wing_of(vae.run.config).examples
 
 
 def _nats(need: Need | PictureNeed, high: float) -> str:

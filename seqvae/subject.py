@@ -1,4 +1,4 @@
-"""What a picture of a run is asked to show, and the numbers that it is drawn from.
+"""What a figure shows: a run, others beside it, and the numbers that it is drawn from.
 
 Shapes: N examples, D latent dims, C x H x W a picture.
 """
@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from seqvae.api import ImageVAE, PretrainedVAE, TextVAE
-from seqvae.dial import Wanted
-from seqvae.dialling import examples_of, needs_of
+from seqvae.examples import examples_of
 from seqvae.interfaces import Batch
 from seqvae.metrics.gather import Gathered, Progress, Walk, evaluating, gather
+from seqvae.needs import Wanted, needs_of
 from seqvae.quality import real_quality, sample_quality
 from seqvae.rates import has_dial, rates_of
 from seqvae.registry import UserError
@@ -29,8 +29,8 @@ KEPT = (  # of an evaluation, for a table over rates
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a picture is to show."""
+class Subject:
+    """The run that a figure is of, and how much of it is to be measured; each number is taken once."""
 
     vae: PretrainedVAE
     label: str | None = None  # the name of the label that colours codes
@@ -74,6 +74,15 @@ class Asked:
         name = self.label or next(iter(self.vae.label_names), None)
         return (None, "") if name is None else (self.vae.attribute(self.batches, name), name)
 
+    @cached_property
+    def conditions(self) -> Tensor | None:
+        """C (N, C): what the model is told of each evaluation example, its own labels where it has some."""
+        model = self.vae.vae
+        with evaluating(model):
+            found = [model.condition(batch.to(self.vae.device)) for batch in self.batches]
+        told = [c.cpu() for c in found if c is not None]
+        return torch.cat(told) if told else None
+
     @property
     def pictures(self) -> ImageVAE:
         """The model of a run whose examples are pictures.
@@ -89,6 +98,10 @@ class Asked:
         """The first `n` evaluation pictures."""
         self.pictures  # noqa: B018 - a text run has none
         return torch.cat([batch.targets for batch in self.batches])[:n]
+
+    def decoded(self, z: Tensor, c: Tensor | None) -> Tensor:
+        """Pictures (N, C, H, W) of codes (N, D) that are told c (N, C), where the model is told anything."""
+        return self.pictures._drawn(z, None, c)
 
     def names(self) -> list[str]:
         """What this run and the others are called: the folder, with its parent where two would be alike."""

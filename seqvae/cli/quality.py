@@ -1,0 +1,43 @@
+"""`seqvae quality`: what prior samples of a text run are worth, beside real sentences."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from seqvae.cli.output import emit_json, emit_lines, shown
+from seqvae.cli.training import CONDITION, DEVICE, JSON, PRIOR, RATE, RUN
+from seqvae.cli.use import SEED, loaded, of_text
+from seqvae.tables import aligned
+
+
+def quality(
+    run: RUN,
+    scorer: Annotated[str, typer.Option("--with", help="A language model of the corpus: its run.")],
+    n: Annotated[int, typer.Option("-n", "--number", help="How many samples.", min=2)] = 5000,
+    seed: SEED = 0,
+    rate: RATE = None,
+    prior: PRIOR = None,
+    condition: CONDITION = None,
+    device: DEVICE = "auto",
+    json: JSON = False,
+) -> None:
+    """Measure samples: perplexity forward and reverse, repetition, copies; real sentences beside them.
+
+    A run that is told labels is told those of training examples, as often as they occur, or --condition.
+    """
+    from seqvae.quality import real_quality, sample_quality
+
+    vae, judge = loaded(run, device, rate, prior, condition), loaded(scorer, device)
+    for each in (vae, judge):
+        of_text(each, "`quality` reads sentences")
+    drawn, real = sample_quality(vae, judge, n, seed), real_quality(vae, judge, n, seed)
+    rows = [(key, shown(value), shown(real[key])) for key, value in drawn.items()]
+    if json:
+        emit_json({"samples": drawn, "real": real})
+    else:
+        emit_lines(aligned(("measure", "samples", "real sentences"), rows))
+
+
+COMMANDS = (quality,)

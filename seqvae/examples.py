@@ -1,0 +1,70 @@
+"""Examples for use with a model: sentences or pictures, and the labels of each where it is told any.
+
+Shapes: N examples, M chosen ones, C x H x W a picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seqvae.api import PretrainedVAE, TextVAE
+from seqvae.build import wing_of
+from seqvae.generate import Condition
+from seqvae.registry import UserError
+
+SPLITS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Sentences, or pictures (N, C, H, W), and the labels of each where the model is told any."""
+
+    x: Any
+    condition: Condition | None = None  # {label: a value of all, or a list of one for each}
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def rows(self, rows: Tensor) -> Examples:
+        """Those of the chosen places (M,)."""
+        places = rows.tolist()
+        chosen = [self.x[row] for row in places] if isinstance(self.x, list) else self.x[rows.numpy()]
+        if self.condition is None:
+            return Examples(chosen)
+        told = self.condition.items()
+        each = {k: [v[row] for row in places] if isinstance(v, list | tuple) else v for k, v in told}
+        return Examples(chosen, each)
+
+
+def examples_of(vae: PretrainedVAE, data: str | None, count: int | None = None) -> Examples:
+    """The first `count` sentences, or pictures uint8 (N, C, H, W), of a split of the run's data or of a file.
+
+    A model that is told labels, of which nobody chose any for all, is told those of each.
+
+    Raises:
+        UserError: the run has no such split, the file cannot be read, or a label is missing or unknown.
+    """
+    store, labels = _store(vae, data), vae.vae.labels
+    rows = range(len(store) if count is None else min(count, len(store)))
+    told = None
+    if labels is not None and not labels.chosen:
+        told = labels.condition(torch.tensor(store.labels[: len(rows)]))
+    if isinstance(vae, TextVAE):
+        return Examples(list(vae.tokenizer.decode_batch(store.tokens(i).tolist() for i in rows)), told)
+    return Examples(store.pixels[: len(rows)], told)
+
+
+def _store(vae: Any, data: str | None) -> Any:
+    if data not in SPLITS or Path(data).exists():
+        return vae._store(data)[1]
+    config = vae.run.config
+    found: Any = wing_of(config).load_data(config, vae.run.codec)
+    splits = found.splits
+    if data not in splits:
+        raise UserError(f"{vae.run.path} has no {data} split: it has {', '.join(splits)}")
+    return splits[data]

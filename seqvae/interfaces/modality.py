@@ -1,0 +1,138 @@
+"""What a modality brings besides its models: batches, what makes them of examples, data and measures.
+
+Shapes: B examples of a batch, N of a split, D latent dims, L labels, P places in an example.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor
+
+Batch = Any  # every wing brings its own type with size, units, cells, index, random, labels, condition
+
+
+class Codec(Protocol):
+    """What turns the things of one modality into batches and back; a run keeps it."""
+
+    unit: str  # what `batch.units` counts: tokens | pictures
+
+    @property
+    def sizes(self) -> Mapping[str, Any]:
+        """What encoders and decoders must be told of the data."""
+        ...
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """The same for JSON: what config.json says of it."""
+        ...
+
+    @property
+    def vocabulary(self) -> str | None:
+        """A hash of what the numbers in a batch stand for; None where they mean the same in all data."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write its own files, where it has any."""
+        ...
+
+
+class Labelled(Protocol):
+    """Labels of a split: numbers, or the places of categories' names."""
+
+    @property
+    def labels(self) -> Any:
+        """An array (N, L), NaN where a label is missing."""
+        ...
+
+    @property
+    def categories(self) -> Mapping[str, Sequence[str]]:
+        """The names, by label."""
+        ...
+
+
+class Data(Protocol):
+    """What a run trains on."""
+
+    @property
+    def train(self) -> Labelled:
+        """The training split."""
+        ...
+
+    @property
+    def codec(self) -> Codec:
+        """What made batches of it."""
+        ...
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the columns of `batch.labels`."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """The content of the training split: the same files and settings give the same one."""
+        ...
+
+    def report(self) -> list[str]:
+        """What became of the data, for people."""
+        ...
+
+
+class Feed(Protocol):
+    """The training loop's view of the data: batches as pure functions of (seed, step)."""
+
+    @property
+    def examples(self) -> int:
+        """Training examples."""
+        ...
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Updates in which each training example is read once."""
+        ...
+
+    def update(self, step: int, inner: int = 0) -> list[Batch]:
+        """The parts of update `step`, of each the rows of this process.
+
+        `inner` counts the encoder's own updates before it, from 1.
+        """
+        ...
+
+    def valid(self, examples: int, batch_size: int = 64) -> Iterator[Batch]:
+        """At most so many validation examples."""
+        ...
+
+
+class Measures(Protocol):
+    """What only one modality can measure of a model; nats, over the N evaluation examples."""
+
+    def units(self, batches: Sequence[Batch], iw_nll: Tensor | None) -> dict[str, Any]:
+        """How many units there are, and IW-NLL (N,), where there is one, a unit."""
+        ...
+
+    def scores(self, likelihood: Any, batch: Batch) -> Tensor:
+        """(B, P): log p(x|z) of one sample by place; P = 1 where places do not come apart."""
+        ...
+
+    def by_place(self, gains: Tensor, batch: Batch) -> Any:
+        """What `places` needs of one batch's gains (B, P)."""
+        ...
+
+    def places(self, parts: Sequence[Any]) -> dict[str, Any]:
+        """Where in an example the code gains: from what `by_place` gave for each batch."""
+        ...
+
+    def fidelity(self, batch: Batch, codes: Tensor, drawn: Tensor) -> Any:
+        """What `returned` needs of one batch: what comes back from `codes` (B, D), and from `drawn` ones."""
+        ...
+
+    def returned(self, parts: Sequence[Any]) -> dict[str, Any]:
+        """How well examples come back: from what `fidelity` gave for each batch."""
+        ...
+
+    def draws(self, n: int, seed: int) -> dict[str, Any]:
+        """What `n` draws from the prior look like."""
+        ...

@@ -1,0 +1,57 @@
+"""One example along the dial, from gist to copy: what comes back of it at one rate after the other.
+
+Shapes: N examples, T rates, C x H x W a picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seqvae.api import TextVAE
+from seqvae.examples import Examples
+from seqvae.rates import rates_of
+
+
+@dataclass(frozen=True)
+class Rung:
+    """What comes back of a sentence at a rate."""
+
+    text: str
+    nats: float
+    reconstruction: str
+    exact: bool
+
+
+def rungs(vae: TextVAE, sentences: Examples, rates: Sequence[float] | None = None) -> list[Rung]:
+    """Each sentence at each rate, from gist to copy: its greedy reconstruction from the posterior mean.
+
+    The rates are 2, 4, 8 ... nats over the trained range where none are given.
+
+    Raises:
+        UserError: a rate out of that range, or a run without a dial.
+    """
+    chosen = rates_of(vae.vae.latent, rates)
+    steps = [vae.reconstruct(sentences.x, rate=r, condition=sentences.condition) for r in chosen]
+    return [
+        Rung(back.text, nats, back.reconstruction, back.exact)
+        for each in zip(*steps, strict=True)
+        for nats, back in zip(chosen, each, strict=True)
+    ]
+
+
+def picture_rungs(
+    vae: Any, pictures: Examples, rates: Sequence[float] | None = None
+) -> tuple[Tensor, list[float]]:
+    """Each picture at each rate (N, T, C, H, W), and the rates.
+
+    Raises:
+        UserError: as `rungs`.
+    """
+    chosen = rates_of(vae.vae.latent, rates)
+    strips = [vae.reconstruct(pictures.x, rate=nats, condition=pictures.condition) for nats in chosen]
+    return torch.stack(strips, 1), chosen
