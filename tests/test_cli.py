@@ -312,3 +312,15 @@ def test_a_fault_of_ours_keeps_its_traceback(cli: Cli, monkeypatch: pytest.Monke
     result = cli("show", "text/quickstart")
     assert (result.code, result.out) == (1, "")
     assert "Traceback" in result.err
+
+
+def test_waiting_threads_sleep_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for chosen, then in ((None, "passive"), ("active", "active")):
+        monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+        if chosen:
+            monkeypatch.setenv("OMP_WAIT_POLICY", chosen)
+        with pytest.raises(SystemExit):
+            main(["list", "priors"])
+        assert os.environ["OMP_WAIT_POLICY"] == then

@@ -27,6 +27,8 @@ for group in (training, use, edit, score, quality, rate, priors, pictures, look,
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; a user's mistake is one line and exit code 2, a fault of ours keeps its traceback."""
+    # before torch is loaded: threads that spin while they wait are slowed a hundredfold by other work beside
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         code = app(arguments, standalone_mode=False)
     except BrokenPipeError:  # `seqvae sample ... | head`
