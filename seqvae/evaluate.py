@@ -121,12 +121,21 @@ def validate(vae: VAE, batches: Iterable[Batch], *, mi: bool = False) -> dict[st
 
 
 def _examples(batches: Iterable[Batch], samples: int) -> Sequence[Batch]:
-    if samples < 1:
-        raise UserError(f"samples must be at least 1, got {samples}: papers use 500, a quick look 20")
+    require_samples(samples)
     batches = list(batches)
     if sum(batch.size for batch in batches) == 0:
         raise UserError("nothing to evaluate: the data set holds no example; give one that does")
     return batches
+
+
+def require_samples(samples: int) -> None:
+    """Refuse a likelihood from no sample.
+
+    Raises:
+        UserError: fewer than one.
+    """
+    if samples < 1:
+        raise UserError(f"samples must be at least 1, got {samples}: papers use 500, a quick look 20")
 
 
 def samples_at_once(batch: Batch, cells: int) -> int:

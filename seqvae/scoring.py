@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from seqvae.evaluate import Settings, samples_at_once
+from seqvae.evaluate import Settings, require_samples, samples_at_once
 from seqvae.interfaces import Batch
 from seqvae.metrics.gather import Progress, Walk, evaluating, gather
 from seqvae.model import VAE
-from seqvae.registry import UserError
 
 
 @dataclass(frozen=True)
@@ -42,8 +41,7 @@ def scores(
     Raises:
         UserError: no sample.
     """
-    if samples < 1:
-        raise UserError(f"samples must be at least 1, got {samples}: papers use 500, a quick look 20")
+    require_samples(samples)
     if not batches:
         return []
     with evaluating(vae):
