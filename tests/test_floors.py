@@ -44,7 +44,7 @@ FLOORS = (  # low to high; a name is a file of seqvae/ or a folder
     {"board", "runlog", "selection", "updates", "plots", "fitted"},
     {"api", "trainer", "workers"},
     {"train"},
-    {"quality", "default_rate", "examples"},
+    {"quality", "default_rate", "examples", "probing"},
     {"needs", "rungs"},
     {"subject"},
     {"rate_figures"},

@@ -9,7 +9,7 @@ import traceback
 
 import typer
 
-from seqvae.cli import bench, edit, lesson, look, pictures, priors, quality, rate, score, training, use
+from seqvae.cli import bench, edit, lesson, look, pictures, priors, probe, quality, rate, score, training, use
 from seqvae.registry import UserError
 from seqvae.signals import Interrupted
 
@@ -20,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (training, use, edit, score, quality, rate, priors, pictures, look, lesson, bench):
+for group in (training, use, edit, score, quality, rate, probe, priors, pictures, look, lesson, bench):
     for command in group.COMMANDS:
         app.command(command.__name__.rstrip("_").replace("_", "-"))(command)
 

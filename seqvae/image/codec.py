@@ -9,6 +9,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
+from torch import Tensor
+
+from seqvae.batch import ImageBatch
 from seqvae.registry import UserError
 
 Binarize = Literal["none", "fixed", "stochastic"]
@@ -56,6 +59,10 @@ class PictureCodec:
 
     def save(self, folder: Path) -> None:
         """It has no files of its own: config.json holds the card."""
+
+    def raw(self, batch: ImageBatch) -> Tensor:
+        """(B, C H W): the pixels, as they are scored."""
+        return batch.targets.flatten(1)
 
     @property
     def fingerprint(self) -> str:

@@ -38,6 +38,10 @@ class Codec(Protocol):
         """Write its own files, where it has any."""
         ...
 
+    def raw(self, batch: Batch) -> Tensor:
+        """(B, F): the examples as numbers that a classifier without any model reads."""
+        ...
+
 
 class Labelled(Protocol):
     """Labels of a split: numbers, or the places of categories' names."""

@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
+from torch import Tensor
 
-from seqvae.batch import SpecialIds
+from seqvae.batch import SpecialIds, TextBatch
 from seqvae.registry import UserError
 
 _FILES = ("tokenizer.json", "tokenizer_config.json")
@@ -115,6 +117,11 @@ class TextTokenizer:
         """The text of each row of ids; see `decode`."""
         rows = [self._kept(ids) for ids in batch]
         return list(self._tokenizer.decode_batch(rows, skip_special_tokens=False))
+
+    def raw(self, batch: TextBatch) -> Tensor:
+        """(B, V): how often each token stands in each sentence, `</s>` and all."""
+        counts = torch.zeros(batch.size, self.vocab_size)
+        return counts.scatter_add_(1, batch.targets, batch.mask.float())
 
     def token(self, index: int) -> str:
         """How the vocabulary writes a token."""

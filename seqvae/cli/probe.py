@@ -1,0 +1,46 @@
+"""`seqvae probe`: does the code know of a label that it was never told?"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from seqvae.cli.output import emit_json, emit_lines, shown
+from seqvae.cli.rate import numbers
+from seqvae.cli.training import DEVICE, JSON, RATE, RUN
+from seqvae.cli.use import loaded
+from seqvae.registry import UserError
+from seqvae.tables import aligned
+
+KEYS = ("labels", "measure", "code", "raw", "baseline")
+
+
+def probe(
+    run: RUN,
+    label: Annotated[str, typer.Argument(help="A label column of the run's data, trained with it or not.")],
+    labels: Annotated[str, typer.Option(help="How many examples have one, as 100,500.")] = "100,500,1000",
+    seeds: Annotated[int, typer.Option(help="Draws of the labelled examples.", min=1)] = 3,
+    rate: RATE = None,
+    device: DEVICE = "auto",
+    json: JSON = False,
+) -> None:
+    """Tell a label from few labelled examples by a straight line: on the code, and on raw input beside it."""
+    from seqvae.probing import Probing
+    from seqvae.probing import probe as probed
+
+    rows = probed(loaded(run, device, rate), label, Probing(_counts(labels), seeds))
+    if json:
+        emit_json(rows)
+    else:
+        emit_lines(aligned(KEYS, [[shown(row[key]) for key in KEYS] for row in rows]))
+
+
+def _counts(written: str) -> list[int]:
+    found = numbers(written, "--labels")
+    if any(n % 1 for n in found):
+        raise UserError(f"--labels got {written!r}: write whole numbers with commas, as 100,500")
+    return [int(n) for n in found]
+
+
+COMMANDS = (probe,)
