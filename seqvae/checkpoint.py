@@ -2,7 +2,7 @@
 
 config.yaml              the resolved config
 config.json              the same for programs: format, sizes, the config, what was selected
-model.safetensors        the selected weights
+model.safetensors        the selected weights, with their own hash in them
 tokenizer.json, tokenizer_config.json (text)
 metrics.jsonl            one line a logged step or validation
 checkpoints/step-N/      weights, optimizer, objective and step, to go on from
@@ -14,14 +14,11 @@ import json
 import os
 import pickle
 import shutil
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_model, save_model
 from torch import nn
 
 from seqvae.build import build_vae, wing_of
@@ -30,9 +27,9 @@ from seqvae.disk import checkpoints, digest, disk_errors, flush_folder, write_at
 from seqvae.interfaces import Codec
 from seqvae.model import VAE
 from seqvae.registry import UserError
+from seqvae.weights import WEIGHTS, read_weights, write_weights
 
 FORMAT = 1
-WEIGHTS = "model.safetensors"
 
 
 @dataclass
@@ -45,6 +42,7 @@ class Progress:
     best_step: int | None = None
     worse: int = 0  # validations since the best one
     lr_factor: float = 1.0  # of the plateau rule
+    collapsed: bool = False  # the code, at the last validation after the schedules had settled
     seconds: float = 0.0
     tokens: int = 0  # or pictures
     finished: bool = False
@@ -64,15 +62,19 @@ class Run:
 
 
 def refuse_taken(path: Path) -> None:
-    """Refuse a folder with something in it.
+    """Refuse a folder with something in it, or a place where none can be made.
 
     Raises:
-        UserError: something is there already; nothing is overwritten.
+        UserError: something is there already, nothing is overwritten; or nothing may be written there.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if path.is_file() or (path.is_dir() and any(path.iterdir())):
         raise UserError(
             f"{path} exists: choose another --out, or go on with it by `seqvae train --resume {path}`"
         )
+    home = next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
+    if not home.is_dir() or not os.access(home, os.W_OK | os.X_OK):
+        reason = "may not be written to" if home.is_dir() else "is a file"
+        raise UserError(f"{path} cannot be made, {home} {reason}: choose another --out")
 
 
 def create_run(path: Path, config: RunConfig, codec: Codec, data: str = "") -> None:
@@ -117,12 +119,6 @@ def add_to_card(path: Path, **told: Any) -> None:
         write_atomically(path / "config.json", lambda p: p.write_text(text, encoding="utf-8"))
 
 
-def save_weights(path: Path, vae: nn.Module) -> None:
-    """Put the selected weights into the root of the run."""
-    with disk_errors(path):
-        write_atomically(path / WEIGHTS, lambda p: save_model(vae, str(p)))
-
-
 def load_run(source: str | Path, device: str | torch.device = "cpu") -> Run:
     """A run for use, in evaluation mode.
 
@@ -160,21 +156,6 @@ def read_card(path: Path) -> dict[str, Any]:
     if missing := {"run", "progress", "selected"} - card.keys():
         raise UserError(f"{path / 'config.json'} lacks {', '.join(sorted(missing))}: restore the file")
     return card
-
-
-def read_weights(module: nn.Module, file: Path) -> None:
-    """Load every weight, none missing and none left over.
-
-    Raises:
-        UserError: the file is truncated, damaged or of another model.
-    """
-    try:
-        load_model(module, str(file), strict=True)
-    except (SafetensorError, RuntimeError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"{file} cannot be read as this model's weights ({reason}): restore the file"
-        ) from None
 
 
 def load_parts(vae: VAE, codec: Codec, source: str | Path, parts: list[str]) -> None:
@@ -218,7 +199,7 @@ def save_checkpoint(
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
         try:
-            save_model(vae, str(unfinished / WEIGHTS))
+            write_weights(vae, unfinished / WEIGHTS)
             _save_states(objective.state_dict(), unfinished / "objective.pt")
             _save_states(optimizers, unfinished / "optimizers.pt")
             files = {f.name: digest(f) for f in sorted(unfinished.iterdir())}
@@ -269,28 +250,3 @@ def _load_states(file: Path) -> dict[str, Any]:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"{file} holds more than tensors, or is damaged ({reason}): remove it") from None
     return states
-
-
-def append_metrics(path: Path, line: dict[str, Any]) -> None:
-    """One line more in metrics.jsonl."""
-    with disk_errors(path), (path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line, ensure_ascii=False) + "\n")
-
-
-def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of metrics.jsonl; a half-written last one is passed over."""
-    file = path / "metrics.jsonl"
-    if not file.is_file():
-        return
-    for line in file.read_text(encoding="utf-8").splitlines():
-        try:
-            yield json.loads(line)
-        except ValueError:
-            return
-
-
-def forget_metrics_after(path: Path, step: int) -> None:
-    """Drop lines of steps that a resumed run will take again."""
-    kept = [json.dumps(m, ensure_ascii=False) + "\n" for m in read_metrics(path) if m["step"] <= step]
-    with disk_errors(path):
-        write_atomically(path / "metrics.jsonl", lambda p: p.write_text("".join(kept), encoding="utf-8"))

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from seqvae.build import wing_of
-from seqvae.checkpoint import WEIGHTS, Run, add_to_card, save_weights
+from seqvae.checkpoint import Run, add_to_card
 from seqvae.disk import digest
 from seqvae.fitted import keep_fitted
 from seqvae.generate import with_rate
 from seqvae.metrics.gather import Progress
 from seqvae.rates import EXAMPLES, SAMPLES, best_rate, trained_range
+from seqvae.weights import WEIGHTS, save_weights
 
 
 def choose_rate(

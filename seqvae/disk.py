@@ -33,6 +33,19 @@ def write_atomically(file: Path, write: Callable[[Path], object]) -> None:
         unfinished.unlink(missing_ok=True)
 
 
+def write_named(file: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a file that a user named, whole or not at all.
+
+    Raises:
+        UserError: it cannot be written there.
+    """
+    try:
+        write_atomically(file, write)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(f"cannot write {file} ({reason}): choose another place") from None
+
+
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
     """Turn a full or read-only disk into one line that says what is safe.
@@ -48,8 +61,9 @@ def disk_errors(path: Path) -> Iterator[None]:
             raise
         last = checkpoints(path)
         safe = f"the last good checkpoint is {last[-1]}" if last else "no checkpoint was written yet"
+        remedy = "allow it" if number in (errno.EACCES, errno.EROFS) else "make room"
         reason = os.strerror(number).lower()
-        raise UserError(f"cannot write to {path} ({reason}): {safe}; make room and resume") from None
+        raise UserError(f"cannot write to {path} ({reason}): {safe}; {remedy} and resume") from None
 
 
 def _error_number(error: BaseException) -> int:

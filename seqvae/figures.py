@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from seqvae import plots
-from seqvae.checkpoint import read_metrics
 from seqvae.generate import conditions_like, path_between, prior_codes
 from seqvae.rate_figures import needs, rate_distortion, sample_quality
 from seqvae.registry import UserError, lookup
+from seqvae.runlog import read_metrics
 from seqvae.subject import Subject
 from seqvae.traverse import most_used_dims, traversal
 
@@ -86,7 +86,7 @@ def tsne(subject: Subject) -> Any:
 def traversals(subject: Subject, steps: int = 9) -> Any:
     """Each dim moved from -3 to 3 from the code of the first evaluation picture, the others left alone.
 
-    Another run's stand to the right of them, if subject for.
+    Those of the run `beside` it, where there is one, stand to the right of them.
 
     Raises:
         UserError: a run beside itself.

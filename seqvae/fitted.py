@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_model
 from torch import Tensor
 
 from seqvae.build import wing_of
-from seqvae.checkpoint import WEIGHTS, Run, read_weights
+from seqvae.checkpoint import Run
 from seqvae.config import Component
 from seqvae.disk import digest, disk_errors, write_atomically
 from seqvae.fitting import Fitting, fit_prior, held_codes, log_density
@@ -33,6 +32,7 @@ from seqvae.priors import PRIORS
 from seqvae.rates import OneRate, has_dial, rates_of
 from seqvae.registry import UserError, construct, suggest
 from seqvae.sources import AtDrawnRates, Fixed, Source
+from seqvae.weights import WEIGHTS, read_weights, write_weights
 
 FORMAT = 1
 FOLDER = "priors"
@@ -94,14 +94,21 @@ def fit_run(
     judged = prior if how.rate is None else OneRate(prior, vae.latent, how.rate)
     report["valid"] = brought(vae, judged, list(feed.valid(amounts.valid)), amounts.samples, progress)
     if any_rate:
-        few = list(feed.valid(min(amounts.valid, AT_EACH)))
-        report["rates"] = [
-            {"nats": nats, **brought(with_rate(vae, nats), prior, few, amounts.samples, progress)}
-            for nats in rates_of(vae.latent)
-        ]
+        report["rates"] = _at_each_rate(vae, prior, feed, amounts, progress)
     fitted = Fitted(name, prior, spec, report)
     save_fitted(run.path, fitted)
     return fitted
+
+
+def _at_each_rate(
+    vae: VAE, prior: Prior, feed: Feed, amounts: Amounts, progress: Progress | None
+) -> list[dict[str, Any]]:
+    """What a prior that is told the rate brings at 2, 4, 8 ... nats of the trained range."""
+    few = list(feed.valid(min(amounts.valid, AT_EACH)))
+    return [
+        {"nats": nats, **brought(with_rate(vae, nats), prior, few, amounts.samples, progress)}
+        for nats in rates_of(vae.latent)
+    ]
 
 
 def built(spec: Component, latent: Latent, seed: int = 0, condition: int = 0) -> Prior:
@@ -172,7 +179,7 @@ def save_fitted(path: Path, fitted: Fitted) -> Path:
     weights, told = _files(path, fitted.name)
     with disk_errors(path):
         weights.parent.mkdir(exist_ok=True)
-        write_atomically(weights, lambda p: save_model(fitted.prior, str(p)))
+        write_atomically(weights, lambda p: write_weights(fitted.prior, p))
     _write(told, card)
     return told
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from seqvae import plots
 from seqvae.build import wing_of
-from seqvae.checkpoint import read_metrics
 from seqvae.rates import has_dial, trained_range
 from seqvae.registry import UserError
+from seqvae.runlog import read_metrics
 from seqvae.subject import Subject
 
 QUALITY = {  # key of `sample_quality`: its axis

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqvae.checkpoint import append_metrics
+from seqvae.disk import disk_errors, write_atomically
 from seqvae.distributed import is_main
 from seqvae.registry import UserError
 
@@ -85,6 +86,31 @@ class RunLog:
             yield
         finally:
             self.writer.close()
+
+
+def append_metrics(path: Path, line: dict[str, Any]) -> None:
+    """One line more in metrics.jsonl."""
+    with disk_errors(path), (path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of metrics.jsonl; a half-written last one is passed over."""
+    file = path / "metrics.jsonl"
+    if not file.is_file():
+        return
+    for line in file.read_text(encoding="utf-8").splitlines():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            return
+
+
+def forget_metrics_after(path: Path, step: int) -> None:
+    """Drop lines of steps that a resumed run will take again."""
+    kept = [json.dumps(m, ensure_ascii=False) + "\n" for m in read_metrics(path) if m["step"] <= step]
+    with disk_errors(path):
+        write_atomically(path / "metrics.jsonl", lambda p: p.write_text("".join(kept), encoding="utf-8"))
 
 
 def _summary_writer() -> Any:

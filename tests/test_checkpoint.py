@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny import Listener, assert_same_runs, config, tiny_run
 from torch import nn
 
@@ -24,6 +25,7 @@ from seqvae.disk import checkpoints
 from seqvae.registry import UserError
 from seqvae.text.tokenizer import TextTokenizer
 from seqvae.train import Interrupted, resume, train
+from seqvae.weights import WEIGHTS, is_damaged, read_weights, write_weights
 
 SHORT = ("train.steps=6", "train.validate_every=6", "train.save_every=2")
 
@@ -183,14 +185,61 @@ def test_a_pickle_bomb_does_not_go_off(copy: Path, tmp_path: Path, name: str) ->
     assert not proof.exists()
 
 
-@pytest.mark.parametrize("damage", [truncate, lambda file: file.write_bytes(b"no weights")])
-def test_damaged_selected_weights(whole: Path, tmp_path: Path, damage: Callable[[Path], None]) -> None:
+@pytest.mark.parametrize(
+    ("damage", "what"),
+    [
+        (flip, r"is damaged, it has changed since it was written"),
+        (truncate, r"is damaged, it has changed since it was written"),
+        (lambda file: file.write_bytes(b"no weights"), r"cannot be read as this model's weights \(.*\)"),
+        (lambda file: file.write_bytes(b"\xff" * 99), r"cannot be read as this model's weights \(.*\)"),
+        (lambda file: file.write_bytes(b""), r"cannot be read as this model's weights \(.*\)"),
+    ],
+)
+def test_damaged_selected_weights(
+    whole: Path, tmp_path: Path, damage: Callable[[Path], None], what: str
+) -> None:
     run = Path(shutil.copytree(whole, tmp_path / "run"))
-    damage(run / "model.safetensors")
-    with pytest.raises(
-        UserError, match=r"model.safetensors cannot be read as this model's weights .*: restore"
-    ):
+    damage(run / WEIGHTS)
+    other = checkpoints(run)[-1] / WEIGHTS
+    with pytest.raises(UserError, match=rf"{run / WEIGHTS} {what}: restore it, or copy {other} over it$"):
         load_run(run)
+    shutil.copy2(other, run / WEIGHTS)  # what the message says
+    load_run(run)
+    damage(run / WEIGHTS)
+    shutil.rmtree(run / "checkpoints")  # as of a copy from the Hub
+    with pytest.raises(UserError, match=rf"{what}: restore it$"):
+        load_run(run)
+
+
+def test_every_byte_of_the_weights_counts(tmp_path: Path) -> None:
+    file, ours, sound = tmp_path / WEIGHTS, nn.Linear(3, 2), nn.Linear(3, 2)
+    write_weights(sound, file)
+    content = file.read_bytes()
+    for place in range(len(content)):
+        file.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        try:
+            read_weights(ours, file)
+        except UserError:
+            continue
+        assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), sound.parameters(), strict=True))
+
+
+def test_weights_without_a_hash_are_read(whole: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(whole, tmp_path / "run"))
+    found = load_file(run / WEIGHTS)
+    save_file(found, run / WEIGHTS)  # as an older seqvae wrote them, or another program
+    for name, value in load_run(run).vae.state_dict().items():
+        assert torch.equal(value, found[name])
+
+
+def test_tied_weights_keep_their_hash(tmp_path: Path) -> None:
+    tied = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
+    tied[1].weight = tied[0].weight
+    write_weights(tied, tmp_path / WEIGHTS)
+    assert not is_damaged(tmp_path / WEIGHTS)
+    assert len(load_file(tmp_path / WEIGHTS)) == 1
+    flip(tmp_path / WEIGHTS)
+    assert is_damaged(tmp_path / WEIGHTS)
 
 
 def test_weights_of_another_model(whole: Path, tmp_path: Path) -> None:

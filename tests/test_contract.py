@@ -17,7 +17,6 @@ from tiny_pictures import SHAPE, picture_batch
 from tiny_text import ATTENTION, ENCODERS, RECURRENT, SIZES, WORDS, Spec, text_batch, tiny_config
 
 from seqvae.build import build_objective, build_vae, catalogue, check_names
-from seqvae.checkpoint import WEIGHTS, read_weights, save_weights
 from seqvae.config import RunConfig, parse_config
 from seqvae.interfaces import Facts, Sourced
 from seqvae.latents import LATENTS
@@ -29,6 +28,7 @@ from seqvae.priors import PRIORS
 from seqvae.registry import UserError
 from seqvae.remedies import REMEDIES
 from seqvae.text.tokenizer_training import TOKENIZERS
+from seqvae.weights import WEIGHTS, read_weights, save_weights
 from seqvae.wings import WINGS
 
 SHARED: dict[str, dict[str, type[Sourced]]] = {

@@ -10,10 +10,11 @@ import torch
 from huggingface_hub import ModelHubMixin, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-from seqvae.checkpoint import WEIGHTS, Run, load_run, read_card
+from seqvae.checkpoint import Run, load_run, read_card
 from seqvae.device import pick_device
 from seqvae.fitted import FOLDER as PRIORS
 from seqvae.registry import UserError
+from seqvae.weights import WEIGHTS
 
 RUN_FILES = ("config.yaml", "config.json", WEIGHTS, "tokenizer.json", "tokenizer_config.json")
 

@@ -8,8 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-from seqvae.checkpoint import save_weights, write_card
+from seqvae.checkpoint import write_card
 from seqvae.trainer import Trainer
+from seqvae.weights import save_weights
 
 RUN = "RUN"
 COMMANDS: dict[str, tuple[str, ...]] = {

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from seqvae import plots
-from seqvae.checkpoint import read_metrics
 from seqvae.compare.schema import COLUMNS, Comparison, Entry
 from seqvae.disk import write_atomically
 from seqvae.registry import UserError
+from seqvae.runlog import read_metrics
 from seqvae.tables import markdown
 
 Result = dict[str, Any]  # all numbers of a run

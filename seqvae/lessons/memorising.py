@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from seqvae.checkpoint import read_metrics
 from seqvae.config import RunConfig
 from seqvae.lessons.drawing import log_ticks
 from seqvae.lessons.recipes import KINDS, picture_config
 from seqvae.lessons.teaching import Material, Numbers, Runs, Table
 from seqvae.plots.style import INK, blank, colour, label_axes, legend_beside
+from seqvae.runlog import read_metrics
 
 NAME = "memorising"
 ABOUT = "a plain autoencoder learns a small training set by heart, a VAE less so"
