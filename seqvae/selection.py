@@ -32,14 +32,24 @@ def judge(progress: Progress, metrics: dict[str, Any], settings: TrainConfig, se
     return None
 
 
-def collapse_warning(metrics: dict[str, Any], dim: int) -> str | None:
-    """What to say of a code of `dim` dims that carries nothing; None where all is well."""
+def is_collapsed(metrics: dict[str, Any], dim: int) -> bool:
+    """Whether a code of `dim` dims carries nothing: less than `LOW_RATE` nats, or no active unit."""
     rate, units = metrics.get("rate"), metrics.get("active_units")
-    if rate is None or not dim or (rate >= LOW_RATE and units != 0):
+    return rate is not None and dim > 0 and (rate < LOW_RATE or units == 0)
+
+
+def collapse_news(progress: Progress, metrics: dict[str, Any], dim: int, cures: str) -> str | None:
+    """What to say when a code of `dim` dims begins or ceases to carry nothing; None while that stays so.
+
+    `progress` remembers which it was, over a stop of the run too; `cures` is what to try.
+    """
+    before, progress.collapsed = progress.collapsed, is_collapsed(metrics, dim)
+    if progress.collapsed == before:
         return None
+    found = f"rate {metrics['rate']:.2f} nats, {metrics['active_units']} active units"
+    if before:
+        return f"the code is no longer collapsed: {found}"
     return (
-        f"the code has collapsed: rate {rate:.2f} nats, {units} active units, so the decoder writes "
-        "without reading z and all samples look alike. Try the remedies free_bits {nats: 0.25}, "
-        "word_dropout {rate: 0.4} or cyclical_annealing, pooling: max in the encoder, or a "
-        "constant_beta below 1"
+        f"the code has collapsed: {found}, so the decoder does not read z and all samples look alike. "
+        f"Try {cures}"
     )

@@ -15,11 +15,9 @@ from seqvae.build import check_names, knowing, wing_of
 from seqvae.checkpoint import (
     add_to_card,
     create_run,
-    forget_metrics_after,
     load_run,
     read_card,
     refuse_taken,
-    save_weights,
     write_card,
 )
 from seqvae.config import RunConfig, parse_config
@@ -33,10 +31,11 @@ from seqvae.model import VAE
 from seqvae.progress import Reporter, Silent, numbers
 from seqvae.rates import EXAMPLES, best_rate, has_dial, in_words
 from seqvae.registry import UserError
-from seqvae.runlog import RunLog
-from seqvae.selection import collapse_warning, judge
+from seqvae.runlog import RunLog, forget_metrics_after
+from seqvae.selection import collapse_news, judge
 from seqvae.signals import GRACE, Interrupted, Stop, stop_on_signals
 from seqvae.trainer import Trainer
+from seqvae.weights import save_weights
 
 
 def train(config: RunConfig, out: str | Path, report: Reporter | None = None) -> Path:
@@ -173,8 +172,13 @@ class Loop:
         settled = step >= min(trainer.objective.settled_at(), trainer.total)
         if reason := judge(trainer.progress, metrics, self.settings, settled):
             distributed.on_main(lambda: self._keep(vae, f"step {step}: {reason}"))
-        if settled and (warning := collapse_warning(metrics, trainer.vae.latent.dim)):
-            self.report.warn(warning)
+        if settled:
+            self._tell_of_collapse(metrics)
+
+    def _tell_of_collapse(self, metrics: dict[str, Any]) -> None:
+        run, cures = self.trainer, wing_of(self.trainer.config).cures
+        if news := collapse_news(run.progress, metrics, run.vae.latent.dim, cures):
+            (self.report.warn if run.progress.collapsed else self.report.note)(news)
 
     def _measured(self, vae: VAE) -> dict[str, Any]:
         batches = self.trainer.feed.valid(self.settings.valid_examples)
@@ -200,8 +204,8 @@ class Loop:
             self.report.note(in_words(chosen))
         self.report.close()
         self.report.note(
-            f"finished {progress.step} steps in {progress.seconds / 60:.1f} minutes of training "
-            f"({progress.tokens / max(1e-9, progress.seconds):,.0f} {self.trainer.unit}/s); "
+            f"finished {progress.step} steps{self._early()} in {progress.seconds / 60:.1f} minutes of "
+            f"training ({progress.tokens / max(1e-9, progress.seconds):,.0f} {self.trainer.unit}/s); "
             f"selected {card['selected']}"
         )
 
@@ -217,6 +221,13 @@ class Loop:
     def _exhausted(self) -> bool:
         patience = self.settings.patience
         return patience is not None and self.trainer.progress.worse >= patience
+
+    def _early(self) -> str:
+        """Why a run came to its end before its last step."""
+        progress, total = self.trainer.progress, self.trainer.total
+        if progress.step == total:
+            return ""
+        return f" of {total}, as {progress.worse} validations brought nothing better (train.patience),"
 
     def _announce(self) -> None:
         trainer = self.trainer

@@ -72,7 +72,7 @@ def add_gradients(module: nn.Module) -> None:
 
 
 def clipped(optimizers: Iterable[Optimizer], limit: float | None) -> list[Tensor]:
-    """Clip each optimizer's gradients apart; the norms before clipping."""
+    """Clip each optimizer's gradients apart; the norms () before clipping."""
     return [_clipped([p for group in o.param_groups for p in group["params"]], limit) for o in optimizers]
 
 

@@ -21,8 +21,9 @@ from seqvae.progress import Silent
 from seqvae.registry import UserError
 from seqvae.remedies import REMEDIES
 from seqvae.text.data import load_data
-from seqvae.train import resume, train
+from seqvae.train import Interrupted, resume, train
 from seqvae.trainer import DEFAULT_EPOCHS, DEFAULT_STEPS, Trainer, total_steps
+from seqvae.wings import WINGS
 
 SHORT = ("train.steps=6", "train.validate_every=6")
 
@@ -91,7 +92,10 @@ def test_what_is_chosen(tmp_path: Path, scripted: Any, select: str, expected: st
 
 def test_patience(tmp_path: Path, scripted: Any) -> None:
     scripted(5.0, 4.0, 6.0, 4.0)
-    run = train(config(*FIVE, "train.patience=2"), tmp_path / "run")
+    report = Listener()
+    run = train(config(*FIVE, "train.patience=2"), tmp_path / "run", report)
+    early = "finished 8 steps of 10, as 2 validations brought nothing better (train.patience), in "
+    assert report.notes[-1].startswith(early)
     assert (card(run)["progress"]["step"], card(run)["progress"]["best_step"]) == (8, 4)
     assert card(run)["progress"]["finished"]
 
@@ -136,7 +140,7 @@ def test_a_logged_line_is_the_mean_of_its_steps(tmp_path: Path) -> None:
 def test_a_collapse_is_said_with_its_remedies(tmp_path: Path) -> None:
     report = Listener()
     train(config("remedies=[{name: constant_beta, beta: 50}]"), tmp_path / "run", report)
-    assert len(report.warnings) == 2, report.warnings
+    assert len(report.warnings) == 1, "two validations, one state"
     for word in (
         "the code has collapsed",
         "free_bits",
@@ -164,6 +168,33 @@ def test_no_collapse_is_said_of_others(tmp_path: Path, sets: tuple[str, ...], wa
     run = train(config(*sets, "train.validate_every=30", "train.steps=60"), tmp_path / "run", report)
     assert len(metrics(run, "valid")) == 2
     assert len(report.warnings) == warnings, "only at the end while a schedule is at work"
+
+
+def test_a_collapse_is_said_when_it_begins_and_when_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = iter((0.1, 0.2, 0.2, 3.0, 4.0, 0.0))
+
+    def validate(*_: Any, **__: Any) -> dict[str, float]:
+        return {"neg_elbo": 1.0, "distortion": 1.0, "rate": next(rates), "active_units": 4}
+
+    monkeypatch.setattr(module, "validate", validate)
+    sets, reports = ("train.steps=6", "train.validate_every=1"), (Listener(stop_at="step 2 "), Listener())
+    with pytest.raises(Interrupted):
+        train(config(*sets), tmp_path / "run", reports[0])
+    resume(tmp_path / "run", reports[1])
+    begun = "the code has collapsed: rate {} nats, 4 active units, so the decoder does not read z"
+    assert [line.split(" and all")[0] for line in reports[0].warnings] == [begun.format("0.10")]
+    assert [line.split(" and all")[0] for line in reports[1].warnings] == [begun.format("0.00")]
+    over = [n for n in (*reports[0].notes, *reports[1].notes) if "collapsed" in n]
+    assert over == ["the code is no longer collapsed: rate 3.00 nats, 4 active units"]
+
+
+@pytest.mark.parametrize("modality", WINGS)
+def test_cures_are_remedies_that_the_modality_takes(modality: str) -> None:
+    named = [name for name in REMEDIES if name in WINGS[modality].cures]
+    assert {"free_bits", "constant_beta", "cyclical_annealing"} <= set(named)
+    assert {REMEDIES[name].batch_type for name in named} <= {"any", modality}
 
 
 def test_tensorboard(tmp_path: Path) -> None:
@@ -417,14 +448,3 @@ def test_feedback_comes_once_an_update(tmp_path: Path, monkeypatch: pytest.Monke
     sets = (*SHORT, "remedies=[{name: counting}]", "train.accumulate=3", "train.log_every=1")
     logged = [line["total"] for line in metrics(train(config(*sets), tmp_path / "run"), "train")]
     assert Counting.heard == pytest.approx(logged, rel=1e-6)
-
-
-@pytest.mark.long
-@pytest.mark.filterwarnings("ignore")  # torch's own compiler warns of itself
-def test_a_compiled_transformer_learns_the_same(tmp_path: Path) -> None:
-    sets = (*SHORT, *TRANSFORMER, "encoder.dropout=0", "decoder.dropout=0")
-    plain = train(config(*sets), tmp_path / "plain")
-    compiled = train(config(*sets, "train.compile=true"), tmp_path / "compiled")
-    assert weights(plain).keys() == weights(compiled).keys()
-    for name, expected in weights(plain).items():
-        torch.testing.assert_close(weights(compiled)[name], expected, atol=1e-3, rtol=0, msg=name)
