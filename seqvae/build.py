@@ -9,7 +9,8 @@ import numpy as np
 
 from seqvae.config import Component, LabelConfig, RunConfig
 from seqvae.interfaces import Data, Facts, Prior, Remedy
-from seqvae.labels import Classifier, Label, Labels, learned
+from seqvae.labelled import learned
+from seqvae.labels import Classifier, Label, Labels
 from seqvae.latents import LATENTS, NoEncoder
 from seqvae.model import VAE
 from seqvae.objective import OBJECTIVES, Objective

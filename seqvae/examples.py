@@ -30,6 +30,11 @@ class Examples:
     def __len__(self) -> int:
         return len(self.x)
 
+    @property
+    def names(self) -> list[str]:
+        """What people know each by: a sentence itself, a picture's place."""
+        return self.x if isinstance(self.x, list) else [str(place) for place in range(len(self))]
+
     def rows(self, rows: Tensor) -> Examples:
         """Those of the chosen places (M,)."""
         places = rows.tolist()

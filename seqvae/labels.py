@@ -1,26 +1,20 @@
 """What a model is told of an example besides x: its labels as features, and who guesses a missing one.
 
-Shapes: N examples of a split, B of a batch, L columns of labels, C features, K classes.
+Shapes: N or n examples, B of a batch, L columns of labels, C features, K classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from seqvae.interfaces import Batch, Encoder
-from seqvae.numerics import Randomness
 from seqvae.registry import UserError, suggest
-
-MOST_CLASSES = 64  # whole numbers of more values than that are a number, not classes
-
-Columns = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -96,7 +90,7 @@ class Label:
             number = float(value)
         except (TypeError, ValueError):
             number = float("nan")
-        if not np.isfinite(number):
+        if not isfinite(number):
             raise UserError(f"condition {self.name!r} got {value!r}: give a number")
         if self.classes and number not in self.codes:
             raise UserError(f"condition {self.name!r} got {value!r}: {self._known()}")
@@ -230,55 +224,3 @@ class Classifier(nn.Module):
             return labels
         guess = values.new_tensor(self.label.codes)[self(batch).argmax(-1)]
         return self.label.put(batch.labels, torch.where(values.isnan(), guess, values))
-
-
-def learned(name: str, values: Columns, names: Sequence[str] = ()) -> dict[str, Any]:
-    """What a model is to know of a label, from its values (N,) in training: `classes`, or `mean` and `sd`.
-
-    Names are classes, and so are whole numbers of at most `MOST_CLASSES` different values.
-
-    Raises:
-        UserError: fewer than two values, which tell nothing.
-    """
-    kept = values[~np.isnan(values)]
-    different = np.unique(kept)
-    if len(different) < 2:
-        raise UserError(f"label {name!r} has no two values in training: leave it out of condition")
-    if names:
-        return {"classes": list(names)}
-    if len(different) <= MOST_CLASSES and bool((different == np.round(different)).all()):
-        return {"classes": [int(value) for value in different]}
-    return {"mean": float(kept.mean(dtype=np.float64)), "sd": float(kept.std(dtype=np.float64))}
-
-
-def keeping(labels: Columns, keep: int, seed: int) -> Columns:
-    """(N, L): labels of which `keep` examples keep theirs, all others are missing; by the seed alone.
-
-    Of each class of the first label alike many are kept, as far as it has them, where it has classes enough.
-
-    Raises:
-        UserError: no labels, or fewer examples that have them.
-    """
-    if not labels.shape[1]:
-        raise UserError(f"data.labelled got {keep}, data.labels names no label to keep: name one")
-    rows = np.flatnonzero(~np.isnan(labels).any(1))
-    if keep > len(rows):
-        raise UserError(
-            f"data.labelled got {keep}, {len(rows)} of the training examples have labels: ask for less"
-        )
-    chance = Randomness(seed, 0, torch.from_numpy(rows)).uniform("labelled").numpy()
-    rows = rows[np.argsort(chance, kind="stable")]
-    kept = np.full_like(labels, np.nan)
-    chosen = rows[np.argsort(_turns(labels[rows, 0]), kind="stable")[:keep]]
-    kept[chosen] = labels[chosen]
-    return kept
-
-
-def _turns(values: Columns) -> npt.NDArray[np.int64]:
-    """(N,): how many equal values came before each: 0 for the first of each class, then 1 ..."""
-    order = np.argsort(values, kind="stable")
-    ordered = values[order]
-    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-    turns = np.empty(len(values), np.int64)
-    turns[order] = np.arange(len(values)) - np.repeat(starts, np.diff(np.r_[starts, len(values)]))
-    return turns

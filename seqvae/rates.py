@@ -71,7 +71,7 @@ def rates_of(latent: Latent, rates: Sequence[float] | None = None, steps: int = 
 class OneRate(Prior):
     """A prior that was fitted at one rate of a run with a dial: codes of another one are not its own.
 
-    `nats` is that rate; where it was not written down, the middle of the range, as it was once.
+    `nats` is that rate; the middle of the range where a run does not say it.
     """
 
     def __init__(self, prior: Prior, latent: Any, nats: float | None = None) -> None:

@@ -95,7 +95,7 @@ class Subject:
         return self.vae
 
     def originals(self, n: int) -> Tensor:
-        """The first `n` evaluation pictures."""
+        """The first `n` evaluation pictures, (n, C, H, W)."""
         self.pictures  # noqa: B018 - a text run has none
         return torch.cat([batch.targets for batch in self.batches])[:n]
 

@@ -17,7 +17,7 @@ import yaml
 from seqvae.board import Place
 from seqvae.cli import main
 from seqvae.compare import Comparison, Table, compare, entries, load_comparison, places, running, summarise
-from seqvae.compare.running import measurements
+from seqvae.compare.measuring import measurements
 from seqvae.compare.table import as_markdown, caption, draw_pictures, write_table
 from seqvae.progress import Silent
 from seqvae.quality import SmallLM

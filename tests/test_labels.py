@@ -24,7 +24,8 @@ from seqvae.config import RunConfig, dump_config, load_config, parse_config
 from seqvae.examples import examples_of
 from seqvae.figures import draw
 from seqvae.image.data import load_data as load_pictures
-from seqvae.labels import Label, Labels, keeping, learned
+from seqvae.labelled import keeping, learned
+from seqvae.labels import Label, Labels
 from seqvae.latents.gaussian import DiagonalNormal, gaussian_kl
 from seqvae.model import VAE
 from seqvae.numerics import Randomness

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from tiny import SENTENCES, Listener, card, config, language_model, tiny_run, trained
 from tiny_text import text_batch, tiny_vae
 
@@ -192,6 +193,34 @@ def test_a_ladder_of_pictures(pictures: Any, tmp_path: Path, capsys: pytest.Capt
     assert file.read_bytes().startswith(b"\x89PNG")
     code, _, err = command(capsys, *asked)
     assert (code, "holds pictures: say where to with --output FILE.png" in err) == (2, True)
+    code, _, err = command(capsys, "rate", run, "--ladder", "--device", "cpu")
+    expected = "give pictures as arguments, --input FILE or --data NAME, one of the three"
+    assert (code, expected in err) == (2, True)
+
+
+def test_pictures_are_scored_from_files(
+    pictures: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = examples_of(pictures, "valid", 2)
+    names = [tmp_path / f"{place}.png" for place in range(2)]
+    for name, pixels in zip(names, shown.x, strict=True):
+        Image.fromarray(pixels[0]).save(name)
+    asked = ("score", pictures.run.path, *names, "--samples", 2, "--device", "cpu")
+    code, out, err = command(capsys, *asked, "--json")
+    assert code == 0, err
+    found = pictures.score(shown.x, 2)
+    assert json.loads(out) == [{"picture": str(i), **vars(score)} for i, score in enumerate(found)]
+    assert command(capsys, *asked)[1].split()[-1] == "1"
+    assert command(capsys, *asked)[1].split()[5] == "picture"
+
+
+def test_sentences_are_drawn_into_no_file(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for asked in (("rate", run, "a cat", "--ladder"), ("traverse", run, "a cat", "--dim", 0)):
+        code, out, err = command(capsys, *asked, "--device", "cpu", "--output", tmp_path / "a.png")
+        assert (code, out) == (2, "")
+        assert err.endswith(f"seqvae: {run} writes sentences, which are printed: leave out --output\n")
 
 
 def test_needs_over_a_corpus(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import pytest
 import torch
@@ -85,6 +86,8 @@ def test_an_edit_moves_by_the_difference_of_means(vae: TextVAE) -> None:
     assert vae.edit([A, B], [A], [B], 0) == [pair.reconstruction for pair in vae.reconstruct([A, B])]
     assert torch.allclose(vae.encode([B]) + vae.encode([A]) - vae.encode([B]), vae.encode([A]), atol=1e-5)
     assert vae.edit([B], [A], [B], 1) == [vae.reconstruct([A])[0].reconstruction]
+    assert torch.allclose(vae.direction([A], [B, SENTENCES[2]]), step)
+    assert vae.shifted([B], 2 * step) == there
     with pytest.raises(UserError, match="`away` holds no sentence"):
         vae.edit([A], [B], [])
 
@@ -104,3 +107,22 @@ def test_edit_on_the_command_line(
     assert json.loads(out) == [{"text": B, "edited": {"1.0": vae.edit([B], [A], [B])[0]}}]
     code, _, err = said(capsys, "edit", str(run), B, *ends, "--strength", "much")
     assert (code, "--strength got 'much': write numbers" in err) == (2, True)
+    code, _, err = said(capsys, "edit", str(run), B, *ends, "--strength", ",")
+    assert (code, "--strength got ',': write numbers" in err) == (2, True)
+
+
+def test_groups_are_encoded_once_for_all_strengths(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, text in (("to", A), ("from", B)):
+        (tmp_path / name).write_text(f"{text}\n")
+    encode, read = TextVAE.encode, []
+
+    def counted(vae: TextVAE, texts: list[str], *rest: Any, **options: Any) -> Any:
+        read.append(texts)
+        return encode(vae, texts, *rest, **options)
+
+    monkeypatch.setattr(TextVAE, "encode", counted)
+    ends = ("--towards", str(tmp_path / "to"), "--away", str(tmp_path / "from"))
+    assert said(capsys, "edit", str(run), B, *ends, "--strength", "0,1,2")[0] == 0
+    assert read == [[A], [B]]

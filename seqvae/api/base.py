@@ -1,4 +1,4 @@
-"""What a trained model of any modality can do: codes and measures.
+"""A trained model as something to measure, of any modality: on its own data, or on a file.
 
 Shapes: N examples, D latent dims.
 """
@@ -6,120 +6,33 @@ Shapes: N examples, D latent dims.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from seqvae.api.hub import RunFolder
+from seqvae.api.coding import Coding
 from seqvae.build import wing_of
-from seqvae.checkpoint import Run
 from seqvae.device import autocast, pick_precision
-from seqvae.distributed import spread
 from seqvae.evaluate import Settings, evaluate
 from seqvae.fitted import load_fitted, with_prior
 from seqvae.gains import brought
-from seqvae.generate import (
-    Condition,
-    Rate,
-    codes,
-    conditioned,
-    label_columns,
-    path_between,
-    rate_features,
-    with_condition,
-    with_own_labels,
-    with_rate,
-)
-from seqvae.generate import Path as CodePath
+from seqvae.generate import Condition, Rate, with_own_labels
 from seqvae.interfaces import Batch, Measures
 from seqvae.metrics.by_factor import factor_numbers
 from seqvae.metrics.gather import Progress, Walk
 from seqvae.metrics.refinement import Refining
 from seqvae.metrics.refinement import refine as refinement
-from seqvae.registry import UserError, lookup
+from seqvae.registry import lookup
 from seqvae.scoring import Score, scores
 
 REFINED = ("neg_elbo_refined", "rate_refined", "amortisation_gap", "amortisation_gap_se")
 
 
-class PretrainedVAE(RunFolder, library_name="seqvae"):
+class PretrainedVAE(Coding, library_name="seqvae"):
     """A trained VAE for use; every modality has its own face."""
-
-    modality: ClassVar[str]
-
-    def __init__(self, run: Run, device: str | torch.device = "cpu") -> None:
-        if run.config.modality != self.modality:
-            raise UserError(f"{run.path} holds a model of {run.config.modality}, not of {self.modality}")
-        super().__init__(run, device)
-        self.vae = run.vae.to(self.device)
-
-    @property
-    def latent_dim(self) -> int:
-        """D, or 0 for a model without a code."""
-        return self.vae.latent.dim
-
-    def encode(
-        self,
-        examples: Sequence[Any],
-        sample: bool = False,
-        seed: int = 0,
-        rate: Rate = None,
-        condition: Condition | None = None,
-    ) -> Tensor:
-        """Codes (N, D): posterior means, or one draw of each posterior, at `rate` nats (one, or one each).
-
-        `condition`, {label: value}, is what a run that is told labels is told of all of them, or of each by
-        lists. Where several processes work together all of them must ask, and each encodes its share.
-
-        Raises:
-            UserError: an example that cannot be read, a model without a code, a rate out of its range, or
-                labels that are missing or unknown.
-        """
-        return self._coded(examples, sample, seed, rate, condition)[0]
-
-    @torch.no_grad()
-    def _coded(
-        self,
-        examples: Sequence[Any],
-        sample: bool = False,
-        seed: int = 0,
-        rate: Rate = None,
-        condition: Condition | None = None,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Codes (N, D) of the examples, and what the model was told of them, c (N, C)."""
-        self._require_code()
-        vae = self.vae if condition is None else with_own_labels(self.vae)
-
-        def coded(batch: Batch) -> tuple[Tensor, Tensor | None]:
-            c = vae.condition(batch)
-            return codes(vae.posterior(batch), batch, sample).cpu(), None if c is None else c.cpu()
-
-        parts = spread(list(self._conditioned(examples, seed, rate, condition)), coded, self.device)
-        told = [c for _, c in parts if c is not None]
-        found = torch.cat([torch.zeros(0, self.latent_dim), *(z for z, _ in parts)])
-        return found, torch.cat(told) if told else None
-
-    def _conditioned(
-        self, examples: Sequence[Any], seed: int, rate: Rate, condition: Condition | None
-    ) -> Iterator[Batch]:
-        """What a user gave, as batches that carry what is asked of each."""
-        n = len(examples)
-        labels, rates = label_columns(self.vae, condition, n), rate_features(self.vae, rate, n)
-        return conditioned(self._batches(examples, seed), labels, rates)
-
-    def path(self, a: Any, b: Any, steps: int = 8, path: CodePath = "linear") -> Tensor:
-        """Codes (steps, D) from the code of `a` to that of `b`.
-
-        Raises:
-            UserError: fewer than two steps.
-        """
-        if steps < 2:
-            raise UserError(f"steps got {steps}: a path has at least its 2 ends")
-        ends: Tensor = self.encode([a, b])
-        return path_between(ends[0], ends[1], steps, path)
 
     def score(
         self,
@@ -162,16 +75,14 @@ class PretrainedVAE(RunFolder, library_name="seqvae"):
             UserError: the file, or the run's own data, cannot be read; a rate out of the run's range; factors
                 are asked for and `factor_scores` has none.
         """
-        if rate is not None:
-            asked = (data, samples, progress, batch_size, precision, examples)
-            return self.with_rate(rate).evaluate(*asked, refine=refine, factors=factors)
-        told = self.factor_scores(data, progress, batch_size, examples) if factors else {}
-        where, batches, measures = self._evaluated(data, batch_size, examples)
+        vae = self.with_defaults(rate)
+        told = vae.factor_scores(data, progress, batch_size, examples) if factors else {}
+        where, batches, measures = vae._evaluated(data, batch_size, examples)
         how: dict[str, Any] = {"settings": Settings(together=True), "progress": progress}
         with autocast(pick_precision(precision, self.device), self.device):
-            report = evaluate(self.vae, batches, samples=samples, measures=measures, **how)
+            report = evaluate(vae.vae, batches, samples=samples, measures=measures, **how)
             if refine:
-                found = refinement(self.vae, batches, Refining(steps=refine, samples=samples), progress)
+                found = refinement(vae.vae, batches, Refining(steps=refine, samples=samples), progress)
                 report |= {key: found[key] for key in REFINED}
         return {"data": where, **report, **told}
 
@@ -220,30 +131,10 @@ class PretrainedVAE(RunFolder, library_name="seqvae"):
         batches = self._evaluated(None, 64, examples)[1]
         return brought(self.vae, self.with_prior(name).vae.prior, batches, samples, progress)
 
-    def with_rate(self, nats: float) -> Self:
-        """The same model with another default rate, which all that it does then has.
-
-        Raises:
-            UserError: a rate outside the range that was trained, or the run has no dial.
-        """
-        return type(self)(replace(self.run, vae=with_rate(self.vae, nats)), self.device)
-
-    def with_condition(self, condition: Condition) -> Self:
-        """The same model, told these labels of whatever it reads and writes then: {label: value}.
-
-        Raises:
-            UserError: labels that do not match those it was trained with, or it was trained with none.
-        """
-        return type(self)(replace(self.run, vae=with_condition(self.vae, condition)), self.device)
-
     @property
     def _categories(self) -> dict[str, Sequence[str]]:
         """The names of classes in training, by label: other data number theirs alike."""
         return {} if self.vae.labels is None else self.vae.labels.categories
-
-    @abstractmethod
-    def decode(self, z: Any) -> Any:
-        """What the codes (N, D) stand for."""
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -258,7 +149,7 @@ class PretrainedVAE(RunFolder, library_name="seqvae"):
             UserError: no label of that name.
         """
         names = self.label_names
-        lookup("label", dict.fromkeys(names), name)
+        lookup("label", dict.fromkeys([*names, *wing_of(self.run.config).attributes]), name)
         return torch.cat([batch.labels for batch in batches])[:, names.index(name)]
 
     @property
@@ -267,26 +158,7 @@ class PretrainedVAE(RunFolder, library_name="seqvae"):
         """What the embedded data that the run was trained on know of each example; nothing of other data."""
 
     @abstractmethod
-    def _batches(self, examples: Sequence[Any], seed: int) -> Iterator[Batch]:
-        """What a user gave, as batches on the device."""
-
-    @abstractmethod
     def _evaluated(
         self, data: str | None, batch_size: int, examples: int | None
     ) -> tuple[str, list[Batch], Measures]:
         """The name of the evaluation data, its batches, and what measures them."""
-
-    def _codes(self, z: Any) -> Tensor:
-        """Codes (N, D) as a user gives them.
-
-        Raises:
-            UserError: codes of another size.
-        """
-        given: Tensor = torch.as_tensor(z, dtype=torch.float32)
-        if given.ndim != 2 or given.shape[1] != self.latent_dim:
-            raise UserError(f"codes have shape {tuple(given.shape)}: this model reads (N, {self.latent_dim})")
-        return given
-
-    def _require_code(self) -> None:
-        if not self.latent_dim:
-            raise UserError("this run is a language model (latent: none): it has no code to encode into")

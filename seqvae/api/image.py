@@ -63,7 +63,11 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
         rate: Rate = None,
         condition: Condition | None = None,
     ) -> Tensor:
-        """N pictures from prior codes: means of p(x|z), or with `draw` their pixels drawn too."""
+        """Pictures (n, C, H, W) of prior codes: means of p(x|z), or with `draw` their pixels drawn too.
+
+        Raises:
+            UserError: a rate that the model was not trained for, or labels that are missing or unknown.
+        """
         c = condition_of(self.vae, n, rate, condition)
         z = prior_codes(self.vae, n, seed, c=c).cpu()
         return self._drawn(z, Randomness(seed, 0, torch.arange(n)) if draw else None, c)
@@ -76,7 +80,11 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
         rate: Rate = None,
         condition: Condition | None = None,
     ) -> Tensor:
-        """Each picture through its code and back."""
+        """Each picture through its code and back, (N, C, H, W): the mean of p(x|z).
+
+        Raises:
+            UserError: as `encode`.
+        """
         z, c = self._coded(pictures, sample, seed, rate, condition)
         return self._drawn(z, None, c)
 
@@ -89,12 +97,13 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
         rate: float | None = None,
         condition: Condition | None = None,
     ) -> Tensor:
-        """Pictures (T, C, H, W) on the path between two codes, the ends' own reconstructions included."""
-        if condition is not None:
-            return self.with_condition(condition).interpolate(a, b, steps, path, rate)
-        if rate is not None:
-            return self.with_rate(rate).interpolate(a, b, steps, path)
-        return self.decode(self.path(a, b, steps, path))
+        """Pictures (T, C, H, W) on the path between two codes, the ends' own reconstructions included.
+
+        Raises:
+            UserError: as `encode`, or fewer than two steps.
+        """
+        vae = self.with_defaults(rate, condition)
+        return vae.decode(vae.path(a, b, steps, path))
 
     @torch.no_grad()
     def _drawn(

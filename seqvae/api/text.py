@@ -90,7 +90,11 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         rate: Rate = None,
         condition: Condition | None = None,
     ) -> list[str]:
-        """N sentences from prior codes at `rate` nats; words are drawn too unless `how` says otherwise."""
+        """`n` sentences from prior codes at `rate` nats; words are drawn too unless `how` says otherwise.
+
+        Raises:
+            UserError: a rate out of the run's range, or labels that are missing or unknown.
+        """
         c = condition_of(self.vae, n, rate, condition)
         z = prior_codes(self.vae, n, seed, c=c).cpu()
         how = how or Decoding(max_length=self.config.data.max_tokens)
@@ -109,6 +113,9 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
 
         `rate`: nats of all of them or of each, where the run has a dial; the run's own rate by default.
         `condition`: labels of all of them, {label: value}, or lists of one for each, where it is told any.
+
+        Raises:
+            UserError: as `encode`.
         """
         z, c = self._coded(texts, sample, seed, rate, condition)
         back = self.tokenizer.decode_batch(self._written(z, how or self._greedy(), seed, c))
@@ -125,13 +132,13 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         rate: float | None = None,
         condition: Condition | None = None,
     ) -> list[PathPoint]:
-        """`steps` sentences on the path between two codes, the ends' own reconstructions included."""
-        if condition is not None:
-            return self.with_condition(condition).interpolate(a, b, steps, path, how, rate)
-        if rate is not None:
-            return self.with_rate(rate).interpolate(a, b, steps, path, how)
-        points = self.path(a, b, steps, path)
-        texts = self.decode(points, how)
+        """`steps` sentences on the path between two codes, the ends' own reconstructions included.
+
+        Raises:
+            UserError: as `encode`, or fewer than two steps.
+        """
+        vae = self.with_defaults(rate, condition)
+        texts = vae.decode(vae.path(a, b, steps, path), how)
         return [PathPoint(i / (steps - 1), text) for i, text in enumerate(texts)]
 
     def edit(
@@ -146,22 +153,35 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
     ) -> list[str]:
         """Each sentence, moved in code space from what the sentences `away` share to what `towards` share.
 
-        z + strength x (mean code of `towards` - mean code of `away`), decoded greedily by default: the
-        attribute vectors of Larsen et al. 2016, of sentences.
+        `shifted` by `strength` times the `direction` from the ones to the others.
 
         Raises:
             UserError: as `encode`; or no sentence to move to or from.
         """
-        if rate is not None:
-            return self.with_rate(rate).edit(texts, towards, away, strength, how, None, condition)
-        if condition is not None:
-            return self.with_condition(condition).edit(texts, towards, away, strength, how)
+        vae = self.with_defaults(rate, condition)
+        return vae.shifted(texts, strength * vae.direction(towards, away), how)
+
+    def direction(self, towards: Sequence[str], away: Sequence[str]) -> Tensor:
+        """(D,): mean code of `towards` - mean code of `away`.
+
+        The attribute vectors of Larsen et al. 2016, of sentences.
+
+        Raises:
+            UserError: as `encode`; or no sentence in one of the groups.
+        """
         for name, group in (("towards", towards), ("away", away)):
             if not group:
                 raise UserError(f"`{name}` holds no sentence: give some of those that have what is to change")
-        step = self.encode(towards).mean(0) - self.encode(away).mean(0)  # (D,)
+        return self.encode(towards).mean(0) - self.encode(away).mean(0)
+
+    def shifted(self, texts: Sequence[str], step: Tensor, how: Decoding | None = None) -> list[str]:
+        """The sentence at each one's code plus `step`, (D,) or (N, D); greedy unless `how` says otherwise.
+
+        Raises:
+            UserError: as `encode`.
+        """
         z, c = self._coded(texts)
-        return self.tokenizer.decode_batch(self._written(z + strength * step, how or self._greedy(), 0, c))
+        return self.tokenizer.decode_batch(self._written(z + step, how or self._greedy(), 0, c))
 
     def attribute(self, batches: Sequence[Batch], name: str) -> Tensor:
         """A label of each sentence (N,), or its `length` in tokens, `</s>` counted.

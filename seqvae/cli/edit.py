@@ -6,10 +6,20 @@ from typing import Annotated
 
 import typer
 
+from seqvae.cli.asked import (
+    CONDITION,
+    DEVICE,
+    INPUT,
+    JSON,
+    RATE,
+    RUN,
+    TEXTS,
+    loaded,
+    numbers,
+    of_text,
+    sentences,
+)
 from seqvae.cli.output import emit_json, emit_lines
-from seqvae.cli.rate import numbers
-from seqvae.cli.training import CONDITION, DEVICE, JSON, RATE, RUN
-from seqvae.cli.use import INPUT, TEXTS, loaded, of_text, sentences
 
 
 def edit(
@@ -28,9 +38,9 @@ def edit(
     vae = loaded(run, device, rate, condition=condition)
     of_text(vae, "`seqvae traverse RUN --attribute NAME` moves pictures")
     given = sentences(vae, texts, input_)
-    groups = sentences(vae, None, towards), sentences(vae, None, away)
     amounts = numbers(strength, "--strength")
-    by_amount = [vae.edit(given, *groups, amount) for amount in amounts]
+    direction = vae.direction(sentences(vae, None, towards), sentences(vae, None, away))
+    by_amount = [vae.shifted(given, amount * direction) for amount in amounts]
     rows = [list(zip(amounts, edited, strict=True)) for edited in zip(*by_amount, strict=True)]
     if json:
         emit_json([{"text": t, "edited": dict(row)} for t, row in zip(given, rows, strict=True)])

@@ -15,7 +15,7 @@ from seqvae.image.labels import Categories, labelled
 from seqvae.image.readers import Column, Loaded, Reading, heldout_source, load_source
 from seqvae.image.splits import Rows, shared_out
 from seqvae.image.store import PictureStore
-from seqvae.labels import keeping
+from seqvae.labelled import keeping
 from seqvae.registry import UserError, lookup
 from seqvae.synthetic import PICTURES, PictureSet
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from seqvae.config import Component, TextDataConfig
-from seqvae.labels import keeping
+from seqvae.labelled import keeping
 from seqvae.registry import UserError, construct, lookup, suggest
 from seqvae.synthetic import CORPORA, SentenceCorpus
 from seqvae.text import corpus

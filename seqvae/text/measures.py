@@ -97,7 +97,10 @@ def by_position(values: Tensor, mask: Tensor, positions: int) -> tuple[Tensor, T
 
 
 def position_means(parts: Sequence[tuple[Tensor, Tensor]]) -> list[float]:
-    """The mean at each position over batches, from their `by_position`; ends where no sentence reaches."""
+    """The mean at each of T positions over batches, from their `by_position`, sums and counts (T,).
+
+    It ends where no sentence reaches.
+    """
     sums = sum(part[0] for part in parts)
     counts = sum(part[1] for part in parts)
     return [float(s / c) for s, c in zip(sums, counts, strict=True) if c]  # type: ignore[arg-type]
