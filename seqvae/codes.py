@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seqvae.disk import write_named
 from seqvae.registry import UserError
 
 ENDINGS = (".npy", ".parquet")
@@ -29,16 +30,20 @@ def check_output(file: Path) -> None:
 
 
 def write_codes(file: Path, z: Tensor, texts: Sequence[str] | None = None) -> None:
-    """Codes (N, D) to `file`; in Parquet one row is an example, `z` and, where there are texts, `text`."""
+    """Codes (N, D) to `file`; in Parquet one row is an example, `z` and, where there are texts, `text`.
+
+    Raises:
+        UserError: it cannot be written there.
+    """
     if file.suffix == ".npy":
-        np.save(file, z.numpy())
+        write_named(file, lambda p: np.save(p, z.numpy()))
         return
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     columns = {} if texts is None else {"text": list(texts)}
     columns |= {"z": pa.array(z.tolist(), pa.list_(pa.float32()))}
-    pq.write_table(pa.table(columns), file)
+    write_named(file, lambda p: pq.write_table(pa.table(columns), p))
 
 
 def read_codes(file: Path) -> Tensor:
@@ -51,10 +56,13 @@ def read_codes(file: Path) -> Tensor:
         raise UserError(f"no file {file}: `seqvae encode` writes one")
     try:
         if file.suffix == ".npy":
-            return torch.from_numpy(np.load(file, allow_pickle=False)).float()
+            found = np.load(file, allow_pickle=False)
+            if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu":
+                raise TypeError(f"{getattr(found, 'dtype', 'several arrays')} is no array of numbers")
+            return torch.from_numpy(found.astype(np.float32))
         import pyarrow.parquet as pq
 
         return torch.tensor(pq.read_table(file, columns=["z"])["z"].to_pylist())
     except (ValueError, TypeError, OSError, EOFError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0].split(". ")[0]  # NumPy goes on to advise against safety
         raise UserError(f"{file} holds no codes ({reason}): give a file that `seqvae encode` wrote") from None

@@ -34,6 +34,7 @@ class Component(BaseModel):
 
 Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[int, Field(ge=0)]
+Source = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -46,9 +47,9 @@ class DataConfig(_Closed):
     """
 
     name: str | None = None
-    train: str | None = None
-    valid: str | None = None
-    test: str | None = None
+    train: Source | None = None
+    valid: Source | None = None
+    test: Source | None = None
     labels: list[str] = []
     valid_share: Share = 0.05
     test_share: Share = 0.05
@@ -78,7 +79,7 @@ class ImageDataConfig(DataConfig):
 
 
 class TrainConfig(_Closed):
-    """How a run trains. Give `steps` or `epochs`; batches are sentences."""
+    """How a run trains. Give `steps` or `epochs`; `batch_size` counts examples."""
 
     steps: Positive | None = None
     epochs: Positive | None = None

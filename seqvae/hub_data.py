@@ -8,7 +8,13 @@ from typing import Any
 
 from seqvae.registry import UserError, suggest
 
+_SAVED = ("dataset_info.json", "dataset_dict.json")
 _HELDOUT = {"valid": ("validation", "valid", "dev", "val"), "test": ("test",)}
+
+
+def is_saved(path: Path) -> bool:
+    """Whether `datasets` saved this folder."""
+    return path.is_dir() and any((path / name).is_file() for name in _SAVED)
 
 
 def load_split(source: str, path: Path | None, split: str) -> Any:
@@ -26,7 +32,7 @@ def load_split(source: str, path: Path | None, split: str) -> Any:
         repository, _, config = name.partition(":")
         wanted = named or split
         return _loaded(source, lambda: datasets.load_dataset(repository, config or None, split=wanted))
-    whole = _loaded(source, lambda: datasets.load_from_disk(str(path)))
+    whole = _saved(path)
     if not isinstance(whole, datasets.DatasetDict):
         return whole
     wanted = split if Path(source).exists() else source.rpartition("@")[2]
@@ -52,18 +58,29 @@ def _split_names(source: str, path: Path | None) -> list[str]:
     import datasets
 
     if path is not None:
-        whole = _loaded(source, lambda: datasets.load_from_disk(str(path)))
+        whole = _saved(path)
         return list(whole) if isinstance(whole, datasets.DatasetDict) else []
     repository, _, config = source.partition(":")
     return list(_loaded(source, lambda: datasets.get_dataset_split_names(repository, config or None)))
 
 
-def _loaded(source: str, load: Callable[[], Any]) -> Any:
+def _saved(folder: Path) -> Any:
+    """What `datasets` saved there: a split, or several by name."""
+    import datasets
+
+    if not is_saved(folder):
+        raise UserError(f"{folder} is a folder that `datasets` did not save: give a file, or one that it did")
+    return _loaded(str(folder), lambda: datasets.load_from_disk(str(folder)), "", "save it again")
+
+
+def _loaded(
+    source: str,
+    load: Callable[[], Any],
+    whence: str = " from the Hub",
+    remedy: str = "check the name and the network",
+) -> Any:
     try:
         return load()
     except Exception as error:  # network, rights, formats: each library has its own
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        what = "as a saved datasets folder" if Path(source.partition("@")[0]).is_dir() else "from the Hub"
-        raise UserError(
-            f"{source} cannot be loaded {what} ({reason}): check the name and the network"
-        ) from None
+        raise UserError(f"{source} cannot be loaded{whence} ({reason}): {remedy}") from None

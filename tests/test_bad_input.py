@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 from collections.abc import Callable
@@ -80,8 +81,16 @@ def sentences(tmp_path: Path) -> Path:
             r"data.bin is not a text file \(byte 0x00 at line 1\): give UTF-8 text",
         ),
         ("latin.txt", b"a\nna\xefve\n", r"latin.txt is not a text file \(byte 0xef at line 2\): give UTF-8"),
-        ("t.csv", b"id,txt\n1,a\n", r"has no column 'text': did you mean 'txt'\? known: id, txt$"),
-        ("t.jsonl", b'{"sentence": "a"}\n', r"t.jsonl, line 1 has no column 'text': known: sentence$"),
+        (
+            "t.csv",
+            b"id,txt\n1,a\n",
+            r"has no column 'text': did you mean 'txt'\? known: id, txt; data.text_column names it$",
+        ),
+        (
+            "t.jsonl",
+            b'{"sentence": "a"}\n',
+            r"t.jsonl, line 1 has no column 'text': known: sentence; data.text_column names it$",
+        ),
         ("t.jsonl", b"{\n", r"t.jsonl, line 1 is not JSON \('{'\): write one object a line"),
         ("t.parquet", b"PAR1", r"t.parquet is not a Parquet file \(.*\): give one, or name it by its format"),
         ("t.txt.gz", b"\x1f\x8b\x08\x00", r"t.txt.gz is a damaged gzip file \(.*\): fetch or pack it again"),
@@ -93,6 +102,15 @@ def test_a_corpus(refused: Refused, tmp_path: Path, name: str, content: bytes | 
         file.write_bytes(content)
     assert re.search(message, refused("train", "--corpus", file, "--out", out))
     assert not out.exists()
+
+
+def test_a_folder_that_is_no_corpus(refused: Refused, tmp_path: Path) -> None:
+    expected = f"{tmp_path} is a folder that `datasets` did not save: give a file, or one that it did"
+    for source in (tmp_path, f"{tmp_path}@train"):
+        assert refused("train", "--corpus", source, "--out", tmp_path / "run") == expected
+    (tmp_path / "dataset_info.json").write_text("{}")
+    line = refused("train", "--corpus", tmp_path, "--out", tmp_path / "run")
+    assert re.search(r"cannot be loaded \(FileNotFoundError: .*\): save it again$", line), line
 
 
 @pytest.mark.parametrize(
@@ -135,6 +153,7 @@ def test_a_corpus(refused: Refused, tmp_path: Path, name: str, content: bytes | 
         ("train.steps=0", r"train.steps: Input should be greater than 0 \(got 0\)"),
         ("train.optimizer=adma", r"train.optimizer: Input should be 'adamw', 'adam' or 'sgd' \(got 'adma'\)"),
         ("train.device=gpu", r"^device got 'gpu': give auto, cpu, cuda or cuda:N"),
+        ("data.train=''", r"data.train: String should have at least 1 character \(got ''\)"),
         ("data.train=corpus.txt", r"data has both name 'sentences' and train 'corpus.txt': give one of them"),
         ("init={from: nowhere, parts: [encoder]}", r"^nowhere is not a run folder: it has no config.json"),
         ("steps", r"^--set got 'steps': write key.path=value, for example latent.dim=64"),
@@ -189,6 +208,20 @@ def test_a_run_folder_that_is_there(refused: Refused, config: Path, run: Path, t
     assert (run / "config.json").read_text() == before
     (tmp_path / "file").touch()
     assert "exists: choose another --out" in refused("train", config, "--out", tmp_path / "file")
+
+
+def test_a_place_for_no_run(
+    refused: Refused, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "run"
+    expected = f"{out} cannot be made, {tmp_path / 'file'} is a file: choose another --out"
+    assert refused("train", config, "--out", out) == expected
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may write anywhere
+    out = tmp_path / "some" / "run"
+    expected = f"{out} cannot be made, {tmp_path} may not be written to: choose another --out"
+    assert refused("train", config, "--out", out) == expected
+    assert not out.parent.exists()
 
 
 def test_what_cannot_be_resumed(refused: Refused, config: Path, run: Path, tmp_path: Path) -> None:
@@ -261,6 +294,24 @@ def test_outputs(refused: Refused, run: Path, sentences: Path, tmp_path: Path) -
     assert "no/where does not exist" in refused("cp", "text/quickstart", tmp_path / "no/where/a.yaml")
 
 
+def test_an_output_that_cannot_be_written(
+    refused: Refused, run: Path, sentences: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    for name in ("z.npy", "z.parquet"):
+        expected = f"cannot write {tmp_path / name} (no space left on device): choose another place"
+        assert refused("encode", run, "--input", sentences, "--output", tmp_path / name) == expected
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["sentences.txt"]
+
+
+def test_what_to_compare(refused: Refused, sentences: Path, tmp_path: Path) -> None:
+    assert "no config file nope: `seqvae list configs` names" in refused("compare", "nope", "--out", tmp_path)
+    assert "holds no key: value pairs" in refused("compare", sentences, "--out", tmp_path)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -283,12 +334,24 @@ def test_codes_that_do_not_fit(refused: Refused, run: Path, tmp_path: Path) -> N
         assert refused("decode", run, "--input", z) == expected
 
 
+def test_codes_that_are_no_numbers(refused: Refused, run: Path, tmp_path: Path) -> None:
+    z = tmp_path / "z.npy"
+    for wrong in (np.nan, np.inf):
+        np.save(z, np.array([[0.0] * 4, [wrong] * 4], np.float32))
+        expected = "code 1 of 2 holds nan or inf: give finite numbers"
+        assert refused("decode", run, "--input", z) == expected
+
+
 def test_files_that_hold_no_codes(refused: Refused, run: Path, tmp_path: Path) -> None:
     empty, words, table, ragged = (tmp_path / n for n in ("a.npy", "b.npy", "c.parquet", "d.parquet"))
     empty.touch()
     np.save(words, np.array(["a", "b"]))
     pq.write_table(pa.table({"x": [1]}), table)
     pq.write_table(pa.table({"z": [[1.0], [1.0, 2.0]]}), ragged)
+    (tmp_path / "e.npy").write_text("a sentence")
+    np.save(tmp_path / "f.npy", np.zeros((2, 4), complex))
+    assert "unsafe" not in refused("decode", run, "--input", tmp_path / "e.npy")
+    assert "(complex128 is no array of numbers)" in refused("decode", run, "--input", tmp_path / "f.npy")
     np.savez(tmp_path / "many.npz", a=np.zeros(3))
     many = (tmp_path / "many.npz").rename(tmp_path / "many.npy")
     for file in (empty, words, table, ragged, many):

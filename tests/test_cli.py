@@ -302,6 +302,7 @@ def test_a_reader_that_leaves_early(run: Path) -> None:
         first = process.stdout.readline()
         process.stdout.close()
         err = process.stderr.read()
+    assert process.returncode == 0, "`set -o pipefail` counts on it"
     assert len(first.split()) > 0
     assert "Error" not in err
     assert "Traceback" not in err

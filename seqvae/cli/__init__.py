@@ -31,8 +31,9 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         code = app(arguments, standalone_mode=False)
-    except BrokenPipeError:  # `seqvae sample ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit as end:  # with which typer answers a reader that left: `seqvae sample ... | head`
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
         code = 0
     except (KeyboardInterrupt, typer.Abort):
         code = 128 + signal.SIGINT

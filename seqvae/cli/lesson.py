@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from seqvae.cli.asked import JSON
 from seqvae.cli.output import emit_json, emit_lines
-from seqvae.cli.training import JSON
 from seqvae.progress import Terminal
 from seqvae.registry import lookup
 from seqvae.tables import aligned

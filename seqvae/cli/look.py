@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from seqvae.cli.asked import JSON
 from seqvae.cli.output import emit_json, emit_lines
-from seqvae.cli.training import JSON
 from seqvae.config import dump_config, load_config
 from seqvae.registry import UserError, lookup
 from seqvae.shipped import find_config, first_comment, shipped_configs

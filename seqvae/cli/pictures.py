@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
+from seqvae.cli.asked import CONDITION, DEVICE, JSON, PRIOR, RATE, RUN, drawn_into, loaded, numbers
 from seqvae.cli.output import emit_json, emit_lines
-from seqvae.cli.training import CONDITION, DEVICE, JSON, PRIOR, RATE, RUN
 from seqvae.progress import Terminal
-from seqvae.registry import UserError
 
 NAMES = (
     "reconstructions, samples, interpolation, codes, manifold, tsne, traversals, posterior, kl-per-dim, "
@@ -39,8 +38,6 @@ def plot(
 ) -> None:
     """Draw a picture of a run into a file; prints its path."""
     from seqvae.api import load
-    from seqvae.cli.rate import numbers
-    from seqvae.cli.use import loaded
     from seqvae.figures import draw
     from seqvae.needs import Wanted
     from seqvae.plots import save
@@ -54,7 +51,7 @@ def plot(
         examples,
         seed,
         others=tuple(load(other, device) for other in others or []),
-        rates=tuple(numbers(rates)),
+        rates=tuple(numbers(rates)) if rates else (),
         samples=samples,
         draws=draws,
         wanted=Wanted(distortion=distortion),
@@ -85,21 +82,20 @@ def traverse(
     json: JSON = False,
 ) -> None:
     """Move one dim or one attribute of a code and leave the rest: sentences, or a strip of pictures."""
-    from seqvae.cli.use import loaded
     from seqvae.moving import Move, carrying, moved
 
     vae, move = loaded(run, device, rate, condition=condition), Move(dim, attribute, low, high, steps)
-    if vae.modality == "image" and output is None:
-        raise UserError(f"{run} holds pictures: say where to with --output FILE.png")
+    file = drawn_into(vae, output)
     if (carrier := carrying(vae, move)) is not None:
         typer.echo(f"dim {carrier} was trained to carry {attribute!r}: it moves alone", err=True)
     decoded = vae.decode(moved(vae, example, move, seed=seed))
-    rows = [{"amount": round(a, 4), "text": t} for a, t in zip(move.amounts.tolist(), decoded, strict=True)]
-    if output is not None and vae.modality == "image":
+    if file is not None:
         from seqvae.plots import interpolation, save
 
-        typer.echo(save(interpolation(decoded[None]), output))
-    elif json:
+        typer.echo(save(interpolation(decoded[None]), file))
+        return
+    rows = [{"amount": round(a, 4), "text": t} for a, t in zip(move.amounts.tolist(), decoded, strict=True)]
+    if json:
         emit_json(rows)
     else:
         emit_lines(f"{row['amount']:+.2f}  {row['text']}" for row in rows)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from seqvae.cli.asked import DEVICE, JSON, RUN
 from seqvae.cli.output import emit_json, emit_lines
-from seqvae.cli.training import DEVICE, JSON, RUN
 from seqvae.config import Component
 from seqvae.progress import Terminal
 from seqvae.tables import aligned

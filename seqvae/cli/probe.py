@@ -6,10 +6,8 @@ from typing import Annotated
 
 import typer
 
+from seqvae.cli.asked import DEVICE, JSON, RATE, RUN, loaded, numbers
 from seqvae.cli.output import emit_json, emit_lines, shown
-from seqvae.cli.rate import numbers
-from seqvae.cli.training import DEVICE, JSON, RATE, RUN
-from seqvae.cli.use import loaded
 from seqvae.registry import UserError
 from seqvae.tables import aligned
 

@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
+from seqvae.cli.asked import CONDITION, DEVICE, JSON, PRIOR, RATE, RUN, SEED, loaded, of_text
 from seqvae.cli.output import emit_json, emit_lines, shown
-from seqvae.cli.training import CONDITION, DEVICE, JSON, PRIOR, RATE, RUN
-from seqvae.cli.use import SEED, loaded, of_text
 from seqvae.tables import aligned
 
 

@@ -7,18 +7,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from seqvae.cli.asked import (
+    CONDITION,
+    DEVICE,
+    GIVEN,
+    INPUT,
+    JSON,
+    RUN,
+    drawn_into,
+    examples_asked,
+    loaded,
+    numbers,
+)
 from seqvae.cli.output import emit_json, emit_lines
-from seqvae.cli.training import CONDITION, DEVICE, JSON, RUN
-from seqvae.cli.use import INPUT, loaded, sentences
 from seqvae.progress import Terminal
-from seqvae.registry import UserError
 from seqvae.tables import aligned
 
 if TYPE_CHECKING:
     from seqvae.examples import Examples
     from seqvae.needs import Need, PictureNeed
 
-GIVEN = Annotated[list[str] | None, typer.Argument(help="Sentences, or picture files.", show_default=False)]
 RATES = Annotated[str, typer.Option(help="Nats, as 2,4,8; each doubling of the trained range by default.")]
 
 
@@ -43,48 +51,15 @@ def rate(
     """How many nats does each example need to come back? For runs trained over a range of rates."""
     from seqvae.needs import Wanted
 
-    vae = loaded(run, device, condition=condition)
+    vae, asked = loaded(run, device, condition=condition), numbers(rates) if rates else []
     if choose:
-        _choose(vae, numbers(rates), json)
+        _choose(vae, asked, json)
         return
     shown = examples_asked(vae, given, input_, data, examples)
     if ladder:
-        _ladder(vae, shown, numbers(rates), output, json)
+        _ladder(vae, shown, asked, output, json)
     else:
         _needs(vae, shown, Wanted(accuracy, distortion, draws, rounds), output, json)
-
-
-def numbers(written: str, option: str = "--rates") -> list[float]:
-    """Numbers as people write them, 2,4,8.
-
-    Raises:
-        UserError: something else.
-    """
-    try:
-        return [float(word) for word in written.split(",") if word]
-    except ValueError:
-        raise UserError(f"{option} got {written!r}: write numbers with commas, as 2,4,8") from None
-
-
-def examples_asked(
-    vae: Any, given: list[str] | None, source: str | None, data: str | None, n: int | None
-) -> Examples:
-    """What the command line names, by itself or as data.
-
-    Raises:
-        UserError: both are given, or neither; or it cannot be read.
-    """
-    from seqvae.examples import Examples, examples_of
-
-    if data is not None:
-        if given or source:
-            raise UserError(f"--data {data} names all that is asked about: leave the rest out")
-        return examples_of(vae, data, n)
-    if vae.modality == "text":
-        return Examples(sentences(vae, given, source)[:n])
-    if not given:
-        raise UserError("give picture files as arguments, or --data train, valid, test or a file")
-    return Examples(vae._pixels(given)[:n])
 
 
 def _choose(vae: Any, rates: list[float], json: bool) -> None:
@@ -100,12 +75,10 @@ def _choose(vae: Any, rates: list[float], json: bool) -> None:
 def _ladder(vae: Any, shown: Examples, rates: list[float], output: Path | None, json: bool) -> None:
     from seqvae.rungs import picture_rungs, rungs
 
-    if vae.modality == "image":
+    if (file := drawn_into(vae, output)) is not None:
         from seqvae.plots import ladder, save
 
-        if output is None:
-            raise UserError(f"{vae.run.path} holds pictures: say where to with --output FILE.png")
-        typer.echo(save(ladder(shown.x / 255, *picture_rungs(vae, shown, rates)), output))
+        typer.echo(save(ladder(shown.x / 255, *picture_rungs(vae, shown, rates)), file))
         return
     found = rungs(vae, shown, rates)
     if json:
@@ -117,26 +90,21 @@ def _ladder(vae: Any, shown: Examples, rates: list[float], output: Path | None, 
 
 
 def _needs(vae: Any, shown: Examples, wanted: Any, output: Path | None, json: bool) -> None:
+    from seqvae.build import wing_of
     from seqvae.needs import needs_of
     from seqvae.rates import trained_range
 
-    report, (_, high) = Terminal(), trained_range(vae.vae.latent)
+    report, (_, high), wing = Terminal(), trained_range(vae.vae.latent), wing_of(vae.run.config)
     found = needs_of(vae, shown, wanted, report)
     report.close()
     if output is not None:
         from seqvae.plots import needs, save
 
-        typer.echo(save(needs([need.nats for need in found], high, _what(vae)), output), err=True)
+        typer.echo(save(needs([need.nats for need in found], high, wing.examples), output), err=True)
     if json:
         emit_json([vars(need) for need in found])
     else:
-        emit_lines(aligned(("nats", _what(vae)[:-1]), [(_nats(need, high), _row(need)) for need in found]))
-
-
-def _what(vae: Any) -> str:
-    from seqvae.build import wing_of
-
-    return wing_of(vae.run.config).examples
+        emit_lines(aligned(("nats", wing.example), [(_nats(need, high), _row(need)) for need in found]))
 
 
 def _nats(need: Need | PictureNeed, high: float) -> str:

@@ -6,10 +6,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from seqvae.cli.asked import (
+    CONDITION,
+    DEVICE,
+    GIVEN,
+    INPUT,
+    JSON,
+    PRIOR,
+    RATE,
+    RUN,
+    SEED,
+    examples_asked,
+    loaded,
+)
 from seqvae.cli.output import emit_json, emit_lines
-from seqvae.cli.rate import GIVEN, examples_asked
-from seqvae.cli.training import CONDITION, DEVICE, JSON, PRIOR, RATE, RUN
-from seqvae.cli.use import INPUT, SEED, loaded
 from seqvae.progress import Terminal
 from seqvae.tables import aligned
 
@@ -35,6 +45,7 @@ def score(
     json: JSON = False,
 ) -> None:
     """Say how likely each sentence or picture is, in nats: what is odd has many."""
+    from seqvae.build import wing_of
     from seqvae.device import pick_device
     from seqvae.distributed import is_main, one_voice
 
@@ -43,20 +54,18 @@ def score(
         report, shown = Terminal(), examples_asked(vae, given, input_, data, examples)
         scores = vae.score(shown.x, samples, seed, condition=shown.condition, progress=report.advance)
         report.close()
-        names = shown.x if vae.modality == "text" else [str(place) for place in range(len(shown))]
-        found = list(zip(names, scores, strict=True))
+        found = list(zip(shown.names, scores, strict=True))
         if sort:
             found.sort(key=lambda pair: -_per_unit(pair[1]))
         if is_main():
-            _tell(found, json, vae.modality)
+            _tell(found, json, wing_of(vae.run.config).column)
 
 
-def _tell(found: list[tuple[str, Score]], json: bool, modality: str) -> None:
-    what = "text" if modality == "text" else "picture"
+def _tell(found: list[tuple[str, Score]], json: bool, column: str) -> None:
     if json:
-        emit_json([{what: name, **vars(score)} for name, score in found])
+        emit_json([{column: name, **vars(score)} for name, score in found])
         return
-    emit_lines(aligned((*HEAD, what), [(*_row(score), name) for name, score in found]))
+    emit_lines(aligned((*HEAD, column), [(*_row(score), name) for name, score in found]))
 
 
 def _per_unit(score: Score) -> float:

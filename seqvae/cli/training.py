@@ -9,23 +9,13 @@ from typing import Annotated, Literal
 
 import typer
 
+from seqvae.cli.asked import CONDITION, DEVICE, JSON, PRIOR, RATE, RUN, loaded
 from seqvae.cli.output import emit_json, emit_lines, shown
 from seqvae.config import RunConfig, load_config
 from seqvae.progress import Silent, Terminal
 from seqvae.registry import UserError
 from seqvae.shipped import find_config
 from seqvae.tables import aligned
-
-RUN = Annotated[str, typer.Argument(help="A run folder.", show_default=False)]
-DEVICE = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-PRIOR = Annotated[str | None, typer.Option(help="A prior of the run's, as `fit-prior` named it.")]
-RATE = Annotated[
-    float | None, typer.Option(help="Nats a code has, where the run was trained for a range of them.")
-]
-CONDITION = Annotated[
-    list[str] | None, typer.Option(help="LABEL=VALUE, for runs that are told labels; once a label.")
-]
-JSON = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 def train(
@@ -69,7 +59,6 @@ def evaluate(
     json: JSON = False,
 ) -> None:
     """Measure a run: nats, rate, MI, active units, reconstructions, whether the code is read."""
-    from seqvae.cli.use import loaded
     from seqvae.device import pick_device
     from seqvae.distributed import is_main, one_voice
 

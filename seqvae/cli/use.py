@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from seqvae.cli.asked import (
+    CONDITION,
+    DEVICE,
+    INPUT,
+    JSON,
+    PRIOR,
+    RATE,
+    RUN,
+    SEED,
+    TEXTS,
+    examples_in,
+    loaded,
+    of_text,
+    sentences,
+)
 from seqvae.cli.output import emit_json, emit_lines
-from seqvae.cli.training import CONDITION, DEVICE, JSON, PRIOR, RATE, RUN
-from seqvae.registry import UserError
 
 if TYPE_CHECKING:
-    from seqvae.examples import Examples
     from seqvae.text.decoding import Decoding
 
-SEED = Annotated[int, typer.Option(help="The same seed draws the same sentences.")]
 GREEDY = Annotated[bool, typer.Option("--greedy", help="The likeliest word at each place.")]
 BEAM = Annotated[int | None, typer.Option(help="Beam search of this width.")]
 LENGTH = Annotated[int | None, typer.Option(help="Words at most; the run's max_tokens by default.")]
-TEXTS = Annotated[list[str] | None, typer.Argument(help="Sentences.", show_default=False)]
-INPUT = Annotated[str | None, typer.Option("--input", help="A file of sentences; - is standard input.")]
 
 
 def sample(
@@ -109,6 +117,7 @@ def encode(
     device: DEVICE = "auto",
 ) -> None:
     """Write the codes of sentences, or of pictures, to a file."""
+    from seqvae.build import wing_of
     from seqvae.codes import check_output, write_codes
     from seqvae.device import pick_device
     from seqvae.distributed import is_main, one_voice
@@ -116,10 +125,10 @@ def encode(
     with one_voice(pick_device(device)):
         check_output(output)
         vae = loaded(run, device, rate, condition=condition)
-        given, texts = _examples(vae, input_)
+        given = examples_in(vae, input_)
         z = vae.encode(given.x, draw, seed, condition=given.condition)
         if is_main():
-            write_codes(output, z, texts)
+            write_codes(output, z, None if wing_of(vae.run.config).drawn else given.names)
             typer.echo(f"{output}: {z.shape[0]} codes of {z.shape[1]} dims")
 
 
@@ -142,48 +151,6 @@ def decode(
     emit_json([{"text": t} for t in texts]) if json else emit_lines(texts)
 
 
-def loaded(
-    run: str,
-    device: str,
-    rate: float | None = None,
-    prior: str | None = None,
-    condition: list[str] | None = None,
-) -> Any:
-    """The run for use, at the rate and told the labels that were asked for."""
-    from seqvae.api import load
-
-    vae = load(run, device, prior)
-    vae = vae if rate is None else vae.with_rate(rate)
-    return vae.with_condition(labels(condition)) if condition else vae
-
-
-def of_text(vae: Any, instead: str) -> None:
-    """Refuse a run that writes no sentences.
-
-    Raises:
-        UserError: such a run.
-    """
-    if vae.modality != "text":
-        raise UserError(f"{vae.run.path} is a model of {vae.modality}s, which has no sentences: {instead}")
-
-
-def labels(condition: list[str]) -> dict[str, str]:
-    """Labels as people write them, LABEL=VALUE, by name.
-
-    Raises:
-        UserError: something else, or a label that is there twice.
-    """
-    found: dict[str, str] = {}
-    for word in condition:
-        name, equals, value = word.partition("=")
-        if not (name and equals and value):
-            raise UserError(f"--condition got {word!r}: write LABEL=VALUE, for example tense=past")
-        if name in found:
-            raise UserError(f"--condition got {name!r} twice: keep one")
-        found[name] = value
-    return found
-
-
 def _how(vae: Any, greedy: bool, beam: int | None, max_length: int | None = None) -> Decoding:
     from seqvae.text.decoding import Decoding
 
@@ -195,37 +162,6 @@ def _changed(how: Decoding, **values: Any) -> Decoding:
     from dataclasses import replace
 
     return replace(how, **values)
-
-
-def sentences(vae: Any, texts: list[str] | None, source: str | None) -> list[str]:
-    """Sentences from the command line, or from a file as the run's own data were read."""
-    if bool(texts) == (source is not None):
-        raise UserError("give sentences as arguments or --input FILE, one of the two")
-    if texts:
-        return texts
-    assert source is not None
-    found = list(_read(source, vae.config.data.text_column))
-    if not found:
-        raise UserError(f"--input {source} holds no sentence: give at least one a line")
-    return found
-
-
-def _examples(vae: Any, source: str) -> tuple[Examples, list[str] | None]:
-    """What a file holds, for a model to read and for people: pictures have no words."""
-    from seqvae.examples import Examples, examples_of
-
-    if vae.modality == "text":
-        texts = sentences(vae, None, source)
-        return Examples(texts), texts
-    return examples_of(vae, source), None
-
-
-def _read(source: str, column: str) -> Iterator[str]:
-    if source == "-":
-        return (line.strip() for line in sys.stdin if line.strip())
-    from seqvae.text.corpus import read_corpus
-
-    return (example.text for example in read_corpus(source, text_column=column) if example.text)
 
 
 COMMANDS = (sample, reconstruct, interpolate, encode, decode)

@@ -15,6 +15,7 @@ from seqvae.config import RunConfig, dump_config, load_config, parse_config
 from seqvae.evaluate import KEYS
 from seqvae.registry import UserError, suggest
 from seqvae.shipped import find_config
+from seqvae.yaml_files import read_yaml
 
 # What the table shows unless `columns` says otherwise; the JSON holds everything.
 COLUMNS = (
@@ -128,13 +129,9 @@ def load_comparison(source: str | Path) -> Comparison:
     Raises:
         UserError: no such file, an unknown key or column, or nothing to compare.
     """
+    values = read_yaml(Path(find_config(str(source))))
     try:
-        values = yaml.safe_load(Path(find_config(str(source))).read_text(encoding="utf-8"))
         return Comparison.model_validate(values)
-    except OSError as error:
-        raise UserError(f"cannot read {source} ({error.strerror}): name a comparison's YAML file") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{source} is not a YAML file: {str(error).splitlines()[0]}") from None
     except ValidationError as error:
         problem = error.errors()[0]
         place = ".".join(map(str, problem["loc"])) or "the file"

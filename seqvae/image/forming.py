@@ -104,8 +104,8 @@ def resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
 
 
 def in_a_line(error: Exception) -> str:
-    """What some library's error says, for a message of ours."""
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    """What some library's error says first, for a message of ours."""
+    return str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__
 
 
 def picture_pixels(picture: Image, form: Form) -> Pixels:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,13 +10,6 @@ import numpy.typing as npt
 
 from seqvae.image.decoding import Encoded
 from seqvae.registry import UserError, suggest
-
-_SAVED = ("dataset_dict.json", "dataset_info.json")
-
-
-def is_saved(path: Path) -> bool:
-    """Whether `datasets` saved this folder."""
-    return path.is_dir() and any((path / name).is_file() for name in _SAVED)
 
 
 def pictures(dataset: Any, column: str, where: str) -> Iterator[Encoded]:

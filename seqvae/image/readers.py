@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from seqvae.hub_data import heldout_split, load_split
+from seqvae.hub_data import heldout_split, is_saved, load_split
 from seqvae.image import hub
 from seqvae.image.arrays import read_npy, read_npz
 from seqvae.image.decoding import Decoded, Encoded, decoded
@@ -62,7 +62,7 @@ def load_source(source: str, how: Reading, split: str = "train") -> Loaded:
         UserError: no such source, nothing in it, damaged, or not of one size.
     """
     path = located(source)
-    if path is None or hub.is_saved(path):
+    if path is None or is_saved(path):
         return _dataset(source, path, how, split)
     if path.is_dir():
         return _folder(path, how)
@@ -80,7 +80,7 @@ def load_source(source: str, how: Reading, split: str = "train") -> Loaded:
 def heldout_source(source: str, part: str) -> str | None:
     """The validation or test part (`valid` or `test`) that a source brings: a split, or MNIST's t10k file."""
     path = located(source)
-    if path is None or hub.is_saved(path):
+    if path is None or is_saved(path):
         return heldout_split(source, path, part)
     beside = t10k_beside(path) if part == "test" and path.is_file() else None
     return str(beside) if beside else None

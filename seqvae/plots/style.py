@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from seqvae.disk import write_atomically
+from seqvae.disk import write_named
 from seqvae.registry import UserError
 
 if TYPE_CHECKING:
@@ -77,12 +77,8 @@ def save(figure: Figure, path: str | Path) -> Path:
     kind = path.suffix.lower()[1:]
     stamps: Any = {"CreationDate": None} if kind == "pdf" else None  # the same picture is the same file
     looks: Any = {"format": kind, "dpi": DPI, "bbox_inches": "tight", "pad_inches": 0.08}
-    try:
-        with matplotlib.rc_context({"pdf.fonttype": 42}):  # letters stay letters
-            write_atomically(path, lambda p: figure.savefig(p, metadata=stamps, **looks))
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise UserError(f"cannot write {path} ({reason}): give a file in a folder that is there") from None
+    with matplotlib.rc_context({"pdf.fonttype": 42}):  # letters stay letters
+        write_named(path, lambda p: figure.savefig(p, metadata=stamps, **looks))
     return path
 
 

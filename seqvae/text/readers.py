@@ -71,7 +71,11 @@ def read_lines(path: Path) -> Iterator[Example]:
 
 
 def read_json(path: Path, column: str, labels: tuple[str, ...]) -> Iterator[Example]:
-    """A JSON object a line."""
+    """A JSON object a line.
+
+    Raises:
+        UserError: the file cannot be read, is no text or no JSON, or lacks a column.
+    """
     first = True
     for number, line in enumerate(_lines(path), 1):
         if not line.strip():
@@ -97,7 +101,11 @@ def _whole(example: Example) -> Example:
 
 
 def read_table(path: Path, column: str, labels: tuple[str, ...]) -> Iterator[Example]:
-    """Rows under a header, split at commas or, in a `.tsv`, at tabs."""
+    """Rows under a header, split at commas or, in a `.tsv`, at tabs.
+
+    Raises:
+        UserError: the file cannot be read, is no text or no table, or lacks a column.
+    """
     tabs = suffix(path) == ".tsv"
     rows = csv.reader(
         _lines(path),
@@ -120,7 +128,11 @@ def read_table(path: Path, column: str, labels: tuple[str, ...]) -> Iterator[Exa
 
 
 def read_parquet(path: Path, column: str, labels: tuple[str, ...]) -> Iterator[Example]:
-    """Rows of a Parquet file, batch by batch."""
+    """Rows of a Parquet file, batch by batch.
+
+    Raises:
+        UserError: the file is damaged, or lacks a column.
+    """
     from pyarrow import ArrowInvalid
     from pyarrow.parquet import ParquetFile
 
@@ -139,14 +151,19 @@ def read_parquet(path: Path, column: str, labels: tuple[str, ...]) -> Iterator[E
 
 
 def check_columns(names: Sequence[str], wanted: Sequence[str], where: str) -> None:
-    """Refuse a column that is not there; `where` opens the message."""
+    """Refuse a column that is not there, the texts' first; `where` opens the message."""
     for name in wanted:
         if name not in names:
-            raise UserError(f"{where} has no column {name!r}: {suggest(name, names)}")
+            chosen = "data.text_column" if name == wanted[0] else "data.labels"
+            raise UserError(f"{where} has no column {name!r}: {suggest(name, names)}; {chosen} names it")
 
 
 def to_example(row: dict[str, Any], column: str, labels: tuple[str, ...], where: str) -> Example:
-    """The text and the labels of one row; `where` opens the messages."""
+    """The text and the labels of one row; `where` opens the messages.
+
+    Raises:
+        UserError: a column that is missing, a text that is none, or a label that is neither number nor name.
+    """
     if column not in row:
         check_columns(list(row), [column], where)
     text = row[column]
