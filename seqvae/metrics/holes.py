@@ -32,11 +32,6 @@ def log_aggregate(mean: Tensor, logvar: Tensor, grid: Tensor, cells: int = 2**21
     return total - math.log(len(mean))
 
 
-def aggregate_density(mean: Tensor, logvar: Tensor, grid: Tensor) -> Tensor:
-    """q(z_j) at the points (G,) of a grid, (D, G), from means and log variances (N, D)."""
-    return log_aggregate(mean, logvar, grid).exp()
-
-
 def prior_to_aggregate_kl(mean: Tensor, logvar: Tensor, points: int = 401, width: float = 6.0) -> Tensor:
     """(D,): KL(p(z_j) || q(z_j)) in nats, from posterior means and log variances (N, D).
 
