@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from seqvae.conditions import widened
+from seqvae.conditions import Layers, modulated, widened
 from seqvae.image.decoder import Kind, Shape, Size, Variance
 from seqvae.image.maps import MapDecoder, MapEncoder, doubled, flat_size, halved, sizes_down, to_planes
 
@@ -49,14 +49,20 @@ class ConvDecoder(MapDecoder):
         super().__init__(shape, latent_dim, likelihood, variance)
         sizes = sizes_down(*shape[1:])[::-1]
         self.first = (channels, *sizes[0])
-        self.dense = nn.Sequential(
+
+        def rectified(units: int) -> list[nn.Module]:
+            return [nn.ReLU(), *modulated(units, condition)]
+
+        self.dense = Layers(
             widened(nn.Linear(self.inputs, hidden), condition),
-            nn.ReLU(),
+            *rectified(hidden),
             nn.Linear(hidden, hidden),
-            nn.ReLU(),
+            *rectified(hidden),
             nn.Linear(hidden, flat_size(channels, sizes[0])),
         )
         ups = [
-            part for a, b in pairwise(sizes[:-1]) for part in (nn.ReLU(), doubled(channels, channels, a, b))
+            part
+            for a, b in pairwise(sizes[:-1])
+            for part in (*rectified(channels), doubled(channels, channels, a, b))
         ]
-        self.maps = nn.Sequential(*ups, nn.ReLU(), to_planes(channels, self.planes, sizes))
+        self.maps = Layers(*ups, *rectified(channels), to_planes(channels, self.planes, sizes))

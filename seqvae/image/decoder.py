@@ -105,7 +105,8 @@ class ImageDecoder(Decoder):
 
     `likelihood` is bernoulli, gaussian or logistic; `variance` says whether the spread of the last two is
     learned for each pixel and code, or once for all. Without a code there is one picture for all. A
-    condition is read beside the code by the first layer, which is deaf to it at first.
+    condition is read beside the code by the first layer, and scales and shifts every hidden unit or map;
+    at first all are deaf to it.
     """
 
     def __init__(
@@ -122,15 +123,15 @@ class ImageDecoder(Decoder):
         return self.head.numbers * self.shape[0]
 
     @abstractmethod
-    def draw(self, z: Tensor) -> Tensor:
-        """What the head reads, (N, P x C, H, W), of codes (N, `inputs`) and the condition behind them."""
+    def draw(self, z: Tensor, c: Tensor | None) -> Tensor:
+        """What the head reads, (N, P x C, H, W), of codes (N, `inputs`) with c (N, C), if any, behind."""
 
     def forward(self, z: Tensor, c: Tensor | None = None) -> PixelLikelihood:
         """p(x|z) for z (S, B, D)."""
         if z.shape[-1] == 0:
             z = z.new_ones(*z.shape[:2], 1)
-        z = beside(z, None if c is None else c.expand(len(z), *c.shape))
-        raw = self.draw(z.flatten(0, 1))
+        c = None if c is None else c.expand(len(z), *c.shape)
+        raw = self.draw(beside(z, c).flatten(0, 1), None if c is None else c.flatten(0, 1))
         likelihood: PixelLikelihood = self.head(raw.view(*z.shape[:2], *raw.shape[1:]))
         return likelihood
 

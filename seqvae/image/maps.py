@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from seqvae.conditions import Layers
 from seqvae.image.decoder import ImageDecoder, from_nothing
 from seqvae.image.encoder import ImageEncoder
 
@@ -63,10 +64,10 @@ class MapDecoder(ImageDecoder):
     """The mirror: dense layers, then maps that are larger and larger."""
 
     first: tuple[int, int, int]  # M, h, w of the smallest maps
-    dense: nn.Sequential  # (N, D) -> (N, M h w)
-    maps: nn.Sequential  # (N, M, h, w) -> (N, P x C, H, W)
+    dense: Layers  # (N, D) -> (N, M h w)
+    maps: Layers  # (N, M, h, w) -> (N, P x C, H, W)
 
-    def draw(self, z: Tensor) -> Tensor:
+    def draw(self, z: Tensor, c: Tensor | None) -> Tensor:
         """(N, P x C, H, W) of codes (N, D)."""
-        raw: Tensor = self.maps(self.dense(z).view(len(z), *self.first))
+        raw: Tensor = self.maps(self.dense(z, c).view(len(z), *self.first), c)
         return raw

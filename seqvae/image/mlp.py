@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from seqvae.conditions import first_dense, widened
+from seqvae.conditions import Layers, first_dense, modulated, widened
 from seqvae.image.decoder import ImageDecoder, Kind, Shape, Size, Variance, from_nothing
 from seqvae.image.encoder import ImageEncoder
 
@@ -34,12 +34,15 @@ class Gated(nn.Module):
         return functional.glu(self.both(x))
 
 
-def dense(sizes: Sequence[int], activation: Activation) -> nn.Sequential:
-    """Layers from the first of `sizes` to the last, each with its activation."""
-    if activation == "gated":
-        return nn.Sequential(*(Gated(a, b) for a, b in pairwise(sizes)))
-    kind = nn.Tanh if activation == "tanh" else nn.ReLU
-    return nn.Sequential(*(part for a, b in pairwise(sizes) for part in (nn.Linear(a, b), kind())))
+def dense(sizes: Sequence[int], activation: Activation, condition: int = 0) -> Layers:
+    """Layers from the first of `sizes` to the last, each with its activation and what it hears."""
+
+    def layer(inputs: int, outputs: int) -> list[nn.Module]:
+        if activation == "gated":
+            return [Gated(inputs, outputs)]
+        return [nn.Linear(inputs, outputs), nn.Tanh() if activation == "tanh" else nn.ReLU()]
+
+    return Layers(*(part for a, b in pairwise(sizes) for part in (*layer(a, b), *modulated(b, condition))))
 
 
 class MLPEncoder(ImageEncoder):
@@ -79,11 +82,11 @@ class MLPDecoder(ImageDecoder):
         condition: int = 0,
     ) -> None:
         super().__init__(shape, latent_dim, likelihood, variance)
-        self.layers = dense([self.inputs, *hidden], activation)
+        self.layers = dense([self.inputs, *hidden], activation, condition)
         widened(first_dense(self.layers), condition)
         self.out = from_nothing(nn.Linear(hidden[-1], self.planes * shape[1] * shape[2]))
 
-    def draw(self, z: Tensor) -> Tensor:
+    def draw(self, z: Tensor, c: Tensor | None) -> Tensor:
         """(N, P x C, H, W) of codes (N, D)."""
-        raw: Tensor = self.out(self.layers(z))
+        raw: Tensor = self.out(self.layers(z, c))
         return raw.view(len(z), self.planes, *self.shape[1:])

@@ -9,27 +9,31 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from seqvae.conditions import widened
+from seqvae.conditions import Hearing, Layers, modulated, widened
 from seqvae.image.decoder import Kind, Shape, Size, Variance, from_nothing
 from seqvae.image.maps import MapDecoder, MapEncoder, doubled, flat_size, halved, sizes_down, to_planes
 
 WIDEST = 4  # times `channels`: maps double with each halving up to here
 
 
-class Block(nn.Module):
+def smooth(units: int, condition: int = 0) -> list[nn.Module]:
+    """SiLU of hidden units or maps, and what they hear."""
+    return [nn.SiLU(), *modulated(units, condition)]
+
+
+class Block(Hearing):
     """x + f(x), f two 3 x 3 convolutions after their rectifiers, nothing at first."""
 
-    def __init__(self, maps: int) -> None:
+    def __init__(self, maps: int, condition: int = 0) -> None:
         super().__init__()
         second = nn.Conv2d(maps, maps, 3, padding=1)
         nn.init.zeros_(second.weight)  # or the sum would grow with every block
-        self.f = nn.Sequential(
-            nn.SiLU(), nn.Conv2d(maps, maps, 3, padding=1), nn.SiLU(), from_nothing(second)
-        )
+        first = nn.Conv2d(maps, maps, 3, padding=1)
+        self.f = Layers(*smooth(maps, condition), first, *smooth(maps, condition), from_nothing(second))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, h: Tensor, c: Tensor | None = None) -> Tensor:
         """(N, M, H, W)."""
-        return x + self.f(x)  # type: ignore[no-any-return]
+        return h + self.f(h, c)  # type: ignore[no-any-return]
 
 
 def widths(channels: int, count: int) -> list[int]:
@@ -76,8 +80,11 @@ class ResidualDecoder(MapDecoder):
         maps = widths(channels, max(1, len(sizes) - 1))[::-1]
         self.first = (maps[0], *sizes[0])
         reads = widened(nn.Linear(self.inputs, hidden), condition)
-        self.dense = nn.Sequential(reads, nn.SiLU(), nn.Linear(hidden, flat_size(maps[0], sizes[0])))
-        stages: list[nn.Module] = [Block(maps[0]) for _ in range(blocks)]
+        self.dense = Layers(
+            reads, *smooth(hidden, condition), nn.Linear(hidden, flat_size(maps[0], sizes[0]))
+        )
+        stages: list[nn.Module] = [Block(maps[0], condition) for _ in range(blocks)]
         for (small, large), (a, b) in zip(pairwise(sizes[:-1]), pairwise(maps), strict=True):
-            stages += [nn.SiLU(), doubled(a, b, small, large), *(Block(b) for _ in range(blocks))]
-        self.maps = nn.Sequential(*stages, nn.SiLU(), to_planes(maps[-1], self.planes, sizes))
+            stages += [*smooth(a, condition), doubled(a, b, small, large)]
+            stages += [Block(b, condition) for _ in range(blocks)]
+        self.maps = Layers(*stages, *smooth(maps[-1], condition), to_planes(maps[-1], self.planes, sizes))

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from seqvae.conditions import widened
+from seqvae.conditions import Turn, widened
 from seqvae.interfaces import Latent, PriorDistribution
 from seqvae.latents.dial import Dial, Draw
 from seqvae.latents.gaussian import DiagonalNormal, gaussian_kl
@@ -89,11 +89,12 @@ class ExactRate(Latent):
 
     With a range of `nats`, as [2, 64], one model serves all its rates: training draws an R for every example
     (`draw`: uniform in ln R, or in R), use asks for one. The features are told ln R by scale and shift, each
-    raw m_j and s_j by a power of R (a high rate may spread over more dims than a low one), and each z_j that
-    the decoder reads by another power, for a code of few nats is mostly noise; all start as the identity. Or
-    the features are told by one more `coordinate`. The decoder reads ln R beside z in any case (`tells`: both
-    of them are told, or one). Where nothing is asked for, evaluation takes the `rate` of the model: the
-    range's geometric mean, until another one is chosen; a training chooses one at its end.
+    raw m_j and s_j by a power of R (a high rate may spread over more dims than a low one). What the decoder
+    reads of z is turned, z + c z A + c^2 z B with c the ln R laid on [-1, 1], and each coordinate scaled by
+    another power, for a code of few nats is mostly noise; all start as the identity. Or the features are
+    told by one more `coordinate`. The decoder reads c beside z in any case (`tells`: both of them are told,
+    or one). Where nothing is asked for, evaluation takes the `rate` of the model: the range's geometric mean,
+    until another one is chosen; a training chooses one at its end.
 
     Raises:
         UserError: a range upside down, or rates of a range that are not each example's own.
@@ -139,6 +140,7 @@ class ExactRate(Latent):
             self.spread = nn.Parameter(torch.zeros(1, 2 * self.dim))  # powers of R
         if self.tells != "encoder" and self.by == "scale_and_shift":
             self.trust = nn.Parameter(torch.zeros(1, self.dim))  # powers of R
+            self.turn = Turn(self.dim)
         self.register_buffer("rate", torch.tensor(self.nats))
         self.rate: Tensor
 
@@ -165,7 +167,7 @@ class ExactRate(Latent):
         return torch.exp(self.dial.half * c @ exponents)
 
     def for_decoder(self, z: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Codes (S, B, D) scaled by powers of their rate, and c (B, C).
+        """Codes (S, B, D) turned by their rate and scaled by powers of it, and c (B, C).
 
         If only the encoder is told, c has a rate of nothing: what reads it stays as it began.
         """
@@ -175,7 +177,8 @@ class ExactRate(Latent):
             return z, torch.cat([c[:, :-1], torch.zeros_like(c[:, -1:])], -1)
         if self.by == "coordinate":
             return z, c
-        return z * self._powers(c[:, -1:].to(z), self.trust), c
+        told = c[:, -1:].to(z)
+        return self.turn(z, told) * self._powers(told, self.trust), c
 
     def default_condition(self, random: Randomness) -> Tensor | None:
         """C (B, 1): a rate drawn for each example in training, the model's own otherwise."""

@@ -13,7 +13,7 @@ import pytest
 import torch
 from tiny_pictures import picture_batch, tiny_vae
 
-from seqvae.conditions import first_dense
+from seqvae.conditions import Modulation, first_dense
 from seqvae.config import Component, ImageRunConfig, load_config
 from seqvae.image import DECODERS, ENCODERS
 from seqvae.image.encoder import squashed
@@ -96,11 +96,16 @@ def test_samples_and_examples_do_not_mix(name: str) -> None:
     torch.testing.assert_close(whole, apart)
 
 
+def conditional(name: str, condition: int, **more: Any) -> Any:
+    """A decoder of a fixed draw, and the draw that follows."""
+    torch.manual_seed(7)
+    told = {"shape": (1, 9, 11), "latent_dim": 2, "condition": condition}
+    return construct("decoder", DECODERS, Component(name=name, **more), **told), torch.rand(3)
+
+
 @names
 def test_a_condition_is_read(name: str) -> None:
-    decoder = construct(
-        "decoder", DECODERS, Component(name=name), shape=(1, 9, 11), latent_dim=2, condition=2
-    )
+    decoder, _ = conditional(name, 2)
     z, c = torch.randn(2, 3, 2), torch.randn(3, 2)
     with torch.no_grad():
         assert torch.equal(decoder(z, c).mean, decoder(z, c + 1).mean), "at first it is deaf"
@@ -109,6 +114,42 @@ def test_a_condition_is_read(name: str) -> None:
         assert mean.shape == (2, 3, 1, 9, 11)
         assert not torch.equal(mean, decoder(z, c + 1).mean)
         torch.testing.assert_close(mean[1:, 2:], decoder(z[1:, 2:], c[2:]).mean)
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "count"),
+    [
+        ("mlp", {}, 2),
+        ("mlp", {"activation": "gated", "hidden": (8, 6, 4)}, 3),
+        ("conv", {}, 3),
+        ("residual", {"blocks": 2}, 6),
+    ],
+)
+def test_every_hidden_layer_hears_the_condition(name: str, more: dict[str, Any], count: int) -> None:
+    decoder, _ = conditional(name, 2, **more)
+    told = [layer for layer in decoder.modules() if isinstance(layer, Modulation)]
+    assert len(told) == count
+    z, c = torch.randn(2, 3, 2), torch.randn(3, 2)
+    other = torch.cat([c[:2], c[2:] + 1])
+    with torch.no_grad():
+        for end in decoder.parameters():
+            if end.ndim == 4 and not end.any():
+                end.normal_(std=0.3)  # of residual blocks
+        for heard in (by for layer in told for by in (layer.scale, layer.shift)):
+            heard.normal_()
+            before, after = decoder(z, c).mean, decoder(z, other).mean
+            heard.zero_()
+            torch.testing.assert_close(before[:, :2], after[:, :2])
+            assert not torch.allclose(before[:, 2], after[:, 2])
+
+
+@names
+def test_hearing_costs_no_draw_and_no_weight_where_there_is_nothing_to_hear(name: str) -> None:
+    (plain, after), (told, later) = conditional(name, 0), conditional(name, 3)
+    assert torch.equal(after, later)
+    assert not [layer for layer in plain.modules() if isinstance(layer, Modulation)]
+    z = torch.randn(2, 3, 2)
+    torch.testing.assert_close(told(z, torch.randn(3, 3)).mean, plain(z).mean)
 
 
 @names
