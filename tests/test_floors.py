@@ -27,6 +27,7 @@ FLOORS = (  # low to high; a name is a file of seqvae/ or a folder
         "keyed",
         "labelled",
         "labels",
+        "normals",
         "numerics",
         "overrides",
         "shipped",

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from seqvae.interfaces import Posterior
 from seqvae.metrics.rate import standard_error
+from seqvae.normals import Normals, wide
 from seqvae.numerics import Randomness
 
 
@@ -83,25 +84,21 @@ def log_density(posteriors: Sequence[Posterior], z: Tensor) -> Density:
     if any(mean != logvar for mean, logvar in shapes):
         return MixedDensity(posteriors)
     fast, few = DiagonalDensity(posteriors), z[0, :4]
-    agrees = torch.allclose(fast(few), MixedDensity(posteriors)(few).to(fast.precision), rtol=1e-4, atol=1e-3)
+    agrees = torch.allclose(fast(few), MixedDensity(posteriors)(few), rtol=1e-4, atol=1e-3)
     return fast if agrees else MixedDensity(posteriors)
 
 
 class DiagonalDensity:
-    """Log N(z_m; mu_n, diag sigma_n^2) as a matrix product, in fp64 (the expanded square cancels)."""
+    """Log N(z_m; mu_n, diag sigma_n^2) as a matrix product."""
 
     def __init__(self, posteriors: Sequence[Posterior]) -> None:
-        mean = _wide(torch.cat([q.mean for q in posteriors]))
-        logvar = _wide(torch.cat([q.logvar for q in posteriors]))  # type: ignore[attr-defined]
-        self.precision = torch.exp(-logvar)  # (N, D)
-        self.scaled = 2 * mean * self.precision
+        mean = torch.cat([q.mean for q in posteriors])
+        self.normals = Normals(mean, torch.cat([q.logvar for q in posteriors]))  # type: ignore[attr-defined]
         self.width = len(mean)
-        self.rest = (mean**2 * self.precision + logvar + math.log(2 * math.pi)).sum(-1)  # (N,)
 
     def __call__(self, z: Tensor) -> Tensor:
         """(M, N) nats for codes (M, D)."""
-        z = z.to(self.precision)
-        return -0.5 * (z**2 @ self.precision.T - z @ self.scaled.T + self.rest)
+        return self.normals.log_prob(z)
 
 
 class MixedDensity:
@@ -114,7 +111,7 @@ class MixedDensity:
     def __call__(self, z: Tensor) -> Tensor:
         """(M, N) nats for codes (M, D)."""
         parts = [q.log_prob(z[:, None].to(q.mean.device)) for q in self.posteriors]  # (M, 1, D) meets (B, D)
-        return _wide(torch.cat(parts, 1))
+        return wide(torch.cat(parts, 1))
 
 
 def chosen_rows(index: Tensor, limit: int, seed: int = 0) -> Tensor:
@@ -150,8 +147,3 @@ def _chunks(codes: Tensor, rows: int) -> list[tuple[int, Tensor]]:
 def _gains(density: Density, codes: Tensor, start: int) -> tuple[Tensor, Tensor]:
     log_q = density(codes)  # (M, N)
     return information_gain(log_q, torch.arange(start, start + len(codes), device=log_q.device))
-
-
-def _wide(x: Tensor) -> Tensor:
-    """Fp64, on the CPU where the device has none."""
-    return (x.cpu() if x.device.type == "mps" else x).double()

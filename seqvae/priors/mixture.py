@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from seqvae.interfaces import Prior
+from seqvae.normals import Normals
 from seqvae.numerics import LOG_2PI, Randomness
 
 HEARING = 32  # units between a condition and what it moves
@@ -32,8 +33,11 @@ class GaussianMixture:
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Ln p(z) in nats, (S, B) for z (S, B, D)."""
-        squares = (z[..., None, :] - self.mean) ** 2 * torch.exp(-self.logvar)  # (S, B, K, D)
-        each = -0.5 * (LOG_2PI + self.logvar + squares).sum(-1)
+        if self.mean.dim() == 2:
+            each = Normals(self.mean, self.logvar).log_prob(z).to(z)  # (S, B, K)
+        else:
+            squares = (z[..., None, :] - self.mean) ** 2 * torch.exp(-self.logvar)  # (S, B, K, D)
+            each = -0.5 * (LOG_2PI + self.logvar + squares).sum(-1)
         return torch.logsumexp(self.log_w + each, -1)
 
     def sample(self, n: int, random: Randomness) -> Tensor:

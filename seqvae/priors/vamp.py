@@ -7,26 +7,35 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from seqvae.interfaces import Encoder, Latent, Posterior, Prior
+from seqvae.normals import Normals
 from seqvae.numerics import Randomness
 
 
 @dataclass(frozen=True)
 class PosteriorMixture:
-    """(1/K) sum_k q(z|u_k); `components` are the K posteriors."""
+    """(1/K) sum_k q(z|u_k); `components` are the K posteriors, `normal` if they are diagonal Gaussians."""
 
     components: Posterior
+    normal: bool = False
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Ln (1/K) sum_k q(z|u_k) in nats, (S, B) for z (S, B, D)."""
-        each = self.components.log_prob(z[..., None, :])  # (S, B, 1, D) meets (K, D)
-        return torch.logsumexp(each, -1) - math.log(each.shape[-1])
+        return torch.logsumexp(self._each(z), -1) - math.log(len(self.components.mean))
+
+    def _each(self, z: Tensor) -> Tensor:
+        """Ln q(z|u_k), (S, B, K)."""
+        q: Any = self.components
+        if self.normal:
+            return Normals(q.mean, q.logvar).log_prob(z).to(z)
+        found: Tensor = q.log_prob(z[..., None, :])  # (S, B, 1, D) meets (K, D)
+        return found
 
     def sample(self, n: int, random: Randomness) -> Tensor:
         """Z (n, D): a pseudo-input each, then its posterior, with noise that no example uses."""
@@ -67,4 +76,4 @@ class VampPrior(Prior):
         with torch.autocast(h.device.type, enabled=False):
             components = latent.posterior(h.float())
         latent.train(training)
-        return PosteriorMixture(components)
+        return PosteriorMixture(components, latent.diagonal)
