@@ -6,6 +6,7 @@ Shapes: N sentences, A that are still written, W beams, V words.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import Annotated
 
 import torch
@@ -16,6 +17,9 @@ from seqvae.numerics import Randomness
 from seqvae.registry import UserError
 from seqvae.text.likelihood import DecoderState, TextDecoder
 from seqvae.text.precision import weights_held
+from seqvae.text.wide import Choices
+
+BEAMS, GPU_BEAMS = 2560, 1 << 15  # followed at once: a CPU has their states near it then
 
 
 @dataclass(frozen=True)
@@ -59,9 +63,16 @@ def decode(
     if rows == 0:
         return []
     with weights_held():
-        if how.beam:
-            return _Beams(decoder, state, rows, how.beam, how.max_length).run()
-        return _one_by_one(decoder, state, rows, how, random)
+        if not how.beam:
+            return _one_by_one(decoder, state, rows, how, random)
+        device = random.index.device
+        groups = torch.split(torch.arange(rows, device=device), _together(how.beam, device))
+        return list(chain(*(_Beams(decoder, state.select(some), len(some), how).run() for some in groups)))
+
+
+def _together(width: int, device: torch.device) -> int:
+    """How many sentences beams search for at once."""
+    return max(1, (GPU_BEAMS if device.type == "cuda" else BEAMS) // width)
 
 
 def _one_by_one(
@@ -114,47 +125,19 @@ def filtered(logits: Tensor, top_k: int | None, top_p: float | None) -> Tensor:
     return logits
 
 
-def branches(scores: Tensor, log_probs: Tensor, width: int, block: int = 64) -> tuple[Tensor, Tensor, Tensor]:
-    """The W largest of scores (A, U, 1) + log_probs (A, U, V) of each sentence: totals, beams, words (A, W).
-
-    They lie in the W blocks of words with the largest maxima: looking there alone saves a CPU most of it.
-    Fewer than W where there are no more.
-    """
-    beams, words = log_probs.shape[1:]
-    blocks = words // block
-    if blocks < 4 * width:
-        every = (scores[..., None] + log_probs).flatten(1)
-        total, flat = every.topk(min(width, every.shape[1]), 1)
-        return total, flat // words, flat % words
-    end = blocks * block
-    maxima = log_probs[..., :end].view(len(scores), beams, blocks, block).amax(-1)
-    maxima += scores[..., None]
-    chosen = maxima.flatten(1).topk(width, 1).indices[..., None]  # (A, W, 1)
-    device = log_probs.device
-    inside = chosen // blocks * words + chosen % blocks * block + torch.arange(block, device=device)
-    rest = torch.arange(beams, device=device)[:, None] * words + torch.arange(end, words, device=device)
-    places = torch.cat([inside.flatten(1), rest.flatten().expand(len(scores), -1)], 1)
-    total = log_probs.flatten(1).gather(1, places) + scores.gather(1, places // words)
-    total, found = total.topk(width, 1)
-    flat = places.gather(1, found)
-    return total, flat // words, flat % words
-
-
 class _Beams:
     """The most probable sentence that `width` beams find, ended ones before those cut at `max_length`.
 
     A sentence leaves as soon as no beam of it can still beat its best ended one.
     """
 
-    def __init__(
-        self, decoder: TextDecoder, state: DecoderState, rows: int, width: int, max_length: int
-    ) -> None:
-        device, self.eos = decoder.head.weight.device, decoder.special.eos
-        self.decoder, self.width, self.max_length = decoder, width, max_length
+    def __init__(self, decoder: TextDecoder, state: DecoderState, rows: int, how: Decoding) -> None:
+        device, self.eos, max_length = decoder.head.weight.device, decoder.special.eos, how.max_length
+        self.decoder, self.width, self.max_length = decoder, how.beam or 1, max_length
         self.chosen = torch.full((rows, max_length + 1), self.eos, device=device)
         self.alive = torch.arange(rows, device=device)  # (A,)
         self.state = state
-        self.scores = torch.zeros(rows, 1, device=device)  # (A, U): one beam, W after its first word
+        self.scores = torch.zeros(rows, 1, device=device)  # bits (A, U): one beam, W after its first word
         self.best = torch.full((rows,), -torch.inf, device=device)  # (A,)
         self.written = torch.empty(rows, 1, 0, dtype=torch.long, device=device)
         self.words = torch.full((rows,), decoder.special.bos, device=device)
@@ -174,17 +157,15 @@ class _Beams:
         return [_until(row, self.eos) for row in self.chosen.tolist()]
 
     def _scored(self, features: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
-        """From features (A U, H): scores of ending here (A, U), and `branches` of going on."""
+        """From features (A U, H): scores of ending here (A, U), and the best scores, beams, words ahead."""
         ended, ahead, start, beams = [], [], 0, self.scores.shape[1]
         for logits in self.decoder.head.chunks(features, beams):
-            # a CPU's softmax may overwrite what it reads
-            log_probs = torch.log_softmax(logits, -1, out=None if logits.is_cuda else logits)
-            log_probs = log_probs.view(-1, beams, log_probs.shape[1])  # (a, U, V)
-            scores = self.scores[start : start + len(log_probs)]
-            start += len(log_probs)
-            ended.append(scores + log_probs[..., self.eos])
-            log_probs[..., self.eos] = -torch.inf
-            ahead.append(branches(scores, log_probs, self.width))
+            end = logits.at(self.words.new_full((len(logits.low), 1), self.eos)).view(-1, beams)
+            choices = Choices.of(logits.without(self.eos), beams, self.width)
+            scores = self.scores[start : start + len(end)] - torch.logaddexp2(choices.log2_sums, end)
+            start += len(end)
+            ended.append(scores + end)
+            ahead.append(choices.best(scores, self.width))
         totals, parents, words = (torch.cat(parts) for parts in zip(*ahead, strict=True))
         return torch.cat(ended), (totals, parents, words)
 

@@ -14,11 +14,13 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from seqvae.text.precision import compute_dtype, held
+from seqvae.text.wide import BITS, NATS, Logits, evenly, room_for
 
-CHUNK_ELEMENTS = 1 << 21  # logits made at once on a CPU: 8 MB in fp32, which stays near the cache
+CHUNK_BYTES = 1 << 23  # of products made at once on a CPU, which stays near the cache
+FEWEST = 64  # rows at once: for fewer a CPU mostly waits for the weights
 GPU_CHUNKS = 16  # a GPU takes so many times more at once
 KEPT_BYTES = 1 << 26  # of probabilities that wait for the backward pass, which makes the others once more
-TINY = -80.0  # nats; the exponential of much less is no normal fp32 number
+SOUND = 2.0**100  # between 1 / SOUND and SOUND a sum of powers lost nothing: no term of weight left fp32
 
 
 class _TokenLogProb(torch.autograd.Function):
@@ -33,10 +35,9 @@ class _TokenLogProb(torch.autograd.Function):
         lows = h.to(dtype), weight.to(dtype), bias.float()
         room = KEPT_BYTES // (len(weight) * dtype.itemsize)
         kept = h.new_empty(min(len(h), room), len(weight), dtype=dtype)
-        scratch = _Scratch(*lows)
-        first, others = scratch.chunks(0, len(kept)), scratch.chunks(len(kept), len(h))
-        log_p = [scratch.residual(rows, y, kept[rows]) for rows in first]
-        log_p += [scratch.scored(rows, y) for rows in others]
+        low, few = lows[0], len(kept)
+        products = _Products(*lows[1:], rows=len(h))
+        log_p = [*_residual(products, low[:few], y[:few], kept), *_scored(products, low[few:], y[few:])]
         ctx.save_for_backward(*lows, y, kept)
         ctx.dtypes = h.dtype, weight.dtype, bias.dtype
         return torch.cat(log_p)
@@ -51,7 +52,7 @@ class _TokenLogProb(torch.autograd.Function):
         d_h = torch.empty_like(h, dtype=torch.float32)
         d_weight: Tensor | None = None
         d_bias = torch.zeros_like(bias) if any(ctx.needs_input_grad[1:3]) else None
-        for rows, residual in _residuals(_Scratch(h, weight, bias), y, kept):
+        for rows, residual in _residuals(h, _Products(weight, bias, rows=len(h)), y, kept):
             torch.mul(residual @ weight, minus[rows], out=d_h[rows])
             if d_bias is not None:
                 d_bias += (low_minus[rows].T @ residual)[0]
@@ -61,68 +62,78 @@ class _TokenLogProb(torch.autograd.Function):
         return d_h.to(like_h), d_weight.to(like_weight), d_bias.to(like_bias), None, None
 
 
-class _Scratch:
-    """Room for the logits W h + b of one chunk of rows, taken once: fresh memory costs a CPU a product."""
+class _Products:
+    """Makes the logits W h + b of some rows at a time, in room taken once: new memory costs a CPU a product.
 
-    def __init__(self, h: Tensor, weight: Tensor, bias: Tensor) -> None:
-        self.h, self.weight, self.bias = h, weight, bias
-        self.size = min(_at_once(weight), max(1, len(h)))
-        self.low = h.new_empty(self.size, len(weight))
-        self.logits = self.low.float()  # the same room in fp32
-        # a CPU's softmax may overwrite what it reads: more tables would drive each other out of the cache
-        self.p = torch.empty_like(self.logits) if h.is_cuda else self.logits
+    On a CPU they are in bits: powers of two and their sum take half the time of its softmax.
+    """
 
-    def chunks(self, start: int, stop: int) -> list[slice]:
-        """The rows from `start` to `stop`, a chunk at a time."""
-        return [slice(at, min(at + self.size, stop)) for at in range(start, stop, self.size)]
+    def __init__(self, weight: Tensor, bias: Tensor, rows: int, bits: bool = False) -> None:
+        self.weight, self.unit = weight, BITS if bits or not weight.is_cuda else 1.0
+        self.bias = bias * self.unit
+        self.low = weight.new_empty(max(1, min(rows, _at_once(weight))), len(weight))
+        self.room = room_for(self.low)
 
-    def fill(self, rows: slice) -> tuple[Tensor, Tensor]:
-        """Logits (n, V) in fp32, and as much room, which is theirs on a CPU."""
-        n = rows.stop - rows.start
-        low, logits = self.low[:n], self.logits[:n]
-        torch.mm(self.h[rows], self.weight.T, out=low)
-        if low.dtype != logits.dtype:
-            logits.copy_(low)
-        return logits.add_(self.bias), self.p[:n]
+    def of(self, h: Tensor, group: int = 1) -> Iterator[Logits]:
+        """The logits of whole groups of the rows h (N, H), each in the room of those before."""
+        size = group * evenly(len(h) // group, len(self.low) // group)
+        for some in torch.split(h, size):
+            low = torch.mm(some, self.weight.T, out=self.low[: len(some)])
+            yield Logits(low, self.bias, self.unit, self.room)
 
-    def scored(self, rows: slice, y: Tensor) -> Tensor:
-        """Log p (n,)."""
-        logits, room = self.fill(rows)
-        return torch.log_softmax(logits, 1, out=room).gather(1, y[rows, None])[:, 0]
+    def parts(self, h: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """Rows of h, few at a time, and their logits (n, V) in fp32."""
+        start = 0
+        for x in (x for logits in self.of(h) for x in logits.parts()):
+            yield slice(start, start + len(x)), x
+            start += len(x)
 
-    def residual(self, rows: slice, y: Tensor, out: Tensor) -> Tensor:
-        """Log p (n,); softmax - onehot (n, V) goes to `out`."""
-        logits, p = self.fill(rows)
+    def softmax(self, x: Tensor, h: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Log p (n,) of the words y (n,), and all p (n, V) to be scaled by (n, 1), or only their logs.
+
+        They take the place of the logits x (n, V), which are made of h (n, H) once more where their powers
+        are too large or too small for fp32.
+        """
+        words = y[:, None]
+        if x.is_cuda:  # the other way asks the device how large a sum is, and waits
+            log_p = torch.log_softmax(x, 1)
+            return log_p.gather(1, words)[:, 0], log_p, None
+        own, sums = x.gather(1, words), x.exp2_().sum(1, keepdim=True)
+        own -= sums.log2()
+        odd = (~((sums > 1 / SOUND) & (sums < SOUND))).nonzero()[:, 0]  # NaN is odd
+        if len(odd):
+            again = torch.log_softmax((h[odd] @ self.weight.T).float() + self.bias * NATS, 1)
+            own[odd], x[odd], sums[odd] = again.gather(1, words[odd]) * BITS, again.exp(), 1.0
+        return own[:, 0] * NATS, x, 1 / sums
+
+
+def _scored(products: _Products, h: Tensor, y: Tensor) -> Iterator[Tensor]:
+    """Log p (n,) of the words y (N,), some at a time."""
+    for rows, x in products.parts(h):
+        yield products.softmax(x, h[rows], y[rows])[0]
+
+
+def _residual(products: _Products, h: Tensor, y: Tensor, out: Tensor) -> Iterator[Tensor]:
+    """The same; softmax - onehot (N, V) goes to `out`, which may be where the products are."""
+    for rows, x in products.parts(h):
+        log_p, p, scale = products.softmax(x, h[rows], y[rows])
         words = y[rows, None]
-        if p.is_cuda:  # the other way asks the device how small a number is, and waits
-            torch.log_softmax(logits, 1, out=p)
-            log_p = p.gather(1, words)[:, 0]
-            p.exp_()
-        else:
-            torch.softmax(logits, 1, out=p)
-            log_p = p.gather(1, words)[:, 0].log()
-            possible = self.bias[y[rows]] > -torch.inf  # padding is no rare word
-            rare = (possible & (log_p < TINY)).nonzero()[:, 0]
-            log_p[rare] = self._rare(rare + rows.start, y)
-        out.copy_(p.scatter_add_(1, words, p.new_full(words.shape, -1.0)))
-        return log_p
-
-    def _rare(self, rows: Tensor, y: Tensor) -> Tensor:
-        """Log p (n,) of words whose probability is no number in fp32."""
-        logits = (self.h[rows] @ self.weight.T).float() + self.bias
-        return torch.log_softmax(logits, 1).gather(1, y[rows, None])[:, 0]
+        p = p.exp_() if scale is None else p.mul_(scale)
+        out[rows] = p.scatter_add_(1, words, p.new_full(words.shape, -1.0))
+        yield log_p
 
 
-def _residuals(scratch: _Scratch, y: Tensor, kept: Tensor) -> Iterator[tuple[slice, Tensor]]:
+def _residuals(h: Tensor, products: _Products, y: Tensor, kept: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """Softmax - onehot (n, V) of all rows: what was kept, then the others in the same room."""
     if len(kept):
         yield slice(0, len(kept)), kept
-    room = kept if len(kept) > scratch.size else scratch.low
+    room = kept if len(kept) > len(products.low) else products.low
     for start in range(len(kept), len(y), len(room)):
-        stop = min(start + len(room), len(y))
-        for rows in scratch.chunks(start, stop):
-            scratch.residual(rows, y, room[rows.start - start : rows.stop - start])
-        yield slice(start, stop), room[: stop - start]
+        rows = slice(start, min(start + len(room), len(y)))
+        out = room[: rows.stop - start]
+        for _ in _residual(products, h[rows], y[rows], out):
+            pass
+        yield rows, out
 
 
 def _added(total: Tensor | None, a: Tensor, b: Tensor) -> Tensor:
@@ -133,25 +144,8 @@ def _added(total: Tensor | None, a: Tensor, b: Tensor) -> Tensor:
 
 
 def _at_once(weight: Tensor) -> int:
-    return max(1, CHUNK_ELEMENTS * (GPU_CHUNKS if weight.is_cuda else 1) // len(weight))
-
-
-def first_largest(x: Tensor, block: int = 64) -> Tensor:
-    """The place (N,) of the largest number of each row of x (N, V), the first of equals.
-
-    A CPU finds maxima three times as fast as their places: it looks for these in one block of columns alone.
-    """
-    blocks = x.shape[1] // block
-    if blocks < 2:
-        return x.max(-1).indices
-    maxima = x[:, : blocks * block].view(len(x), blocks, block).amax(-1)
-    start = maxima.max(-1).indices[:, None] * block
-    values, inside = x.gather(1, start + torch.arange(block, device=x.device)).max(-1)
-    places = start[:, 0] + inside
-    if blocks * block == x.shape[1]:
-        return places
-    rest, last = x[:, blocks * block :].max(-1)
-    return torch.where(rest > values, last + blocks * block, places)
+    size = CHUNK_BYTES * (GPU_CHUNKS if weight.is_cuda else 1)
+    return max(FEWEST, size // (len(weight) * weight.itemsize))
 
 
 class OutputHead(nn.Module):
@@ -176,38 +170,27 @@ class OutputHead(nn.Module):
     def best(self, features: Tensor) -> Tensor:
         """The likeliest word after each of the features (..., H), the first of equals."""
         rows = features.reshape(-1, features.shape[-1])
-        return torch.cat([first_largest(logits) for logits in self.chunks(rows)]).view(features.shape[:-1])
-
-    def chunks(self, features: Tensor, group: int = 1) -> Iterator[Tensor]:
-        """Logits (n, V) in fp32 of features (N, H), some whole groups of rows at a time, without gradients.
-
-        Each takes the room of the one before.
-        """
-        low, logits = self._room(features, group)
-        size = len(low) // group * group
-        for start in range(0, len(features), size):
-            yield self._filled(features[start : start + size], low, logits)
-
-    def _room(self, features: Tensor, group: int) -> tuple[Tensor, Tensor]:
-        dtype = compute_dtype(features.device)
-        size = min(len(features), max(group, 2 * _at_once(self.weight)))
-
-        def made() -> tuple[Tensor, Tensor]:
-            low = features.new_empty(size, len(self.weight), dtype=dtype)
-            return low, low.float()  # in fp32 the same room
-
-        return held((self, dtype, group, "room"), made)
+        best = torch.cat([logits.first_largest() for logits in self.chunks(rows)])
+        return best.view(features.shape[:-1])
 
     @torch.no_grad()
-    def _filled(self, features: Tensor, low: Tensor, logits: Tensor) -> Tensor:
-        low, logits = low[: len(features)], logits[: len(features)]
-        weight, bias = self._weights(low.dtype)
-        with torch.autocast(features.device.type, enabled=False):
-            torch.addmm(bias, features.to(low.dtype), weight.T, out=low)
-        return logits if logits.dtype == low.dtype else logits.copy_(low)
+    def chunks(self, features: Tensor, group: int = 1) -> Iterator[Logits]:
+        """Logits in bits of features (N, H), some whole groups of rows at a time, without gradients.
+
+        Each take the room of those before.
+        """
+        dtype = compute_dtype(features.device)
+
+        def made() -> _Products:
+            rows = max(group, len(features))
+            return _Products(self._weights(dtype)[0], self.bias + self.forbidden, rows, bits=True)
+
+        yield from held((self, dtype, group), made).of(features.to(dtype), group)
 
     def log_prob(self, features: Tensor, targets: Tensor) -> Tensor:
         """Log p(target | features) in nats, (..., ) for features (..., H); -inf for what is never said."""
+        if features.dim() == 3 and features.stride(0) < features.stride(1):  # as a recurrence leaves them
+            return self.log_prob(features.transpose(0, 1), targets.T).T
         rows, y = features.flatten(0, -2), targets.flatten()
         dtype = compute_dtype(features.device)
         with torch.autocast(features.device.type, enabled=False):
@@ -215,8 +198,8 @@ class OutputHead(nn.Module):
                 bias = self.bias + self.forbidden
                 out: Tensor = _TokenLogProb.apply(rows, self.weight, bias, y, dtype)  # type: ignore[no-untyped-call]
             else:
-                scratch = _Scratch(rows.to(dtype), self._weights(dtype)[0], self.bias + self.forbidden)
-                out = torch.cat([scratch.scored(chunk, y) for chunk in scratch.chunks(0, len(rows))])
+                products = _Products(self._weights(dtype)[0], self.bias + self.forbidden, len(rows))
+                out = torch.cat([*_scored(products, rows.to(dtype), y)])
         return out.view(targets.shape)
 
     def _low(self, features: Tensor) -> Tensor:

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from seqvae.numerics import Randomness
 from seqvae.registry import UserError
-from seqvae.text.decoding import Decoding, branches, decode, filtered
+from seqvae.text import decoding
+from seqvae.text.decoding import Decoding, decode, filtered
 from seqvae.text.likelihood import TextDecoder
 
 LONGEST = 3
@@ -244,6 +245,15 @@ def test_sentences_do_not_depend_on_their_neighbours(name: str, how: Decoding) -
     assert written(made, z[rows], how, Randomness(0, 0, rows)) == [whole[i] for i in rows.tolist()]
 
 
+def test_beams_are_followed_some_sentences_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, how = decoder(), Decoding(beam=3, max_length=8)
+    whole = written(made, Z, how)
+    monkeypatch.setattr(decoding, "BEAMS", 17)  # five sentences
+    assert written(made, Z, how) == whole
+    monkeypatch.setattr(decoding, "BEAMS", 1)
+    assert written(made, Z, how) == whole
+
+
 def test_chance_is_keyed() -> None:
     made = open_ended()
     z, how = CALM.expand(40, -1), Decoding(max_length=8)
@@ -290,23 +300,3 @@ def test_empty_sentences_are_sentences() -> None:
 def test_errors_name_the_number(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=f"^{message}$"):
         Decoding(**arguments)
-
-
-@pytest.mark.parametrize(
-    ("words", "width"), [(5, 5), (100, 3), (1000, 3), (1003, 1), (64 * 20, 5), (1299, 5)]
-)
-def test_branches_are_the_largest_of_all_beams(words: int, width: int) -> None:
-    generator = torch.Generator().manual_seed(words)
-    x = torch.randn(7, width, words, generator=generator)
-    scores = torch.randn(7, width, generator=generator)
-    x[0, :, words // 2 :] = -torch.inf
-    scores[1, 1:] = -torch.inf  # one beam alone may branch, as at the start
-    total, beam, word = branches(scores, x, width)
-    every = (x + scores[..., None]).flatten(1)
-    assert torch.equal(total, every.topk(width).values)
-    finite = total.isfinite()
-    assert torch.equal(every.gather(1, beam * words + word)[finite], total[finite])
-    assert bool((word < words).all())
-    assert all(len(set(row)) == width for row in (beam * words + word).tolist())
-    one = branches(scores[:, :1], x[:, :1], width)[0]
-    assert torch.equal(one, (x[:, 0] + scores[:, :1]).topk(width).values)

@@ -23,7 +23,7 @@ from seqvae.metrics.likelihood import score
 from seqvae.model import VAE
 from seqvae.objective import ELBO, TrainStep
 from seqvae.optim import make_optimizer
-from seqvae.text import output
+from seqvae.text import output, wide
 from seqvae.text.batching import batch_from_ids
 from seqvae.updates import back_propagated, clipped
 
@@ -86,7 +86,9 @@ def check(sizes: dict[str, int], precision: str) -> None:
 def test_a_step_holds_two_fifths_of_a_plain_one(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables and the room that the output layer takes for them shrink alike."""
     monkeypatch.setattr(output, "KEPT_BYTES", output.KEPT_BYTES // SMALLER)
-    monkeypatch.setattr(output, "CHUNK_ELEMENTS", output.CHUNK_ELEMENTS // SMALLER)
+    monkeypatch.setattr(output, "CHUNK_BYTES", output.CHUNK_BYTES // SMALLER)
+    monkeypatch.setattr(output, "FEWEST", 1)
+    monkeypatch.setattr(wide, "NEAR", wide.NEAR // SMALLER)
     check(SMALL, precision)
 
 
