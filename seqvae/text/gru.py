@@ -3,7 +3,8 @@
 On a CPU `nn.GRU` spends most of its time on tiny operations and the bookkeeping of their gradients. Here all
 but the product with the last state and the gates is done once for all steps, forward and backward.
 
-Shapes: B sentences, T steps, E inputs, H hidden. Time leads inside, and gates stand side by side.
+Shapes: B sentences, S samples, T steps, E inputs, D constant ones, H hidden. Time leads inside, and gates
+stand side by side.
 """
 
 from __future__ import annotations
@@ -19,20 +20,37 @@ from seqvae.text.precision import low
 CACHED = 1 << 18  # numbers of one kind that stay near a CPU while several operations read them
 
 
-def gru_layer(
-    x: Tensor, h: Tensor, weights: tuple[Tensor, Tensor, Tensor, Tensor], dtype: torch.dtype
-) -> Tensor:
+Weights = tuple[Tensor, Tensor, Tensor, Tensor]  # weight_ih, weight_hh, bias_ih and bias_hh of `nn.GRU`
+
+
+def gru_layer(x: Tensor, h: Tensor, weights: Weights, dtype: torch.dtype) -> Tensor:
     """States (T, B, H) in fp32 of one layer over x (T, B, E) from h (B, H).
 
     r = s(W_r x + U_r h), z = s(W_z x + U_z h), n = tanh(W_n x + r U_n h), h' = n + z (h - n), with biases, as
-    `nn.GRU` (Cho et al. 2014); `weights` are its weight_ih, weight_hh, bias_ih and bias_hh. Products run in
-    `dtype`, states and gates stay in fp32.
+    `nn.GRU` (Cho et al. 2014). Products run in `dtype`, states and gates stay in fp32.
     """
     if torch.is_grad_enabled():
         out: Tensor = _GRULayer.apply(x, h, *weights, dtype)  # type: ignore[no-untyped-call]
         return out
-    w_x, w_h, *biases = weights
-    return _walked(_cast(x, dtype), h.float(), low(w_x, dtype), low(w_h, dtype), *biases).states[1:]
+    return gru_of_samples(x, h[None], weights, dtype)[:, 0]
+
+
+def gru_of_samples(
+    x: Tensor, h: Tensor, weights: Weights, dtype: torch.dtype, always: Tensor | None = None
+) -> Tensor:
+    """States (T, S, B, H) from S states of each sentence, h (S, B, H), over the same x (T, B, E).
+
+    What x brings to the gates is made once for all samples. `always` (S, B, D) are inputs behind x that all
+    steps have. Without gradients.
+    """
+    w_x, w_h, b_x, b_h = weights
+    w_x, w_h = low(w_x, dtype), low(w_h, dtype)
+    inputs, hidden = x.shape[-1], h.shape[-1]
+    from_x = _from_x(_cast(x, dtype), w_x[:, :inputs], b_x, b_h)
+    constant = None if always is None else (always.to(dtype) @ w_x[:, inputs:].T).float()
+    if constant is not None:
+        constant[..., 2 * hidden :] *= 2
+    return _walked(from_x, h.float(), w_h, b_h, False, constant).states[1:]
 
 
 class _Walk(NamedTuple):
@@ -44,32 +62,47 @@ class _Walk(NamedTuple):
     candidate: Tensor  # (T, B, H): U_n h with its bias
 
 
-def _walked(x: Tensor, h: Tensor, w_x: Tensor, w_h: Tensor, b_x: Tensor, b_h: Tensor) -> _Walk:
-    """Walk over x (T, B, E); x and both matrices are in the precision of products.
-
-    tanh(a) is 2 s(2a) - 1, within 2e-7: a CPU takes a third of the time for it.
-    """
-    (steps, rows, _), hidden = x.shape, h.shape[1]
-    both = 2 * hidden
-    from_x = (x.flatten(0, 1) @ w_x.T).float().view(steps, rows, 3 * hidden)  # (T, B, 3H)
+def _from_x(x: Tensor, w_x: Tensor, b_x: Tensor, b_h: Tensor) -> Tensor:
+    """What x (T, B, E) brings to the gates, (T, B, 3H); to n twice, as `_walked` takes it."""
+    steps, rows, _ = x.shape
+    both = 2 * (len(w_x) // 3)
+    from_x = (x.flatten(0, 1) @ w_x.T).float().view(steps, rows, len(w_x))
     from_x += torch.cat([(b_x + b_h)[:both], b_x[both:]])
     from_x[..., both:] *= 2
-    minus_one = from_x.new_full((), -1.0)
-    walk = _Walk(*(h.new_empty(n, rows, size) for n, size in _sizes(steps, hidden)))
+    return from_x
+
+
+def _walked(
+    from_x: Tensor, h: Tensor, w_h: Tensor, b_h: Tensor, gates: bool = True, always: Tensor | None = None
+) -> _Walk:
+    """Walk from h (..., H) with what x brings, (T, B, 3H), and `always` (..., 3H); w_h is in the precision.
+
+    tanh(a) is 2 s(2a) - 1, within 2e-7: a CPU takes a third of the time for it. All but the states is in the
+    same place for all steps where `gates` need not be kept.
+    """
+    hidden = h.shape[-1]
+    both, minus_one = 2 * hidden, from_x.new_full((), -1.0)
+    walk = _room(h, len(from_x), gates)
     walk.states[0] = h
-    parts = (from_x[..., :both], from_x[..., both:], walk.states, walk.states[1:], *walk[1:])
-    for x_rz, x_n, old, state, rz, n, u in zip(*(part.unbind(0) for part in parts), strict=False):
-        from_h = (old.to(x.dtype) @ w_h.T).float()  # (B, 3H)
-        torch.add(x_rz, from_h[:, :both], out=rz).sigmoid_()
-        torch.add(from_h[:, both:], b_h[both:], out=u)
-        torch.addcmul(x_n, rz[:, :hidden], u, value=2, out=n).sigmoid_()
+    steps = zip(*(part.unbind(0) for part in (from_x, walk.states, walk.states[1:], *walk[1:])), strict=False)
+    for x, old, state, rz, n, u in steps:
+        x_rz, x_n = (x if always is None else x + always).split((both, hidden), -1)
+        from_h = (old.to(w_h.dtype) @ w_h.T).float()  # (..., 3H)
+        torch.add(x_rz, from_h[..., :both], out=rz).sigmoid_()
+        torch.add(from_h[..., both:], b_h[both:], out=u)
+        torch.addcmul(x_n, rz[..., :hidden], u, value=2, out=n).sigmoid_()
         torch.add(minus_one, n, alpha=2, out=n)
-        torch.lerp(n, old, rz[:, hidden:], out=state)
+        torch.lerp(n, old, rz[..., hidden:], out=state)
     return walk
 
 
-def _sizes(steps: int, hidden: int) -> tuple[tuple[int, int], ...]:
-    return (steps + 1, hidden), (steps, 2 * hidden), (steps, hidden), (steps, hidden)
+def _room(h: Tensor, steps: int, gates: bool) -> _Walk:
+    """Room for a walk, that of the gates for one step alone if they are not kept."""
+    rows, hidden = h.shape[:-1], h.shape[-1]
+    states = h.new_empty(steps + 1, *rows, hidden)
+    sizes, kept = (2 * hidden, hidden, hidden), steps if gates else min(steps, 1)
+    others = (h.new_empty(kept, *rows, size).expand(steps, *rows, size) for size in sizes)
+    return _Walk(states, *others)
 
 
 def _cast(x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -83,7 +116,7 @@ class _GRULayer(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, h: Tensor, *rest: Any) -> Tensor:
         w_x, w_h, b_x, b_h, dtype = rest
         lows = _cast(x, dtype), w_x.to(dtype), w_h.to(dtype)
-        walk = _walked(lows[0], h.float(), *lows[1:], b_x, b_h)
+        walk = _walked(_from_x(*lows[:2], b_x, b_h), h.float(), lows[2], b_h)
         ctx.save_for_backward(*lows, *walk)
         return walk.states[1:]
 

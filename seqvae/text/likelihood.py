@@ -29,6 +29,7 @@ class TextDecoder(Decoder):
 
     head: OutputHead
     special: SpecialIds
+    shares_inputs = False  # whether `read` takes words (B, T) for states of S x B rows
 
     @abstractmethod
     def start(self, z: Tensor, c: Tensor | None = None) -> DecoderState:
@@ -55,7 +56,8 @@ class Autoregressive:
         """Log p(x_t | x_<t, z) in nats, (S, B, T), zero at padding."""
         samples = len(self.z)
         state = self.start()
-        features, _ = self.decoder.read(batch.inputs.repeat(samples, 1), state)  # (S B, T, H)
+        inputs = batch.inputs if self.decoder.shares_inputs else batch.inputs.repeat(samples, 1)
+        features, _ = self.decoder.read(inputs, state)  # (S B, T, H)
         log_probs = self.decoder.head.log_prob(features, batch.targets.repeat(samples, 1))
         return log_probs.view(samples, *batch.targets.shape).masked_fill(~batch.mask, 0.0)
 

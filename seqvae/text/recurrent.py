@@ -15,49 +15,16 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from seqvae.batch import SpecialIds
-from seqvae.conditions import beside, widened, with_zeros
+from seqvae.conditions import Gain, beside, widened, with_zeros
 from seqvae.text.encoder import TextEncoder
-from seqvae.text.gru import gru_layer
 from seqvae.text.likelihood import TextDecoder, never_said
 from seqvae.text.output import OutputHead
 from seqvae.text.pooling import POOLINGS, Pooling
-from seqvae.text.precision import compute_dtype, low
+from seqvae.text.recurrence import State, run
 
 Size = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Place = Literal["state", "steps", "softmax"]
-State = tuple[Tensor, ...]  # h, or h and c of an LSTM, each (L, N, H)
-
-
-def run(rnn: nn.RNNBase, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-    """Run a GRU or LSTM over x (B, T, E) in the precision of the surroundings.
-
-    Autocast on CPU leaves a GRU in fp32 (an LSTM it casts), which makes it the slowest part of a step;
-    casting weights, inputs and state runs it in bf16, accumulated in fp32 inside each product.
-    """
-    dtype = compute_dtype(x.device)
-    with torch.autocast(x.device.type, enabled=False):
-        if isinstance(rnn, nn.GRU) and x.device.type == "cpu" and not rnn.bidirectional:
-            return _run_gru(rnn, x, state, dtype)
-        weights = {name: low(weight, dtype) for name, weight in rnn.named_parameters()}
-        given = None if state is None else _packed(tuple(part.to(dtype) for part in state))
-        y, last = torch.func.functional_call(rnn, weights, (x.to(dtype), given))
-    return y, last if isinstance(last, tuple) else (last,)
-
-
-def _run_gru(rnn: nn.GRU, x: Tensor, state: State | None, dtype: torch.dtype) -> tuple[Tensor, State]:
-    """The layers of a GRU on a CPU, with its dropout between them."""
-    first = x.new_zeros(rnn.num_layers, len(x), rnn.hidden_size) if state is None else state[0]
-    y, last = x.transpose(0, 1), []  # (T, B, E)
-    for layer, weights in enumerate(rnn.all_weights):
-        y = nn.functional.dropout(y, rnn.dropout, rnn.training) if layer else y
-        y = gru_layer(y, first[layer], tuple(weights), dtype)  # type: ignore[arg-type]
-        last.append(y[-1])
-    return y.transpose(0, 1), (torch.stack(last),)
-
-
-def _packed(state: State) -> Tensor | State:
-    return state if len(state) > 1 else state[0]
 
 
 class RecurrentEncoder(TextEncoder, ABC):
@@ -133,17 +100,22 @@ class RecurrentState:
     state: State
     every_step: Tensor  # (N, D + C) or (N, 0)
     skip: Tensor | None  # (N, F)
+    gain: Tensor | None = None  # (N, F), of the features
 
     def select(self, index: Tensor) -> RecurrentState:
         """The chosen rows."""
         state = tuple(part[:, index] for part in self.state)
-        skip = None if self.skip is None else self.skip[index]
-        return RecurrentState(state, self.every_step[index], skip)
+        skip, gain = (None if x is None else x[index] for x in (self.skip, self.gain))
+        return RecurrentState(state, self.every_step[index], skip, gain)
 
 
 class RecurrentDecoder(TextDecoder, ABC):
-    """z reaches it in the first state, at every step and past the recurrence at the softmax, by choice."""
+    """z reaches it in the first state, at every step and past the recurrence at the softmax, by choice.
 
+    A condition is read beside z wherever z is; at the softmax it also scales what z adds and the features.
+    """
+
+    shares_inputs = True
     cell: ClassVar[type[nn.GRU] | type[nn.LSTM]]
 
     def __init__(
@@ -174,6 +146,7 @@ class RecurrentDecoder(TextDecoder, ABC):
         features = embed if tie else hidden
         self.narrow = nn.Linear(hidden, features) if features != hidden else nn.Identity()
         self.skip = widened(nn.Linear(latent_dim, features), condition) if "softmax" in places else None
+        self.gains = Gain(2 * features, condition) if condition and self.skip else None
         tied = self.embedding.weight if tie else None
         self.head = OutputHead(features, vocab_size, never_said(special), tied)
 
@@ -185,16 +158,22 @@ class RecurrentDecoder(TextDecoder, ABC):
 
     def start(self, z: Tensor, c: Tensor | None = None) -> RecurrentState:
         """The state before the first word, for codes (N, D)."""
-        z = beside(z, c)
+        z, gain = beside(z, c), None
         skip = None if self.skip is None else self.skip(z)
-        return RecurrentState(self._first_state(z), z if self.steps else z[:, :0], skip)
+        if self.gains is not None:
+            gain, of_skip = self.gains(c).chunk(2, -1)
+            skip = skip * of_skip
+        return RecurrentState(self._first_state(z), z if self.steps else z[:, :0], skip, gain)
 
     def read(self, inputs: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:  # type: ignore[override]
         """Features (N, T, F) after each of the words (N, T), and the state after the last."""
-        x = self.dropout(self.embedding(inputs))  # (N, T, E)
-        every_step = state.every_step[:, None].expand(-1, x.shape[1], -1)
-        y, last = run(self.rnn, torch.cat([x, every_step.to(x)], -1), state.state)
+        if self.training:  # each row has a dropout of its own
+            inputs = inputs.repeat(len(state.every_step) // len(inputs), 1)
+        x = self.dropout(self.embedding(inputs))  # (N, T, E), or of fewer rows that several states share
+        y, last = run(self.rnn, x, state.state, state.every_step)
         features = self.narrow(self.dropout(y))
+        if state.gain is not None:
+            features = features * state.gain[:, None].to(features)
         if state.skip is not None:
             features = features + state.skip[:, None]
         return features, replace(state, state=last)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from seqvae.text import gru
-from seqvae.text.gru import gru_layer
+from seqvae.text.gru import gru_layer, gru_of_samples
 
 STEPS, ROWS, INPUTS, HIDDEN = 7, 3, 5, 4
 
@@ -89,3 +89,18 @@ def test_short_walks(steps: int) -> None:
         torch.testing.assert_close(gru_layer(x[:1], h, weights, torch.float32), theirs(x[:1], h[None])[0])
     else:
         assert gru_layer(x[:0], h, weights, torch.float32).shape == (0, ROWS, HIDDEN)
+
+
+@pytest.mark.parametrize("constant", [0, 2])
+def test_samples_that_share_their_words_walk_as_if_each_read_its_own(constant: int) -> None:
+    """S states of each sentence, and inputs that stay the same over all steps behind those that do not."""
+    _, weights, x, _ = both()
+    samples, h = 6, torch.randn(6, ROWS, HIDDEN)
+    always = x.new_zeros(samples, ROWS, constant).normal_()
+    everywhere = x[:, None].expand(-1, samples, -1, -1)[..., : INPUTS - constant]
+    whole = torch.cat([everywhere, always.expand(STEPS, -1, -1, -1)], -1).flatten(1, 2)
+    wanted = gru_layer(whole, h.flatten(0, 1), weights, torch.float32).view(STEPS, samples, ROWS, HIDDEN)
+    with torch.no_grad():
+        few = x[..., : INPUTS - constant]
+        found = gru_of_samples(few, h, weights, torch.float32, always if constant else None)
+    torch.testing.assert_close(found, wanted)

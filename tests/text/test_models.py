@@ -114,6 +114,18 @@ def test_decoder_ignores_order_and_neighbours(spec: Spec) -> None:
 
 
 @writers
+@pytest.mark.parametrize("gradients", [False, True])
+def test_samples_are_scored_as_if_each_were_alone(spec: Spec, gradients: bool) -> None:
+    """The inputs that samples share may be read once for all of them."""
+    decoder, batch = tiny_decoder(spec), text_batch(SENTENCES)
+    several = torch.stack([Z, -Z, Z.flip(0)])
+    with torch.set_grad_enabled(gradients):
+        together = decoder(several).log_prob(batch)
+        alone = [decoder(z[None]).log_prob(batch)[0] for z in several]
+    equal(together, torch.stack(alone))
+
+
+@writers
 @torch.no_grad()
 def test_features_do_not_see_the_future(spec: Spec) -> None:
     decoder = tiny_decoder(spec)

@@ -1,0 +1,76 @@
+"""Runs a GRU or an LSTM in the precision of the surroundings, on a CPU with the GRU of our own.
+
+Shapes: B sentences, S samples, N = S x B states, T tokens, E inputs, D constant ones, H hidden, L layers.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from seqvae.text.gru import Weights, gru_layer, gru_of_samples
+from seqvae.text.precision import compute_dtype, low
+
+State = tuple[Tensor, ...]  # h, or h and c of an LSTM, each (L, N, H)
+
+
+def run(
+    rnn: nn.RNNBase, x: Tensor, state: State | None = None, always: Tensor | None = None
+) -> tuple[Tensor, State]:
+    """Outputs (N, T, H) over x (B, T, E), and the last state; each sentence is read by all of its S states.
+
+    `always` (N, D) are inputs behind x that all steps have. Autocast on CPU leaves a GRU in fp32 (an LSTM it
+    casts), which makes it the slowest part of a step; casting weights, inputs and state runs it in bf16,
+    accumulated in fp32 inside each product.
+    """
+    dtype = compute_dtype(x.device)
+    ours = isinstance(rnn, nn.GRU) and x.device.type == "cpu" and not rnn.bidirectional
+    always = None if always is None or not always.shape[1] else always
+    with torch.autocast(x.device.type, enabled=False):
+        if ours and state is not None and len(x) < state[0].shape[1] and not torch.is_grad_enabled():
+            return _run_samples(rnn, x, state[0], always, dtype)
+        x = _joined(x, state, always)
+        if ours:
+            first = x.new_zeros(rnn.num_layers, len(x), rnn.hidden_size) if state is None else state[0]
+            return _run_layers(rnn, [], x.transpose(0, 1), first, dtype)
+        weights = {name: low(weight, dtype) for name, weight in rnn.named_parameters()}
+        given = None if state is None else _packed(tuple(part.to(dtype) for part in state))
+        y, last = torch.func.functional_call(rnn, weights, (x.to(dtype), given))
+    return y, last if isinstance(last, tuple) else (last,)
+
+
+def _joined(x: Tensor, state: State | None, always: Tensor | None) -> Tensor:
+    """Inputs (N, T, E + D) of as many rows as the state has."""
+    rows = len(x) if state is None else state[0].shape[1]
+    x = x if rows == len(x) else x.repeat(rows // len(x), 1, 1)
+    return x if always is None else torch.cat([x, always[:, None].expand(-1, x.shape[1], -1).to(x)], -1)
+
+
+def _run_samples(
+    rnn: nn.RNNBase, x: Tensor, first: Tensor, always: Tensor | None, dtype: torch.dtype
+) -> tuple[Tensor, State]:
+    """The GRU from states (L, S B, H) over one x (B, T, E) for all samples, without gradients."""
+    h = first[0].view(-1, len(x), rnn.hidden_size)
+    more = None if always is None else always.view(-1, len(x), always.shape[1])
+    y = gru_of_samples(x.transpose(0, 1), h, _weights(rnn, 0), dtype, more).flatten(1, 2)
+    return _run_layers(rnn, [y[-1]], y, first, dtype)
+
+
+def _run_layers(
+    rnn: nn.RNNBase, last: list[Tensor], y: Tensor, first: Tensor, dtype: torch.dtype
+) -> tuple[Tensor, State]:
+    """The GRU's layers above those that `last` states are of, over y (T, N, E), with dropout between them."""
+    for layer in range(len(last), rnn.num_layers):
+        y = nn.functional.dropout(y, rnn.dropout, rnn.training) if layer else y
+        y = gru_layer(y, first[layer], _weights(rnn, layer), dtype)
+        last.append(y[-1])
+    return y.transpose(0, 1), (torch.stack(last),)
+
+
+def _weights(rnn: nn.RNNBase, layer: int) -> Weights:
+    w_x, w_h, b_x, b_h = rnn.all_weights[layer]
+    return w_x, w_h, b_x, b_h
+
+
+def _packed(state: State) -> Tensor | State:
+    return state if len(state) > 1 else state[0]
