@@ -83,11 +83,10 @@ def apart(*arguments: object) -> dict[str, float]:
 
 def row(sentences: int, steps: int, folder: Path) -> dict[str, float]:
     """What a corpus of that size costs, first and again."""
-    from seqvae.synthetic.sentences import iter_sentences
+    from seqvae.bench.corpora import write_sentences
 
     corpus = folder / f"{sentences}.txt"
-    with corpus.open("w", encoding="utf-8") as file:
-        file.writelines(f"{text}\n" for text, _ in iter_sentences(sentences, seed=0))
+    write_sentences(corpus, sentences)
     first = apart(corpus, folder / f"{sentences}-first", steps)
     again = apart(corpus, folder / f"{sentences}-again", steps)
     return {

@@ -107,8 +107,14 @@ def test_figures_are_all_there() -> None:
     assert all(found[name] > 0 for name in FIGURES if name not in ("precision", "device"))
     assert (found["precision"], found["device"]) == ("fp32", "cpu")
     assert {"data", "encoder", "decoder", "output", "optimizer", "whole"} <= found["step_ms"].keys()
-    rows = {name: share for name, _, share in table(found)}
-    assert rows["train_tokens_per_s"].endswith("%")
+    assert found["beam_cost"] == pytest.approx(
+        found["decode_tokens_per_s"] / found["beam5_tokens_per_s"], abs=0.01
+    )
+    speeds = found["iw_token_samples_per_s"], found["iw_loop_token_samples_per_s"]
+    assert found["iw_speedup"] == pytest.approx(speeds[0] / speeds[1], abs=0.01)
+    rows = {name: cells for name, *cells in table(found)}
+    assert rows["train_tokens_per_s"][1].endswith("%")
+    assert rows["beam_cost"] == [str(found["beam_cost"]), ""]
 
 
 def test_the_command_prints_json() -> None:

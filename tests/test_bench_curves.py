@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from typer.testing import CliRunner
 from seqvae import plots
 from seqvae.bench import curves, draw_curves, draw_profile, profile, setting, slopes
 from seqvae.bench.clock import clock_of, seconds
+from seqvae.bench.corpora import corpora
 from seqvae.bench.limit import flops, products_of
 from seqvae.bench.report import PIECES
 from seqvae.bench.setting import made_up, on_the_bench, overrides_of
-from seqvae.bench.sweeps import LINES, SWEEPS, asked_for
+from seqvae.bench.sweeps import LINES, SWEEPS, asked_for, at_point
+from seqvae.bench.tricks import first_updates
 from seqvae.bench.work import bench_of
 from seqvae.cli import app
 from seqvae.cli.bench import PRESETS
@@ -35,7 +38,7 @@ TINY = (
 GRU = overrides_of(["reference", "transformer"], TINY)["reference"]
 BLOCKS = overrides_of(["reference", "transformer"], TINY)["transformer"]
 ROWS = [
-    {"sweep": "vocabulary", "line": "GRU", "at": at, "us": 0.01 * at**2 / 1000} for at in (1000, 2000, 8000)
+    {"sweep": "vocabulary", "line": "GRU", "at": at, "cost": 0.01 * at**2 / 1000} for at in (1000, 2000, 8000)
 ]
 
 
@@ -65,32 +68,50 @@ def test_sweeps_that_are_none(sweep: str, message: str) -> None:
 
 
 def test_every_sweep_is_measured_at_every_size() -> None:
-    asked = {"length": (3,), "samples": (2,), "decoding": (2, 4)}
+    asked = {"length": (3,), "samples": (2,), "decoding": (2, 4), "corpus": (30,), "start": (30,)}
     texts = [f"{name}={','.join(map(str, sizes))}" for name, sizes in asked.items()]
     found = curves(texts, TINY, budget=0.0)
     points = [(row["sweep"], row["line"], row["at"]) for row in found]
     assert points == [(n, line, at) for n, sizes in asked.items() for line in SWEEPS[n].lines for at in sizes]
-    assert all(row["us"] > 0 for row in found)
+    assert all(row["cost"] > 0 for row in found)
 
 
 def test_sizes_reach_the_model_and_its_data() -> None:
     assert set(made_up(60, 40, length=7).train.lengths) == {7}
+    presets = {"reference": GRU, "transformer": BLOCKS}
     for name, sweep in SWEEPS.items():
-        own = [*GRU, *(f"{key}=24" for key in sweep.keys)]
-        with on_the_bench("reference", own, length=24 if sweep.sentences_have_it else None) as trainer:
-            made = bench_of(trainer)
+        with corpora() as corpus, at_point(sweep, "GRU", 24, presets, corpus) as made:
+            trainer = made.trainer
             recurrence = trainer.vae.decoder.get_submodule("rnn")
             reached = {
                 "vocabulary": trainer.data.codec.sizes["vocab_size"],
                 "length": made.batch.cells - 1,
                 "hidden": recurrence.hidden_size,
                 "batch": made.batch.size,
+                "corpus": sum(map(len, trainer.data.splits.values())),
+                "start": sum(map(len, trainer.data.splits.values())),
             }
             assert reached.get(name, 24) == 24
             work, units = sweep.timed(made, 3)
-            known = {"samples": 3 * made.batch.units, "decoding": 8 * 3}
+            known = {"samples": 3 * made.batch.units, "decoding": 8 * 3, "start": 1000}
+            known["corpus"] = first_updates(trainer)
             assert units == known.get(name, made.batch.units)
             work()
+
+
+def test_corpora_stay_as_long_as_they_are_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files and caches are there again at the next point, and nobody else's cache is touched."""
+    monkeypatch.setenv("SEQVAE_CACHE", "elsewhere")
+    with corpora() as corpus:
+        with corpus(7) as file:
+            assert len(set(file.read_text().splitlines())) == 7
+            own = os.environ["SEQVAE_CACHE"]
+            written = file.stat().st_mtime_ns
+        assert os.environ["SEQVAE_CACHE"] == "elsewhere"
+        with corpus(7) as again:
+            assert (again, os.environ["SEQVAE_CACHE"]) == (file, own)
+            assert again.stat().st_mtime_ns == written
+    assert not file.exists()
 
 
 def test_so_many_words_are_written() -> None:
@@ -128,7 +149,7 @@ def test_slopes_are_those_of_the_largest_sizes() -> None:
 
 
 def test_the_picture_has_a_panel_a_sweep_and_straight_lines() -> None:
-    other = [{"sweep": "decoding", "line": line, "at": at, "us": 5.0} for line in LINES for at in (16, 32)]
+    other = [{"sweep": "decoding", "line": line, "at": at, "cost": 5.0} for line in LINES for at in (16, 32)]
     figure = draw_curves([*ROWS, *other])
     assert [axes.get_xlabel() for axes in figure.axes] == ["vocabulary (words)", "words written"]
     assert figure.axes[0].get_ylabel() == "training, µs a token"
@@ -139,7 +160,7 @@ def test_the_picture_has_a_panel_a_sweep_and_straight_lines() -> None:
     assert list(measured.get_xdata()) == [1000, 2000, 8000]
     (x0, x1), (y0, y1) = guide.get_xdata(), guide.get_ydata()
     assert math.log(y1 / y0) / math.log(x1 / x0) == pytest.approx(1)  # the slope of the vocabulary
-    assert y1 == pytest.approx(ROWS[-1]["us"])
+    assert y1 == pytest.approx(ROWS[-1]["cost"])
 
 
 # profile

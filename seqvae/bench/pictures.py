@@ -19,7 +19,7 @@ def draw_curves(rows: Sequence[Mapping[str, Any]]) -> Any:
     for name in dict.fromkeys(row["sweep"] for row in rows):
         own = [row for row in rows if row["sweep"] == name]
         lines = {
-            line: [(row["at"], row["us"]) for row in own if row["line"] == line]
+            line: [(row["at"], row["cost"]) for row in own if row["line"] == line]
             for line in dict.fromkeys(row["line"] for row in own)
         }
         panels.append(plots.Costs(SWEEPS[name].axis, SWEEPS[name].cost, lines, SWEEPS[name].slopes))

@@ -120,11 +120,15 @@ def _pieces(made: Bench, budget: float) -> dict[str, float]:
 
 
 def _use(made: Bench, budget: float) -> dict[str, Any]:
-    """What a trained model is used for, a row each: what is counted, and the work."""
-    tokens = made.batch.units * SAMPLES
+    """What a trained model is used for, a row each: what is counted, and the work.
+
+    `beam_cost` is greedy tokens/s over those of a beam, of as many sentences; `iw_speedup` is the time of a
+    loop over samples, each a whole pass with the encoder, over ours.
+    """
+    tokens, words = made.batch.units * SAMPLES, SENTENCES * WORDS
     rows: dict[str, tuple[int, Callable[[], object]]] = {
-        "decode_tokens_per_s": (SENTENCES * WORDS, made.write),
-        "beam5_tokens_per_s": (SENTENCES // 4 * WORDS, lambda: made.write(SENTENCES // 4, BEAM)),
+        "decode_tokens_per_s": (words, made.write),
+        "beam5_tokens_per_s": (words, lambda: made.write(beam=BEAM)),
         "encode_sentences_per_s": (made.batch.size, made.encode),
         "iw_token_samples_per_s": (tokens, made.importance),
     }
@@ -133,7 +137,9 @@ def _use(made: Bench, budget: float) -> dict[str, Any]:
         found |= _figure(name, count, work, made.trainer.device, budget)
     loop = in_turn({"loop": made.importance_by_loop}, made.trainer.device, budget / 2)["loop"]
     found["decode_sentences_per_s"] = round(found["decode_tokens_per_s"] / WORDS)
+    found["beam_cost"] = round(found["decode_tokens_per_s"] / found["beam5_tokens_per_s"], 2)
     found["iw_loop_token_samples_per_s"] = round(tokens / loop)
+    found["iw_speedup"] = round(found["iw_token_samples_per_s"] * loop / tokens, 2)
     return found
 
 

@@ -6,15 +6,20 @@ Shapes: B sentences, T words, H hidden, V words known, K importance samples.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from math import log
-from typing import Any
+from typing import Any, cast
 
 from seqvae.bench.clock import in_turn
-from seqvae.bench.setting import WORDS, on_the_bench, overrides_of
+from seqvae.bench.corpora import Corpus, corpora
+from seqvae.bench.setting import WORDS, bench_data, on_the_bench, overrides_of
+from seqvae.bench.tricks import first_updates
 from seqvae.bench.work import Bench, bench_of
+from seqvae.config import TextRunConfig
 from seqvae.registry import UserError, lookup
+from seqvae.text.feed import TextFeed
 
 ROWS = 8  # sentences that are decoded at once
 SMALL = ("width=256", "layers=2", "heads=4")  # of the Transformer, to bear 512 words on a CPU
@@ -42,6 +47,21 @@ def _decoding(made: Bench, value: int) -> tuple[Callable[[], object], int]:
     return lambda: made.write(ROWS, words=value), ROWS * value
 
 
+def _updates(made: Bench, value: int) -> tuple[Callable[[], object], int]:
+    return lambda: first_updates(made.trainer), first_updates(made.trainer)
+
+
+def _start(made: Bench, value: int) -> tuple[Callable[[], object], int]:
+    """From a config to its first batch, in milliseconds: of microseconds they are so many."""
+    config = cast(TextRunConfig, made.trainer.config)
+
+    def start() -> None:
+        feed = TextFeed(bench_data(config), config.train.batch_size, 1, config.train.seed)
+        feed.update(0)
+
+    return start, 1000
+
+
 @dataclass(frozen=True)
 class Sweep:
     """One size that grows, what is timed at each of its values, and the slopes that theory knows."""
@@ -54,9 +74,11 @@ class Sweep:
     lines: tuple[str, ...] = ("GRU",)
     timed: Timed = _training
     sentences_have_it: bool = False
+    files_have_it: bool = False  # as many sentences, in a file, prepared before
 
 
 TRAINING = "training, µs a token"
+CORPORA = tuple(1000 * 10**i for i in range(4))
 SWEEPS = {
     "vocabulary": Sweep(
         "vocabulary (words)", TRAINING, tuple(2000 * 2**i for i in range(7)), (1,), ("tokenizer.vocab_size",)
@@ -94,6 +116,15 @@ SWEEPS = {
         lines=("Transformer", "GRU"),
         timed=_decoding,
     ),
+    "corpus": Sweep("sentences of the corpus", TRAINING, CORPORA, (0,), timed=_updates, files_have_it=True),
+    "start": Sweep(
+        "sentences of the corpus",
+        "to the first batch, cached, ms",
+        CORPORA,
+        (0,),
+        timed=_start,
+        files_have_it=True,
+    ),
 }
 
 
@@ -117,7 +148,7 @@ def asked_for(sweeps: Iterable[str]) -> dict[str, tuple[int, ...]]:
 def curves(
     sweeps: Iterable[str] = (), overrides: Iterable[str] = (), budget: float = 1.0
 ) -> list[dict[str, Any]]:
-    """Rows of `sweep`, `line`, `at` and `us`: microseconds a token (or token and sample) at each size.
+    """Rows of `sweep`, `line`, `at` and `cost` at each size: microseconds a token, or as `SWEEPS` say.
 
     `sweeps` are names, or `NAME=N,N,...` with sizes of one's own. Each point takes about `budget` seconds or
     three times its work.
@@ -126,23 +157,40 @@ def curves(
         UserError: no such sweep, sizes that are none, or a config that cannot be built.
     """
     presets = overrides_of({preset for preset, *_ in LINES.values()}, overrides)
-    return [
-        {"sweep": name, "line": line, "at": value, "us": round(_cost(name, line, value, presets, budget), 3)}
+    points = [
+        (name, line, value)
         for name, values in asked_for(sweeps).items()
         for line in SWEEPS[name].lines
         for value in values
     ]
+    with corpora() as corpus:
+        costs = [_cost(SWEEPS[n], line, at, (presets, corpus), budget) for n, line, at in points]
+    keys = "sweep", "line", "at", "cost"
+    return [dict(zip(keys, (*p, round(cost, 3)), strict=True)) for p, cost in zip(points, costs, strict=True)]
 
 
-def _cost(name: str, line: str, value: int, presets: Mapping[str, list[str]], budget: float) -> float:
-    """Microseconds a unit at one point."""
-    sweep, (preset, *changes) = SWEEPS[name], LINES[line]
-    sets = [*changes, *presets[preset], *(f"{key}={value}" for key in sweep.keys)]
-    length = value if sweep.sentences_have_it else None
-    with on_the_bench(preset, sets, length=length) as trainer:
-        work, units = sweep.timed(bench_of(trainer), value)
-        took = in_turn({"work": work}, trainer.device, budget)["work"]
+def _cost(
+    sweep: Sweep, line: str, value: int, given: tuple[Mapping[str, list[str]], Corpus], budget: float
+) -> float:
+    """Microseconds a unit at one point, with what is `given`: the presets' overrides, and corpora."""
+    with at_point(sweep, line, value, *given) as made:
+        work, units = sweep.timed(made, value)
+        took = in_turn({"work": work}, made.trainer.device, budget)["work"]
     return 1e6 * took / units
+
+
+@contextmanager
+def at_point(
+    sweep: Sweep, line: str, value: int, presets: Mapping[str, list[str]], corpus: Corpus
+) -> Iterator[Bench]:
+    """The bench of a line's preset where the size has this value."""
+    preset, *changes = LINES[line]
+    sets = [*changes, *presets[preset], *(f"{key}={value}" for key in sweep.keys)]
+    with ExitStack() as stack:
+        if sweep.files_have_it:
+            sets.append(f"data.train={stack.enter_context(corpus(value))}")
+        length = value if sweep.sentences_have_it else None
+        yield bench_of(stack.enter_context(on_the_bench(preset, sets, length=length)))
 
 
 def slopes(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, str, str]]:
@@ -150,5 +198,5 @@ def slopes(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, str, s
     for sweep, line in dict.fromkeys((row["sweep"], row["line"]) for row in rows):
         own = [row for row in rows if (row["sweep"], row["line"]) == (sweep, line)]
         for a, b in list(pairwise(own))[-1:]:
-            slope = log(b["us"] / a["us"]) / log(b["at"] / a["at"])
+            slope = log(b["cost"] / a["cost"]) / log(b["at"] / a["at"])
             yield sweep, line, f"{a['at']:,} to {b['at']:,}", f"{slope:+.2f}"

@@ -121,6 +121,8 @@ def _plain_ticks(axes: Axes, sizes: Sequence[float]) -> None:
 
 
 def _short(size: float) -> str:
+    if size >= 1e6 and size % 1e5 == 0:
+        return f"{size / 1e6:g}M"
     return f"{size / 1000:g}k" if size >= 1000 and size % 100 == 0 else f"{size:g}"
 
 
