@@ -128,7 +128,8 @@ def test_a_batch_of_one_and_a_zero_vector_cost_what_they_ask_for() -> None:
     kl = latent.posterior(torch.zeros(1, 16), latent.rate_condition(torch.tensor([50.0]))).kl.sum()
     kl.backward()
     assert float(kl.detach()) == pytest.approx(50, abs=1e-4)
-    heard = [p for name, p in latent.named_parameters() if name != "trust"]  # that is the decoder's
+    decoders = ("trust", "turn.linear", "turn.square")
+    heard = [p for name, p in latent.named_parameters() if name not in decoders]
     assert all(bool(torch.isfinite(p.grad).all()) for p in heard)
 
 
@@ -186,7 +187,8 @@ def test_a_single_rate_has_neither_dial_nor_parameters_for_it() -> None:
     ranged = ExactRate(16, dim=8, nats=(6.0, 6.0))
     assert (plain.condition, ranged.condition) == (0, 1)
     assert plain.default_condition(noise(3)) is None
-    assert set(ranged.state_dict()) - set(plain.state_dict()) == {"scale", "shift", "spread", "trust", "rate"}
+    added = {"scale", "shift", "spread", "trust", "turn.linear", "turn.square", "rate"}
+    assert set(ranged.state_dict()) - set(plain.state_dict()) == added
     h = torch.randn(9, 16)
     a, b = plain.posterior(h), ranged.posterior(h, ranged.default_condition(noise(9)))
     assert torch.equal(a.mean, b.mean)
