@@ -5,7 +5,6 @@ torchrun starts the processes and says in environment variables who is who. Alon
 
 from __future__ import annotations
 
-import gc
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -74,7 +73,6 @@ def joined(device: torch.device) -> Iterator[None]:
         ) from None
     finally:
         if leave:  # gloo's threads left running would abort the process at its end
-            gc.collect()  # a model that a lost step left in a cycle holds on to the group
             dist.destroy_process_group()
 
 
