@@ -6,7 +6,7 @@ Shapes: N examples, F numbers of raw input, D latent dims.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -50,9 +50,10 @@ def probe(vae: PretrainedVAE, label: str, how: Probing | None = None) -> list[di
     how = how or Probing()
     if vae.latent_dim == 0:
         raise UserError("a language model (latent: none) has no code to probe")
-    told = labelled_as(vae, label)
+    names = list(dict.fromkeys([*vae.run.config.data.labels, label]))  # what the model is told stays in place
+    told, place = vae.with_labels(names), names.index(label)
     config, codec = told.run.config, told.run.codec
-    wing, place = wing_of(config), config.data.labels.index(label)
+    wing = wing_of(config)
     feed = wing.make_feed(wing.load_data(config, codec), BATCH, 1, how.seed)
     pool = list(training_batches(feed, how.pool))
     tested = told._evaluated(None, BATCH, how.tested)[1]
@@ -63,14 +64,6 @@ def probe(vae: PretrainedVAE, label: str, how: Probing | None = None) -> list[di
         linear_probe(x, y, x_test, y_test, how.labels, how.seeds) for x, x_test in zip(*seen, strict=True)
     ]
     return [_row(code, raw) for code, raw in zip(*found, strict=True)]
-
-
-def labelled_as(vae: PretrainedVAE, label: str) -> PretrainedVAE:
-    """The same model, whose data bring this label behind those that they bring already."""
-    data = vae.run.config.data
-    names = [*data.labels, *(() if label in data.labels else (label,))]
-    config = vae.run.config.model_copy(update={"data": data.model_copy(update={"labels": names})})
-    return type(vae)(replace(vae.run, config=config), vae.device)
 
 
 def varied(codec: Codec, batches: Sequence[Batch]) -> Tensor:

@@ -101,11 +101,15 @@ class PretrainedVAE(Coding, library_name="seqvae"):
             UserError: no labels, labels that are no factors, or the model has no code.
         """
         names = self.run.config.data.labels or self._embedded_factors
-        data_block = self.run.config.data.model_copy(update={"labels": list(names)})
-        config = self.run.config.model_copy(update={"data": data_block})
-        labelled = type(self)(replace(self.run, config=config), self.device)
+        labelled = self.with_labels(names)
         batches = labelled._evaluated(data, batch_size, examples)[1]
         return factor_numbers(Walk(self.vae, batches, progress, together=True), names)
+
+    def with_labels(self, names: Sequence[str]) -> Self:
+        """The same model, whose data bring these labels of each example."""
+        data = self.run.config.data.model_copy(update={"labels": list(names)})
+        config = self.run.config.model_copy(update={"data": data})
+        return type(self)(replace(self.run, config=config), self.device)
 
     def with_prior(self, name: str) -> Self:
         """The same model under a prior that `seqvae fit-prior` fitted to it.
