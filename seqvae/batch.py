@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from seqvae.numerics import Randomness
 
@@ -39,6 +40,37 @@ class _Movable:
         """The same batch on `device`; copies from pinned memory do not block."""
         movable = (Tensor, Randomness)
         return self._map(lambda v: v.to(device, non_blocking=True) if isinstance(v, movable) else v)
+
+    def tensors(self) -> list[Tensor]:
+        """All tensors of the batch in a fixed order; where the noise's step is one, it is not among them."""
+        values = [getattr(self, f.name) for f in fields(self)]  # type: ignore[arg-type]
+        return [
+            v.index if isinstance(v, Randomness) else v for v in values if isinstance(v, Tensor | Randomness)
+        ]
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """What two batches have in common if one fits into the tensors of the other."""
+        return tuple(tuple(x.shape) for x in self.tensors())
+
+    def pinned(self) -> Self:
+        """The same batch in page-locked memory, from which a GPU copies while the host goes on."""
+        return self._map(lambda v: v.pin_memory() if isinstance(v, Tensor) else v)
+
+    def own_copy(self, device: torch.device, step: Tensor) -> Self:
+        """A copy on `device` that shares no memory with anything, whose noise takes `step` () from there."""
+
+        def copied(v: Any) -> Any:
+            if isinstance(v, Randomness):
+                return replace(v, index=v.index.to(device, copy=True), step=step)
+            return v.to(device, copy=True) if isinstance(v, Tensor) else v
+
+        return self._map(copied)
+
+    def fill(self, other: Self) -> None:
+        """Copy the tensors of another batch of the same shapes into this one's; copies do not block."""
+        for mine, given in zip(self.tensors(), other.tensors(), strict=True):
+            mine.copy_(given, non_blocking=True)
 
 
 @dataclass(frozen=True)
@@ -93,6 +125,17 @@ class TextBatch(_Movable):
         places = torch.arange(self.source.shape[1], device=self.source.device)
         return places < self.source_lengths[:, None]
 
+    def rounded_up(self, multiple: int) -> TextBatch:
+        """The same sentences, padded to a length that is a multiple: a GPU then meets few shapes."""
+        names = ("source", "inputs", "targets")
+        widths = {name: -getattr(self, name).shape[1] % multiple for name in names}
+        return self.changed(
+            **{
+                name: pad(getattr(self, name), (0, width), value=self.special.pad)
+                for name, width in widths.items()
+            }
+        )
+
     def changed(self, **values: Any) -> TextBatch:
         """A copy with some fields replaced."""
         return replace(self, **values)
@@ -131,6 +174,10 @@ class ImageBatch(_Movable):
     def cells(self) -> int:
         """How much an example costs the decoder, in tokens: about 128 pixels each."""
         return max(1, self.targets[0].numel() // 128)
+
+    def rounded_up(self, multiple: int) -> ImageBatch:
+        """The batch itself: all pictures have one size."""
+        return self
 
     def changed(self, **values: Any) -> ImageBatch:
         """A copy with some fields replaced."""

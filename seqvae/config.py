@@ -95,6 +95,7 @@ class TrainConfig(_Closed):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: str = "auto"
     compile: bool = False
+    capture: Literal["auto", "always", "never"] = "auto"  # updates as CUDA graphs
     shard: bool = False  # spread parameters over the processes, of a model too large for one device
     select: Literal["neg_elbo", "distortion", "last"] = "neg_elbo"
     validate_every: Positive | None = None  # steps; an epoch when null

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from seqvae.interfaces import Batch, Encoder
+from seqvae.numerics import constant
 from seqvae.registry import UserError, suggest
 
 
@@ -57,7 +58,7 @@ class Label:
     def features(self, values: Tensor) -> Tensor:
         """(B, K) or (B, 1) from values (B,); what is no class has a row of zeros."""
         if self.classes:
-            return (values[:, None] == values.new_tensor(self.codes)).float()
+            return (values[:, None] == constant(tuple(self.codes), values.device)).float()
         return ((values - self.mean) / self.sd)[:, None]
 
     def check(self, values: Tensor) -> None:
@@ -222,5 +223,5 @@ class Classifier(nn.Module):
         if not bool(values.isnan().any()):
             labels: Tensor = batch.labels
             return labels
-        guess = values.new_tensor(self.label.codes)[self(batch).argmax(-1)]
+        guess = constant(tuple(self.label.codes), values.device)[self(batch).argmax(-1)]
         return self.label.put(batch.labels, torch.where(values.isnan(), guess, values))

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -15,6 +19,40 @@ from torch import Tensor
 from seqvae.shares import gathered, pooled
 
 LOG_2PI = math.log(2 * math.pi)
+
+_static: ContextVar[bool] = ContextVar("static", default=False)
+
+
+@contextmanager
+def static_execution() -> Iterator[None]:
+    """Inside, code must not read a value of a tensor on the host: it may be recorded once and replayed."""
+    before = _static.set(True)
+    try:
+        yield
+    finally:
+        _static.reset(before)
+
+
+def is_static() -> bool:
+    """Whether a shortcut that reads a value on the host is forbidden here, see `static_execution`."""
+    return _static.get()
+
+
+@lru_cache(maxsize=256)
+def constant(values: tuple[float, ...], device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
+    """(n,) fixed numbers on a device, copied there once: a copy from the host cannot be in a CUDA graph."""
+    with torch.inference_mode(False):  # one made under evaluation serves training too
+        return torch.tensor(values, dtype=dtype, device=device)
+
+
+def one_hot(classes: Tensor, count: int) -> Tensor:
+    """(..., count) fp32, 1 at each class of (...); unlike torch's function it never looks at the values."""
+    return (classes[..., None] == torch.arange(count, device=classes.device)).float()
+
+
+def as_step(step: Tensor | float) -> Tensor:
+    """The number of an update as () fp64, on the device where it lies: schedules are tensors' functions."""
+    return torch.as_tensor(step, dtype=torch.float64)
 
 
 def log_mean_exp(x: Tensor, dim: int = 0) -> Tensor:
@@ -80,16 +118,20 @@ class Randomness:
 
     It does not depend on how examples are batched, padded, ordered or spread over processes and
     devices, and needs no generator state to resume. `index` (B,) numbers the examples; each use names
-    its own `stream`, so that one more user of noise changes nobody else's.
+    its own `stream`, so that one more user of noise changes nobody else's. `step` may be a tensor () of
+    int64 on the device of `index`: a captured update then draws anew at each replay.
     """
 
     seed: int
-    step: int
+    step: int | Tensor
     index: Tensor
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Randomness:
         """The same noise, drawn on another device."""
-        return replace(self, index=self.index.to(device, non_blocking=non_blocking))
+        step = self.step
+        if isinstance(step, Tensor):
+            step = step.to(device, non_blocking=non_blocking)
+        return replace(self, index=self.index.to(device, non_blocking=non_blocking), step=step)
 
     def fold(self, number: int) -> Randomness:
         """Fresh, independent noise for the same examples: one more chunk of samples, say."""

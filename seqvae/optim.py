@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from seqvae.config import TrainConfig
+from seqvae.numerics import as_step
 from seqvae.sharding import is_share
 
 MOMENTUM = 0.9
@@ -30,15 +33,49 @@ def make_optimizer(config: TrainConfig, module: nn.Module, without: Iterable[nn.
     return kind(groups, lr=config.lr, fused=True)
 
 
-def learning_rate(config: TrainConfig, step: int, total: int, factor: float = 1.0) -> float:
-    """Lr x warm-up x decay at update `step` of `total`; `factor` is what the plateau rule made of it."""
-    rise = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
-    left = max(0.0, 1 - max(0, step - config.warmup) / max(1, total - config.warmup))
-    decay = {"linear": left, "cosine": 0.5 * (1 - math.cos(math.pi * left))}.get(config.decay, 1.0)
-    return config.lr * rise * decay * factor
+def make_capturable(optimizer: Optimizer, device: torch.device) -> None:
+    """Let the learning rate lie in a tensor on the device, so that a captured step can read a new one.
 
-
-def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
-    """The same rate for all groups."""
+    To be called after `load_state_dict`, which replaces it. Fused kernels read fp32 on CUDA; on a CPU fp64
+    gives the very numbers that a Python float gives.
+    """
+    dtype = torch.float32 if device.type == "cuda" else torch.float64
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = torch.tensor(float(group["lr"]), dtype=dtype, device=device)
+        if device.type == "cuda" and "capturable" in group:
+            group["capturable"] = True
+
+
+def portable_state(optimizer: Optimizer) -> dict[str, Any]:
+    """The state of an optimizer as any device loads it: rates are plain numbers, nothing asks for CUDA."""
+    state = optimizer.state_dict()
+    fixed = {"capturable": False}
+    groups = [
+        {**group, **(fixed if "capturable" in group else {}), "lr": float(group["lr"])}
+        for group in state["param_groups"]
+    ]
+    return {**state, "param_groups": groups}
+
+
+def learning_rate(
+    config: TrainConfig, step: Tensor | int, total: int, factor: Tensor | float = 1.0
+) -> Tensor:
+    """Lr x warm-up x decay at update `step` of `total`, () fp64; `factor` is what the plateau rule set."""
+    t = as_step(step)
+    rate = config.lr * factor * torch.ones_like(t)
+    if config.warmup:
+        rate = rate * ((t + 1) / config.warmup).clamp(max=1.0)
+    if config.decay in ("linear", "cosine"):
+        gone = (t - config.warmup).clamp(min=0) / max(1, total - config.warmup)
+        left = (1 - gone).clamp(min=0)
+        rate = rate * (left if config.decay == "linear" else 0.5 * (1 - torch.cos(math.pi * left)))
+    return rate
+
+
+def set_learning_rate(optimizer: Optimizer, lr: Tensor) -> None:
+    """The same rate () for all groups, without reading it where a group holds a tensor."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].copy_(lr)
+        else:
+            group["lr"] = float(lr)

@@ -147,7 +147,7 @@ class Loop:
         trainer, step = self.trainer, self.trainer.progress.step
         values = trainer.meter.means(trainer.names, trainer.unit)
         trainer.stop_unless_finite(torch.tensor(list(values.values())), step - 1)
-        values["lr"] = trainer.optimizers["model"].param_groups[0]["lr"]
+        values["lr"] = float(trainer.optimizers["model"].param_groups[0]["lr"])
         self.log_file.write("train", step, values)
         shown = {k: values[k] for k in (f"{trainer.unit}_per_s", "rate", "distortion", "beta")}
         units = trainer.progress.last_validation.get("active_units")

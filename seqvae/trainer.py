@@ -7,8 +7,9 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +17,21 @@ import torch
 from torch import Tensor, nn
 
 from seqvae import distributed
-from seqvae.batch import Loss
 from seqvae.build import build_objective, build_vae, known_shares, wing_of
+from seqvae.capture import CapturedUpdates, capture_obstacle
 from seqvae.checkpoint import Progress, load_checkpoint, load_parts, save_checkpoint
 from seqvae.config import RunConfig
 from seqvae.device import pick_device, pick_precision
 from seqvae.disk import checkpoints
-from seqvae.interfaces import Data, Facts
-from seqvae.model import PARTS
-from seqvae.objective import ENCODER_SIDE, TrainStep
-from seqvae.optim import learning_rate, make_optimizer, set_learning_rate
+from seqvae.interfaces import Batch, Data, Facts
+from seqvae.objective import TrainStep
+from seqvae.optim import make_capturable, make_optimizer, portable_state
 from seqvae.progress import Reporter
 from seqvae.registry import UserError
 from seqvae.runlog import Meter
 from seqvae.sharding import own_share, shard, whole
-from seqvae.updates import add_gradients, back_propagated, clipped, mixed_seed
+from seqvae.shares import Share, shares
+from seqvae.updates import Update, mixed_seed, update_units
 
 DEFAULT_EPOCHS, DEFAULT_STEPS = 10, (3000, 6000)  # where a config gives neither
 
@@ -85,10 +86,38 @@ class Trainer:
             self.optimizers["adversary"] = make_optimizer(settings, nn.ModuleList(self.rivals))
         for name, state in states.items():
             self.optimizers[name].load_state_dict(own_share(state, self.optimizers[name]))
+        if self.twin is None and not settings.shard:  # a fused optimizer of cut parameters wants a number
+            for optimizer in self.optimizers.values():
+                make_capturable(optimizer, self.device)
+        self.step = Update(
+            self.step_module, self.optimizers, settings, self.total, self.precision, self.device
+        )
+        self.captured = CapturedUpdates(self.step)
+        self._told_of_capture = ""
+        self._obstacle()
         if settings.compile:
             self._compile()
-        self.meter, self.names = Meter(), ["total"]
+        self.meter = Meter()
         self.meter.load(self.progress.unlogged, self.device)
+
+    @property
+    def names(self) -> list[str]:
+        """Of the numbers that updates add to the meter."""
+        return self.step.names
+
+    def _obstacle(self) -> str:
+        """Why the coming update is not captured, noted where it changes on a GPU; empty if it is.
+
+        Raises:
+            UserError: `train.capture: always` where it cannot be.
+        """
+        settings = self.config.train
+        says = self.objective.capture_obstacle()
+        reason = capture_obstacle(settings.capture, self.device, settings.shard, says)
+        if self.device.type == "cuda" and reason != self._told_of_capture:
+            self.report.note(f"updates run one by one: {reason}" if reason else "updates run as CUDA graphs")
+        self._told_of_capture = reason
+        return reason
 
     def _compile(self) -> None:
         """Compile what says that it gains by it; names of weights do not change."""
@@ -146,7 +175,7 @@ class Trainer:
         if self.meter.total is not None:
             self.stop_unless_finite(self.meter.total, self.progress.step - 1)
         self.progress.unlogged = self.meter.state()
-        states = whole({name: optimizer.state_dict() for name, optimizer in self.optimizers.items()})
+        states = whole({name: portable_state(optimizer) for name, optimizer in self.optimizers.items()})
         progress, keep = self.progress, self.config.train.keep
         with self.whole() as found:
             distributed.on_main(
@@ -155,17 +184,17 @@ class Trainer:
 
     def update(self) -> None:
         """One update, after those that a remedy gives to the encoder alone."""
-        step, settings = self.progress.step, self.config.train
+        step = self.progress.step
         began = time.monotonic()
-        lr = learning_rate(settings, step, self.total, self.progress.lr_factor)
-        for optimizer in self.optimizers.values():
-            set_learning_rate(optimizer, lr)
         self.step_module.train()
+        self.step.set_schedule(step, self.progress.lr_factor)
+        captured = not self._obstacle()
         self._encoder_updates(step)
-        loss, units, _ = self._gradients(step)
-        self._freeze(self.objective.trained_parts())
-        values = self._moved(step, loss)
-        self.objective.after_step(loss)
+        parts, ours, seed = self._parts(step)
+        values = self.captured(parts, ours, seed) if captured else self._run(self.step, parts, ours, seed)
+        if self.device.type != "cuda" or (step + 1) % self.config.train.log_every == 0:
+            self.stop_unless_finite(values, step)  # on CUDA looking means waiting: `log` and `save` look too
+        units, _ = update_units(ours)
         self.meter.add(values, units)
         self.progress.step += 1
         self.progress.tokens += units
@@ -178,47 +207,32 @@ class Trainer:
         """
         losses: list[Tensor] = []
         while self.objective.encoder_first(losses):
-            loss, units, size = self._gradients(step, inner=len(losses) + 1)
-            self._freeze(self.objective.trained_parts(ENCODER_SIDE))
-            for parameter in self.objective.parameters():  # heads of remedies, second players
-                parameter.grad = None
-            self._moved(step, loss)
-            losses.append(loss.total * size / units)
+            parts, ours, seed = self._parts(step, inner=len(losses) + 1)
+            total = self._run(self.step.encoder_only, parts, ours, seed)
+            if self.device.type != "cuda":
+                self.stop_unless_finite(total, step)
+            units, size = update_units(ours)
+            losses.append(total * size / units)
             self.progress.inner += 1
             self.progress.tokens += units
             self.meter.units += units
 
-    def _moved(self, step: int, loss: Loss) -> Tensor:
-        """Let the optimizers move what has gradients; the numbers for the log."""
-        add_gradients(self.step_module)
-        norm, *_ = clipped(self.optimizers.values(), self.config.train.clip)  # the model's
-        values = torch.cat([self._values(loss), norm[None]])
-        if self.device.type != "cuda" or (step + 1) % self.config.train.log_every == 0:
-            # before they reach the weights; on CUDA looking means waiting, `log` and `save` look at the sums
-            self.stop_unless_finite(values, step)
-        for optimizer in self.optimizers.values():
-            optimizer.step()
-            optimizer.zero_grad()
-        return values
-
-    def _gradients(self, step: int, inner: int = 0) -> tuple[Loss, int, int]:
-        """Back-propagate the parts of one update; its loss, detached, its units and examples."""
-        torch.manual_seed(mixed_seed(self.config.train.seed, step, inner))  # module dropout
+    def _parts(self, step: int, inner: int = 0) -> tuple[list[Batch], list[Share], int]:
+        """The parts of one update on the CPU, their shares of the global batch, and module dropout's seed."""
         parts = self.feed.update(step, inner)
-        return back_propagated(self.step_module, parts, step, self.precision, self.device)
+        return parts, shares(parts), mixed_seed(self.config.train.seed, step, inner)
 
-    def _values(self, loss: Loss) -> Tensor:
-        beta = torch.as_tensor(loss.beta, dtype=torch.float32, device=self.device)
-        named = {"total": loss.total, "rate": loss.rate, "distortion": loss.distortion, "beta": beta}
-        named |= loss.terms
-        self.names = [*named, "grad_norm"]
-        return torch.stack([v.float() for v in named.values()])
-
-    def _freeze(self, parts: frozenset[str]) -> None:
-        """Gradients of a frozen part are None before clipping, or the optimizer would move it."""
-        for name in set(PARTS) - parts:
-            for parameter in getattr(self.vae, name).parameters():
-                parameter.grad = None
+    def _run(
+        self,
+        update: Callable[[Sequence[Batch], Sequence[Share]], Tensor],
+        parts: Sequence[Batch],
+        ours: Sequence[Share],
+        seed: int,
+    ) -> Tensor:
+        """Run an update as it is, on batches of its own."""
+        torch.manual_seed(seed)
+        moved = [part.to(self.device) for part in parts]
+        return update([p.changed(random=replace(p.random, step=self.step.step)) for p in moved], ours)
 
     def stop_unless_finite(self, values: Tensor, step: int) -> None:
         """Refuse to go on with numbers of update `step` that are none any more.

@@ -1,8 +1,8 @@
-"""The arithmetic of one update: gradients and numbers of the global batch, whatever processes share it."""
+"""One update as a function of tensors: gradients of the global batch, then the optimizers' step."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,10 +11,93 @@ from torch.optim import Optimizer
 
 from seqvae import distributed
 from seqvae.batch import Loss, mean_loss
+from seqvae.config import TrainConfig
 from seqvae.device import autocast
 from seqvae.interfaces import Batch
+from seqvae.model import PARTS
+from seqvae.numerics import is_static
+from seqvae.objective import ENCODER_SIDE, TrainStep
+from seqvae.optim import learning_rate, set_learning_rate
 from seqvae.sharding import is_share
-from seqvae.shares import shares, sharing
+from seqvae.shares import Share, sharing
+
+
+class Update:
+    """One update of a model and its objective, which never reads a value of a tensor on the host.
+
+    All that varies from update to update lies in tensors: the batches, `step` () int64, `lr_factor` () fp64,
+    and what remedies keep in their buffers. So a GPU may record it once for each shape and replay it.
+    """
+
+    def __init__(
+        self,
+        module: TrainStep,
+        optimizers: Mapping[str, Optimizer],
+        config: TrainConfig,
+        total: int,
+        precision: str,
+        device: torch.device,
+    ) -> None:
+        self.module, self.optimizers, self.config, self.total = module, optimizers, config, total
+        self.precision, self.device = precision, device
+        self.step = torch.zeros((), dtype=torch.long, device=device)
+        self.lr_factor = torch.ones((), dtype=torch.float64, device=device)
+        self.names: list[str] = ["total"]  # of the numbers that an update gives
+
+    def set_schedule(self, step: int, lr_factor: float) -> None:
+        """Put the coming update's number and the plateau rule's factor where the function reads them."""
+        self.step.fill_(step)
+        self.lr_factor.fill_(lr_factor)
+
+    def __call__(self, parts: Sequence[Batch], ours: Sequence[Share]) -> Tensor:
+        """Move the model by one update on `parts` (on the device) of a batch; numbers for the log."""
+        rate = learning_rate(self.config, self.step, self.total, self.lr_factor)
+        for optimizer in self.optimizers.values():
+            set_learning_rate(optimizer, rate)
+        loss = self.gradients(parts, ours)
+        self._keep_gradients(self.module.objective.trained_parts())
+        values = self._move(loss)
+        self.module.objective.after_step(loss)
+        return values
+
+    def encoder_only(self, parts: Sequence[Batch], ours: Sequence[Share]) -> Tensor:
+        """Move the encoder alone; the loss (), mean over the examples of the global batch."""
+        rate = learning_rate(self.config, self.step, self.total, self.lr_factor)
+        for optimizer in self.optimizers.values():
+            set_learning_rate(optimizer, rate)
+        loss = self.gradients(parts, ours)
+        self._keep_gradients(self.module.objective.trained_parts(ENCODER_SIDE))
+        for parameter in self.module.objective.parameters():  # heads of remedies, discriminators
+            parameter.grad = None
+        self._move(loss)
+        return loss.total
+
+    def gradients(self, parts: Sequence[Batch], ours: Sequence[Share]) -> Loss:
+        """Back-propagate the parts of a batch; their loss, detached."""
+        return back_propagated(self.module, parts, ours, self.step, self.precision, self.device)
+
+    def _move(self, loss: Loss) -> Tensor:
+        """Let the optimizers move what has gradients; the numbers for the log."""
+        add_gradients(self.module)
+        norm, *_ = clipped(self.optimizers.values(), self.config.clip)  # the model's
+        values = torch.cat([self._values(loss), norm[None].float()])
+        for optimizer in self.optimizers.values():
+            optimizer.step()
+            optimizer.zero_grad()
+        return values
+
+    def _values(self, loss: Loss) -> Tensor:
+        beta = loss.beta if isinstance(loss.beta, Tensor) else loss.total.new_full((), loss.beta)
+        named = {"total": loss.total, "rate": loss.rate, "distortion": loss.distortion, "beta": beta}
+        named |= loss.terms
+        self.names = [*named, "grad_norm"]
+        return torch.stack([v.float() for v in named.values()])
+
+    def _keep_gradients(self, parts: frozenset[str]) -> None:
+        """Gradients of a frozen part are None before clipping, or the optimizer would move it."""
+        for name in set(PARTS) - parts:
+            for parameter in getattr(self.module.vae, name).parameters():
+                parameter.grad = None
 
 
 def mixed_seed(seed: int, step: int, inner: int) -> int:
@@ -24,25 +107,34 @@ def mixed_seed(seed: int, step: int, inner: int) -> int:
 
 
 def back_propagated(
-    module: nn.Module, parts: Sequence[Batch], step: int, precision: str, device: torch.device
-) -> tuple[Loss, int, int]:
-    """Loss, detached, units and examples of the global batch of which `parts` are this process's.
+    module: nn.Module,
+    parts: Sequence[Batch],
+    ours: Sequence[Share],
+    step: Tensor | int,
+    precision: str,
+    device: torch.device,
+) -> Loss:
+    """Loss, detached, of the global batch of which `parts` are this process's, with their shares of it.
 
     Gradients are this process's summand: `add_gradients` adds them up. The loss of a part counts what its
     examples are of the global batch, so that the sum of the processes' losses is the mean over all examples,
     and so is every gradient that a statistic of the batch sends to other processes.
     """
-    ours = shares(parts)
     size = sum(share.total for share in ours)
     weights = [share.total / size * share.weight for share in ours]
     losses: list[Loss] = []
     for part, share, weight in zip(parts, ours, weights, strict=True):
         with autocast(precision, device), sharing(share):
-            loss: Loss = module(part.to(device), step)
-        total: Tensor = (loss.total + loss.adversary) * weight
+            loss: Loss = module(part, step)
+        total: Tensor = (loss.total + loss.adversary) * weight  # a part's mean counts as its examples do
         total.backward()  # type: ignore[no-untyped-call,unused-ignore]
         losses.append(loss.detach())
-    return _over_processes(mean_loss(losses, weights)), sum(share.units for share in ours), size
+    return _over_processes(mean_loss(losses, weights))
+
+
+def update_units(ours: Sequence[Share]) -> tuple[int, int]:
+    """Predicted tokens or pictures, and examples, of an update of the global batch."""
+    return sum(share.units for share in ours), sum(share.total for share in ours)
 
 
 def _over_processes(loss: Loss) -> Loss:
@@ -82,7 +174,7 @@ def _clipped(parameters: Iterable[nn.Parameter], limit: float | None) -> Tensor:
     norm: Any = nn.utils.get_total_norm([p.grad for p in moved if p.grad is not None])
     norm = norm.full_tensor() if is_share(norm) else norm
     # a factor of 1 is spared where asking is free: a pass over all gradients is a twentieth of a step
-    if limit is not None and (norm.is_cuda or not bool(norm < limit)):
+    if limit is not None and (norm.is_cuda or is_static() or not bool(norm < limit)):
         nn.utils.clip_grads_with_norm_(moved, limit, norm)
     clear: Tensor = norm
     return clear

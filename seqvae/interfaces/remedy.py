@@ -55,12 +55,16 @@ class Remedy(nn.Module, Sourced):
         """Change the codes (S, B, D) that the decoder reads (training only), never those the KL is of."""
         return z
 
-    def shape_kl(self, kl: Tensor, out: VAEOutput, step: int) -> Tensor:
+    def shape_kl(self, kl: Tensor, out: VAEOutput, step: Tensor | int) -> Tensor:
         """(B, D) -> (B or 1, any): the KL that the optimizer sees."""
         return kl
 
-    def beta(self, step: int) -> Tensor | float:
-        """A factor of the KL at update `step`, counted from 0."""
+    def beta(self, step: Tensor | int) -> Tensor | float:
+        """A factor of the KL at update `step`, counted from 0; in training a tensor () on the device.
+
+        A factor that changes from update to update is a function of that tensor or lies in a buffer: an
+        update may be captured once and replayed.
+        """
         return 1.0
 
     def settled_at(self) -> int:
@@ -81,6 +85,14 @@ class Remedy(nn.Module, Sourced):
         `losses` () are those of the updates that it has taken so far, in nats a token.
         """
         return False
+
+    def capture_obstacle(self) -> str:
+        """Why the coming updates cannot be captured as one function of tensors; empty if they can.
+
+        An update is captured if all hooks up to `after_step` compute with tensors alone: none reads a value
+        on the host (`.item()`, `bool(tensor)`, `.cpu()`, `nonzero`), and shapes depend on shapes alone.
+        """
+        return ""
 
     def wants_mi(self) -> bool:
         """Whether the coming validation is to measure `mi_low`."""

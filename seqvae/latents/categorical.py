@@ -12,10 +12,9 @@ from typing import Annotated, ClassVar
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
 
 from seqvae.interfaces import Latent, PriorDistribution
-from seqvae.numerics import Randomness
+from seqvae.numerics import Randomness, one_hot
 from seqvae.registry import UserError
 
 

@@ -28,8 +28,8 @@ class Objective(nn.Module, Sourced, ABC):
         self.remedies = nn.ModuleList(remedies)
 
     @abstractmethod
-    def forward(self, vae: VAE, batch: Batch, step: int) -> Loss:
-        """The loss of one batch at update `step`."""
+    def forward(self, vae: VAE, batch: Batch, step: Tensor | int) -> Loss:
+        """The loss of one batch at update `step`, a tensor () on the device in training."""
 
     def attach(self, vae: VAE, facts: Facts | None = None) -> None:
         """Refuse a model or data for which this loss has no meaning; called once.
@@ -43,12 +43,12 @@ class Objective(nn.Module, Sourced, ABC):
         """The remedies, in the order in which a batch meets them."""
         return cast(list[Remedy], list(self.remedies))
 
-    def beta(self, step: int) -> Tensor | float:
-        """The product of all factors at update `step`."""
+    def beta(self, step: Tensor | int) -> Tensor | float:
+        """The product of all factors at update `step`, () fp32 where it is a tensor."""
         factor: Tensor | float = 1.0
         for remedy in self.cures:
             factor = factor * remedy.beta(step)
-        return factor
+        return factor.float() if isinstance(factor, Tensor) else factor
 
     def adversaries(self) -> list[nn.Module]:
         """The second players, whose parameters have an optimizer of their own."""
@@ -68,6 +68,10 @@ class Objective(nn.Module, Sourced, ABC):
     def encoder_first(self, losses: Sequence[Tensor]) -> bool:
         """Whether some remedy gives the encoder one more update of its own, after those of `losses`."""
         return any(remedy.encoder_first(losses) for remedy in self.cures)
+
+    def capture_obstacle(self) -> str:
+        """Why the coming updates cannot be captured, for the first remedy that says so; empty if they can."""
+        return next((reason for remedy in self.cures if (reason := remedy.capture_obstacle())), "")
 
     def wants_mi(self) -> bool:
         """Whether some remedy needs `mi_low` of the coming validation."""
@@ -98,7 +102,7 @@ class Objective(nn.Module, Sourced, ABC):
             read = remedy.decoder_codes(read, batch)
         return vae.at(batch, q, z, read)
 
-    def _shaped(self, out: VAEOutput, step: int) -> Tensor:
+    def _shaped(self, out: VAEOutput, step: Tensor | int) -> Tensor:
         """The KL (B, any), or (1, any), as remedies let the optimizer see it."""
         kl = out.kl.mean(0)  # (B, D)
         for remedy in self.cures:
@@ -126,7 +130,7 @@ class TrainStep(nn.Module):
         super().__init__()
         self.vae, self.objective = vae, objective
 
-    def forward(self, batch: Batch, step: int) -> Loss:
+    def forward(self, batch: Batch, step: Tensor | int) -> Loss:
         """The loss of one batch; latents and losses stay in fp32 under autocast."""
         loss: Loss = self.objective(self.vae, batch, step)
         return loss

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from torch import Tensor
+
 from seqvae.batch import Loss
 from seqvae.interfaces import Batch, Remedy
 from seqvae.model import VAE
@@ -26,7 +28,7 @@ class ELBO(Objective):
         super().__init__(remedies)
         one_shaper(self.cures)
 
-    def forward(self, vae: VAE, batch: Batch, step: int) -> Loss:
+    def forward(self, vae: VAE, batch: Batch, step: Tensor | int) -> Loss:
         """The loss of one batch at update `step`."""
         batch = self._read(batch)
         q = vae.posterior(batch)

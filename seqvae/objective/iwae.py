@@ -73,7 +73,7 @@ class IWAE(Objective):
                 f"{type(vae.latent).__name__} has none: take elbo, or another latent"
             )
 
-    def forward(self, vae: VAE, batch: Batch, step: int) -> Loss:
+    def forward(self, vae: VAE, batch: Batch, step: Tensor | int) -> Loss:
         """The loss of one batch; all K samples of an example pass the decoder at once."""
         batch = self._read(batch)
         q = vae.posterior(batch)

@@ -67,7 +67,7 @@ class SemiSupervised(Objective):
             name = vae.classifier.label.name
             raise UserError(f"objective 'semi_supervised' got no example with {name!r}: label some")
 
-    def forward(self, vae: VAE, batch: Batch, step: int) -> Loss:
+    def forward(self, vae: VAE, batch: Batch, step: Tensor | int) -> Loss:
         """The loss of one batch; encoder and classifier run once, the rest once a class."""
         batch, guess = self._read(batch), vae.classifier
         assert guess is not None

@@ -11,10 +11,9 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from seqvae.interfaces import Latent, Prior
-from seqvae.numerics import Randomness
+from seqvae.numerics import Randomness, one_hot
 from seqvae.registry import UserError
 
 

@@ -46,6 +46,7 @@ class AggressiveEncoder(Remedy):
         self.register_buffer("mi", torch.tensor(float("-inf"), dtype=torch.float64))
         self.aggressive: Tensor
         self.mi: Tensor
+        self._known: tuple[Tensor, int, bool] | None = None  # `aggressive`, its version, its value
 
     def attach(self, vae: nn.Module, facts: Facts) -> None:
         """Look at the latent.
@@ -57,19 +58,31 @@ class AggressiveEncoder(Remedy):
 
     def trained_parts(self, parts: frozenset[str]) -> frozenset[str]:
         """The encoder side on its own, or all but it; all parts once the phase is over."""
-        return parts - {"encoder", "latent"} if "decoder" in parts and self.aggressive else parts
+        return parts - {"encoder", "latent"} if "decoder" in parts and self.lasts else parts
 
     def encoder_first(self, losses: Sequence[Tensor]) -> bool:
         """While the phase lasts and the losses fall."""
-        return bool(self.aggressive) and still_falls(losses, self.most, self.window)
+        return self.lasts and still_falls(losses, self.most, self.window)
 
     def wants_mi(self) -> bool:
         """While the phase lasts."""
-        return bool(self.aggressive)
+        return self.lasts
+
+    def capture_obstacle(self) -> str:
+        """While the phase lasts."""
+        return "aggressive_encoder counts the encoder's own updates by their losses" if self.lasts else ""
+
+    @property
+    def lasts(self) -> bool:
+        """Whether the phase lasts; the buffer is read only when it has changed: a GPU would be waited for."""
+        buffer = self.aggressive
+        if self._known is None or self._known[0] is not buffer or self._known[1] != buffer._version:
+            self._known = (buffer, buffer._version, bool(buffer))
+        return self._known[2]
 
     def after_validation(self, metrics: Mapping[str, float]) -> None:
         """End the phase where MI has fallen."""
-        if self.aggressive:
+        if self.lasts:
             mi = metrics["mi_low"]
             self.aggressive.fill_(mi >= float(self.mi))
             self.mi.fill_(mi)

@@ -24,11 +24,11 @@ def ordering_loss(z: Tensor, attribute: Tensor, delta: float) -> Tensor:
 
     Pairs with a NaN are left out; 0 where no pair is left.
     """
-    known = ~attribute.isnan()
-    z, attribute = z[known], attribute[known]
     i, j = torch.triu_indices(len(z), len(z), offset=1, device=z.device)
-    missed = torch.tanh(delta * (z[i] - z[j])) - torch.sign(attribute[i] - attribute[j])
-    return missed.abs().sum() / max(1, len(i))
+    difference = attribute[i] - attribute[j]
+    known = ~difference.isnan()  # masked, not left out: how many there are is then no shape
+    missed = torch.tanh(delta * (z[i] - z[j])) - torch.sign(difference)
+    return torch.where(known, missed.abs(), 0.0).sum() / known.sum().clamp(min=1)
 
 
 class AttributeRegularization(Remedy):

@@ -51,7 +51,7 @@ class ControlVAE(Remedy):
         self.integral: Tensor
         self.now: Tensor
 
-    def beta(self, step: int) -> Tensor:
+    def beta(self, step: Tensor | int) -> Tensor:
         """What the last update made of it."""
         return self.now.clone()
 
@@ -87,7 +87,7 @@ class GECO(Remedy):
         self.now: Tensor
         self.average: Tensor
 
-    def beta(self, step: int) -> Tensor:
+    def beta(self, step: Tensor | int) -> Tensor:
         """1 / lambda."""
         return self.now.clone()
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from seqvae.batch import TextBatch
 from seqvae.interfaces import Facts, Remedy
+from seqvae.numerics import constant
 
 Rate = Annotated[float, Field(ge=0, le=1)]
 
@@ -74,7 +75,7 @@ class Denoising(Remedy):
 
     def _replaced(self, source: Tensor, batch: TextBatch) -> Tensor:
         """Blanks and substitutes; special tokens are neither replaced nor stand in."""
-        special = torch.tensor(sorted(set(vars(batch.special).values())), device=source.device)
+        special = constant(tuple(sorted(set(vars(batch.special).values()))), source.device, torch.long)
         word = ~torch.isin(source, special)
         others = (self._chance("other", batch) * self.vocab_size).long()
         swap = word & (self._chance("substitute", batch) < self.substitute) & ~torch.isin(others, special)

@@ -30,7 +30,7 @@ class FreeBits(Remedy):
         super().__init__()
         self.nats = nats
 
-    def shape_kl(self, kl: Tensor, out: VAEOutput, step: int) -> Tensor:
+    def shape_kl(self, kl: Tensor, out: VAEOutput, step: Tensor | int) -> Tensor:
         """(B, D) -> (1, D)."""
         return free_bits(kl, self.nats)
 
@@ -45,7 +45,7 @@ class FreeBitsExample(Remedy):
         super().__init__()
         self.nats = nats
 
-    def shape_kl(self, kl: Tensor, out: VAEOutput, step: int) -> Tensor:
+    def shape_kl(self, kl: Tensor, out: VAEOutput, step: Tensor | int) -> Tensor:
         """(B, D) -> (B, D)."""
         return kl.clamp(min=self.nats)
 
@@ -61,6 +61,6 @@ class FreeBitsTotal(Remedy):
         super().__init__()
         self.nats = nats
 
-    def shape_kl(self, kl: Tensor, out: VAEOutput, step: int) -> Tensor:
+    def shape_kl(self, kl: Tensor, out: VAEOutput, step: Tensor | int) -> Tensor:
         """(B, D) -> (B, 1)."""
         return kl.sum(-1, keepdim=True).clamp(min=self.nats)

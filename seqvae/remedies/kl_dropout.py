@@ -42,7 +42,7 @@ class KLDropout(Remedy):
         super().__init__()
         self.rate = rate
 
-    def shape_kl(self, kl: Tensor, out: VAEOutput, step: int) -> Tensor:
+    def shape_kl(self, kl: Tensor, out: VAEOutput, step: Tensor | int) -> Tensor:
         """(B, D) -> (B, D)."""
         dims = torch.arange(kl.shape[-1], device=kl.device)
         return drop_terms(kl, self.rate, Randomness(SEED, step, dims))

@@ -9,34 +9,39 @@ import math
 from abc import abstractmethod
 from typing import Annotated
 
+import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from seqvae.interfaces import Facts, Remedy
+from seqvae.numerics import as_step
 
 Steps = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
+Step = Tensor | float  # the number of an update: () on the model's device, or a plain number
 
 
-def linear(step: int, steps: int) -> float:
-    """min(1, t / T)."""
-    return min(1.0, step / steps)
+def linear(step: Step, steps: int) -> Tensor:
+    """min(1, t / T), () fp64."""
+    return (as_step(step) / steps).clamp(max=1.0)
 
 
-def sigmoid(step: int, midpoint: float, slope: float) -> float:
-    """1 / (1 + exp(-k (t - t0)))."""
-    return 0.5 * (1 + math.tanh(0.5 * slope * (step - midpoint)))  # the same function, without overflow
+def sigmoid(step: Step, midpoint: float, slope: float) -> Tensor:
+    """1 / (1 + exp(-k (t - t0))), () fp64."""
+    # as a tanh the same function does not overflow
+    return 0.5 * (1 + torch.tanh(0.5 * slope * (as_step(step) - midpoint)))
 
 
-def cosine(step: int, steps: int) -> float:
-    """(1 - cos(pi min(1, t / T))) / 2."""
-    return 0.5 * (1 - math.cos(math.pi * linear(step, steps)))
+def cosine(step: Step, steps: int) -> Tensor:
+    """(1 - cos(pi min(1, t / T))) / 2, () fp64."""
+    return 0.5 * (1 - torch.cos(math.pi * linear(step, steps)))
 
 
-def cyclical(step: int, total: int, cycles: int, ratio: float) -> float:
-    """Tau / r in the first share r of each cycle, then 1; tau = (t mod T/M) / (T/M)."""
-    tau = step * cycles % total / total if step < total else 1.0  # exact: a cycle's first step is at 0
-    return min(1.0, tau / ratio)
+def cyclical(step: Step, total: int, cycles: int, ratio: float) -> Tensor:
+    """Tau / r in the first share r of each cycle, then 1; tau = (t mod T/M) / (T/M), () fp64."""
+    t = as_step(step)
+    tau = torch.remainder(t * cycles, total) / total  # exact: a cycle's first step is at 0
+    return torch.where(t < total, (tau / ratio).clamp(max=1.0), 1.0)
 
 
 class ConstantBeta(Remedy):
@@ -51,7 +56,7 @@ class ConstantBeta(Remedy):
         super().__init__()
         self.factor = beta
 
-    def beta(self, step: int) -> float:
+    def beta(self, step: Step) -> float:
         """The constant."""
         return self.factor
 
@@ -74,7 +79,7 @@ class _Annealing(Remedy):
         return self.steps
 
     @abstractmethod
-    def beta(self, step: int) -> float:
+    def beta(self, step: Step) -> Tensor:
         """The factor at an update."""
 
 
@@ -84,7 +89,7 @@ class LinearAnnealing(_Annealing):
     paper = "Bowman et al., Generating Sentences from a Continuous Space"
     year = 2016
 
-    def beta(self, step: int) -> float:
+    def beta(self, step: Step) -> Tensor:
         """min(1, t / T)."""
         return linear(step, self.steps)
 
@@ -95,7 +100,7 @@ class CosineAnnealing(_Annealing):
     paper = "Fu et al., Cyclical Annealing Schedule: A Simple Approach to Mitigating KL Vanishing"
     year = 2019
 
-    def beta(self, step: int) -> float:
+    def beta(self, step: Step) -> Tensor:
         """(1 - cos(pi min(1, t / T))) / 2."""
         return cosine(step, self.steps)
 
@@ -121,7 +126,7 @@ class SigmoidAnnealing(Remedy):
         """Where beta passes 0.99."""
         return math.ceil(self.midpoint + math.log(99) / self.slope)
 
-    def beta(self, step: int) -> float:
+    def beta(self, step: Step) -> Tensor:
         """1 / (1 + exp(-k (t - t0)))."""
         return sigmoid(step, self.midpoint, self.slope)
 
@@ -144,9 +149,9 @@ class ExponentialAnnealing(Remedy):
         """Where beta passes 99 % of its maximum."""
         return math.ceil(math.log(0.01) / math.log(self.rate))
 
-    def beta(self, step: int) -> float:
+    def beta(self, step: Step) -> Tensor:
         """The maximum times 1 - rate^t."""
-        return self.maximum * (1 - self.rate**step)
+        return self.maximum * (1 - self.rate ** as_step(step))
 
 
 class CyclicalAnnealing(Remedy):
@@ -167,6 +172,6 @@ class CyclicalAnnealing(Remedy):
         """The start of the last plateau."""
         return math.ceil(self.total * (self.cycles - 1 + self.ratio) / self.cycles)
 
-    def beta(self, step: int) -> float:
+    def beta(self, step: Step) -> Tensor:
         """The factor at an update."""
         return cyclical(step, self.total, self.cycles, self.ratio)

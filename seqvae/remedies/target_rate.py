@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from seqvae.batch import VAEOutput
 from seqvae.interfaces import Facts, Remedy
 from seqvae.numerics import batch_mean
-from seqvae.remedies.schedules import linear
+from seqvae.remedies.schedules import Step, linear
 
 NonNegative = Annotated[float, Field(ge=0)]
 
@@ -47,7 +47,7 @@ class Capacity(Remedy):
         """Where C stops rising."""
         return self.steps
 
-    def shape_kl(self, kl: Tensor, out: VAEOutput, step: int) -> Tensor:
+    def shape_kl(self, kl: Tensor, out: VAEOutput, step: Step) -> Tensor:
         """(B, D) -> (1, 1)."""
         return self.gamma * (batch_rate(kl) - self.nats * linear(step, self.steps)).abs()
 
@@ -63,6 +63,6 @@ class TargetRate(Remedy):
         super().__init__()
         self.nats, self.weight = nats, weight
 
-    def shape_kl(self, kl: Tensor, out: VAEOutput, step: int) -> Tensor:
+    def shape_kl(self, kl: Tensor, out: VAEOutput, step: Step) -> Tensor:
         """(B, D) -> (1, 1)."""
         return self.weight * (batch_rate(kl) - self.nats) ** 2

@@ -28,17 +28,17 @@ def log_densities(z: Tensor, mean: Tensor, logvar: Tensor) -> Tensor:
     return -0.5 * (LOG_2PI + logvar + squares)
 
 
-def log_shares(size: int, examples: int, estimate: Estimate) -> Tensor:
-    """Log of the share of each example in q(z) = sum_n share x q(z|x_n), (M, M).
+def log_shares(size: int, examples: int, estimate: Estimate, device: torch.device | None = None) -> Tensor:
+    """Log of the share of each example in q(z) = sum_n share x q(z|x_n), (M, M) fp32 on `device`.
 
     `weighted`: 1 / (N M) each. `stratified`: 1 / N for the code's own example and the rest for the others
     in equal parts, which is unbiased, and exact where the batch is the whole of the data.
     """
     examples = max(examples, size)
     if estimate == "weighted":
-        return torch.full((size, size), -math.log(examples * size))
+        return torch.full((size, size), -math.log(examples * size), device=device)
     others = (examples - 1) / (examples * max(size - 1, 1))
-    shares = torch.full((size, size), others)
+    shares = torch.full((size, size), others, device=device)
     return shares.fill_diagonal_(1 / examples).log()
 
 
@@ -75,6 +75,6 @@ class TotalCorrelation(Remedy):
     def extra(self, vae: nn.Module, out: VAEOutput, batch: Batch) -> dict[str, Tensor]:
         """The weighted TC of this batch's codes."""
         mean, logvar = gathered(out.q.mean), gathered(out.q.logvar)  # type: ignore[attr-defined]
-        shares = log_shares(len(mean), self.examples, self.estimate).to(mean)
+        shares = log_shares(len(mean), self.examples, self.estimate, mean.device).to(mean)
         tc = total_correlation(log_densities(gathered(out.z[0]), mean, logvar), shares)
         return {"total_correlation": self.weight * tc}

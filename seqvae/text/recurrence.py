@@ -5,6 +5,8 @@ Shapes: B sentences, S samples, N = S x B states, T tokens, E inputs, D constant
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor, nn
 
@@ -37,6 +39,35 @@ def run(
         given = None if state is None else _packed(tuple(part.to(dtype) for part in state))
         y, last = torch.func.functional_call(rnn, weights, (x.to(dtype), given))
     return y, last if isinstance(last, tuple) else (last,)
+
+
+def run_both_directions(rnn: nn.RNNBase, x: Tensor, mask: Tensor) -> Tensor:
+    """States (B, T, 2H) of a bidirectional RNN over x (B, T, E), whose real places `mask` (B, T) are left.
+
+    The backward direction reads each sentence reversed in its own place, so that it never meets padding.
+    Packed sequences would do the same, but they need the lengths on the host: no graph can hold that.
+    """
+    places = torch.arange(x.shape[1], device=x.device)
+    reversal = torch.where(mask, mask.sum(1, keepdim=True) - 1 - places, places)[..., None]  # (B, T, 1)
+    for layer in range(rnn.num_layers):
+        x = nn.functional.dropout(x, rnn.dropout, rnn.training) if layer else x
+        forward = _run_direction(rnn, 2 * layer, x)
+        backward = _run_direction(rnn, 2 * layer + 1, x.gather(1, reversal.expand_as(x)))
+        x = torch.cat([forward, backward.gather(1, reversal.expand_as(backward))], -1)
+    return x
+
+
+def _run_direction(rnn: nn.RNNBase, place: int, x: Tensor) -> Tensor:
+    """Outputs (B, T, H) of one direction of one layer from a zero state; `place` counts both."""
+    zeros = x.new_zeros(1, len(x), rnn.hidden_size)
+    weights: list[Tensor] = list(rnn.all_weights[place])
+    with warnings.catch_warnings():  # cuDNN copies weights that are part of a larger buffer: that is well
+        warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
+        if isinstance(rnn, nn.LSTM):
+            out: Tensor = torch.lstm(x, (zeros, zeros), weights, True, 1, 0.0, rnn.training, False, True)[0]
+        else:
+            out = torch.gru(x, zeros, weights, True, 1, 0.0, rnn.training, False, True)[0]
+    return out
 
 
 def _joined(x: Tensor, state: State | None, always: Tensor | None) -> Tensor:

@@ -20,7 +20,7 @@ from seqvae.text.encoder import TextEncoder
 from seqvae.text.likelihood import TextDecoder, never_said
 from seqvae.text.output import OutputHead
 from seqvae.text.pooling import POOLINGS, Pooling
-from seqvae.text.recurrence import State, run
+from seqvae.text.recurrence import State, run, run_both_directions
 
 Size = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
@@ -63,13 +63,9 @@ class RecurrentEncoder(TextEncoder, ABC):
         return self.dropout(self.pool(states.float(), mask))  # type: ignore[no-any-return]
 
     def _both_directions(self, x: Tensor, mask: Tensor) -> Tensor:
-        """States (B, T, 2H); the backward half of a sentence is moved to where `last` looks."""
-        packed = nn.utils.rnn.pack_padded_sequence(
-            x.float(), mask.sum(1).cpu(), batch_first=True, enforce_sorted=False
-        )
+        """States (B, T, 2H) in fp32; the backward half of a sentence is moved to where `last` looks."""
         with torch.autocast(x.device.type, enabled=False):
-            out, _ = self.rnn(packed)
-            states, _ = nn.utils.rnn.pad_packed_sequence(out, batch_first=True, total_length=x.shape[1])
+            states = run_both_directions(self.rnn, x.float(), mask)
         forward, backward = states.chunk(2, -1)
         if self.pool is not POOLINGS["last"]:
             return states

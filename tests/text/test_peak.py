@@ -23,6 +23,7 @@ from seqvae.metrics.likelihood import score
 from seqvae.model import VAE
 from seqvae.objective import ELBO, TrainStep
 from seqvae.optim import make_optimizer
+from seqvae.shares import shares
 from seqvae.text import output, wide
 from seqvae.text.batching import batch_from_ids
 from seqvae.updates import back_propagated, clipped
@@ -50,7 +51,7 @@ def updates(sizes: dict[str, int], precision: str, plainly: bool) -> tuple[Calla
     optimizer = make_optimizer(TrainConfig(), step)
 
     def ours() -> None:
-        back_propagated(step, [batch], 0, precision, CPU)
+        back_propagated(step, [batch], shares([batch]), 0, precision, CPU)
         clipped([optimizer], 5.0)
         optimizer.step()
         optimizer.zero_grad()
