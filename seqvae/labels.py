@@ -51,9 +51,9 @@ class Label:
     def put(self, labels: Tensor, values: Tensor | float) -> Tensor:
         """(B, L): the same labels, or with more columns, with `values` in this one."""
         missing = labels.new_full((len(labels), max(0, self.column + 1 - labels.shape[1])), torch.nan)
-        changed = torch.cat([labels, missing], 1)
-        changed[:, self.column] = values
-        return changed
+        wide = torch.cat([labels, missing], 1)
+        values = values if isinstance(values, Tensor) else torch.full_like(wide[:, 0], values)
+        return torch.cat([wide[:, : self.column], values.to(wide)[:, None], wide[:, self.column + 1 :]], 1)
 
     def features(self, values: Tensor) -> Tensor:
         """(B, K) or (B, 1) from values (B,); what is no class has a row of zeros."""

@@ -52,7 +52,7 @@ def one_hot(classes: Tensor, count: int) -> Tensor:
 
 def as_step(step: Tensor | float) -> Tensor:
     """The number of an update as () fp64, on the device where it lies: schedules are tensors' functions."""
-    return torch.as_tensor(step, dtype=torch.float64)
+    return step.double() if isinstance(step, Tensor) else torch.tensor(step, dtype=torch.float64)
 
 
 def log_mean_exp(x: Tensor, dim: int = 0) -> Tensor:

@@ -45,6 +45,7 @@ FLOORS = (  # low to high; a name is a file of seqvae/ or a folder
     {"codes", "weights"},
     {"checkpoint", "claims", "device", "memory", "optim", "progress", "signals"},
     {"board", "runlog", "selection", "updates", "plots", "fitted"},
+    {"capture"},
     {"api", "trainer", "workers"},
     {"train"},
     {"quality", "default_rate", "examples", "probing"},

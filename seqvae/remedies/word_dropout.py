@@ -16,8 +16,8 @@ from seqvae.numerics import Randomness
 def drop_words(inputs: Tensor, rate: float, unk: int, random: Randomness) -> Tensor:
     """Each input word becomes `unk` with probability `rate`; the start token stays. (B, T) -> (B, T)."""
     dropped = random.uniform("word dropout", inputs.shape[1]) < rate
-    dropped[:, 0] = False
-    return torch.where(dropped, unk, inputs)
+    later = torch.arange(inputs.shape[1], device=inputs.device) > 0
+    return torch.where(dropped & later, unk, inputs)
 
 
 class WordDropout(Remedy):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from seqvae.numerics import is_static
 from seqvae.text.precision import compute_dtype, held
 from seqvae.text.wide import BITS, NATS, Logits, evenly, room_for
 
@@ -69,7 +70,7 @@ class _Products:
     """
 
     def __init__(self, weight: Tensor, bias: Tensor, rows: int, bits: bool = False) -> None:
-        self.weight, self.unit = weight, BITS if bits or not weight.is_cuda else 1.0
+        self.weight, self.unit = weight, BITS if bits or not _waits(weight) else 1.0
         self.bias = bias * self.unit
         self.low = weight.new_empty(max(1, min(rows, _at_once(weight))), len(weight))
         self.room = room_for(self.low)
@@ -95,7 +96,7 @@ class _Products:
         are too large or too small for fp32.
         """
         words = y[:, None]
-        if x.is_cuda:  # the other way asks the device how large a sum is, and waits
+        if _waits(x):  # the other way asks how large a sum is
             log_p = torch.log_softmax(x, 1)
             return log_p.gather(1, words)[:, 0], log_p, None
         own, sums = x.gather(1, words), x.exp2_().sum(1, keepdim=True)
@@ -141,6 +142,11 @@ def _added(total: Tensor | None, a: Tensor, b: Tensor) -> Tensor:
     if total is None:
         return (a @ b).float()
     return total.addmm_(a, b) if a.dtype == total.dtype else total.add_(a @ b)
+
+
+def _waits(x: Tensor) -> bool:
+    """Whether reading a number of x on the host costs more than a few passes over x, or is forbidden."""
+    return x.is_cuda or is_static()
 
 
 def _at_once(weight: Tensor) -> int:
