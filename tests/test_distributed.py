@@ -44,6 +44,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "all-copied": (*SHORT, "train.batch_size=1", "latent={name: bn_gaussian, dim: 4}"),
     "aggressive": (*SHORT, "remedies=[{name: aggressive_encoder, most: 7, window: 2}]"),
     "iwae": (*SHORT, "objective={name: iwae, samples: 3}"),
+    "captured": (*SHORT, "train.capture=always", "train.accumulate=2", "remedies=[{name: mmd}, {name: dip}]"),
     **{
         name: (*SHORT, f"remedies=[{{name: {name}{more}}}]")
         for name, more in {
