@@ -36,7 +36,8 @@ FLOORS = (  # low to high; a name is a file of seqvae/ or a folder
         "sources",
         "yaml_files",
     },
-    {"latents", "priors", "remedies", "text", "image", "synthetic"},
+    {"priors", "text", "image", "synthetic"},
+    {"latents", "remedies"},
     {"model"},
     {"objective", "metrics", "generate", "traverse"},
     {"wings"},
@@ -194,9 +195,9 @@ PLANTED = {
         "seqvae/objective.py -> seqvae/api.py",
     ),
     "across": (
-        "seqvae/latents/gaussian.py",
+        "seqvae/priors/flow.py",
         "import seqvae.synthetic.sentences",
-        "seqvae/latents/gaussian.py -> seqvae/synthetic/sentences.py",
+        "seqvae/priors/flow.py -> seqvae/synthetic/sentences.py",
     ),
     "across, back": (
         "seqvae/synthetic/sentences.py",

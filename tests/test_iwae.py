@@ -20,8 +20,8 @@ from tiny_text import SIZES, WORDS, text_batch, tiny_config, tiny_vae
 from torch import Tensor, nn
 
 from seqvae.build import build_objective, build_vae
-from seqvae.interfaces import Decoder, Encoder, Facts, Latent, Prior, Remedy
-from seqvae.latents.gaussian import DiagonalNormal, gaussian_kl
+from seqvae.interfaces import Decoder, Encoder, Facts, Latent, Prior, Remedy, kl_divergence
+from seqvae.latents.gaussian import DiagonalNormal
 from seqvae.model import VAE
 from seqvae.numerics import Randomness, log_mean_exp
 from seqvae.objective import ELBO, IWAE
@@ -54,7 +54,7 @@ class Free(Latent):
         return DiagonalNormal(1 * self.mean, 1 * self.logvar)
 
     def kl(self, q: DiagonalNormal, p: Any, z: Tensor) -> Tensor:
-        return gaussian_kl(q, p, z)
+        return kl_divergence(q, p, z)
 
 
 class Shifted(Prior):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from seqvae.interfaces.kl import kl_divergence, register_kl
 from seqvae.interfaces.modality import Batch, Codec, Data, Feed, Labelled, Measures
 from seqvae.interfaces.model import (
     Decoder,
@@ -33,5 +34,7 @@ __all__ = [
     "PriorDistribution",
     "Remedy",
     "Sourced",
+    "kl_divergence",
+    "register_kl",
     "stands_for",
 ]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 import torch
 from torch import Tensor, nn
 
+from seqvae.interfaces.kl import kl_divergence
 from seqvae.interfaces.modality import Batch
 from seqvae.registry import UserError
 
@@ -24,7 +25,12 @@ class Posterior(Protocol):
 
     @property
     def mean(self) -> Tensor:
-        """(B, D); codes whose mean is no code have a `mode` (B, D) besides, see `stands_for`."""
+        """(B, D)."""
+        ...
+
+    @property
+    def point_estimate(self) -> Tensor:
+        """(B, D): the one code that is decoded for each example, the mean unless that is no code."""
         ...
 
     def rsample(self, n: int, random: Randomness) -> Tensor:
@@ -45,9 +51,8 @@ class Posterior(Protocol):
 
 
 def stands_for(q: Posterior) -> Tensor:
-    """(B, D): the one code that is decoded for each example: the mode where q names one, else the mean."""
-    code: Tensor = q.mode if hasattr(q, "mode") else q.mean
-    return code
+    """(B, D): the one code that is decoded for each example."""
+    return q.point_estimate
 
 
 class PriorDistribution(Protocol):
@@ -131,12 +136,12 @@ class Latent(nn.Module, Sourced, ABC):
         Only a family whose `condition` C is not 0 is ever told one.
         """
 
-    @abstractmethod
     def kl(self, q: Any, p: PriorDistribution, z: Tensor) -> Tensor:
-        """(S, B, D), or (S, B, 1) where dims do not come apart, or (S, B, G) where groups of them do.
+        """KL(q || p) in nats by `kl_divergence`: (1, B, D) in closed form, else (S, B, 1) from draws z.
 
-        Closed form where there is one.
+        (1, B, 1) or (1, B, G) where dims do not come apart, or groups of them do.
         """
+        return kl_divergence(q, p, z)
 
     def default_condition(self, random: Randomness) -> Tensor | None:
         """C (B, C) of the examples of `random`: drawn in training, the default at use; none where C = 0."""

@@ -12,8 +12,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from seqvae.interfaces import Latent, PriorDistribution
-from seqvae.latents.gaussian import DiagonalNormal, gaussian_kl
+from seqvae.interfaces import Latent
+from seqvae.latents.gaussian import DiagonalNormal
 from seqvae.numerics import batch_mean
 from seqvae.shares import count
 
@@ -65,10 +65,6 @@ class BatchNormGaussian(Latent):
         """q(z|x) from h (B, H)."""
         return DiagonalNormal(self.gamma * self.norm(self.mean(h)), self.logvar(h))
 
-    def kl(self, q: DiagonalNormal, p: PriorDistribution, z: Tensor) -> Tensor:
-        """(1, B, D) in closed form under the standard prior, else (S, B, 1) from the samples."""
-        return gaussian_kl(q, p, z)
-
 
 class DUGaussian(Latent):
     """Diverse means and certain variances.
@@ -102,7 +98,3 @@ class DUGaussian(Latent):
         scale = self.gamma * self.scale / self.scale.square().mean().sqrt()
         variance = self.drop(torch.exp(self.logvar(h))) + self.floor
         return DiagonalNormal(scale * self.norm(self.mean(h)), torch.log(variance))
-
-    def kl(self, q: DiagonalNormal, p: PriorDistribution, z: Tensor) -> Tensor:
-        """(1, B, D) in closed form under the standard prior, else (S, B, 1) from the samples."""
-        return gaussian_kl(q, p, z)

@@ -13,8 +13,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from seqvae.interfaces import Latent, PriorDistribution
+from seqvae.interfaces import Latent, register_kl
 from seqvae.numerics import Randomness, one_hot
+from seqvae.priors.categorical import UniformCategorical
 from seqvae.registry import UserError
 
 
@@ -47,8 +48,8 @@ class Concrete:
         return self.log_p.exp().flatten(-2)
 
     @property
-    def mode(self) -> Tensor:
-        """One-hot codes (B, D) of the likeliest classes: what is decoded for an example."""
+    def point_estimate(self) -> Tensor:
+        """One-hot codes (B, D) of the likeliest classes: the mean is no code."""
         return hardened(self.log_p).flatten(-2)
 
     def rsample(self, n: int, random: Randomness) -> Tensor:
@@ -74,6 +75,16 @@ class Concrete:
     def index(self, i: Tensor | slice) -> Concrete:
         """The posteriors of the chosen examples."""
         return replace(self, log_p=self.log_p[i])
+
+
+@register_kl(Concrete, UniformCategorical)
+def _kl_to_uniform(q: Concrete, p: UniformCategorical) -> Tensor:
+    return kl_to_uniform(q.log_p)  # (B, G), of the discrete choices whether or not z is relaxed
+
+
+@register_kl(Concrete, object)
+def _no_kl(q: Concrete, p: object) -> Tensor:
+    raise UserError("latent 'categorical' got a prior over real codes: use its own, uniform_categorical")
 
 
 class Categorical(Latent):
@@ -111,15 +122,3 @@ class Categorical(Latent):
         logits = self.logits(h).unflatten(-1, (self.groups, -1))
         soft = self.training and not self.straight_through
         return Concrete(torch.log_softmax(logits, -1), self.temperature, soft)
-
-    def kl(self, q: Concrete, p: PriorDistribution, z: Tensor) -> Tensor:
-        """(1, B, G) in closed form, of the discrete choices whether or not z is relaxed.
-
-        Raises:
-            UserError: a prior with a density, which says nothing of choices.
-        """
-        if not getattr(p, "is_uniform_categorical", False):
-            raise UserError(
-                "latent 'categorical' got a prior over real codes: use its own, uniform_categorical"
-            )
-        return kl_to_uniform(q.log_p)[None]

@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from seqvae.interfaces import Latent, PriorDistribution
+from seqvae.interfaces import Latent
 from seqvae.latents.exact_rate import ExactNormal, log_variance
 
 START = -3.0  # of the excess before its softplus: 0.05 nats a dim above the committed ones
@@ -62,9 +62,3 @@ class Delta(Latent):
     def posterior(self, h: Tensor, c: Tensor | None = None) -> ExactNormal:
         """q(z|x) from h (B, H)."""
         return committed(self.excess(h), self.angle(h), self.nats)
-
-    def kl(self, q: ExactNormal, p: PriorDistribution, z: Tensor) -> Tensor:
-        """(1, B, D) under the standard prior, where the bound holds; else (S, B, 1) from the samples."""
-        if getattr(p, "is_standard", False):
-            return q.kl[None]
-        return (q.log_prob(z) - p.log_prob(z))[..., None]

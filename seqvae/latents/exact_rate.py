@@ -14,10 +14,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from seqvae.conditions import Turn, widened
-from seqvae.interfaces import Latent, PriorDistribution
+from seqvae.interfaces import Latent, register_kl
 from seqvae.latents.dial import Dial, Draw
-from seqvae.latents.gaussian import DiagonalNormal, gaussian_kl
+from seqvae.latents.gaussian import DiagonalNormal
 from seqvae.numerics import Randomness, batch_mean
+from seqvae.priors.standard import StandardNormal
 from seqvae.registry import UserError
 from seqvae.shares import count
 
@@ -76,6 +77,11 @@ class ExactNormal(DiagonalNormal):
     def index(self, i: Tensor | slice) -> ExactNormal:
         """The posteriors of the chosen examples."""
         return ExactNormal(self.mean[i], self.logvar[i], self.kl[i])
+
+
+@register_kl(ExactNormal, StandardNormal)
+def _known_kl(q: ExactNormal, p: StandardNormal) -> Tensor:
+    return q.kl
 
 
 class ExactRate(Latent):
@@ -219,10 +225,6 @@ class ExactRate(Latent):
     def _at(self, raw: Tensor, length: Tensor | float) -> ExactNormal:
         m, s = self._scaled(self._centred(raw), length).chunk(2, -1)
         return ExactNormal(m, log_variance(s), 0.5 * (m**2 + s**2))
-
-    def kl(self, q: ExactNormal, p: PriorDistribution, z: Tensor) -> Tensor:
-        """(1, B, D) under the standard prior, else (S, B, 1) from the samples."""
-        return q.kl[None] if getattr(p, "is_standard", False) else gaussian_kl(q, p, z)
 
     def _centred(self, raw: Tensor) -> Tensor:
         """M without its mean: the batch's in training, the running one otherwise or for a batch of one."""

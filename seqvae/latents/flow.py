@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from seqvae.flows import CouplingFlow, moved, weights_of
-from seqvae.interfaces import Latent, PriorDistribution
+from seqvae.interfaces import Latent
 from seqvae.latents.gaussian import DiagonalNormal
 from seqvae.numerics import Randomness
 
@@ -34,8 +34,13 @@ class FlowPosterior:
 
     @property
     def mean(self) -> Tensor:
-        """f(mean of the base), (B, D): the code that stands for the example; E z has no closed form."""
+        """f(mean of the base), (B, D), in place of E z, which has no closed form."""
         return moved(self.flow, self.weights, self.base.mean, self.context)[0]
+
+    @property
+    def point_estimate(self) -> Tensor:
+        """f(mean of the base), (B, D)."""
+        return self.mean
 
     def rsample(self, n: int, random: Randomness) -> Tensor:
         """Z (n, B, D)."""
@@ -84,7 +89,3 @@ class Flow(Latent):
         return FlowPosterior(
             DiagonalNormal(self.mean(h), self.logvar(h)), h, self.flow, weights_of(self.flow)
         )
-
-    def kl(self, q: FlowPosterior, p: PriorDistribution, z: Tensor) -> Tensor:
-        """Ln q(z|x) - ln p(z), (S, B, 1): an estimate from the samples, without bias."""
-        return (q.log_prob(z) - p.log_prob(z))[..., None]

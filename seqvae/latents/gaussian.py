@@ -9,8 +9,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from seqvae.interfaces import Latent, PriorDistribution
+from seqvae.interfaces import Latent, register_kl
 from seqvae.numerics import LOG_2PI, Randomness
+from seqvae.priors.conditional import NormalOfCondition
+from seqvae.priors.standard import StandardNormal
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,11 @@ class DiagonalNormal:
 
     mean: Tensor
     logvar: Tensor
+
+    @property
+    def point_estimate(self) -> Tensor:
+        """The mean, (B, D)."""
+        return self.mean
 
     def rsample(self, n: int, random: Randomness) -> Tensor:
         """Z = mean + exp(logvar / 2) * noise, (n, B, D)."""
@@ -47,19 +54,18 @@ def kl_to_standard(mean: Tensor, logvar: Tensor) -> Tensor:
     return 0.5 * (mean**2 + torch.expm1(logvar) - logvar)
 
 
-def kl_to_normal(q: DiagonalNormal, p: DiagonalNormal) -> Tensor:
+def kl_to_normal(q: DiagonalNormal, p: DiagonalNormal | NormalOfCondition) -> Tensor:
     """KL(q || p) a dim, (B, D) nats: that of (z - mean_p) / sd_p to the standard normal."""
     mean = (q.mean - p.mean) * torch.exp(-0.5 * p.logvar)
     return kl_to_standard(mean, q.logvar - p.logvar)
 
 
-def gaussian_kl(q: DiagonalNormal, p: PriorDistribution, z: Tensor) -> Tensor:
-    """KL(q || p): (1, B, D) in closed form where p is normal a dim, else log q(z) - log p(z) (S, B, 1)."""
-    if getattr(p, "is_standard", False):
-        return kl_to_standard(q.mean, q.logvar)[None]
-    if getattr(p, "is_diagonal", False):
-        return kl_to_normal(q, p)[None]  # type: ignore[arg-type]
-    return (q.log_prob(z) - p.log_prob(z))[..., None]
+@register_kl(DiagonalNormal, StandardNormal)
+def _kl_to_standard(q: DiagonalNormal, p: StandardNormal) -> Tensor:
+    return kl_to_standard(q.mean, q.logvar)
+
+
+register_kl(DiagonalNormal, NormalOfCondition)(kl_to_normal)
 
 
 class Gaussian(Latent):
@@ -78,7 +84,3 @@ class Gaussian(Latent):
     def posterior(self, h: Tensor, c: Tensor | None = None) -> DiagonalNormal:
         """q(z|x) from h (B, H)."""
         return DiagonalNormal(self.mean(h), self.logvar(h))
-
-    def kl(self, q: DiagonalNormal, p: PriorDistribution, z: Tensor) -> Tensor:
-        """(1, B, D) in closed form under the standard prior, else (S, B, 1) from the samples."""
-        return gaussian_kl(q, p, z)

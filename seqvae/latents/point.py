@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from seqvae.interfaces import Batch, Encoder, Latent, PriorDistribution
+from seqvae.interfaces import Batch, Encoder, Latent, register_kl
 from seqvae.numerics import Randomness
 
 
@@ -18,6 +18,11 @@ class Point:
     """All mass on `mean` (B, D)."""
 
     mean: Tensor
+
+    @property
+    def point_estimate(self) -> Tensor:
+        """The point, (B, D)."""
+        return self.mean
 
     def rsample(self, n: int, random: Randomness) -> Tensor:
         """The point itself, (n, B, D)."""
@@ -36,6 +41,11 @@ class Point:
         return Point(self.mean[i])
 
 
+@register_kl(Point, object)
+def _no_kl(q: Point, p: object) -> Tensor:
+    return q.mean.new_zeros(len(q.mean), 1)  # a point has no density: the term is left out of the loss
+
+
 class Deterministic(Latent):
     """z = mu(h): a plain autoencoder. No density, so no rate and no likelihood of x."""
 
@@ -52,10 +62,6 @@ class Deterministic(Latent):
         """The code (B, D) of h (B, H)."""
         return Point(self.mean(h))
 
-    def kl(self, q: Point, p: PriorDistribution, z: Tensor) -> Tensor:
-        """Zeros (1, B, 1): the term is left out of an autoencoder's loss."""
-        return z.new_zeros(1, z.shape[1], 1)
-
 
 class NoLatent(Latent):
     """No z: the decoder alone, a language model, the baseline of every table."""
@@ -71,10 +77,6 @@ class NoLatent(Latent):
     def posterior(self, h: Tensor, c: Tensor | None = None) -> Point:
         """The empty code (B, 0)."""
         return Point(h[:, :0])
-
-    def kl(self, q: Point, p: PriorDistribution, z: Tensor) -> Tensor:
-        """Zeros (1, B, 1)."""
-        return z.new_zeros(1, z.shape[1], 1)
 
 
 class NoEncoder(Encoder):

@@ -14,8 +14,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from seqvae.interfaces import Latent, PriorDistribution
+from seqvae.interfaces import Latent, register_kl
 from seqvae.numerics import Randomness, log_sphere_area
+from seqvae.priors.sphere import UniformSphere
 
 NODES = 8192  # of the table of angles
 
@@ -73,11 +74,17 @@ class VonMisesFisher:
     direction: Tensor
     kappa: float
     log_c: float
+    nats: float  # KL to the uniform distribution, the same for every mu
     table: Tensor = field(repr=False)
 
     @property
     def mean(self) -> Tensor:
-        """Mu (B, D): the code that stands for the example, on the sphere like all others."""
+        """Mu (B, D), on the sphere like all codes."""
+        return self.direction
+
+    @property
+    def point_estimate(self) -> Tensor:
+        """Mu, (B, D)."""
         return self.direction
 
     def rsample(self, n: int, random: Randomness) -> Tensor:
@@ -97,11 +104,16 @@ class VonMisesFisher:
 
     def detach(self) -> VonMisesFisher:
         """The same distribution, without gradients."""
-        return VonMisesFisher(self.direction.detach(), self.kappa, self.log_c, self.table)
+        return VonMisesFisher(self.direction.detach(), self.kappa, self.log_c, self.nats, self.table)
 
     def index(self, i: Tensor | slice) -> VonMisesFisher:
         """The posteriors of the chosen examples."""
-        return VonMisesFisher(self.direction[i], self.kappa, self.log_c, self.table)
+        return VonMisesFisher(self.direction[i], self.kappa, self.log_c, self.nats, self.table)
+
+
+@register_kl(VonMisesFisher, UniformSphere)
+def _constant_kl(q: VonMisesFisher, p: UniformSphere) -> Tensor:
+    return torch.full_like(q.direction[:, :1], q.nats)  # (B, 1)
 
 
 class VMF(Latent):
@@ -127,10 +139,4 @@ class VMF(Latent):
 
     def posterior(self, h: Tensor, c: Tensor | None = None) -> VonMisesFisher:
         """q(z|x) from h (B, H)."""
-        return VonMisesFisher(normalize(self.mean(h), dim=-1), self.kappa, self.log_c, self.table)
-
-    def kl(self, q: VonMisesFisher, p: PriorDistribution, z: Tensor) -> Tensor:
-        """The constant (1, B, 1) under the uniform prior, else (S, B, 1) from the samples."""
-        if getattr(p, "is_uniform", False):
-            return torch.full_like(q.direction[None, :, :1], self.nats)
-        return (q.log_prob(z) - p.log_prob(z))[..., None]
+        return VonMisesFisher(normalize(self.mean(h), dim=-1), self.kappa, self.log_c, self.nats, self.table)

@@ -15,8 +15,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 
-from seqvae.interfaces import Batch
-from seqvae.latents.gaussian import DiagonalNormal, gaussian_kl
+from seqvae.interfaces import Batch, kl_divergence
+from seqvae.latents.gaussian import DiagonalNormal
 from seqvae.metrics.gather import Progress, device_of, evaluating, exact
 from seqvae.metrics.likelihood import codes
 from seqvae.metrics.rate import standard_error
@@ -112,7 +112,7 @@ def path_loss(vae: VAE, batch: Batch, q: DiagonalNormal, draws: int, fold: int) 
 
 def negative_elbo(vae: VAE, batch: Batch, q: DiagonalNormal, z: Tensor) -> tuple[Tensor, Tensor]:
     """Distortion and rate, each (B,) nats, of codes z (S, B, D) from any diagonal q."""
-    kl = gaussian_kl(q, vae.prior(vae.condition(batch)), z)  # a latent's own `kl` may know only its own q
+    kl = kl_divergence(q, vae.prior(vae.condition(batch)), z)
     log_px_z = vae.likelihood(z, vae.condition(batch)).log_prob(batch)
     return -log_px_z.mean(0), kl.sum(-1).mean(0)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,11 +18,10 @@ from seqvae.registry import UserError
 
 @dataclass(frozen=True)
 class UniformCategorical:
-    """Every class of every group alike; the categorical latent looks for `is_uniform_categorical`."""
+    """Every class of every group alike."""
 
     groups: int
     classes: int
-    is_uniform_categorical: ClassVar[bool] = True
 
     def log_prob(self, z: Tensor) -> Tensor:
         """-G ln C in nats, (S, B) for one-hot z (S, B, D)."""

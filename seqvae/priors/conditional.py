@@ -6,7 +6,6 @@ Shapes: S samples, B examples, C conditions, D latent dims.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,14 +17,10 @@ from seqvae.registry import UserError
 
 @dataclass(frozen=True)
 class NormalOfCondition:
-    """N(mean, diag exp(logvar)), each example's own: `mean` and `logvar` are (B, D).
-
-    Posteriors that know a closed form look for `is_diagonal`.
-    """
+    """N(mean, diag exp(logvar)), each example's own: `mean` and `logvar` are (B, D)."""
 
     mean: Tensor
     logvar: Tensor
-    is_diagonal: ClassVar[bool] = True
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log N(z; mean, var) in nats, (S, B) for z (S, B, D)."""

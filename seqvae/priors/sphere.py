@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -15,10 +14,9 @@ from seqvae.numerics import Randomness, log_sphere_area
 
 @dataclass(frozen=True)
 class UniformSphere:
-    """Every direction alike; posteriors that know a closed form look for `is_uniform`."""
+    """Every direction of `dim` dimensions alike."""
 
     dim: int
-    is_uniform: ClassVar[bool] = True
 
     def log_prob(self, z: Tensor) -> Tensor:
         """-ln area of the sphere, (S, B) for z (S, B, D)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -13,10 +12,9 @@ from seqvae.numerics import LOG_2PI, Randomness
 
 @dataclass(frozen=True)
 class StandardNormal:
-    """N(0, I) in `dim` dimensions; posteriors that know a closed form look for `is_standard`."""
+    """N(0, I) in `dim` dimensions."""
 
     dim: int
-    is_standard: ClassVar[bool] = True
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log N(z; 0, I) in nats, (S, B) for z (S, B, D)."""

@@ -114,8 +114,8 @@ def test_mean_is_the_expectation_and_mode_is_a_code() -> None:
     q = Concrete(LOG_P, 1.0, False)
     z = every_code()
     torch.testing.assert_close(q.mean, torch.einsum("sb,sbd->bd", q.log_prob(z).exp(), z.expand(9, 2, 6)))
-    assert q.mode.tolist() == [[0, 1, 0, 1, 0, 0], [1, 0, 0, 0, 0, 1]]
-    assert torch.equal(codes(q, text_batch()), q.mode)  # what is decoded for an example
+    assert q.point_estimate.tolist() == [[0, 1, 0, 1, 0, 0], [1, 0, 0, 0, 0, 1]]
+    assert torch.equal(codes(q, text_batch()), q.point_estimate)  # what is decoded for an example
 
 
 def test_index_and_detach() -> None:

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from seqvae.batch import ImageBatch
-from seqvae.interfaces import Batch, Decoder, Encoder, Latent, Likelihood, PriorDistribution
-from seqvae.latents.gaussian import DiagonalNormal, gaussian_kl, kl_to_standard
+from seqvae.interfaces import Batch, Decoder, Encoder, Latent, Likelihood, PriorDistribution, kl_divergence
+from seqvae.latents.gaussian import DiagonalNormal, kl_to_standard
 from seqvae.latents.point import Deterministic, NoEncoder, NoLatent
 from seqvae.metrics.by_factor import factor_numbers, nats_per_factor
 from seqvae.metrics.gaps import information, shared_information
@@ -47,7 +47,7 @@ class Known(Latent):
         return DiagonalNormal(h, torch.tensor(DEVIATIONS).log().mul(2).expand_as(h))
 
     def kl(self, q: DiagonalNormal, p: PriorDistribution, z: Tensor) -> Tensor:
-        return gaussian_kl(q, p, z)
+        return kl_divergence(q, p, z)
 
 
 class Whole(Known):

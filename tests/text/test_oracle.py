@@ -159,6 +159,10 @@ class OnNodes:
     def mean(self) -> Tensor:
         return (self.log_mass.exp() @ Z[:, 0].double()).float()
 
+    @property
+    def point_estimate(self) -> Tensor:
+        return self.mean
+
     def rsample(self, n: int, random: Randomness) -> Tensor:
         ladder = self.log_mass.exp().cumsum(-1)
         chance = random.uniform("posterior", n).double() * ladder[:, -1:]  # (B, n)
