@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from seqvae import distributed
 from seqvae.interfaces import Batch
 from seqvae.numerics import static_execution
+from seqvae.optim import capturable
 from seqvae.registry import UserError
 from seqvae.shares import Share
 from seqvae.updates import Update
@@ -102,9 +103,11 @@ class CapturedUpdates:
             return update(fixed, ours)
 
         with static_execution():
-            if not self.recorded and update.device.type == "cuda":
+            # torch.compile makes code for each shape anew, which no recording can hold
+            if update.device.type == "cuda" and (not self.recorded or update.config.compile):
                 self._warm_up(body)
-            return fixed, self.recorder.record(body)
+            with capturable(update.optimizers.values()):
+                return fixed, self.recorder.record(body)
 
     def _warm_up(self, body: Replay) -> None:
         """Run the update on a stream of its own, as recording wants it, and put everything back."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -33,7 +34,7 @@ def make_optimizer(config: TrainConfig, module: nn.Module, without: Iterable[nn.
     return kind(groups, lr=config.lr, fused=True)
 
 
-def make_capturable(optimizer: Optimizer, device: torch.device) -> None:
+def put_rate_on_device(optimizer: Optimizer, device: torch.device) -> None:
     """Let the learning rate lie in a tensor on the device, so that a captured step can read a new one.
 
     To be called after `load_state_dict`, which replaces it. Fused kernels read fp32 on CUDA; on a CPU fp64
@@ -42,19 +43,25 @@ def make_capturable(optimizer: Optimizer, device: torch.device) -> None:
     dtype = torch.float32 if device.type == "cuda" else torch.float64
     for group in optimizer.param_groups:
         group["lr"] = torch.tensor(float(group["lr"]), dtype=dtype, device=device)
-        if device.type == "cuda" and "capturable" in group:
-            group["capturable"] = True
+
+
+@contextmanager
+def capturable(optimizers: Iterable[Optimizer]) -> Iterator[None]:
+    """Inside, steps may be recorded in a CUDA graph; set for good, torch warns at each step outside of one."""
+    groups = [g for optimizer in optimizers for g in optimizer.param_groups if "capturable" in g]
+    for group in groups:
+        group["capturable"] = True
+    try:
+        yield
+    finally:
+        for group in groups:
+            group["capturable"] = False
 
 
 def portable_state(optimizer: Optimizer) -> dict[str, Any]:
-    """The state of an optimizer as any device loads it: rates are plain numbers, nothing asks for CUDA."""
+    """The state of an optimizer as any device loads it: learning rates are plain numbers."""
     state = optimizer.state_dict()
-    fixed = {"capturable": False}
-    groups = [
-        {**group, **(fixed if "capturable" in group else {}), "lr": float(group["lr"])}
-        for group in state["param_groups"]
-    ]
-    return {**state, "param_groups": groups}
+    return {**state, "param_groups": [{**g, "lr": float(g["lr"])} for g in state["param_groups"]]}
 
 
 def learning_rate(

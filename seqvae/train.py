@@ -145,7 +145,9 @@ class Loop:
     def log(self) -> None:
         """Write the means since the last line, and show them."""
         trainer, step = self.trainer, self.trainer.progress.step
-        values = trainer.meter.means(trainer.names, trainer.unit)
+        began = time.monotonic()
+        values = trainer.meter.means(trainer.names, trainer.unit)  # a GPU still works on the last updates
+        trainer.progress.seconds += time.monotonic() - began
         trainer.stop_unless_finite(torch.tensor(list(values.values())), step - 1)
         values["lr"] = float(trainer.optimizers["model"].param_groups[0]["lr"])
         self.log_file.write("train", step, values)

@@ -25,7 +25,7 @@ from seqvae.device import pick_device, pick_precision
 from seqvae.disk import checkpoints
 from seqvae.interfaces import Batch, Data, Facts
 from seqvae.objective import TrainStep
-from seqvae.optim import make_capturable, make_optimizer, portable_state
+from seqvae.optim import make_optimizer, portable_state, put_rate_on_device
 from seqvae.progress import Reporter
 from seqvae.registry import UserError
 from seqvae.runlog import Meter
@@ -88,7 +88,7 @@ class Trainer:
             self.optimizers[name].load_state_dict(own_share(state, self.optimizers[name]))
         if self.twin is None and not settings.shard:  # a fused optimizer of cut parameters wants a number
             for optimizer in self.optimizers.values():
-                make_capturable(optimizer, self.device)
+                put_rate_on_device(optimizer, self.device)
         self.step = Update(
             self.step_module, self.optimizers, settings, self.total, self.precision, self.device
         )

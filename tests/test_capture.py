@@ -19,7 +19,7 @@ from seqvae.capture import CapturedUpdates
 from seqvae.config import parse_config
 from seqvae.interfaces import Facts
 from seqvae.objective import TrainStep
-from seqvae.optim import make_capturable, make_optimizer
+from seqvae.optim import make_optimizer, put_rate_on_device
 from seqvae.registry import UserError
 from seqvae.remedies import REMEDIES
 from seqvae.shares import shares
@@ -56,7 +56,7 @@ def make_update(modality: str, kind: str, name: str, **train: Any) -> Update:
     if len(rivals):
         optimizers["adversary"] = make_optimizer(settings.train, rivals)
     for optimizer in optimizers.values():
-        make_capturable(optimizer, CPU)
+        put_rate_on_device(optimizer, CPU)
     return Update(module, optimizers, settings.train, 10, "fp32", CPU)
 
 
