@@ -47,7 +47,7 @@ def put_rate_on_device(optimizer: Optimizer, device: torch.device) -> None:
 
 @contextmanager
 def capturable(optimizers: Iterable[Optimizer]) -> Iterator[None]:
-    """Inside, steps may be recorded in a CUDA graph; set for good, torch warns at each step outside of one."""
+    """Inside, steps may be recorded in a CUDA graph; set for good, torch warns at each step outside."""
     groups = [g for optimizer in optimizers for g in optimizer.param_groups if "capturable" in g]
     for group in groups:
         group["capturable"] = True
