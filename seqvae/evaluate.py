@@ -30,23 +30,13 @@ from seqvae.metrics.gather import (
 from seqvae.metrics.guesses import guess_numbers
 from seqvae.metrics.holes import hole_numbers
 from seqvae.metrics.information import partners
+from seqvae.metrics.keys import ALWAYS
 from seqvae.metrics.rate import standard_error
 from seqvae.model import VAE
 from seqvae.priors import StandardPrior
 from seqvae.registry import UserError
 
-# fmt: off
-KEYS = (
-    "n", "tokens",
-    "neg_elbo", "rate", "distortion",
-    "iw_nll", "iw_nll_se", "iw_samples", "ess",
-    "ppl", "bits_per_char",
-    "mi", "mi_low", "mi_high",
-    "active_units", "active_units_05", "active_units_20", "kl_per_dim",
-    "token_accuracy", "exact_match", "bleu",
-    "shuffle_gap", "distinct_samples",
-)
-# fmt: on
+KEYS = ALWAYS  # of every report
 
 
 @dataclass(frozen=True)

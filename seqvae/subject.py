@@ -17,15 +17,13 @@ from seqvae.api import ImageVAE, PretrainedVAE, TextVAE
 from seqvae.examples import examples_of
 from seqvae.interfaces import Batch
 from seqvae.metrics.gather import Gathered, Progress, Walk, evaluating, gather
+from seqvae.metrics.keys import OVER_RATES
 from seqvae.needs import Wanted, needs_of
 from seqvae.quality import real_quality, sample_quality
 from seqvae.rates import has_dial, rates_of
 from seqvae.registry import UserError
 
-KEPT = (  # of an evaluation, for a table over rates
-    "data", "n", "iw_samples", "rate", "distortion", "neg_elbo", "neg_elbo_se", "iw_nll", "iw_nll_se",
-    "mi_low", "active_units", "token_accuracy", "exact_match", "bleu", "squared_error", "pixel_accuracy",
-)  # fmt: skip
+KEPT = ("data", *OVER_RATES)  # of an evaluation, for a table over rates
 
 
 @dataclass(frozen=True)

@@ -274,7 +274,7 @@ def test_reports_of_one_dial_are_joined_and_a_language_model_is_a_level() -> Non
 def test_numbers_stand_beside_the_plane_where_they_were_measured() -> None:
     dials = [report("d", n, dial="d", nats=n, token_accuracy=n / 10, mi_low=None) for n in (1.0, 4.0)]
     figure = plots.rate_distortion_of([*dials, report("lm", 0.0)], ["lm"], beside=True)
-    assert [axes.get_ylabel() for axes in figure.axes[:-1]] == ["-ELBO (nats)", "token accuracy"]
+    assert [axes.get_ylabel() for axes in figure.axes[:-1]] == ["-ELBO (nats)", "token accuracy (share)"]
     elbo, accuracy = figure.axes[:2]
     assert [list(line.get_ydata()) for line in elbo.lines] == [[10, 10], [10, 10]]  # of the dial, and a level
     assert [list(line.get_ydata()) for line in accuracy.lines] == [[0.1, 0.4]]

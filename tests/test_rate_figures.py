@@ -297,7 +297,7 @@ def test_the_plane_holds_all_rates_and_the_other_runs(run: Path, plain: Path, lm
     assert named[:3] == ["tiny-dial", "tiny-run", "tiny-lm"]
     assert named[-1].startswith("-ELBO of tiny-lm (")
     assert [axes.get_ylabel() for axes in figure.axes[:4]] == [
-        "-ELBO (nats)", "IW-NLL (nats)", "mutual information (nats)", "token accuracy"
+        "-ELBO (nats)", "IW-NLL (nats)", "MI (nats)", "token accuracy (share)"
     ]  # fmt: skip
 
 

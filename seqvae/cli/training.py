@@ -16,6 +16,7 @@ from seqvae.progress import Silent, Terminal
 from seqvae.registry import UserError
 from seqvae.shipped import find_config
 from seqvae.tables import aligned
+from seqvae.tables import markdown as markdown_table
 
 
 def train(
@@ -57,6 +58,7 @@ def evaluate(
     condition: CONDITION = None,
     device: DEVICE = "auto",
     json: JSON = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="One row of a Markdown table.")] = False,
 ) -> None:
     """Measure a run: nats, rate, MI, active units, reconstructions, whether the code is read."""
     from seqvae.device import pick_device
@@ -79,6 +81,11 @@ def evaluate(
         return
     if json:
         emit_json(result)
+    elif markdown:
+        from seqvae.metrics.keys import HEADLINE, headline_cells, label_of
+
+        head = ["model", *map(label_of, HEADLINE)]
+        emit_lines(markdown_table(head, [[run, *headline_cells(result)]]))
     else:
         emit_lines(aligned(("measure", "value"), [(k, shown(v)) for k, v in result.items()]))
 

@@ -12,31 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from seqvae.build import check_names
 from seqvae.config import RunConfig, dump_config, load_config, parse_config
-from seqvae.evaluate import KEYS
+from seqvae.metrics.keys import COMPARED, FACTOR_KEYS, LISTS, METRICS
 from seqvae.registry import UserError, suggest
 from seqvae.shipped import find_config
 from seqvae.yaml_files import read_yaml
 
-# What the table shows unless `columns` says otherwise; the JSON holds everything.
-COLUMNS = (
-    "neg_elbo", "iw_nll", "ppl", "rate", "distortion", "mi_low", "active_units", "shuffle_gap",
-    "token_accuracy", "bleu", "distinct_samples", "train_minutes", "train_tokens_per_s",
-)  # fmt: skip
-# What else a measurement may bring: a column of this name is "-" where it does not.
-FURTHER = (
-    "neg_elbo_se", "rate_se", "mi_se", "shuffle_gap_se", "edit_distance", "seconds",
-    "train_minutes", "train_tokens_per_s", "train_pictures_per_s", "train_steps",
-    "bits_per_dim", "squared_error", "pixel_accuracy",
-    "consistent_units", "iw_nll_fitted", "forward_ppl", "reverse_ppl", "self_bleu",
-    "distinct_1", "distinct_2", "copied", "empty",
-    "neg_elbo_fitted", "rate_fitted", "forward_ppl_fitted", "reverse_ppl_fitted", "self_bleu_fitted",
-)  # fmt: skip
-# And what `factors: true` brings.
-OF_FACTORS = (
-    "beta_vae", "factor_vae", "mig", "sap", "nats_unassigned",
-    "dci_disentanglement", "dci_completeness", "dci_informativeness", "dci_test_error",
-)  # fmt: skip
-KNOWN = frozenset({*KEYS, *FURTHER, *OF_FACTORS} - {"kl_per_dim"})
+COLUMNS = COMPARED  # of a table unless `columns` names others; the JSON holds everything
+KNOWN = frozenset(METRICS) - LISTS  # a column is "-" where a measurement does not bring it
 
 Positive = Annotated[int, Field(gt=0)]
 Seeds = Annotated[list[int], Field(min_length=1)]
@@ -102,7 +84,7 @@ class Comparison(BaseModel):
     @model_validator(mode="after")
     def _are_measured(self) -> Self:
         for column in self.columns:
-            if column in OF_FACTORS and not self.factors:
+            if column in FACTOR_KEYS and not self.factors:
                 raise ValueError(f"column {column!r} is measured with `factors: true` alone: add it")
         return self
 

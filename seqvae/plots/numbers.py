@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from seqvae.metrics.keys import axis_of
 from seqvae.plots.style import (
     FAINT,
     INK,
@@ -25,12 +26,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Lines = Iterable[Mapping[str, Any]]  # of metrics.jsonl
-CURVES = {  # key of metrics.jsonl: its axis
-    "rate": "rate (nats)",
-    "distortion": "distortion (nats)",
-    "beta": "beta, the weight of the KL",
-    "active_units": "active units",
-}
+CURVES = ("rate", "distortion", "beta", "active_units")  # keys of metrics.jsonl
+AXES = {"beta": "beta, the weight of the KL"}  # of training alone, no metric
 STARTING = 0.1  # share of the steps whose fall would press the rest of the curve flat
 
 
@@ -58,7 +55,11 @@ def curves(runs: Mapping[str, Lines]) -> Figure:
             _curve(axes, _series(lines, "valid", key), look | {"linewidth": 1.5})
         handles += panels["rate"].plot([], [], **look, linewidth=1.5, label=name)
     for key, axes in panels.items():
-        label_axes(axes, "step" if key in ("beta", "active_units") else "", CURVES[key])
+        label_axes(
+            axes,
+            "step" if key in ("beta", "active_units") else "",
+            AXES.get(key) or axis_of(key),
+        )
         _heights(axes, key, given.values())
     legend_beside(figure, [*handles, *_kinds(panels["beta"])])
     return figure

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from seqvae.metrics.keys import axis_of
 from seqvae.plots.dial import Panels, Points, pairs_of, panel
 from seqvae.plots.style import (
     FAINT,
@@ -28,13 +29,13 @@ if TYPE_CHECKING:
 
 Report = Mapping[str, Any]  # an evaluation with the `variant` that it is of
 DASHED = ("--", ":", "-.")
-BESIDE = {  # key of an evaluation: its axis
-    "neg_elbo": "-ELBO (nats)",
-    "iw_nll": "IW-NLL (nats)",
-    "mi_low": "mutual information (nats)",
-    "token_accuracy": "token accuracy",
-    "squared_error": "squared error a pixel",
-}
+BESIDE = (
+    "neg_elbo",
+    "iw_nll",
+    "mi_low",
+    "token_accuracy",
+    "squared_error",
+)  # beside the plane, over the rate
 
 
 def rate_distortion(
@@ -91,7 +92,7 @@ def rate_distortion_of(
     levels = {f"-ELBO of {name}": float(np.mean([sum(pair) for pair in points[name]])) for name in chosen}
     panels = {
         label: {name: found for name in [*lines, *names] if (found := _of(known, name, key))}
-        for key, label in BESIDE.items()
+        for key, label in ((key, axis_of(key)) for key in BESIDE)
         if beside and any(report.get(key) is not None for report in known)
     }
     return rate_distortion(points, lines, levels, panels)
