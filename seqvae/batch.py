@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 
 if TYPE_CHECKING:
     from seqvae.interfaces import Likelihood, Posterior, PriorDistribution
@@ -29,7 +29,7 @@ class SpecialIds:
     eos: int
 
 
-class _Movable:
+class MovableBatch:
     """A frozen dataclass whose tensors move together."""
 
     def _map(self, change: Callable[[Any], Any]) -> Self:
@@ -38,14 +38,14 @@ class _Movable:
 
     def to(self, device: torch.device | str) -> Self:
         """The same batch on `device`; copies from pinned memory do not block."""
-        movable = (Tensor, Randomness)
+        movable = (Tensor, KeyedNoise)
         return self._map(lambda v: v.to(device, non_blocking=True) if isinstance(v, movable) else v)
 
     def tensors(self) -> list[Tensor]:
         """All tensors of the batch in a fixed order; where the noise's step is one, it is not among them."""
         values = [getattr(self, f.name) for f in fields(self)]  # type: ignore[arg-type]
         return [
-            v.index if isinstance(v, Randomness) else v for v in values if isinstance(v, Tensor | Randomness)
+            v.index if isinstance(v, KeyedNoise) else v for v in values if isinstance(v, Tensor | KeyedNoise)
         ]
 
     @property
@@ -61,7 +61,7 @@ class _Movable:
         """A copy on `device` that shares no memory with anything, whose noise takes `step` () from there."""
 
         def copied(v: Any) -> Any:
-            if isinstance(v, Randomness):
+            if isinstance(v, KeyedNoise):
                 return replace(v, index=v.index.to(device, copy=True), step=step)
             return v.to(device, copy=True) if isinstance(v, Tensor) else v
 
@@ -74,7 +74,7 @@ class _Movable:
 
 
 @dataclass(frozen=True)
-class TextBatch(_Movable):
+class TextBatch(MovableBatch):
     """Sentences padded on the right.
 
     `source` (B, Ts) is what the encoder reads: the sentence and `</s>`. `inputs` (B, T) is what the
@@ -90,7 +90,7 @@ class TextBatch(_Movable):
     special: SpecialIds
     index: Tensor  # (B,) the example's place in its corpus
     labels: Tensor  # (B, L), NaN where a label is missing
-    random: Randomness  # the noise of these examples at this step
+    random: KeyedNoise  # the noise of these examples at this step
     condition: Tensor | None = None  # (B, C) what is asked of the latent; by default its own
 
     @property
@@ -99,17 +99,17 @@ class TextBatch(_Movable):
         return len(self.lengths)
 
     @property
-    def units(self) -> int:
+    def num_targets(self) -> int:
         """What is counted when speed is told, and a loss `a unit`: predicted tokens."""
         return int(self.lengths.sum())
 
     @property
-    def unit_counts(self) -> Tensor:
+    def target_counts(self) -> Tensor:
         """(B,): how many units each example has."""
         return self.lengths
 
     @property
-    def cells(self) -> int:
+    def decoder_positions(self) -> int:
         """How much an example costs the decoder, in tokens: T."""
         return self.targets.shape[1]
 
@@ -129,20 +129,20 @@ class TextBatch(_Movable):
         """The same sentences, padded to a length that is a multiple: a GPU then meets few shapes."""
         names = ("source", "inputs", "targets")
         widths = {name: -getattr(self, name).shape[1] % multiple for name in names}
-        return self.changed(
+        return self.replace(
             **{
                 name: pad(getattr(self, name), (0, width), value=self.special.pad)
                 for name, width in widths.items()
             }
         )
 
-    def changed(self, **values: Any) -> TextBatch:
+    def replace(self, **values: Any) -> TextBatch:
         """A copy with some fields replaced."""
         return replace(self, **values)
 
 
 @dataclass(frozen=True)
-class ImageBatch(_Movable):
+class ImageBatch(MovableBatch):
     """Pictures of values in [0, 1]: what the encoder reads, and what the decoder is scored on.
 
     Remedies may change `source`, never `targets`. Binarised pictures hold 0 and 1.
@@ -152,7 +152,7 @@ class ImageBatch(_Movable):
     targets: Tensor  # (B, C, H, W)
     index: Tensor  # (B,) the example's place in its data set
     labels: Tensor  # (B, L), NaN where a label is missing
-    random: Randomness  # the noise of these examples at this step
+    random: KeyedNoise  # the noise of these examples at this step
     condition: Tensor | None = None  # (B, C) what is asked of the latent; by default its own
 
     @property
@@ -161,17 +161,17 @@ class ImageBatch(_Movable):
         return len(self.index)
 
     @property
-    def units(self) -> int:
+    def num_targets(self) -> int:
         """What is counted when speed is told, and a loss `a unit`: pictures."""
         return self.size
 
     @property
-    def unit_counts(self) -> Tensor:
+    def target_counts(self) -> Tensor:
         """(B,): how many units each example has: one."""
         return torch.ones_like(self.index)
 
     @property
-    def cells(self) -> int:
+    def decoder_positions(self) -> int:
         """How much an example costs the decoder, in tokens: about 128 pixels each."""
         return max(1, self.targets[0].numel() // 128)
 
@@ -179,7 +179,7 @@ class ImageBatch(_Movable):
         """The batch itself: all pictures have one size."""
         return self
 
-    def changed(self, **values: Any) -> ImageBatch:
+    def replace(self, **values: Any) -> ImageBatch:
         """A copy with some fields replaced."""
         return replace(self, **values)
 

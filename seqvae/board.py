@@ -9,21 +9,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from seqvae.claims import Claim
+from seqvae.claims import Lease
 from seqvae.progress import Reporter
 
 ASK = 2.0  # seconds between two looks at what other programs are at
 
 
 @dataclass(frozen=True)
-class Place:
+class Slot:
     """Where a process works; None is what the job itself says."""
 
     device: str | None = None
     threads: int | None = None
 
 
-HERE = Place()
+IN_PROCESS = Slot()
 
 
 @dataclass(frozen=True)
@@ -31,19 +31,19 @@ class Job:
     """Something to be done, after the jobs it `needs`; `work` travels to another process by pickle."""
 
     name: str
-    work: Callable[[Place, Reporter], object]
+    work: Callable[[Slot, Reporter], object]
     needs: frozenset[str] = frozenset()
-    claim: Claim | None = None  # to be had before it is done, where other programs may do it too
+    lease: Lease | None = None  # to be had before it is done, where other programs may do it too
     is_done: Callable[[], bool] = bool  # whether another program has done it
 
     def release(self) -> None:
         """Let others have it."""
-        if self.claim:
-            self.claim.release()
+        if self.lease:
+            self.lease.release()
 
 
 @dataclass
-class Board:
+class Scheduler:
     """Which jobs wait, which are done, which others are at, and why some are not done."""
 
     waiting: dict[str, Job]
@@ -51,14 +51,14 @@ class Board:
     done: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)
     elsewhere: dict[str, float] = field(default_factory=dict)  # when to ask again whether others are at it
-    told: list[str] = field(default_factory=list)  # what was last said to be waited for
+    reported: list[str] = field(default_factory=list)  # what was last said to be waited for
 
     def next(self) -> Job | None:
         """The first job whose needs are met, taken off the board; those that lost a need are settled."""
         while lost := self._lost():
             self.settle(*lost)
         for job in list(self.waiting.values()):
-            if not job.needs <= self.done or not self._taken(job):
+            if not job.needs <= self.done or not self._acquire(job):
                 continue
             if not job.is_done():
                 return self.waiting.pop(job.name)
@@ -81,15 +81,15 @@ class Board:
             self.failed[name] = reason
         self.settled(name, reason)
 
-    def _taken(self, job: Job) -> bool:
+    def _acquire(self, job: Job) -> bool:
         """Whether a job is ours to do."""
-        if job.claim is None:
+        if job.lease is None:
             return True
         now = time.monotonic()
         if now < self.elsewhere.get(job.name, now):
             return False
         self.elsewhere[job.name] = now + ASK
-        if not job.claim.take():
+        if not job.lease.acquire():
             return False
         del self.elsewhere[job.name]
         return True

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from seqvae.config import Component, LabelConfig, RunConfig
-from seqvae.interfaces import Data, Facts, Prior, Remedy
-from seqvae.labelled import learned
-from seqvae.labels import Classifier, Label, Labels
+from seqvae.interfaces import Data, Prior, Remedy, RunContext
+from seqvae.labelled import label_statistics
+from seqvae.labels import Classifier, LabelEncoder, LabelSpec
 from seqvae.latents import LATENTS, NoEncoder
 from seqvae.model import VAE
 from seqvae.objective import OBJECTIVES, Objective
@@ -19,14 +19,14 @@ from seqvae.registry import UserError, construct, describe, lookup, suggest
 from seqvae.remedies import REMEDIES
 from seqvae.synthetic import CORPORA
 from seqvae.text.tokenizer_training import TOKENIZERS
-from seqvae.wings import WINGS, Wing
+from seqvae.wings import MODALITIES, Modality
 
 ATTRIBUTES = "attribute_regularization"  # the remedy that `attributes` stands for
 
 
-def wing_of(config: RunConfig) -> Wing:
+def modality_of(config: RunConfig) -> Modality:
     """The wing that a config's modality names."""
-    return WINGS[config.modality]
+    return MODALITIES[config.modality]
 
 
 def build_vae(config: RunConfig, sizes: Mapping[str, Any]) -> VAE:
@@ -35,12 +35,12 @@ def build_vae(config: RunConfig, sizes: Mapping[str, Any]) -> VAE:
     Raises:
         UserError: a name or an argument that does not exist, or sizes that do not fit together.
     """
-    reads = lookup("latent", LATENTS, config.latent.name).reads
-    wing = wing_of(config)
+    reads = lookup("latent", LATENTS, config.latent.name).needs_encoder
+    wing = modality_of(config)
     encoder = construct("encoder", wing.encoders, config.encoder, **sizes) if reads else NoEncoder()
     spec, prior_spec = _without_prior(config.latent)
-    _positive(spec)
-    labels = labels_of(config)
+    _check_dim(spec)
+    labels = build_labels(config)
     told = labels.dim if labels else 0
     latent = construct("latent", LATENTS, spec, features=encoder.out_dim + told)
     condition = told + latent.condition
@@ -48,16 +48,16 @@ def build_vae(config: RunConfig, sizes: Mapping[str, Any]) -> VAE:
     prior: Prior = construct("prior", PRIORS, prior_spec, **given)
     read = {"latent_dim": latent.dim, "condition": condition}
     decoder = construct("decoder", wing.decoders, config.decoder, **read, **sizes)
-    missing = _missing_label(config)
+    missing = _imputed_label(config)
     if labels is None or missing is None:
         return VAE(encoder, latent, prior, decoder, labels)
     reader = construct("encoder", wing.encoders, config.encoder, **sizes)
-    label = next(label for label in labels.each if label.name == missing)
+    label = next(label for label in labels.specs if label.name == missing)
     return VAE(encoder, latent, prior, decoder, labels, Classifier(reader, label))
 
 
-def labels_of(config: RunConfig) -> Labels | None:
-    """What a model is told of its labels; `knowing` has filled in what training knew of them.
+def build_labels(config: RunConfig) -> LabelEncoder | None:
+    """What a model is told of its labels; `with_label_statistics` has filled in what training knew of them.
 
     Raises:
         UserError: a label that the data are not asked for.
@@ -67,11 +67,11 @@ def labels_of(config: RunConfig) -> Labels | None:
         lookup("condition", dict.fromkeys(config.data.labels), name)
         assert known is not None, f"{name}: nobody asked the training data"
         column = config.data.labels.index(name)
-        found.append(Label(name, column, tuple(known.classes), known.mean, known.sd))
-    return Labels(tuple(found)) if found else None
+        found.append(LabelSpec(name, column, tuple(known.classes), known.mean, known.sd))
+    return LabelEncoder(tuple(found)) if found else None
 
 
-def knowing(config: RunConfig, data: Data) -> RunConfig:
+def with_label_statistics(config: RunConfig, data: Data) -> RunConfig:
     """The config with what the training data know of each label that the model is told.
 
     Raises:
@@ -80,29 +80,29 @@ def knowing(config: RunConfig, data: Data) -> RunConfig:
     blocks = dict(config.condition)
     for name, known in blocks.items():
         values = data.train.labels[:, config.data.labels.index(name)]
-        if name != _missing_label(config) and (missing := int(np.isnan(values).sum())):
+        if name != _imputed_label(config) and (missing := int(np.isnan(values).sum())):
             raise UserError(
                 f"condition {name!r} is missing for {missing:,} of {len(values):,} training examples: mend "
                 "the data, or take objective semi_supervised"
             )
         if known is None:
-            blocks[name] = LabelConfig(**learned(name, values, data.train.categories.get(name, ())))
+            blocks[name] = LabelConfig(**label_statistics(name, values, data.train.categories.get(name, ())))
     return config.model_copy(update={"condition": blocks})
 
 
-def known_shares(data: Data) -> tuple[float, ...]:
+def label_coverage(data: Data) -> tuple[float, ...]:
     """Of each label, the share of the training examples that have it."""
     return tuple(float(1 - np.isnan(values).mean()) for values in np.asarray(data.train.labels).T)
 
 
-def _missing_label(config: RunConfig) -> str | None:
+def _imputed_label(config: RunConfig) -> str | None:
     """The label that may be missing, where the objective guesses one: its own, or the first there is."""
     if config.objective.name != "semi_supervised":
         return None
     return config.objective.arguments.get("label") or next(iter(config.condition), None)
 
 
-def build_objective(config: RunConfig, vae: VAE, facts: Facts) -> Objective:
+def build_objective(config: RunConfig, vae: VAE, facts: RunContext) -> Objective:
     """The objective with its remedies, attached to the model.
 
     Raises:
@@ -111,7 +111,7 @@ def build_objective(config: RunConfig, vae: VAE, facts: Facts) -> Objective:
     specs = [*config.remedies, *_attributes(config)]
     remedies = [construct("remedy", REMEDIES, spec) for spec in specs]
     for remedy, spec in zip(remedies, specs, strict=True):
-        _fits(remedy, spec, config.modality)
+        _check_remedy(remedy, spec, config.modality)
         remedy.attach(vae, facts)
     objective = construct("objective", OBJECTIVES, config.objective, remedies=remedies)
     objective.attach(vae, facts)
@@ -127,23 +127,23 @@ def _attributes(config: RunConfig) -> list[Component]:
     return [Component.model_validate({"name": ATTRIBUTES, "attributes": config.attributes})]
 
 
-def regularised(config: RunConfig) -> dict[str, int]:
+def attribute_dims(config: RunConfig) -> dict[str, int]:
     """The dim that each label orders, {label: dim}, by `attributes` or by the remedy that they stand for."""
     found = dict(config.attributes)
     for spec in config.remedies:
         if spec.name == ATTRIBUTES:
-            first = next(iter((*wing_of(config).attributes, *config.data.labels)), "")
+            first = next(iter((*modality_of(config).attributes, *config.data.labels)), "")
             found = spec.arguments.get("attributes") or {0: first}
     return {label: int(dim) for dim, label in found.items()}
 
 
-def check_names(config: RunConfig) -> None:
+def check_config(config: RunConfig) -> None:
     """Refuse a misspelt name before any data is read.
 
     Raises:
         UserError: which name, and the nearest right one.
     """
-    wing = wing_of(config)
+    wing = modality_of(config)
     tables: tuple[tuple[str, Mapping[str, Any]], ...] = (
         ("encoder", wing.encoders),
         ("latent", LATENTS),
@@ -156,7 +156,7 @@ def check_names(config: RunConfig) -> None:
         lookup("remedy", REMEDIES, spec.name)
         construct("remedy", REMEDIES, spec)
     lookup("prior", PRIORS, _without_prior(config.latent)[1].name)
-    _positive(config.latent)
+    _check_dim(config.latent)
     _attributes(config)
     _check_condition(config)
 
@@ -171,10 +171,10 @@ def _check_condition(config: RunConfig) -> None:
     if config.condition and (config.latent.name == "none" or prior == "vamp"):
         deaf = "latent 'none'" if config.latent.name == "none" else "prior 'vamp'"
         raise UserError(f"{deaf} cannot be told labels: leave out condition, or take another")
-    if config.objective.name == "semi_supervised" and _missing_label(config) not in config.condition:
+    if config.objective.name == "semi_supervised" and _imputed_label(config) not in config.condition:
         raise UserError(
             f"objective 'semi_supervised' guesses a label that the model is told, got "
-            f"{_missing_label(config)!r}: {suggest(str(_missing_label(config)), config.condition)}"
+            f"{_imputed_label(config)!r}: {suggest(str(_imputed_label(config)), config.condition)}"
         )
 
 
@@ -190,13 +190,13 @@ def _without_prior(latent: Component) -> tuple[Component, Component]:
     return own, chosen
 
 
-def _positive(latent: Component) -> None:
+def _check_dim(latent: Component) -> None:
     dim = latent.arguments.get("dim", 1)
     if isinstance(dim, int) and dim < 1:
         raise UserError(f"latent.dim got {dim}: give at least 1, or `latent: {{name: none}}` for no code")
 
 
-def _fits(remedy: Remedy, spec: Component, modality: str) -> None:
+def _check_remedy(remedy: Remedy, spec: Component, modality: str) -> None:
     if remedy.batch_type not in ("any", modality):
         raise UserError(f"remedy {spec.name!r} reads {remedy.batch_type} batches, this run has {modality}")
 
@@ -204,7 +204,7 @@ def _fits(remedy: Remedy, spec: Component, modality: str) -> None:
 def catalogue() -> dict[str, list[dict[str, Any]]]:
     """All that can be named in a config, a table a kind, with the arguments that a config may set."""
     sizes = "vocab_size", "special", "shape", "latent_dim", "condition"
-    wings = WINGS.values()
+    wings = MODALITIES.values()
     return {
         "encoders": [row for wing in wings for row in describe(wing.encoders, sizes)],
         "decoders": [row for wing in wings for row in describe(wing.decoders, sizes)],

@@ -19,7 +19,7 @@ from seqvae.interfaces import Batch
 from seqvae.numerics import static_execution
 from seqvae.optim import capturable
 from seqvae.registry import UserError
-from seqvae.shares import Share
+from seqvae.shares import BatchShard
 from seqvae.updates import Update
 
 GRAIN = 8  # sentences of a captured update are padded to a multiple: few lengths mean few graphs
@@ -76,7 +76,7 @@ class CapturedUpdates:
         self.recorder = recorder or (GraphRecorder() if on_gpu else CallRecorder())
         self.recorded: dict[Any, tuple[list[Batch], Replay]] = {}
 
-    def __call__(self, parts: Sequence[Batch], ours: Sequence[Share], seed: int) -> Tensor:
+    def __call__(self, parts: Sequence[Batch], ours: Sequence[BatchShard], seed: int) -> Tensor:
         """Numbers of one update on `parts`, which lie on the CPU; `seed` is that of module dropout."""
         if self.update.device.type == "cuda":
             parts = [part.rounded_up(GRAIN).pinned() for part in parts]
@@ -90,12 +90,12 @@ class CapturedUpdates:
         with static_execution():
             return replay().clone()
 
-    def _key(self, parts: Sequence[Batch], ours: Sequence[Share]) -> Any:
-        moved = self.update.module.objective.trained_parts()
+    def _key(self, parts: Sequence[Batch], ours: Sequence[BatchShard]) -> Any:
+        moved = self.update.module.objective.trainable_parts()
         sizes = tuple((share.sizes, share.place, share.copied) for share in ours)
         return tuple(part.shapes for part in parts), sizes, moved
 
-    def _record(self, parts: Sequence[Batch], ours: Sequence[Share]) -> tuple[list[Batch], Replay]:
+    def _record(self, parts: Sequence[Batch], ours: Sequence[BatchShard]) -> tuple[list[Batch], Replay]:
         update = self.update
         fixed = [part.own_copy(update.device, update.step) for part in parts]
 
@@ -158,7 +158,7 @@ def capture_obstacle(mode: str, device: torch.device, sharded: bool, objective_s
         reason = objective_says
     elif mode == "auto" and device.type != "cuda":
         reason = "there is no CUDA device"
-    elif mode == "auto" and distributed.world() > 1:
+    elif mode == "auto" and distributed.world_size() > 1:
         reason = "several processes share it: ask with train.capture=always"
     else:
         return ""

@@ -21,10 +21,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from seqvae.build import build_vae, wing_of
+from seqvae.build import build_vae, modality_of
 from seqvae.config import RunConfig, dump_config, parse_config
-from seqvae.disk import checkpoints, digest, disk_errors, flush_folder, write_atomically
-from seqvae.interfaces import Codec
+from seqvae.disk import explain_disk_errors, flush_folder, list_checkpoints, sha256_of, write_atomically
+from seqvae.interfaces import Processor
 from seqvae.model import VAE
 from seqvae.registry import UserError
 from seqvae.weights import WEIGHTS, read_weights, write_weights
@@ -33,7 +33,7 @@ FORMAT = 1
 
 
 @dataclass
-class Progress:
+class TrainState:
     """Where a training stands; saved with every checkpoint."""
 
     step: int = 0
@@ -61,7 +61,7 @@ class Run:
     card: dict[str, Any]  # config.json
 
 
-def refuse_taken(path: Path) -> None:
+def require_empty(path: Path) -> None:
     """Refuse a folder with something in it, or a place where none can be made.
 
     Raises:
@@ -77,22 +77,22 @@ def refuse_taken(path: Path) -> None:
         raise UserError(f"{path} cannot be made, {home} {reason}: choose another --out")
 
 
-def create_run(path: Path, config: RunConfig, codec: Codec, data: str = "") -> None:
+def create_run(path: Path, config: RunConfig, codec: Processor, data: str = "") -> None:
     """Make the folder with config and codec in it.
 
     Raises:
         UserError: something is there already, or the disk is full.
     """
-    refuse_taken(path)
-    with disk_errors(path):
+    require_empty(path)
+    with explain_disk_errors(path):
         (path / "checkpoints").mkdir(parents=True)
         codec.save(path)
         write_atomically(path / "config.yaml", lambda p: p.write_text(dump_config(config), encoding="utf-8"))
-        write_card(path, config, codec, Progress(), "nothing is trained yet", data)
+        write_card(path, config, codec, TrainState(), "nothing is trained yet", data)
 
 
 def write_card(
-    path: Path, config: RunConfig, codec: Codec, progress: Progress, selected: str, data: str
+    path: Path, config: RunConfig, codec: Processor, progress: TrainState, selected: str, data: str
 ) -> None:
     """Write config.json: all that is needed to build the model again, and what its weights are.
 
@@ -101,21 +101,21 @@ def write_card(
     card = {
         "format_version": FORMAT,
         "library_name": "seqvae",
-        "sizes": codec.card,
+        "sizes": codec.metadata,
         "run": config.model_dump(by_alias=True),
         "data": data,
         "selected": selected,
         "progress": asdict(progress),
     }
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
-    with disk_errors(path):
+    with explain_disk_errors(path):
         write_atomically(path / "config.json", lambda p: p.write_text(text, encoding="utf-8"))
 
 
-def add_to_card(path: Path, **told: Any) -> None:
+def update_card(path: Path, **told: Any) -> None:
     """Say more in config.json than training does: what was measured or chosen afterwards."""
     text = json.dumps({**read_card(path), **told}, indent=2, ensure_ascii=False) + "\n"
-    with disk_errors(path):
+    with explain_disk_errors(path):
         write_atomically(path / "config.json", lambda p: p.write_text(text, encoding="utf-8"))
 
 
@@ -128,7 +128,7 @@ def load_run(source: str | Path, device: str | torch.device = "cpu") -> Run:
     path = Path(source)
     card = read_card(path)
     config = parse_config(card["run"], where=str(path / "config.json"))
-    codec = wing_of(config).load_codec(path, card.get("sizes", {}))
+    codec = modality_of(config).load_codec(path, card.get("sizes", {}))
     vae = build_vae(config, codec.sizes)
     if not (path / WEIGHTS).is_file():
         raise UserError(f"{path} holds no weights yet: train it with `seqvae train --resume {path}`")
@@ -158,7 +158,7 @@ def read_card(path: Path) -> dict[str, Any]:
     return card
 
 
-def load_parts(vae: VAE, codec: Codec, source: str | Path, parts: list[str]) -> None:
+def load_parts(vae: VAE, codec: Processor, source: str | Path, parts: list[str]) -> None:
     """Take the named parts from a finished run, as AE pre-training does (Li et al. 2019).
 
     Raises:
@@ -185,7 +185,7 @@ def save_checkpoint(
     vae: nn.Module,
     objective: nn.Module,
     optimizers: dict[str, Any],
-    progress: Progress,
+    progress: TrainState,
     keep: int,
 ) -> Path:
     """Write checkpoints/step-N whole or not at all, then drop all but the newest `keep`.
@@ -195,14 +195,14 @@ def save_checkpoint(
     """
     target = path / "checkpoints" / f"step-{progress.step}"
     unfinished = target.with_name(f".unfinished-{target.name}")
-    with disk_errors(path):
+    with explain_disk_errors(path):
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
         try:
             write_weights(vae, unfinished / WEIGHTS)
             _save_states(objective.state_dict(), unfinished / "objective.pt")
             _save_states(optimizers, unfinished / "optimizers.pt")
-            files = {f.name: digest(f) for f in sorted(unfinished.iterdir())}
+            files = {f.name: sha256_of(f) for f in sorted(unfinished.iterdir())}
             state = {"format_version": FORMAT, "progress": asdict(progress), "sha256": files}
             (unfinished / "state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
             flush_folder(unfinished)
@@ -211,12 +211,12 @@ def save_checkpoint(
             raise
         shutil.rmtree(target, ignore_errors=True)
         os.replace(unfinished, target)
-    for old in checkpoints(path)[:-keep]:
+    for old in list_checkpoints(path)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
     return target
 
 
-def load_checkpoint(folder: Path, vae: nn.Module, objective: nn.Module) -> tuple[dict[str, Any], Progress]:
+def load_checkpoint(folder: Path, vae: nn.Module, objective: nn.Module) -> tuple[dict[str, Any], TrainState]:
     """Put weights and remedies back; the optimizers' states and the progress come out.
 
     Raises:
@@ -225,9 +225,9 @@ def load_checkpoint(folder: Path, vae: nn.Module, objective: nn.Module) -> tuple
     try:
         state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         for name, known in state["sha256"].items():
-            if digest(folder / name) != known:
+            if sha256_of(folder / name) != known:
                 raise UserError(f"{folder / name} is damaged: remove {folder} to go on from the one before")
-        progress = Progress(**state["progress"])
+        progress = TrainState(**state["progress"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, UserError):
             raise

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from seqvae.disk import disk_errors
+from seqvae.disk import explain_disk_errors
 
 BEAT = 20.0  # seconds between two touches
 SILENCE = 600.0  # seconds without a touch after which an owner on another machine is taken for gone
@@ -26,7 +26,7 @@ LEFT = 60.0  # seconds after which what takes a moment was left undone
 ASKING = 0.05  # seconds between two tries of who waits
 
 
-class Claim:
+class Lease:
     """The right to work on a thing, which one process has at a time; `file` says which one."""
 
     def __init__(self, file: Path, silence: float = SILENCE) -> None:
@@ -35,24 +35,24 @@ class Claim:
         self.gone: str | None = None  # whom we have it from, where that owner never gave it back
         self._ended = threading.Event()
 
-    def take(self) -> bool:
+    def acquire(self) -> bool:
         """Make it ours; False where it is another's.
 
         Raises:
             UserError: the folder cannot be written to.
         """
-        with disk_errors(self.file.parent):
+        with explain_disk_errors(self.file.parent):
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            if not self._made() and not (self._voided() and self._made()):
+            if not self._create() and not (self._clear_stale() and self._create()):
                 return False
         self._ended.clear()
         threading.Thread(target=self._beat, daemon=True).start()
         return True
 
-    def hand(self, process: int) -> None:
+    def transfer(self, process: int) -> None:
         """Name another process of this machine as the one who works, so that its end ends the claim."""
-        mine, self.told = self._beside(), _told(process)
-        with disk_errors(self.file.parent):
+        mine, self.told = self._beside(), _describe_owner(process)
+        with explain_disk_errors(self.file.parent):
             mine.write_text(self.told, "utf-8")
             os.replace(mine, self.file)
 
@@ -63,13 +63,13 @@ class Claim:
             self.file.unlink(missing_ok=True)
         self.told = None
 
-    def holder(self) -> str:
+    def owner(self) -> str:
         """Whose it is, for people."""
         owner = _owner(self._read())
         return f"process {owner['process']} on {owner['machine']}" if owner else "another process"
 
-    def _made(self) -> bool:
-        told = _told(os.getpid())
+    def _create(self) -> bool:
+        told = _describe_owner(os.getpid())
         try:
             with self.file.open("x", encoding="utf-8") as made:
                 made.write(told)
@@ -78,10 +78,10 @@ class Claim:
         self.told = told
         return True
 
-    def _voided(self) -> bool:
+    def _clear_stale(self) -> bool:
         """Whether the claim of an owner who is gone was there, and is out of the way now."""
         told = self._read()
-        if told is None or not self._is_void(told):
+        if told is None or not self._is_stale(told):
             return told is None
         gate = self.file.with_name(f"{self.file.name}-gate")
         try:  # one by one, or the fresh claim of who was faster would be cleared away
@@ -92,7 +92,7 @@ class Claim:
         try:
             if self._read() != told:
                 return False
-            self.gone = self.holder()
+            self.gone = self.owner()
             self.file.unlink()
         finally:
             gate.unlink(missing_ok=True)
@@ -104,10 +104,10 @@ class Claim:
             if self._age(gate) > LEFT:
                 gate.unlink()
 
-    def _is_void(self, told: str) -> bool:
+    def _is_stale(self, told: str) -> bool:
         owner = _owner(told)
         if owner and owner["machine"] == socket.gethostname() and sys.platform != "win32":
-            return not _lives(int(owner["process"]))
+            return not _is_alive(int(owner["process"]))
         with suppress(FileNotFoundError):
             return self._age(self.file) > self.silence
         return False
@@ -138,10 +138,10 @@ class Claim:
 
 
 @contextmanager
-def alone(file: Path) -> Iterator[None]:
+def file_lock(file: Path) -> Iterator[None]:
     """Inside, no other process is inside with the same file; for what takes seconds at most."""
-    claim = Claim(file, silence=LEFT)
-    while not claim.take():
+    claim = Lease(file, silence=LEFT)
+    while not claim.acquire():
         time.sleep(ASKING)
     try:
         yield
@@ -149,7 +149,7 @@ def alone(file: Path) -> Iterator[None]:
         claim.release()
 
 
-def _told(process: int) -> str:
+def _describe_owner(process: int) -> str:
     return json.dumps({"machine": socket.gethostname(), "process": process, "claim": uuid.uuid4().hex})
 
 
@@ -162,7 +162,7 @@ def _owner(told: str | None) -> dict[str, str | int] | None:
     return owner if isinstance(owner, dict) and {"machine", "process"} <= owner.keys() else None
 
 
-def _lives(process: int) -> bool:
+def _is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:

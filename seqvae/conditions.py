@@ -12,24 +12,24 @@ import torch
 from torch import Tensor, nn
 
 
-def beside(z: Tensor, c: Tensor | None) -> Tensor:
+def concat_condition(z: Tensor, c: Tensor | None) -> Tensor:
     """[z; c] (N, D + C), what a decoder reads: codes and, where there is one, their condition."""
     return z if c is None else torch.cat([z, c], -1)
 
 
-def widened(layer: nn.Linear, condition: int) -> nn.Linear:
+def extend_inputs(layer: nn.Linear, condition: int) -> nn.Linear:
     """The layer reading `condition` inputs more, deaf to them at first; no random number is drawn."""
-    layer.weight = with_zeros(layer.weight, condition)
+    layer.weight = append_zero_columns(layer.weight, condition)
     layer.in_features += condition
     return layer
 
 
-def with_zeros(weight: Tensor, columns: int) -> nn.Parameter:
+def append_zero_columns(weight: Tensor, columns: int) -> nn.Parameter:
     """(O, I + `columns`): a weight (O, I) with columns of zeros behind."""
     return nn.Parameter(torch.cat([weight.detach(), weight.new_zeros(len(weight), columns)], 1))
 
 
-class Hearing(nn.Module, ABC):
+class ConditionedModule(nn.Module, ABC):
     """A layer that is told the condition (N, C) of each row beside what it reads."""
 
     @abstractmethod
@@ -37,7 +37,7 @@ class Hearing(nn.Module, ABC):
         """What the layer makes of h (N, ...); it has no condition where c is none."""
 
 
-class _Zeros(nn.Module):
+class _ZeroInit(nn.Module):
     """Weights of zeros, as which a checkpoint from before there were any is read."""
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
@@ -46,7 +46,7 @@ class _Zeros(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
-class Gain(_Zeros):
+class FeatureScale(_ZeroInit):
     """1 + c S: by how much the condition scales hidden units, S (C, U); by 1 at first."""
 
     def __init__(self, units: int, condition: int) -> None:
@@ -58,7 +58,7 @@ class Gain(_Zeros):
         return 1 + c @ self.scale
 
 
-class Modulation(_Zeros, Hearing):
+class FiLM(_ZeroInit, ConditionedModule):
     """h (1 + c S) + c T: hidden units, or maps, scaled and shifted by the condition; the identity at first.
 
     Of Perez et al. 2018, FiLM: Visual Reasoning with a General Conditioning Layer, linear in c. S and T are
@@ -77,7 +77,7 @@ class Modulation(_Zeros, Hearing):
         return h * (1 + scale) + shift
 
 
-class Turn(_Zeros):
+class QuadraticCodeMap(_ZeroInit):
     """z + c z A + c^2 z B: codes as a decoder reads them at c, A and B (D, D); themselves at first."""
 
     def __init__(self, dim: int) -> None:
@@ -90,21 +90,21 @@ class Turn(_Zeros):
         return z + c * (z @ self.linear) + c**2 * (z @ self.square)
 
 
-def modulated(units: int, condition: int) -> list[nn.Module]:
+def film_layers(units: int, condition: int) -> list[nn.Module]:
     """What stands behind `units` hidden ones: a modulation, or nothing where there is no condition."""
-    return [Modulation(units, condition)] if condition else []
+    return [FiLM(units, condition)] if condition else []
 
 
-class Layers(nn.Sequential):
-    """Layers in turn; those that are `Hearing` are told the condition."""
+class ConditionedSequential(nn.Sequential):
+    """Layers in turn; those that are `ConditionedModule` are told the condition."""
 
     def forward(self, h: Tensor, c: Tensor | None = None) -> Tensor:
         """What the last layer makes of h (N, ...) and c (N, C)."""
         for layer in self:
-            h = layer(h, c) if isinstance(layer, Hearing) else layer(h)
+            h = layer(h, c) if isinstance(layer, ConditionedModule) else layer(h)
         return h
 
 
-def first_dense(layers: nn.Module) -> nn.Linear:
+def first_linear(layers: nn.Module) -> nn.Linear:
     """The first dense layer among `layers`: the one that reads the code."""
     return next(layer for layer in layers.modules() if isinstance(layer, nn.Linear))

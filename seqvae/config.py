@@ -56,7 +56,7 @@ class DataConfig(_Closed):
     max_heldout: Positive = 5000
     split_seed: int = 0
     examples: Positive | None = None  # only the first so many training examples
-    labelled: Positive | None = None  # so many of them keep their labels, of each class alike
+    num_labeled: Positive | None = None  # so many of them keep their labels, of each class alike
 
 
 class TextDataConfig(DataConfig):
@@ -75,7 +75,7 @@ class ImageDataConfig(DataConfig):
     channels: Literal[1, 3] | None = None  # those of the data when null
     binarize: Literal["none", "fixed", "stochastic"] = "none"  # pixels drawn once, or anew each epoch
     binarize_seed: int = 0
-    broken: Literal["error", "skip"] = "error"  # a picture that cannot be read
+    on_bad_image: Literal["error", "skip"] = "error"  # a picture that cannot be read
 
 
 class TrainConfig(_Closed):
@@ -124,7 +124,7 @@ class LabelConfig(_Closed):
     sd: Annotated[float, Field(gt=0)] = 1.0
 
 
-def _named(value: Any) -> Any:
+def _list_to_blocks(value: Any) -> Any:
     """A list of labels as the keys of a mapping whose blocks the training data are to fill in."""
     if not isinstance(value, list):
         return value
@@ -158,7 +158,7 @@ class RunConfig(_Closed):
     objective: Component = Component(name="elbo")
     remedies: list[Component] = []
     attributes: Annotated[dict[NonNegative, str], BeforeValidator(_dims)] = {}
-    condition: Annotated[dict[str, LabelConfig | None], BeforeValidator(_named)] = {}
+    condition: Annotated[dict[str, LabelConfig | None], BeforeValidator(_list_to_blocks)] = {}
     init: InitConfig | None = None
     train: TrainConfig = TrainConfig()
 
@@ -205,7 +205,7 @@ def parse_config(
     Raises:
         UserError: an unknown key (with the nearest right one), a wrong value, or an override that is none.
     """
-    merged: Any = _copied(values)
+    merged: Any = _deep_copy(values)
     for override in overrides:
         if override.partition("=")[0] == "modality":
             apply_override(merged, override)
@@ -223,11 +223,11 @@ def parse_config(
         raise UserError(f"{where}: {_explain(error, made)}") from None
 
 
-def _copied(value: Any) -> Any:
+def _deep_copy(value: Any) -> Any:
     """A deep copy in which blocks that YAML anchors share are apart."""
     if isinstance(value, Mapping):
-        return {key: _copied(inner) for key, inner in value.items()}
-    return [_copied(inner) for inner in value] if isinstance(value, list | tuple) else value
+        return {key: _deep_copy(inner) for key, inner in value.items()}
+    return [_deep_copy(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def dump_config(config: RunConfig) -> str:

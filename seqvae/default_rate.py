@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from seqvae.build import wing_of
-from seqvae.checkpoint import Run, add_to_card
-from seqvae.disk import digest
-from seqvae.fitted import keep_fitted
+from seqvae.build import modality_of
+from seqvae.checkpoint import Run, update_card
+from seqvae.disk import sha256_of
+from seqvae.fitted import adopt_posthoc_priors
 from seqvae.generate import with_rate
-from seqvae.metrics.gather import Progress
-from seqvae.rates import EXAMPLES, SAMPLES, best_rate, trained_range
+from seqvae.metrics.gather import ProgressCallback
+from seqvae.rates import EXAMPLES, SAMPLES, find_best_rate, trained_range
 from seqvae.weights import WEIGHTS, save_weights
 
 
@@ -20,7 +20,7 @@ def choose_rate(
     rates: Sequence[float] | None = None,
     examples: int = EXAMPLES,
     samples: int = SAMPLES,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> dict[str, Any]:
     """Give a finished run another default rate, the best by IW-NLL on its validation data; what was found.
 
@@ -31,11 +31,11 @@ def choose_rate(
         UserError: a run without a dial, or a rate that it was not trained for.
     """
     trained_range(run.vae.latent)
-    wing = wing_of(run.config)
-    feed = wing.make_feed(wing.load_data(run.config, run.codec), 64, 1, 0)
-    chosen = best_rate(run.vae, feed.valid(examples), rates, samples, progress)
-    before = digest(run.path / WEIGHTS)
+    wing = modality_of(run.config)
+    feed = wing.make_batch_source(wing.load_data(run.config, run.codec), 64, 1, 0)
+    chosen = find_best_rate(run.vae, feed.valid(examples), rates, samples, progress)
+    before = sha256_of(run.path / WEIGHTS)
     save_weights(run.path, with_rate(run.vae, chosen["nats"]))
-    keep_fitted(run.path, before)
-    add_to_card(run.path, rate=chosen)
+    adopt_posthoc_priors(run.path, before)
+    update_card(run.path, rate=chosen)
     return chosen

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from seqvae.distributed import local_rank, started
+from seqvae.distributed import launched_world_size, local_rank
 from seqvae.registry import UserError
 
 
@@ -30,7 +30,7 @@ def pick_device(name: str) -> torch.device:
         raise UserError("device got 'cuda', but no CUDA device is seen here: use --device cpu or auto")
     if device.type not in ("cpu", "cuda"):
         raise UserError(f"device got {name!r}: give auto, cpu, cuda or cuda:N")
-    return _own_device() if name == "cuda" and started() > 1 else device
+    return _own_device() if name == "cuda" and launched_world_size() > 1 else device
 
 
 def _own_device() -> torch.device:

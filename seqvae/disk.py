@@ -17,7 +17,7 @@ from seqvae.registry import UserError
 DISK_ERRORS = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EFBIG)
 
 
-def checkpoints(path: Path) -> list[Path]:
+def list_checkpoints(path: Path) -> list[Path]:
     """The checkpoints of a run, oldest first."""
     found = [p for p in (path / "checkpoints").glob("step-*") if p.name[5:].isdigit()]
     return sorted(found, key=lambda p: int(p.name[5:]))
@@ -47,7 +47,7 @@ def write_named(file: Path, write: Callable[[Path], object]) -> None:
 
 
 @contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
+def explain_disk_errors(path: Path) -> Iterator[None]:
     """Turn a full or read-only disk into one line that says what is safe.
 
     Raises:
@@ -59,7 +59,7 @@ def disk_errors(path: Path) -> Iterator[None]:
         number = _error_number(error)
         if number not in DISK_ERRORS:
             raise
-        last = checkpoints(path)
+        last = list_checkpoints(path)
         safe = f"the last good checkpoint is {last[-1]}" if last else "no checkpoint was written yet"
         remedy = "allow it" if number in (errno.EACCES, errno.EROFS) else "make room"
         reason = os.strerror(number).lower()
@@ -75,7 +75,7 @@ def _error_number(error: BaseException) -> int:
     return int(written[1]) if written else 0
 
 
-def digest(file: Path) -> str:
+def sha256_of(file: Path) -> str:
     """The SHA-256 of a file's content."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()

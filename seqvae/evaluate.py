@@ -14,22 +14,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seqvae.interfaces import Batch, Measures
-from seqvae.metrics.checks import check
+from seqvae.interfaces import Batch, ModalityMetrics
+from seqvae.metrics.checks import check_report
 from seqvae.metrics.gather import (
-    Gathered,
-    Progress,
-    Walk,
-    code_numbers,
+    EvaluationPass,
+    PerExample,
+    ProgressCallback,
+    code_metrics,
     device_of,
-    evaluating,
-    exact,
-    gather,
-    likelihood_numbers,
+    evaluation_mode,
+    likelihood_metrics,
+    run_evaluation_pass,
+    to_cpu_float64,
 )
-from seqvae.metrics.guesses import guess_numbers
-from seqvae.metrics.holes import hole_numbers
-from seqvae.metrics.information import partners
+from seqvae.metrics.guesses import classifier_metrics
+from seqvae.metrics.holes import hole_metrics
+from seqvae.metrics.information import choose_partners
 from seqvae.metrics.keys import ALWAYS
 from seqvae.metrics.rate import standard_error
 from seqvae.model import VAE
@@ -40,7 +40,7 @@ KEYS = ALWAYS  # of every report
 
 
 @dataclass(frozen=True)
-class Settings:
+class EvaluationSettings:
     """Sizes that the report states or that change no number."""
 
     seed: int = 0  # of the MI subset, the shuffle and the prior draws
@@ -55,9 +55,9 @@ def evaluate(
     batches: Iterable[Batch],
     *,
     samples: int = 20,
-    measures: Measures | None = None,
-    settings: Settings | None = None,
-    progress: Progress | None = None,
+    measures: ModalityMetrics | None = None,
+    settings: EvaluationSettings | None = None,
+    progress: ProgressCallback | None = None,
 ) -> dict[str, Any]:
     """Measure a model: a JSON-able dict with `KEYS` and a few more; None where one does not apply.
 
@@ -70,25 +70,25 @@ def evaluate(
         UserError: no example, or no sample.
         MeasurementError: the numbers break an inequality that holds for every model.
     """
-    settings, began = settings or Settings(), time.perf_counter()
+    settings, began = settings or EvaluationSettings(), time.perf_counter()
     batches = _examples(batches, samples)
-    walk = Walk(vae, batches, progress, settings.together)
-    with evaluating(vae):
-        gathered = gather(walk, samples, lambda batch: samples_at_once(batch, settings.cells))
-        report = {**dict.fromkeys(KEYS), **likelihood_numbers(gathered)}
+    walk = EvaluationPass(vae, batches, progress, settings.together)
+    with evaluation_mode(vae):
+        gathered = run_evaluation_pass(walk, samples, lambda batch: samples_per_chunk(batch, settings.cells))
+        report = {**dict.fromkeys(KEYS), **likelihood_metrics(gathered)}
         if measures is not None:
-            report |= measures.units(batches, gathered.get("iw_nll"))
-        report |= code_numbers(gathered, settings.mi_examples, settings.seed)
-        if vae.latent.diagonal and isinstance(vae.prior, StandardPrior):
-            report |= hole_numbers(gathered.posteriors)
+            report |= measures.per_target(batches, gathered.get("iw_nll"))
+        report |= code_metrics(gathered, settings.mi_examples, settings.seed)
+        if vae.latent.is_diagonal_gaussian and isinstance(vae.prior, StandardPrior):
+            report |= hole_metrics(gathered.posteriors)
         if gathered.dim > 0:
-            report |= _shuffled(walk, gathered, measures, settings.seed)
+            report |= _shuffled_code_loss(walk, gathered, measures, settings.seed)
         if gathered.dim > 0 and measures is not None:
-            report |= _returned(walk, gathered, measures)
-            report |= measures.draws(settings.prior_draws, settings.seed)
-        report |= guess_numbers(vae, batches)
+            report |= _reconstruction_metrics(walk, gathered, measures)
+            report |= measures.sample_metrics(settings.prior_draws, settings.seed)
+        report |= classifier_metrics(vae, batches)
     report |= {"precision": _precision(vae), "seconds": time.perf_counter() - began}
-    check(report, one_prior=vae.labels is None or not vae.prior.condition)
+    check_report(report, one_prior=vae.labels is None or not vae.prior.condition)
     return {name: _jsonable(value) for name, value in report.items()}
 
 
@@ -101,11 +101,13 @@ def validate(vae: VAE, batches: Iterable[Batch], *, mi: bool = False) -> dict[st
     Raises:
         UserError: no example.
     """
-    with evaluating(vae):
+    with evaluation_mode(vae):
         batches = _examples(batches, 1)
-        gathered = gather(Walk(vae, batches), 1, lambda batch: 1)
-        numbers = likelihood_numbers(gathered) | code_numbers(gathered, Settings.mi_examples if mi else 0)
-        numbers |= guess_numbers(vae, batches)
+        gathered = run_evaluation_pass(EvaluationPass(vae, batches), 1, lambda batch: 1)
+        numbers = likelihood_metrics(gathered) | code_metrics(
+            gathered, EvaluationSettings.mi_examples if mi else 0
+        )
+        numbers |= classifier_metrics(vae, batches)
     names = ("n", "neg_elbo", "rate", "distortion", "active_units", "kl_per_dim", "mi_low", "label_accuracy")
     return {name: numbers[name] for name in names if name in numbers}
 
@@ -128,47 +130,51 @@ def require_samples(samples: int) -> None:
         raise UserError(f"samples must be at least 1, got {samples}: papers use 500, a quick look 20")
 
 
-def samples_at_once(batch: Batch, cells: int) -> int:
+def samples_per_chunk(batch: Batch, cells: int) -> int:
     """Samples an example that the decoder may see at once."""
-    return int(max(1, cells // (batch.size * batch.cells)))
+    return int(max(1, cells // (batch.size * batch.decoder_positions)))
 
 
-def _shuffled(walk: Walk, gathered: Gathered, measures: Measures | None, seed: int) -> dict[str, Any]:
+def _shuffled_code_loss(
+    walk: EvaluationPass, gathered: PerExample, measures: ModalityMetrics | None, seed: int
+) -> dict[str, Any]:
     """Nats an example lost when each is scored with the code of another one, whole and by place."""
     if gathered.n < 2:
         return {}
-    other = gathered["z"][partners(gathered["index"], seed)]
+    other = gathered["z"][choose_partners(gathered["index"], seed)]
 
     def lost(batch: Batch, rows: slice) -> tuple[Tensor, Any]:
         gains = _gains(walk.vae, batch, gathered["z"][rows], other[rows], measures)
-        return gains.sum(-1), None if measures is None else measures.by_place(gains, batch)
+        return gains.sum(-1), None if measures is None else measures.position_gains(gains, batch)
 
     gaps, places = zip(*walk.over("shuffle", lost), strict=True)
     gap = torch.cat(gaps)
     numbers = {"shuffle_gap": float(gap.mean()), "shuffle_gap_se": standard_error(gap)}
-    return numbers | ({} if measures is None else measures.places(places))
+    return numbers | ({} if measures is None else measures.summarise_positions(places))
 
 
-def _gains(vae: VAE, batch: Batch, z: Tensor, other: Tensor, measures: Measures | None) -> Tensor:
+def _gains(vae: VAE, batch: Batch, z: Tensor, other: Tensor, measures: ModalityMetrics | None) -> Tensor:
     """Log p(x|z) - log p(x|z of another) by place (B, P); P = 1 where places cannot be told apart."""
 
     def scored(codes: Tensor) -> Tensor:
         likelihood = vae.likelihood(codes[None].to(batch.index.device), vae.condition(batch))
         if measures is None:
-            return exact(likelihood.log_prob(batch)[0])[:, None]
-        return exact(measures.scores(likelihood, batch))
+            return to_cpu_float64(likelihood.log_prob(batch)[0])[:, None]
+        return to_cpu_float64(measures.position_log_probs(likelihood, batch))
 
     return scored(z) - scored(other)
 
 
-def _returned(walk: Walk, gathered: Gathered, measures: Measures) -> dict[str, Any]:
+def _reconstruction_metrics(
+    walk: EvaluationPass, gathered: PerExample, measures: ModalityMetrics
+) -> dict[str, Any]:
     """How well examples come back from their codes, and from one draw of each posterior."""
 
     def back(batch: Batch, rows: slice) -> Any:
         codes, drawn = (gathered[name][rows].to(batch.index.device) for name in ("code", "z"))
-        return measures.fidelity(batch, codes, drawn)
+        return measures.compare_reconstructions(batch, codes, drawn)
 
-    return measures.returned(walk.over("reconstruction", back))
+    return measures.summarise_reconstructions(walk.over("reconstruction", back))
 
 
 def _precision(vae: nn.Module) -> str:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from seqvae.api import PretrainedVAE, TextVAE
-from seqvae.build import wing_of
+from seqvae.build import modality_of
 from seqvae.generate import Condition
 from seqvae.registry import UserError
 
@@ -21,7 +21,7 @@ SPLITS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
-class Examples:
+class Inputs:
     """Sentences, or pictures (N, C, H, W), and the labels of each where the model is told any."""
 
     x: Any
@@ -35,18 +35,18 @@ class Examples:
         """What people know each by: a sentence itself, a picture's place."""
         return self.x if isinstance(self.x, list) else [str(place) for place in range(len(self))]
 
-    def rows(self, rows: Tensor) -> Examples:
+    def rows(self, rows: Tensor) -> Inputs:
         """Those of the chosen places (M,)."""
         places = rows.tolist()
         chosen = [self.x[row] for row in places] if isinstance(self.x, list) else self.x[rows.numpy()]
         if self.condition is None:
-            return Examples(chosen)
+            return Inputs(chosen)
         told = self.condition.items()
         each = {k: [v[row] for row in places] if isinstance(v, list | tuple) else v for k, v in told}
-        return Examples(chosen, each)
+        return Inputs(chosen, each)
 
 
-def examples_of(vae: PretrainedVAE, data: str | None, count: int | None = None) -> Examples:
+def load_inputs(vae: PretrainedVAE, data: str | None, count: int | None = None) -> Inputs:
     """The first `count` sentences, or pictures uint8 (N, C, H, W), of a split of the run's data or of a file.
 
     A model that is told labels, of which nobody chose any for all, is told those of each.
@@ -57,18 +57,18 @@ def examples_of(vae: PretrainedVAE, data: str | None, count: int | None = None) 
     store, labels = _store(vae, data), vae.vae.labels
     rows = range(len(store) if count is None else min(count, len(store)))
     told = None
-    if labels is not None and not labels.chosen:
-        told = labels.condition(torch.tensor(store.labels[: len(rows)]))
+    if labels is not None and not labels.fixed:
+        told = labels.decode_columns(torch.tensor(store.labels[: len(rows)]))
     if isinstance(vae, TextVAE):
-        return Examples(list(vae.tokenizer.decode_batch(store.tokens(i).tolist() for i in rows)), told)
-    return Examples(store.pixels[: len(rows)], told)
+        return Inputs(list(vae.tokenizer.decode_batch(store.tokens(i).tolist() for i in rows)), told)
+    return Inputs(store.pixels[: len(rows)], told)
 
 
 def _store(vae: Any, data: str | None) -> Any:
     if data not in SPLITS or Path(data).exists():
         return vae._store(data)[1]
     config = vae.run.config
-    found: Any = wing_of(config).load_data(config, vae.run.codec)
+    found: Any = modality_of(config).load_data(config, vae.run.codec)
     splits = found.splits
     if data not in splits:
         raise UserError(f"{vae.run.path} has no {data} split: it has {', '.join(splits)}")

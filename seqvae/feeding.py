@@ -13,20 +13,20 @@ import numpy as np
 import numpy.typing as npt
 
 from seqvae.interfaces import Batch
-from seqvae.shares import own_rows
+from seqvae.shares import local_rows
 
 EVALUATION_SEED = 0  # evaluation noise is the same for all runs, so that they can be compared in pairs
 
 Rows = npt.NDArray[np.int64]
 
 
-class EpochFeed(ABC):
+class EpochBatchSource(ABC):
     """Batches of an epoch after the other; a wing says how it orders examples and what a batch is."""
 
     def __init__(self, examples: int, batch_size: int, accumulate: int, seed: int) -> None:
         """An update reads `batch_size` of the `examples`, in `accumulate` parts one after the other."""
         self.examples, self.batch_size, self.accumulate, self.seed = examples, batch_size, accumulate, seed
-        self._epoch, self._order = -1, self._order_of(0)
+        self._epoch, self._order = -1, self._epoch_order(0)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -43,16 +43,16 @@ class EpochFeed(ABC):
         if inner > 1:
             place = int(np.random.default_rng([self.seed, step, inner]).integers(self.steps_per_epoch))
         if epoch != self._epoch:
-            self._epoch, self._order = epoch, self._order_of(epoch)
+            self._epoch, self._order = epoch, self._epoch_order(epoch)
         rows = self._order[place]
-        parts = [own_rows(part) for part in np.array_split(rows, min(self.accumulate, len(rows)))]
-        batches = [self._batch_of(part, step, epoch) for part in parts]
-        return [batch.changed(random=batch.random.fold(inner)) for batch in batches] if inner else batches
+        parts = [local_rows(part) for part in np.array_split(rows, min(self.accumulate, len(rows)))]
+        batches = [self._make_batch(part, step, epoch) for part in parts]
+        return [batch.replace(random=batch.random.fold(inner)) for batch in batches] if inner else batches
 
     @abstractmethod
-    def _order_of(self, epoch: int) -> Sequence[Any]:
+    def _epoch_order(self, epoch: int) -> Sequence[Any]:
         """The rows (B,) of each batch of an epoch, in order."""
 
     @abstractmethod
-    def _batch_of(self, rows: Rows, step: int, epoch: int) -> Batch:
+    def _make_batch(self, rows: Rows, step: int, epoch: int) -> Batch:
         """The examples `rows`, with the noise of a step."""

@@ -14,15 +14,15 @@ import torch
 from torch import Tensor
 
 from seqvae import plots
-from seqvae.generate import conditions_like, path_between, prior_codes
-from seqvae.rate_figures import needs, rate_distortion, sample_quality
+from seqvae.generate import interpolate_codes, resample_conditions, sample_prior
+from seqvae.rate_figures import minimum_rates, rate_distortion, sample_quality
 from seqvae.registry import UserError, lookup
 from seqvae.runlog import read_metrics
-from seqvae.subject import Subject
-from seqvae.traverse import most_used_dims, traversal
+from seqvae.subject import PlotInputs
+from seqvae.traverse import rank_dims_by_kl, traverse_dim
 
 
-def draw(subject: Subject, name: str) -> Any:
+def draw_figure(subject: PlotInputs, name: str) -> Any:
     """The figure called `name`, one of `FIGURES`.
 
     Raises:
@@ -37,38 +37,38 @@ def draw(subject: Subject, name: str) -> Any:
     return made(subject)
 
 
-def reconstructions(subject: Subject, n: int = 20) -> Any:
+def reconstructions(subject: PlotInputs, n: int = 20) -> Any:
     """Evaluation pictures above what came back of them, told their own labels where the model is told any."""
     originals, c = subject.originals(n), subject.conditions
-    return plots.reconstructions(originals, subject.decoded(subject.gathered["code"][:n], _rows(c, slice(n))))
+    return plots.reconstructions(originals, subject.decode(subject.gathered["code"][:n], _rows(c, slice(n))))
 
 
-def samples(subject: Subject, n: int = 100) -> Any:
+def samples(subject: PlotInputs, n: int = 100) -> Any:
     """Pictures from prior codes, told the labels of evaluation examples where the model is told any."""
     model = subject.pictures.vae
-    c = conditions_like(model, subject.batches, n)
-    return plots.samples(subject.decoded(prior_codes(model, n, subject.seed, c=c).cpu(), c))
+    c = resample_conditions(model, subject.batches, n)
+    return plots.samples(subject.decode(sample_prior(model, n, subject.seed, c=c).cpu(), c))
 
 
-def interpolation(subject: Subject, rows: int = 6, steps: int = 9) -> Any:
+def interpolation(subject: PlotInputs, rows: int = 6, steps: int = 9) -> Any:
     """Paths between the codes of consecutive evaluation pictures; labels go from one's to the other's."""
     subject.pictures  # noqa: B018 - a text run has none
     z, c = subject.gathered["code"], subject.conditions
     pairs = [(i, i + 1) for i in range(0, min(2 * rows, len(z) - 1), 2)]
-    paths = [path_between(z[a], z[b], steps) for a, b in pairs]
-    told = [None if c is None else path_between(c[a], c[b], steps) for a, b in pairs]
-    strips = [subject.decoded(path, labels) for path, labels in zip(paths, told, strict=True)]
+    paths = [interpolate_codes(z[a], z[b], steps) for a, b in pairs]
+    told = [None if c is None else interpolate_codes(c[a], c[b], steps) for a, b in pairs]
+    strips = [subject.decode(path, labels) for path, labels in zip(paths, told, strict=True)]
     return plots.interpolation(torch.stack(strips))
 
 
-def codes(subject: Subject) -> Any:
+def codes(subject: PlotInputs) -> Any:
     """Posterior means on the plane of the two dims that carry most, coloured by a label."""
     labels, name = subject.labels
     dims = _two(subject)
     return plots.codes(subject.gathered["mean"][:, dims], labels, name, dims)
 
 
-def manifold(subject: Subject, side: int = 20) -> Any:
+def manifold(subject: PlotInputs, side: int = 20) -> Any:
     """What the decoder makes of the two dims that carry most, at equal prior mass; the others are 0."""
     axis, (first, second) = plots.manifold_axis(side), _two(subject)
     z = torch.zeros(side, side, subject.vae.latent_dim)
@@ -77,13 +77,13 @@ def manifold(subject: Subject, side: int = 20) -> Any:
     return plots.manifold(drawn.reshape(side, side, *drawn.shape[1:]), axis, (first, second))
 
 
-def tsne(subject: Subject) -> Any:
+def tsne(subject: PlotInputs) -> Any:
     """A t-SNE map of posterior means, coloured by a label."""
     labels, name = subject.labels
     return plots.tsne(plots.tsne_embedding(subject.gathered["mean"].numpy(), subject.seed), labels, name)
 
 
-def traversals(subject: Subject, steps: int = 9) -> Any:
+def traversals(subject: PlotInputs, steps: int = 9) -> Any:
     """Each dim moved from -3 to 3 from the code of the first evaluation picture, the others left alone.
 
     Those of the run `beside` it, where there is one, stand to the right of them.
@@ -93,36 +93,36 @@ def traversals(subject: Subject, steps: int = 9) -> Any:
     """
     values, other = torch.linspace(-3, 3, steps), subject.beside
     if other is None:
-        return plots.traversals(*_traversed(subject, steps), values)
+        return plots.traversals(*_traverse(subject, steps), values)
     paths = [vae.run.path.resolve() for vae in (subject.vae, other)]
     if paths[0] == paths[1]:
         raise UserError(f"--beside got {other.run.path}, which is shown already: name another run")
     names = [path.relative_to(commonpath(paths)).as_posix() for path in paths]
-    both = [_traversed(one, steps) for one in (subject, replace(subject, vae=other, beside=None))]
+    both = [_traverse(one, steps) for one in (subject, replace(subject, vae=other, beside=None))]
     return plots.traversals_beside(dict(zip(names, both, strict=True)), values)
 
 
-def _traversed(subject: Subject, steps: int) -> tuple[Tensor, Tensor]:
+def _traverse(subject: PlotInputs, steps: int) -> tuple[Tensor, Tensor]:
     """Pictures (D, T, C, H, W), a row a dim, and the nats of each dim (D,)."""
     subject.pictures  # noqa: B018 - a text run has none
     base, c = subject.gathered["code"][0], _rows(subject.conditions, [0] * steps)
-    rows = [subject.decoded(traversal(base, i, steps=steps)[0], c) for i in range(len(base))]
+    rows = [subject.decode(traverse_dim(base, i, steps=steps)[0], c) for i in range(len(base))]
     return torch.stack(rows), subject.kl
 
 
-def posterior(subject: Subject) -> Any:
+def posterior(subject: PlotInputs) -> Any:
     """The aggregated posterior of each dim against the prior."""
     model, n = subject.vae.vae, 4000
-    prior = prior_codes(model, n, subject.seed, c=conditions_like(model, subject.batches, n)).cpu()
+    prior = sample_prior(model, n, subject.seed, c=resample_conditions(model, subject.batches, n)).cpu()
     return plots.posterior(subject.gathered["z"], subject.kl, prior)
 
 
-def kl_per_dim(subject: Subject) -> Any:
+def kl_per_dim(subject: PlotInputs) -> Any:
     """Nats a dim, sorted."""
     return plots.kl_per_dim(subject.kl)
 
 
-def gain_by_position(subject: Subject) -> Any:
+def gain_by_position(subject: PlotInputs) -> Any:
     """Nats that the code gains at each word of a sentence.
 
     Raises:
@@ -136,7 +136,7 @@ def gain_by_position(subject: Subject) -> Any:
     return plots.gain_by_position({subject.vae.run.path.name: report["gain_by_position"]})
 
 
-def curves(subject: Subject) -> Any:
+def curves(subject: PlotInputs) -> Any:
     """How the training went."""
     return plots.curves({subject.vae.run.path.name: list(read_metrics(subject.vae.run.path))})
 
@@ -145,7 +145,7 @@ def _rows(c: Tensor | None, rows: slice | list[int]) -> Tensor | None:
     return None if c is None else c[rows]
 
 
-def _two(subject: Subject) -> list[int]:
+def _two(subject: PlotInputs) -> list[int]:
     """The two dims that carry most.
 
     Raises:
@@ -153,11 +153,11 @@ def _two(subject: Subject) -> list[int]:
     """
     if subject.vae.latent_dim < 2:
         raise UserError("a plane needs a code of at least 2 dims: train one with latent.dim=2")
-    return [int(dim) for dim in most_used_dims(subject.kl)[:2]]
+    return [int(dim) for dim in rank_dims_by_kl(subject.kl)[:2]]
 
 
 WITHOUT_A_CODE = ("curves", "rate-distortion")
-FIGURES: dict[str, Callable[[Subject], Any]] = {
+FIGURES: dict[str, Callable[[PlotInputs], Any]] = {
     "reconstructions": reconstructions,
     "samples": samples,
     "interpolation": interpolation,
@@ -170,6 +170,6 @@ FIGURES: dict[str, Callable[[Subject], Any]] = {
     "gain-by-position": gain_by_position,
     "curves": curves,
     "rate-distortion": rate_distortion,
-    "needs": needs,
+    "needs": minimum_rates,
     "sample-quality": sample_quality,
 }

@@ -18,20 +18,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqvae.build import wing_of
+from seqvae.build import modality_of
 from seqvae.checkpoint import Run
 from seqvae.config import Component
-from seqvae.disk import digest, disk_errors, write_atomically
-from seqvae.fitting import Fitting, fit_prior, held_codes, log_density
-from seqvae.gains import brought
+from seqvae.disk import explain_disk_errors, sha256_of, write_atomically
+from seqvae.fitting import PriorFitConfig, fit_prior, held_out_codes, log_density
+from seqvae.gains import compare_priors
 from seqvae.generate import with_rate
-from seqvae.interfaces import Batch, Feed, Latent, Prior
-from seqvae.metrics.gather import Progress, device_of, evaluating
+from seqvae.interfaces import Batch, BatchSource, Latent, Prior
+from seqvae.metrics.gather import ProgressCallback, device_of, evaluation_mode
 from seqvae.model import VAE
 from seqvae.priors import PRIORS
-from seqvae.rates import OneRate, has_dial, rates_of
+from seqvae.rates import FixedRatePrior, is_variable_rate, resolve_rates
 from seqvae.registry import UserError, construct, suggest
-from seqvae.sources import AtDrawnRates, Fixed, Source
+from seqvae.sources import FixedPosterior, PosteriorSource, RandomRatePosterior
 from seqvae.weights import WEIGHTS, read_weights, write_weights
 
 FORMAT = 1
@@ -42,16 +42,16 @@ AT_EACH = 256  # validation examples, at most, on which a prior is measured at e
 
 
 @dataclass(frozen=True)
-class Amounts:
+class FitBudget:
     """How much data a run's prior is fitted to and judged on."""
 
     examples: int = 50_000  # of the training split, at most
-    valid: int = 1000  # of the validation split, on which `brought` is measured
+    valid: int = 1000  # of the validation split, on which `compare_priors` is measured
     samples: int = 20  # K of its IW-NLL
 
 
 @dataclass(frozen=True)
-class Fitted:
+class PosthocPrior:
     """A prior with its name, how to build it, and what is told of it."""
 
     name: str
@@ -60,14 +60,14 @@ class Fitted:
     report: dict[str, Any]
 
 
-def fit_run(
+def fit_posthoc_prior(
     run: Run,
     spec: Component,
     name: str,
-    how: Fitting,
-    amounts: Amounts | None = None,
-    progress: Progress | None = None,
-) -> Fitted:
+    how: PriorFitConfig,
+    amounts: FitBudget | None = None,
+    progress: ProgressCallback | None = None,
+) -> PosthocPrior:
     """Fit a prior to the encoded training data of a run, measure what it brought, and keep it in the run.
 
     Where the run has a dial, one prior is fitted to codes of all its rates, told ln R (`how.rate`: to one);
@@ -76,42 +76,42 @@ def fit_run(
     Raises:
         UserError: codes that do not fill R^D, a name that is taken, or a prior that does not exist.
     """
-    amounts = amounts or Amounts()
+    amounts = amounts or FitBudget()
     vae = run.vae if how.rate is None else with_rate(run.vae, how.rate)
-    needs_real_codes(vae.latent)
+    require_real_codes(vae.latent)
     _check_free(run.path, name)
-    any_rate = has_dial(vae.latent) and how.rate is None
+    any_rate = is_variable_rate(vae.latent) and how.rate is None
     condition = (0 if vae.labels is None else vae.labels.dim) + any_rate
-    prior = built(spec, vae.latent, how.seed, condition)
-    wing = wing_of(run.config)
-    feed = wing.make_feed(wing.load_data(run.config, run.codec), BATCH, 1, how.seed)
-    sources = encoded(vae, training_batches(feed, amounts.examples), any_rate)
+    prior = build_prior(spec, vae.latent, how.seed, condition)
+    wing = modality_of(run.config)
+    feed = wing.make_batch_source(wing.load_data(run.config, run.codec), BATCH, 1, how.seed)
+    sources = encode_posteriors(vae, training_batches(feed, amounts.examples), any_rate)
     fit = fit_prior(prior, sources, how, progress)
-    before, _ = log_density(vae.prior, held_codes(sources, how))
+    before, _ = log_density(vae.prior, held_out_codes(sources, how))
     report: dict[str, Any] = {"seed": how.seed, "n": fit.n, "held_out": fit.held_out, "epochs": fit.epochs}
     report |= {"condition": condition, "any_rate": any_rate, "nats": how.rate}
     report["log_density"] = {"trained": before, "fitted": fit.after, "fitted_se": fit.after_se}
-    judged = prior if how.rate is None else OneRate(prior, vae.latent, how.rate)
-    report["valid"] = brought(vae, judged, list(feed.valid(amounts.valid)), amounts.samples, progress)
+    judged = prior if how.rate is None else FixedRatePrior(prior, vae.latent, how.rate)
+    report["valid"] = compare_priors(vae, judged, list(feed.valid(amounts.valid)), amounts.samples, progress)
     if any_rate:
-        report["rates"] = _at_each_rate(vae, prior, feed, amounts, progress)
-    fitted = Fitted(name, prior, spec, report)
-    save_fitted(run.path, fitted)
+        report["rates"] = _compare_at_each_rate(vae, prior, feed, amounts, progress)
+    fitted = PosthocPrior(name, prior, spec, report)
+    save_posthoc_prior(run.path, fitted)
     return fitted
 
 
-def _at_each_rate(
-    vae: VAE, prior: Prior, feed: Feed, amounts: Amounts, progress: Progress | None
+def _compare_at_each_rate(
+    vae: VAE, prior: Prior, feed: BatchSource, amounts: FitBudget, progress: ProgressCallback | None
 ) -> list[dict[str, Any]]:
     """What a prior that is told the rate brings at 2, 4, 8 ... nats of the trained range."""
     few = list(feed.valid(min(amounts.valid, AT_EACH)))
     return [
-        {"nats": nats, **brought(with_rate(vae, nats), prior, few, amounts.samples, progress)}
-        for nats in rates_of(vae.latent)
+        {"nats": nats, **compare_priors(with_rate(vae, nats), prior, few, amounts.samples, progress)}
+        for nats in resolve_rates(vae.latent)
     ]
 
 
-def built(spec: Component, latent: Latent, seed: int = 0, condition: int = 0) -> Prior:
+def build_prior(spec: Component, latent: Latent, seed: int = 0, condition: int = 0) -> Prior:
     """A prior for these codes that nothing was fitted to yet; the same seed, the same weights.
 
     Raises:
@@ -122,7 +122,7 @@ def built(spec: Component, latent: Latent, seed: int = 0, condition: int = 0) ->
         return construct("prior", PRIORS, spec, dim=latent.dim, latent=latent, condition=condition)
 
 
-def training_batches(feed: Feed, examples: int) -> Iterator[Batch]:
+def training_batches(feed: BatchSource, examples: int) -> Iterator[Batch]:
     """The batches of one epoch until at least so many examples came, each example once."""
     seen = 0
     for step in range(feed.steps_per_epoch):
@@ -133,14 +133,14 @@ def training_batches(feed: Feed, examples: int) -> Iterator[Batch]:
             return
 
 
-def encoded(vae: VAE, batches: Iterable[Batch], any_rate: bool = False) -> list[Source]:
+def encode_posteriors(vae: VAE, batches: Iterable[Batch], any_rate: bool = False) -> list[PosteriorSource]:
     """q(z|x) of each batch, in evaluation mode and without gradients; at `any_rate` of a dial, drawn anew."""
     device = device_of(vae)
-    with evaluating(vae):
+    with evaluation_mode(vae):
         there = (batch.to(device) for batch in batches)
         if any_rate:
-            return [AtDrawnRates(vae, batch, vae.encoder(batch).float()) for batch in there]
-        return [Fixed(vae.posterior(batch).detach(), _labels(vae, batch)) for batch in there]
+            return [RandomRatePosterior(vae, batch, vae.encoder(batch).float()) for batch in there]
+        return [FixedPosterior(vae.posterior(batch).detach(), _labels(vae, batch)) for batch in there]
 
 
 def _labels(vae: VAE, batch: Batch) -> Tensor | None:
@@ -151,10 +151,10 @@ def _labels(vae: VAE, batch: Batch) -> Tensor | None:
 
 def with_prior(vae: VAE, prior: Prior) -> VAE:
     """The same encoder, latent and decoder under another prior."""
-    return vae.changed(prior=prior.to(device_of(vae)))
+    return vae.replace(prior=prior.to(device_of(vae)))
 
 
-def needs_real_codes(latent: Latent) -> None:
+def require_real_codes(latent: Latent) -> None:
     """Refuse latents whose codes do not live in all of R^D.
 
     Raises:
@@ -167,7 +167,7 @@ def needs_real_codes(latent: Latent) -> None:
         )
 
 
-def save_fitted(path: Path, fitted: Fitted) -> Path:
+def save_posthoc_prior(path: Path, fitted: PosthocPrior) -> Path:
     """Write a prior's two files into the folder of its run; the JSON of them.
 
     Raises:
@@ -175,16 +175,16 @@ def save_fitted(path: Path, fitted: Fitted) -> Path:
     """
     _check_free(path, fitted.name)
     card = {"format_version": FORMAT, "prior": fitted.spec.model_dump(), **fitted.report}
-    card["model"] = digest(path / WEIGHTS)
+    card["model"] = sha256_of(path / WEIGHTS)
     weights, told = _files(path, fitted.name)
-    with disk_errors(path):
+    with explain_disk_errors(path):
         weights.parent.mkdir(exist_ok=True)
         write_atomically(weights, lambda p: write_weights(fitted.prior, p))
     _write(told, card)
     return told
 
 
-def load_fitted(path: Path, name: str, latent: Latent) -> Prior:
+def load_posthoc_prior(path: Path, name: str, latent: Latent) -> Prior:
     """A prior that was fitted to the run in a folder, in evaluation mode; `latent` is the run's.
 
     Raises:
@@ -192,7 +192,7 @@ def load_fitted(path: Path, name: str, latent: Latent) -> Prior:
     """
     weights, told = _files(path, name)
     if not told.is_file():
-        known = suggest(name, fitted_names(path))
+        known = suggest(name, posthoc_prior_names(path))
         raise UserError(f"{path} has no prior {name!r}: {known}; `seqvae fit-prior {path}` fits one")
     try:
         card: dict[str, Any] = json.loads(told.read_text(encoding="utf-8"))
@@ -201,34 +201,34 @@ def load_fitted(path: Path, name: str, latent: Latent) -> Prior:
         raise UserError(f"{told} was not written by seqvae: remove it and fit the prior again") from None
     if version > FORMAT:
         raise UserError(f"{told} has format {version}, this seqvae reads up to {FORMAT}: update seqvae")
-    if model != digest(path / WEIGHTS):
+    if model != sha256_of(path / WEIGHTS):
         raise UserError(f"{told} was fitted to other weights than {path} has now: remove it, fit again")
-    prior = built(spec, latent, condition=card.get("condition", 0))
+    prior = build_prior(spec, latent, condition=card.get("condition", 0))
     read_weights(prior, weights)
-    if has_dial(latent) and not card.get("any_rate"):
-        prior = OneRate(prior, latent, card.get("nats"))
+    if is_variable_rate(latent) and not card.get("any_rate"):
+        prior = FixedRatePrior(prior, latent, card.get("nats"))
     return prior.eval()
 
 
-def keep_fitted(path: Path, model: str) -> None:
+def adopt_posthoc_priors(path: Path, model: str) -> None:
     """Priors of the weights whose digest was `model` become those of the run's weights as they are now.
 
     For weights in which nothing has changed but the default rate.
     """
-    for name in fitted_names(path):
+    for name in posthoc_prior_names(path):
         told = _files(path, name)[1]
         card = json.loads(told.read_text(encoding="utf-8"))
         if card.get("model") == model:
-            _write(told, {**card, "model": digest(path / WEIGHTS)})
+            _write(told, {**card, "model": sha256_of(path / WEIGHTS)})
 
 
 def _write(file: Path, card: dict[str, Any]) -> None:
     text = json.dumps(card, indent=2) + "\n"
-    with disk_errors(file.parents[1]):
+    with explain_disk_errors(file.parents[1]):
         write_atomically(file, lambda p: p.write_text(text, encoding="utf-8"))
 
 
-def fitted_names(path: Path) -> list[str]:
+def posthoc_prior_names(path: Path) -> list[str]:
     """The priors that were fitted to a run."""
     return sorted(file.stem for file in (path / FOLDER).glob("*.json"))
 

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 
 from seqvae.flows import STRETCH, Coupling
 from seqvae.interfaces import Prior
-from seqvae.metrics.gather import Progress, exact
+from seqvae.metrics.gather import ProgressCallback, to_cpu_float64
 from seqvae.metrics.rate import standard_error
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 from seqvae.priors.flow import FlowPrior
 from seqvae.priors.mixture import MixturePrior
 from seqvae.registry import UserError
-from seqvae.sources import Codes, Pool, Source
+from seqvae.sources import LatentCodes, PosteriorPool, PosteriorSource
 
 Count = Annotated[int, Field(gt=0)]
 RATES: dict[type[Prior], float] = {MixturePrior: 5e-3, FlowPrior: 2e-3}
@@ -33,7 +33,7 @@ SHRINK = 10  # a cluster's variance counts as if so many more codes had the mean
 
 
 @dataclass(frozen=True)
-class Fitting:
+class PriorFitConfig:
     """How a prior is fitted; an epoch reads one fresh draw of each example's posterior."""
 
     seed: int = 0
@@ -46,7 +46,7 @@ class Fitting:
 
 
 @dataclass(frozen=True)
-class Fit:
+class PriorFit:
     """A fitted prior, with E ln p(z) of the held-out codes in nats: as it was given, and fitted."""
 
     prior: Prior
@@ -60,10 +60,10 @@ class Fit:
 
 def fit_prior(
     prior: Prior,
-    sources: Sequence[Source],
-    how: Fitting | None = None,
-    progress: Progress | None = None,
-) -> Fit:
+    sources: Sequence[PosteriorSource],
+    how: PriorFitConfig | None = None,
+    progress: ProgressCallback | None = None,
+) -> PriorFit:
     """Maximise E_x E_q(z|x) ln p(z|c) over the prior's parameters: it becomes the aggregated posterior.
 
     The ex-post density estimation of Ghosh et al. 2020 (From Variational to Deterministic Autoencoders) by
@@ -74,41 +74,45 @@ def fit_prior(
     Raises:
         UserError: a prior without parameters, or too few codes.
     """
-    how = how or Fitting()
-    device = sources[0].home
+    how = how or PriorFitConfig()
+    device = sources[0].device
     prior.to(device).train()
     if not any(p.requires_grad for p in prior.parameters()):
         raise UserError(f"{type(prior).__name__} has nothing to fit: take a mixture or a flow")
-    pool = Pool(sources, how.seed, how.held_out)
+    pool = PosteriorPool(sources, how.seed, how.held_out)
     before, _ = log_density(prior, pool.held)
-    started(prior, pool.drawn(0).z, Randomness(how.seed, 0, torch.arange(1, device=device)))
-    epochs = _climb(prior, pool, how, progress)
+    init_from_codes(prior, pool.sample(0).z, KeyedNoise(how.seed, 0, torch.arange(1, device=device)))
+    epochs = _maximise(prior, pool, how, progress)
     after, after_se = log_density(prior.eval(), pool.held)
-    return Fit(prior, before, after, after_se, len(pool.kept), len(pool.held), epochs)
+    return PriorFit(prior, before, after, after_se, len(pool.kept), len(pool.held), epochs)
 
 
-def log_density(prior: Prior, codes: Codes) -> tuple[float, float]:
+def log_density(prior: Prior, codes: LatentCodes) -> tuple[float, float]:
     """E ln p(z|c) in nats over N codes, and its standard error."""
     with torch.no_grad():
-        scored = exact(torch.cat([prior(part.c).log_prob(part.z[None])[0] for part in codes.split(4096)]))
+        scored = to_cpu_float64(
+            torch.cat([prior(part.c).log_prob(part.z[None])[0] for part in codes.split(4096)])
+        )
     return float(scored.mean()), standard_error(scored)
 
 
-def held_codes(sources: Sequence[Source], how: Fitting) -> Codes:
+def held_out_codes(sources: Sequence[PosteriorSource], how: PriorFitConfig) -> LatentCodes:
     """The M codes by which a fit with these settings is judged."""
-    return Pool(sources, how.seed, how.held_out).held
+    return PosteriorPool(sources, how.seed, how.held_out).held
 
 
-def _climb(prior: Prior, pool: Pool, how: Fitting, progress: Progress | None) -> int:
+def _maximise(
+    prior: Prior, pool: PosteriorPool, how: PriorFitConfig, progress: ProgressCallback | None
+) -> int:
     """Epochs until the held-out density has not risen for some; the prior is left as the best one was."""
     lr = RATES.get(type(prior), 1e-3) if how.lr is None else how.lr
     optimizer = torch.optim.Adam(prior.parameters(), lr=lr)
     best, kept, worse, epoch = log_density(prior, pool.held)[0], copy.deepcopy(prior.state_dict()), 0, 0
-    floor = torch.log(FLOOR * pool.drawn(0).z.var(0).clamp(min=1e-8))
+    floor = torch.log(FLOOR * pool.sample(0).z.var(0).clamp(min=1e-8))
     size = max(LEAST, min(how.batch_size, len(pool.kept) // UPDATES))
     while epoch < how.epochs and worse < how.patience:
         epoch += 1
-        for codes in pool.drawn(epoch).split(size):
+        for codes in pool.sample(epoch).split(size):
             _step(prior, codes, optimizer, floor)
         reached, _ = log_density(prior, pool.held)
         if reached > best:
@@ -123,7 +127,7 @@ def _climb(prior: Prior, pool: Pool, how: Fitting, progress: Progress | None) ->
     return epoch
 
 
-def _step(prior: Prior, codes: Codes, optimizer: torch.optim.Optimizer, floor: Tensor) -> None:
+def _step(prior: Prior, codes: LatentCodes, optimizer: torch.optim.Optimizer, floor: Tensor) -> None:
     optimizer.zero_grad()
     (-prior(codes.c).log_prob(codes.z[None]).mean()).backward()
     nn.utils.clip_grad_norm_(prior.parameters(), 10.0)
@@ -133,16 +137,16 @@ def _step(prior: Prior, codes: Codes, optimizer: torch.optim.Optimizer, floor: T
             prior.logvar.clamp_(min=floor)
 
 
-def started(prior: Prior, z: Tensor, random: Randomness) -> None:
+def init_from_codes(prior: Prior, z: Tensor, random: KeyedNoise) -> None:
     """Put a mixture or a flow near codes (N, D) before the first step; other priors stay as they are."""
     with torch.no_grad():
         if isinstance(prior, MixturePrior):
-            start_mixture(prior, z, random)
+            init_mixture(prior, z, random)
         elif isinstance(prior, FlowPrior):
-            start_flow(prior, z)
+            init_flow(prior, z)
 
 
-def start_mixture(prior: MixturePrior, z: Tensor, random: Randomness) -> None:
+def init_mixture(prior: MixturePrior, z: Tensor, random: KeyedNoise) -> None:
     """Weights, means and variances of the clusters that k-means finds in codes (N, D).
 
     Raises:
@@ -164,13 +168,13 @@ def start_mixture(prior: MixturePrior, z: Tensor, random: Randomness) -> None:
     prior.logvar.copy_(torch.log(variance.clamp(min=FLOOR * z.var(0).clamp(min=1e-8))))
 
 
-def k_means(z: Tensor, count: int, random: Randomness) -> Tensor:
+def k_means(z: Tensor, count: int, random: KeyedNoise) -> Tensor:
     """(K, D): the centres of `count` clusters of codes (N, D).
 
     Seeded one after the other with the odds of k-means++ (Arthur & Vassilvitskii 2007), then Lloyd's rounds;
     a cluster that loses all its codes keeps its centre.
     """
-    chance = random.rows(1).uniform("centres", count)[0]  # (K,)
+    chance = random.for_n(1).uniform("centres", count)[0]  # (K,)
     centres = z[int(chance[0] * len(z))][None]
     far = torch.cdist(z, centres)[:, 0] ** 2  # to the nearest centre so far
     for k in range(1, count):
@@ -186,7 +190,7 @@ def k_means(z: Tensor, count: int, random: Randomness) -> Tensor:
     return centres
 
 
-def start_flow(prior: FlowPrior, z: Tensor) -> None:
+def init_flow(prior: FlowPrior, z: Tensor) -> None:
     """The diagonal Gaussian of codes (N, D), by the constants of the last two couplings (one has half).
 
     A standard deviation beyond e^-STRETCH ... e^STRETCH stays at that end.

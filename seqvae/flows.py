@@ -87,12 +87,12 @@ class CouplingFlow(nn.Module):
         return reversed(self.couplings) if back else iter(self.couplings)
 
 
-def weights_of(flow: CouplingFlow) -> dict[str, Tensor]:
+def flow_parameters(flow: CouplingFlow) -> dict[str, Tensor]:
     """The flow's parameters by name, for `moved`: detach them and the flow has no gradients."""
     return dict(flow.named_parameters())
 
 
-def moved(
+def apply_flow(
     flow: CouplingFlow,
     weights: Mapping[str, Tensor],
     x: Tensor,

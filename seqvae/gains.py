@@ -12,16 +12,20 @@ import torch
 from torch import Tensor
 
 from seqvae.interfaces import Batch, Prior
-from seqvae.metrics.gather import Progress, device_of, evaluating, exact
-from seqvae.metrics.likelihood import codes, iw_nll
+from seqvae.metrics.gather import ProgressCallback, device_of, evaluation_mode, to_cpu_float64
+from seqvae.metrics.likelihood import iw_nll, sample_codes
 from seqvae.metrics.rate import standard_error
 from seqvae.model import VAE
 
 CHUNK = 5  # codes an example that the decoder sees at once
 
 
-def brought(
-    vae: VAE, prior: Prior, batches: Sequence[Batch], samples: int = 20, progress: Progress | None = None
+def compare_priors(
+    vae: VAE,
+    prior: Prior,
+    batches: Sequence[Batch],
+    samples: int = 20,
+    progress: ProgressCallback | None = None,
 ) -> dict[str, Any]:
     """What another prior does to the same data, on the same codes: `trained`, `fitted` and the difference.
 
@@ -33,9 +37,9 @@ def brought(
         return {"n": sum(batch.size for batch in batches), "trained": None, "fitted": None}
     parts, done, device = [], 0, device_of(vae)
     priors = vae.prior, prior.to(device).eval()
-    with evaluating(vae):
+    with evaluation_mode(vae):
         for batch in batches:
-            parts.append(_scored(vae, priors, batch.to(device), samples))
+            parts.append(_score_priors(vae, priors, batch.to(device), samples))
             done += batch.size
             if progress is not None:
                 progress(done, sum(b.size for b in batches), "both priors")
@@ -49,18 +53,20 @@ def brought(
     return gains
 
 
-def _scored(vae: VAE, priors: Sequence[Prior], batch: Batch, samples: int) -> Tensor:
+def _score_priors(vae: VAE, priors: Sequence[Prior], batch: Batch, samples: int) -> Tensor:
     """Rate, -ELBO and IW-NLL (P priors, 3, B) of one batch, in fp64."""
     q = vae.posterior(batch)
     c = vae.condition(batch)
     ps = [prior(c) for prior in priors]
     rates, weights, distortion = [], [], []
-    for z in codes(q, batch.random, samples, CHUNK):
+    for z in sample_codes(q, batch.random, samples, CHUNK):
         log_px_z = vae.likelihood(z, c).log_prob(batch)  # (S, B)
         share = len(z) / samples
-        rates.append(torch.stack([exact(vae.latent.kl(q, p, z).sum(-1).mean(0)) * share for p in ps]))
-        weights.append(torch.stack([exact(log_px_z + p.log_prob(z) - q.log_prob(z)) for p in ps]))
-        distortion.append(-exact(log_px_z).mean(0) * share)
+        rates.append(
+            torch.stack([to_cpu_float64(vae.latent.kl(q, p, z).sum(-1).mean(0)) * share for p in ps])
+        )
+        weights.append(torch.stack([to_cpu_float64(log_px_z + p.log_prob(z) - q.log_prob(z)) for p in ps]))
+        distortion.append(-to_cpu_float64(log_px_z).mean(0) * share)
     rate = torch.stack(rates).sum(0)  # (P, B)
     bound = torch.stack([iw_nll(w) for w in torch.cat(weights, 1)])
     return torch.stack([rate, rate + torch.stack(distortion).sum(0), bound], 1)

@@ -12,10 +12,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from seqvae.interfaces import Batch, Posterior, stands_for
-from seqvae.labels import Labels
+from seqvae.interfaces import Batch, Posterior, point_estimate
+from seqvae.labels import LabelEncoder
 from seqvae.model import VAE
-from seqvae.numerics import Randomness, lerp, slerp
+from seqvae.numerics import KeyedNoise, lerp, slerp
 from seqvae.registry import UserError
 
 Path = Literal["linear", "slerp"]
@@ -23,12 +23,12 @@ Rate = float | Sequence[float] | None  # nats: of all, of each, or the model's o
 Condition = Mapping[str, Any]  # {label: value of all, or a list of one for each example}
 
 
-def prior_codes(
+def sample_prior(
     vae: VAE, n: int, seed: int, device: torch.device | str = "cpu", c: Tensor | None = None
 ) -> Tensor:
     """Z (n, D) from p(z), under the conditions c (n, C) or the model's own; draw i does not depend on n."""
-    random = Randomness(seed, 0, torch.arange(n, device=device))
-    c = vae.condition_without_x(random) if c is None else c
+    random = KeyedNoise(seed, 0, torch.arange(n, device=device))
+    c = vae.default_condition(random) if c is None else c
     with torch.no_grad():
         z: Tensor = vae.prior(None if c is None else c.to(next(vae.parameters()).device)).sample(n, random)
     return z
@@ -40,7 +40,7 @@ def with_rate(vae: VAE, nats: float) -> VAE:
     Raises:
         UserError: a rate that the model was not trained for, or it has no dial.
     """
-    return vae.changed(latent=vae.latent.at_rate(nats))
+    return vae.replace(latent=vae.latent.at_rate(nats))
 
 
 def with_condition(vae: VAE, condition: Condition) -> VAE:
@@ -49,15 +49,15 @@ def with_condition(vae: VAE, condition: Condition) -> VAE:
     Raises:
         UserError: a model that is told no labels, labels that do not match its own, or a value that is none.
     """
-    return vae.changed(labels=_labels(vae, condition).choosing(condition))
+    return vae.replace(labels=_labels(vae, condition).fix(condition))
 
 
 def with_own_labels(vae: VAE) -> VAE:
     """The same model without labels by default: it is told those that each example has."""
-    return vae if vae.labels is None else vae.changed(labels=replace(vae.labels, chosen=()))
+    return vae if vae.labels is None else vae.replace(labels=replace(vae.labels, fixed=()))
 
 
-def rate_features(vae: VAE, rate: Rate, n: int) -> Tensor | None:
+def make_rate_features(vae: VAE, rate: Rate, n: int) -> Tensor | None:
     """(n, C) of the rates in nats that n examples ask of the latent; None leaves them to the model.
 
     Raises:
@@ -71,26 +71,27 @@ def rate_features(vae: VAE, rate: Rate, n: int) -> Tensor | None:
     return vae.latent.rate_condition(nats.expand(n))
 
 
-def label_columns(vae: VAE, condition: Condition | None, n: int) -> Tensor | None:
+def make_label_columns(vae: VAE, condition: Condition | None, n: int) -> Tensor | None:
     """Labels (n, L) of n examples, as `batch.labels` has them; None leaves them to the model.
 
     Raises:
         UserError: as `with_condition`, or not one value or n of a label.
     """
-    return None if condition is None else _labels(vae, condition).columns(condition, n)
+    return None if condition is None else _labels(vae, condition).encode_columns(condition, n)
 
 
-def condition_of(vae: VAE, n: int, rate: Rate = None, condition: Condition | None = None) -> Tensor | None:
+def make_condition(vae: VAE, n: int, rate: Rate = None, condition: Condition | None = None) -> Tensor | None:
     """C (n, C) of n codes that no example stands behind, at `rate` nats and told the labels of `condition`.
 
     Raises:
-        UserError: as `rate_features` and `label_columns`, or labels are told and none is there by default.
+        UserError: as `make_rate_features` and `make_label_columns`, or labels are told and none is there by
+        default.
     """
-    labels = label_columns(vae, condition, n)
-    return vae.condition_without_x(Randomness(0, 0, torch.arange(n)), rate_features(vae, rate, n), labels)
+    labels = make_label_columns(vae, condition, n)
+    return vae.default_condition(KeyedNoise(0, 0, torch.arange(n)), make_rate_features(vae, rate, n), labels)
 
 
-def conditions_like(vae: VAE, batches: Sequence[Batch], n: int) -> Tensor | None:
+def resample_conditions(vae: VAE, batches: Sequence[Batch], n: int) -> Tensor | None:
     """C (n, C) as examples have it, at equal steps through all of them; None for a model without labels."""
     if vae.labels is None:
         return None
@@ -100,17 +101,17 @@ def conditions_like(vae: VAE, batches: Sequence[Batch], n: int) -> Tensor | None
     return every[torch.arange(n, device=device) * len(every) // n]
 
 
-def conditioned(batches: Iterable[Batch], labels: Tensor | None, rates: Tensor | None) -> Iterator[Batch]:
+def with_conditions(batches: Iterable[Batch], labels: Tensor | None, rates: Tensor | None) -> Iterator[Batch]:
     """Batches that carry their own rows of labels (N, L) and of the rates' features (N, C), where given."""
     start = 0
     for batch in batches:
         rows = slice(start, start := start + batch.size)
         named = {"labels": labels, "condition": rates}
         given = {name: x[rows].to(batch.index.device) for name, x in named.items() if x is not None}
-        yield batch.changed(**given) if given else batch
+        yield batch.replace(**given) if given else batch
 
 
-def _labels(vae: VAE, condition: Condition) -> Labels:
+def _labels(vae: VAE, condition: Condition) -> LabelEncoder:
     if vae.labels is None:
         raise UserError(
             f"condition got {', '.join(condition)}: this run is told no labels, as `condition: [label]` in "
@@ -119,12 +120,12 @@ def _labels(vae: VAE, condition: Condition) -> Labels:
     return vae.labels
 
 
-def codes(q: Posterior, batch: Batch, sample: bool = False) -> Tensor:
+def choose_codes(q: Posterior, batch: Batch, sample: bool = False) -> Tensor:
     """(B, D): the codes that stand for the examples (posterior means), or one draw of each."""
-    return q.rsample(1, batch.random)[0] if sample else stands_for(q)
+    return q.rsample(1, batch.random)[0] if sample else point_estimate(q)
 
 
-def path_between(a: Tensor, b: Tensor, points: int, path: Path = "linear") -> Tensor:
+def interpolate_codes(a: Tensor, b: Tensor, points: int, path: Path = "linear") -> Tensor:
     """(T, D) from a (D,) to b (D,), both ends included.
 
     `linear` keeps to the chord, `slerp` to the arc on which a Gaussian prior has its mass (White 2016).

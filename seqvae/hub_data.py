@@ -31,8 +31,8 @@ def load_split(source: str, path: Path | None, split: str) -> Any:
         name, _, named = source.partition("@")
         repository, _, config = name.partition(":")
         wanted = named or split
-        return _loaded(source, lambda: datasets.load_dataset(repository, config or None, split=wanted))
-    whole = _saved(path)
+        return _load(source, lambda: datasets.load_dataset(repository, config or None, split=wanted))
+    whole = _load_saved(path)
     if not isinstance(whole, datasets.DatasetDict):
         return whole
     wanted = split if Path(source).exists() else source.rpartition("@")[2]
@@ -41,7 +41,7 @@ def load_split(source: str, path: Path | None, split: str) -> Any:
     return whole[wanted]
 
 
-def heldout_split(source: str, path: Path | None, part: str) -> str | None:
+def find_heldout_split(source: str, path: Path | None, part: str) -> str | None:
     """`source@split` for the validation or test part that the data set brings, if any.
 
     Raises:
@@ -58,22 +58,22 @@ def _split_names(source: str, path: Path | None) -> list[str]:
     import datasets
 
     if path is not None:
-        whole = _saved(path)
+        whole = _load_saved(path)
         return list(whole) if isinstance(whole, datasets.DatasetDict) else []
     repository, _, config = source.partition(":")
-    return list(_loaded(source, lambda: datasets.get_dataset_split_names(repository, config or None)))
+    return list(_load(source, lambda: datasets.get_dataset_split_names(repository, config or None)))
 
 
-def _saved(folder: Path) -> Any:
+def _load_saved(folder: Path) -> Any:
     """What `datasets` saved there: a split, or several by name."""
     import datasets
 
     if not is_saved(folder):
         raise UserError(f"{folder} is a folder that `datasets` did not save: give a file, or one that it did")
-    return _loaded(str(folder), lambda: datasets.load_from_disk(str(folder)), "", "save it again")
+    return _load(str(folder), lambda: datasets.load_from_disk(str(folder)), "", "save it again")
 
 
-def _loaded(
+def _load(
     source: str,
     load: Callable[[], Any],
     whence: str = " from the Hub",

@@ -13,7 +13,7 @@ Unsigned = npt.NDArray[np.uint64]
 GOLDEN = 0x9E3779B97F4A7C15  # the increment of SplitMix64
 
 
-def permuted(places: Unsigned, size: int, seed: int) -> Unsigned:
+def keyed_permutation(places: Unsigned, size: int, seed: int) -> Unsigned:
     """(n,) different numbers below `size` for different places below it: a keyed permutation.
 
     A four-round Feistel network on the next even number of bits, walked until it falls inside (Black and
@@ -31,11 +31,11 @@ def _feistel(values: Unsigned, half: int, seed: int) -> Unsigned:
     left, right = values >> shift, values & mask
     for turn in range(4):
         key = np.uint64((seed * 4 + turn + 1) * GOLDEN % 2**64)
-        left, right = right, left ^ (mixed(right + key) & mask)
+        left, right = right, left ^ (mix(right + key) & mask)
     return (left << shift) | right
 
 
-def mixed(x: Unsigned) -> Unsigned:
+def mix(x: Unsigned) -> Unsigned:
     """The finaliser of SplitMix64 (Steele 2014)."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

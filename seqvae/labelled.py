@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 from seqvae.registry import UserError
 
 MOST_CLASSES = 64  # whole numbers of more values than that are a number, not classes
@@ -20,7 +20,7 @@ MOST_CLASSES = 64  # whole numbers of more values than that are a number, not cl
 Columns = npt.NDArray[np.float32]
 
 
-def learned(name: str, values: Columns, names: Sequence[str] = ()) -> dict[str, Any]:
+def label_statistics(name: str, values: Columns, names: Sequence[str] = ()) -> dict[str, Any]:
     """What a model is to know of a label, from its values (N,) in training: `classes`, or `mean` and `sd`.
 
     Names are classes, and so are whole numbers of at most `MOST_CLASSES` different values.
@@ -39,7 +39,7 @@ def learned(name: str, values: Columns, names: Sequence[str] = ()) -> dict[str, 
     return {"mean": float(kept.mean(dtype=np.float64)), "sd": float(kept.std(dtype=np.float64))}
 
 
-def keeping(labels: Columns, keep: int, seed: int) -> Columns:
+def subsample_labels(labels: Columns, keep: int, seed: int) -> Columns:
     """(N, L): labels of which `keep` examples keep theirs, all others are missing; by the seed alone.
 
     Of each class of the first label alike many are kept, as far as it has them, where it has classes enough.
@@ -48,21 +48,21 @@ def keeping(labels: Columns, keep: int, seed: int) -> Columns:
         UserError: no labels, or fewer examples that have them.
     """
     if not labels.shape[1]:
-        raise UserError(f"data.labelled got {keep}, data.labels names no label to keep: name one")
+        raise UserError(f"data.num_labeled got {keep}, data.labels names no label to keep: name one")
     rows = np.flatnonzero(~np.isnan(labels).any(1))
     if keep > len(rows):
         raise UserError(
-            f"data.labelled got {keep}, {len(rows)} of the training examples have labels: ask for less"
+            f"data.num_labeled got {keep}, {len(rows)} of the training examples have labels: ask for less"
         )
-    chance = Randomness(seed, 0, torch.from_numpy(rows)).uniform("labelled").numpy()
+    chance = KeyedNoise(seed, 0, torch.from_numpy(rows)).uniform("labelled").numpy()
     rows = rows[np.argsort(chance, kind="stable")]
     kept = np.full_like(labels, np.nan)
-    chosen = rows[np.argsort(_turns(labels[rows, 0]), kind="stable")[:keep]]
+    chosen = rows[np.argsort(_occurrence_index(labels[rows, 0]), kind="stable")[:keep]]
     kept[chosen] = labels[chosen]
     return kept
 
 
-def _turns(values: Columns) -> npt.NDArray[np.int64]:
+def _occurrence_index(values: Columns) -> npt.NDArray[np.int64]:
     """(N,): how many equal values came before each: 0 for the first of each class, then 1 ..."""
     order = np.argsort(values, kind="stable")
     ordered = values[order]

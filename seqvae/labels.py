@@ -19,7 +19,7 @@ from seqvae.registry import UserError, suggest
 
 
 @dataclass(frozen=True)
-class Label:
+class LabelSpec:
     """One column of `batch.labels`: one of K `classes`, told as one-hot, or a number as (v - mean) / sd.
 
     Classes that have names stand in the column as places among them, others as what they are.
@@ -37,7 +37,7 @@ class Label:
         return len(self.classes) or 1
 
     @property
-    def codes(self) -> list[float]:
+    def class_values(self) -> list[float]:
         """What stands for each class in the column, (K,)."""
         named = isinstance(self.classes[0], str)
         return [float(i if named else value) for i, value in enumerate(self.classes)]
@@ -48,7 +48,7 @@ class Label:
             return labels[:, self.column]
         return labels.new_full((len(labels),), torch.nan)
 
-    def put(self, labels: Tensor, values: Tensor | float) -> Tensor:
+    def with_values(self, labels: Tensor, values: Tensor | float) -> Tensor:
         """(B, L): the same labels, or with more columns, with `values` in this one."""
         missing = labels.new_full((len(labels), max(0, self.column + 1 - labels.shape[1])), torch.nan)
         wide = torch.cat([labels, missing], 1)
@@ -58,7 +58,7 @@ class Label:
     def features(self, values: Tensor) -> Tensor:
         """(B, K) or (B, 1) from values (B,); what is no class has a row of zeros."""
         if self.classes:
-            return (values[:, None] == constant(tuple(self.codes), values.device)).float()
+            return (values[:, None] == constant(tuple(self.class_values), values.device)).float()
         return ((values - self.mean) / self.sd)[:, None]
 
     def check(self, values: Tensor) -> None:
@@ -73,9 +73,11 @@ class Label:
                 f"{self.name}=VALUE (condition={{...}}), or data that have it"
             )
         if self.classes and not bool((strange := ~self.features(values).any(-1)).logical_not().all()):
-            raise UserError(f"label {self.name!r} got {float(values[strange][0]):g}: {self._known()}")
+            raise UserError(
+                f"label {self.name!r} got {float(values[strange][0]):g}: {self._describe_classes()}"
+            )
 
-    def code(self, value: Any) -> float:
+    def encode(self, value: Any) -> float:
         """What stands in the column for a value as a user gives it.
 
         Raises:
@@ -93,11 +95,11 @@ class Label:
             number = float("nan")
         if not isfinite(number):
             raise UserError(f"condition {self.name!r} got {value!r}: give a number")
-        if self.classes and number not in self.codes:
-            raise UserError(f"condition {self.name!r} got {value!r}: {self._known()}")
+        if self.classes and number not in self.class_values:
+            raise UserError(f"condition {self.name!r} got {value!r}: {self._describe_classes()}")
         return number
 
-    def value(self, code: float) -> str | float:
+    def decode(self, code: float) -> str | float:
         """What a user calls the value that the column holds as `code`; the inverse of `code`."""
         named = self.classes and isinstance(self.classes[0], str)
         return self.classes[int(code)] if named else code
@@ -105,49 +107,49 @@ class Label:
     def _names(self) -> list[str]:
         return [value if isinstance(value, str) else f"{value:g}" for value in self.classes]
 
-    def _known(self) -> str:
+    def _describe_classes(self) -> str:
         return f"training knew {', '.join(self._names())}"
 
 
 @dataclass(frozen=True)
-class Labels:
+class LabelEncoder:
     """What a model is told: features (B, C) of its labels, one after the other.
 
-    `chosen`, a value of each, is what all examples are told instead of their own, where somebody chose so.
+    `fixed`, a value of each, is what all examples are told instead of their own, where somebody chose so.
     """
 
-    each: tuple[Label, ...]
-    chosen: tuple[float, ...] = ()
+    specs: tuple[LabelSpec, ...]
+    fixed: tuple[float, ...] = ()
 
     @property
     def dim(self) -> int:
         """C."""
-        return sum(label.width for label in self.each)
+        return sum(label.width for label in self.specs)
 
     @property
     def categories(self) -> dict[str, Sequence[str]]:
         """The names of classes, by label: other data number theirs alike."""
-        named = {label.name: label.classes for label in self.each}
+        named = {label.name: label.classes for label in self.specs}
         return {name: [str(c) for c in cs] for name, cs in named.items() if cs and isinstance(cs[0], str)}
 
-    def choosing(self, condition: Mapping[str, Any]) -> Labels:
+    def fix(self, condition: Mapping[str, Any]) -> LabelEncoder:
         """The same labels, of which all examples are told these values, {label: value}.
 
         Raises:
             UserError: a label that is not told, one that is left out, or a value that is none.
         """
         self._check_names(condition)
-        return replace(self, chosen=tuple(label.code(condition[label.name]) for label in self.each))
+        return replace(self, fixed=tuple(label.encode(condition[label.name]) for label in self.specs))
 
-    def columns(self, condition: Mapping[str, Any], n: int) -> Tensor:
+    def encode_columns(self, condition: Mapping[str, Any], n: int) -> Tensor:
         """Labels (n, L) as data hold them, of {label: a value of all, or a list of one for each}.
 
         Raises:
-            UserError: as `choosing`, or a list of another length.
+            UserError: as `fix`, or a list of another length.
         """
         self._check_names(condition)
         found = torch.full((n, 0), torch.nan)
-        for label in self.each:
+        for label in self.specs:
             given = condition[label.name]
             values = given if isinstance(given, list | tuple) else [given] * n
             if len(values) != n:
@@ -155,20 +157,20 @@ class Labels:
                     f"condition {label.name!r} got {len(values)} values for {n} examples: give one, or one "
                     "for each"
                 )
-            found = label.put(found, torch.tensor([label.code(value) for value in values]))
+            found = label.with_values(found, torch.tensor([label.encode(value) for value in values]))
         return found
 
-    def condition(self, labels: Tensor) -> dict[str, list[Any]]:
+    def decode_columns(self, labels: Tensor) -> dict[str, list[Any]]:
         """{label: the value of each example} of labels (n, L), the inverse of `columns`.
 
         Raises:
             UserError: as `features`.
         """
         self.features(labels)
-        return {label.name: [label.value(v) for v in label.values(labels).tolist()] for label in self.each}
+        return {label.name: [label.decode(v) for v in label.values(labels).tolist()] for label in self.specs}
 
     def _check_names(self, condition: Mapping[str, Any]) -> None:
-        names = [label.name for label in self.each]
+        names = [label.name for label in self.specs]
         for name in condition:
             if name not in names:
                 raise UserError(f"condition got {name!r}, this model is told others: {suggest(name, names)}")
@@ -181,28 +183,28 @@ class Labels:
         Raises:
             UserError: a value that is missing, or a class that training had not.
         """
-        columns = [(label, label.values(labels)) for label in self.each]
+        columns = [(label, label.values(labels)) for label in self.specs]
         for label, values in columns if strict else ():
             label.check(values)
         return torch.cat([label.features(values) for label, values in columns], -1)
 
-    def chosen_features(self, n: int, device: torch.device) -> Tensor:
+    def fixed_features(self, n: int, device: torch.device) -> Tensor:
         """C (n, C) of the chosen values.
 
         Raises:
             UserError: none were chosen.
         """
-        if not self.chosen:
-            names = " ".join(f"--condition {label.name}=VALUE" for label in self.each)
+        if not self.fixed:
+            names = " ".join(f"--condition {label.name}=VALUE" for label in self.specs)
             raise UserError(f"this model is told labels: give {names} (condition={{...}})")
-        values = torch.tensor(self.chosen, device=device).expand(n, -1)
-        return torch.cat([a.features(v) for a, v in zip(self.each, values.unbind(-1), strict=True)], -1)
+        values = torch.tensor(self.fixed, device=device).expand(n, -1)
+        return torch.cat([a.features(v) for a, v in zip(self.specs, values.unbind(-1), strict=True)], -1)
 
 
 class Classifier(nn.Module):
     """q(y|x) of a label y that may be missing: softmax of a linear map of an encoder's features."""
 
-    def __init__(self, encoder: Encoder, label: Label) -> None:
+    def __init__(self, encoder: Encoder, label: LabelSpec) -> None:
         super().__init__()
         self.label, self.encoder = label, encoder
         self.logits = nn.Linear(encoder.out_dim, label.width)
@@ -213,15 +215,15 @@ class Classifier(nn.Module):
         with torch.autocast(h.device.type, enabled=False):
             return torch.log_softmax(self.logits(h.float()), -1)
 
-    def known(self, labels: Tensor) -> Tensor:
+    def one_hot(self, labels: Tensor) -> Tensor:
         """(B, K): one-hot where the label is there, zeros where it is missing."""
         return self.label.features(self.label.values(labels))
 
-    def filled(self, batch: Batch) -> Tensor:
+    def impute(self, batch: Batch) -> Tensor:
         """Labels (B, L) of a batch, a missing one replaced by the likeliest class."""
         values = self.label.values(batch.labels)
         if not bool(values.isnan().any()):
             labels: Tensor = batch.labels
             return labels
-        guess = constant(tuple(self.label.codes), values.device)[self(batch).argmax(-1)]
-        return self.label.put(batch.labels, torch.where(values.isnan(), guess, values))
+        guess = constant(tuple(self.label.class_values), values.device)[self(batch).argmax(-1)]
+        return self.label.with_values(batch.labels, torch.where(values.isnan(), guess, values))

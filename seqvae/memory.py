@@ -16,7 +16,7 @@ _ITS_OWN = {_MMAP: 1 << 25, _TRIM: 1 << 26}  # the most to which glibc raises it
 
 
 @contextmanager
-def freed_memory_kept() -> Iterator[bool]:
+def retain_freed_memory() -> Iterator[bool]:
     """Inside, blocks of less than 1 GB are used again and not given back; whether this system can do so.
 
     A setting of the whole process, and of glibc alone: elsewhere nothing happens. At the end what is free

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from seqvae.batch import VAEOutput
 from seqvae.interfaces import Batch, Decoder, Encoder, Latent, Likelihood, Posterior, Prior
-from seqvae.labels import Classifier, Labels
-from seqvae.numerics import Randomness
+from seqvae.labels import Classifier, LabelEncoder
+from seqvae.numerics import KeyedNoise
 
 PARTS = ("encoder", "latent", "prior", "decoder")
 
@@ -31,14 +31,14 @@ class VAE(nn.Module):
         latent: Latent,
         prior: Prior,
         decoder: Decoder,
-        labels: Labels | None = None,
+        labels: LabelEncoder | None = None,
         classifier: Classifier | None = None,
     ) -> None:
         super().__init__()
         self.encoder, self.latent, self.prior, self.decoder = encoder, latent, prior, decoder
         self.labels, self.classifier = labels, classifier
 
-    def changed(self, **parts: Any) -> Self:
+    def replace(self, **parts: Any) -> Self:
         """The same model with other parts; it shares the rest."""
         kept = {name: getattr(self, name) for name in (*PARTS, "labels", "classifier")}
         made = type(self)(**kept | parts)
@@ -69,16 +69,16 @@ class VAE(nn.Module):
         Raises:
             UserError: at use, a label that is missing and that nobody guesses, or a class that is not known.
         """
-        if self.labels is None or self.labels.chosen:
-            return self.condition_without_x(batch.random, batch.condition)
+        if self.labels is None or self.labels.fixed:
+            return self.default_condition(batch.random, batch.condition)
         labels = batch.labels
         if self.classifier is not None and not self.training:
-            labels = self.classifier.filled(batch)
+            labels = self.classifier.impute(batch)
         features = self.labels.features(labels, strict=not self.training)
-        return self._joined(features, batch.condition, batch.random)
+        return self._concat(features, batch.condition, batch.random)
 
-    def condition_without_x(
-        self, random: Randomness, rate: Tensor | None = None, labels: Tensor | None = None
+    def default_condition(
+        self, random: KeyedNoise, rate: Tensor | None = None, labels: Tensor | None = None
     ) -> Tensor | None:
         """C (B, C) for codes that no example stands behind.
 
@@ -89,13 +89,13 @@ class VAE(nn.Module):
             UserError: the model is told labels and nobody gives any.
         """
         if self.labels is None:
-            return self._joined(None, rate, random)
+            return self._concat(None, rate, random)
         if labels is not None:
-            return self._joined(self.labels.features(labels), rate, random)
-        chosen = self.labels.chosen_features(len(random.index), random.index.device)
-        return self._joined(chosen, rate, random)
+            return self._concat(self.labels.features(labels), rate, random)
+        chosen = self.labels.fixed_features(len(random.index), random.index.device)
+        return self._concat(chosen, rate, random)
 
-    def _joined(self, labels: Tensor | None, rate: Tensor | None, random: Randomness) -> Tensor | None:
+    def _concat(self, labels: Tensor | None, rate: Tensor | None, random: KeyedNoise) -> Tensor | None:
         c = self.latent.default_condition(random) if rate is None else rate
         if labels is None or c is None:
             return c if labels is None else labels
@@ -104,15 +104,15 @@ class VAE(nn.Module):
     def likelihood(self, z: Tensor, c: Tensor | None = None) -> Likelihood:
         """p(x|z) for codes (S, B, D), under the model's default condition where none is given."""
         if c is None:
-            c = self.condition_without_x(Randomness(0, 0, torch.arange(z.shape[1], device=z.device)))
-        return self.decoder(*self.latent.for_decoder(z, c))  # type: ignore[no-any-return]
+            c = self.default_condition(KeyedNoise(0, 0, torch.arange(z.shape[1], device=z.device)))
+        return self.decoder(*self.latent.decoder_inputs(z, c))  # type: ignore[no-any-return]
 
     def forward(self, batch: Batch, samples: int = 1, q: Posterior | None = None) -> VAEOutput:
         """One walk; with `q` given the encoder is not run again."""
         q = self.posterior(batch) if q is None else q
-        return self.at(batch, q, q.rsample(samples, batch.random))
+        return self.decode_from(batch, q, q.rsample(samples, batch.random))
 
-    def at(self, batch: Batch, q: Posterior, z: Tensor, read: Tensor | None = None) -> VAEOutput:
+    def decode_from(self, batch: Batch, q: Posterior, z: Tensor, read: Tensor | None = None) -> VAEOutput:
         """The walk from codes (S, B, D) on that were drawn from q already; the decoder may `read` others."""
         c = self.condition(batch)
         p = self.prior(c)

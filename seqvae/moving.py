@@ -13,15 +13,15 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from seqvae.api import PretrainedVAE
-from seqvae.build import regularised
-from seqvae.generate import prior_codes
-from seqvae.metrics.gather import Walk, evaluating, gather
+from seqvae.build import attribute_dims
+from seqvae.generate import sample_prior
+from seqvae.metrics.gather import EvaluationPass, evaluation_mode, run_evaluation_pass
 from seqvae.registry import UserError
-from seqvae.traverse import along, attribute_direction, traversal
+from seqvae.traverse import attribute_direction, step_along, traverse_dim
 
 
 @dataclass(frozen=True)
-class Move:
+class Traversal:
     """What moves, from where to where: a dim takes the values, an attribute gains them."""
 
     dim: int | None = None
@@ -36,33 +36,36 @@ class Move:
         return torch.linspace(self.low, self.high, self.steps)
 
 
-def moved(vae: PretrainedVAE, example: Any, move: Move, examples: int = 2000, seed: int = 0) -> Tensor:
+def traverse(
+    vae: PretrainedVAE, example: Any, move: Traversal, examples: int = 2000, seed: int = 0
+) -> Tensor:
     """Codes (T, D): that of `example` (or a prior draw, where there is none) with one thing moved.
 
     A dim is set to each value. An attribute is moved by `amounts` times its standard deviation over the
     evaluation examples, along the direction in code space that raises it (`attribute_direction`). Where
-    training made a dim carry it (`carrying`), that dim moves alone, by `amounts` times its own deviation.
+    training made a dim carry it (`regularised_dim`), that dim moves alone, by `amounts` times its own
+    deviation.
 
     Raises:
         UserError: not one of dim and attribute, no such dim or attribute, or a model without a code.
     """
     if (move.dim is None) == (move.attribute is None):
         raise UserError("give --dim N or --attribute NAME, one of the two: what is to move?")
-    z = prior_codes(vae.vae, 1, seed).cpu() if example is None else vae.encode([example])
+    z = sample_prior(vae.vae, 1, seed).cpu() if example is None else vae.encode([example])
     if move.dim is not None:
-        return traversal(z, move.dim, move.low, move.high, move.steps)[0]
+        return traverse_dim(z, move.dim, move.low, move.high, move.steps)[0]
     assert move.attribute is not None
-    _, batches, _ = vae._evaluated(None, 64, examples)
-    values, dim = vae.attribute(batches, move.attribute), carrying(vae, move)
-    with evaluating(vae.vae):
-        codes = gather(Walk(vae.vae, batches), 1, lambda batch: 1)["mean"]
+    _, batches, _ = vae._evaluation_inputs(None, 64, examples)
+    values, dim = vae.attribute(batches, move.attribute), regularised_dim(vae, move)
+    with evaluation_mode(vae.vae):
+        codes = run_evaluation_pass(EvaluationPass(vae.vae, batches), 1, lambda batch: 1)["mean"]
     if dim is None:
         step = attribute_direction(codes, values) * values[~values.isnan()].std()
     else:
         step = one_hot(torch.tensor(dim), codes.shape[1]) * codes[:, dim].std()
-    return along(z, step, move.amounts)[0]
+    return step_along(z, step, move.amounts)[0]
 
 
-def carrying(vae: PretrainedVAE, move: Move) -> int | None:
+def regularised_dim(vae: PretrainedVAE, move: Traversal) -> int | None:
     """The dim that training made carry the attribute, where `attributes` or its remedy named one."""
-    return None if move.attribute is None else regularised(vae.run.config).get(move.attribute)
+    return None if move.attribute is None else attribute_dims(vae.run.config).get(move.attribute)

@@ -14,21 +14,23 @@ from torch import Tensor
 
 from seqvae.api import PretrainedVAE, TextVAE
 from seqvae.api.text import Reconstruction
-from seqvae.examples import Examples
+from seqvae.examples import Inputs
 from seqvae.generate import with_own_labels
-from seqvae.interfaces import stands_for
-from seqvae.metrics.gather import exact
+from seqvae.interfaces import point_estimate
+from seqvae.metrics.gather import to_cpu_float64
 from seqvae.model import VAE
 from seqvae.progress import Reporter
 from seqvae.rates import trained_range
 from seqvae.registry import UserError
 from seqvae.text.measures import token_accuracy
 
-ComesBack = Callable[[Tensor, Tensor], Tensor]  # rows (M,) and their rates (M,): whether each comes back (M,)
+MeetsTarget = Callable[
+    [Tensor, Tensor], Tensor
+]  # rows (M,) and their rates (M,): whether each comes back (M,)
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ReconstructionTarget:
     """When an example counts as back, and how finely its rate is sought.
 
     A sentence is back where its greedy reconstruction has a token accuracy (place by place, the end counted)
@@ -49,7 +51,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Need:
+class MinimumRate:
     """A sentence, the nats from which it comes back, and what comes back there.
 
     `nats` is None where it does not come back at the highest rate of the run; what came of it is told then.
@@ -61,7 +63,7 @@ class Need:
 
 
 @dataclass(frozen=True)
-class PictureNeed:
+class ImageMinimumRate:
     """A picture by its place, the nats from which its distortion is low enough, and the distortion there."""
 
     picture: int
@@ -69,7 +71,7 @@ class PictureNeed:
     distortion: float
 
 
-def least_rates(comes_back: ComesBack, n: int, low: float, high: float, rounds: int = 8) -> Tensor:
+def bisect_rates(comes_back: MeetsTarget, n: int, low: float, high: float, rounds: int = 8) -> Tensor:
     """(N,): the lowest rates in nats at which things come back, by bisection of ln R, in fp64.
 
     All N at once, `rounds` + 2 calls: what comes back at `low` needs at most that, what does not at `high` is
@@ -92,23 +94,26 @@ def least_rates(comes_back: ComesBack, n: int, low: float, high: float, rounds: 
     return least
 
 
-def needs(
-    vae: TextVAE, sentences: Examples, wanted: Wanted | None = None, report: Reporter | None = None
-) -> list[Need]:
+def minimum_rates(
+    vae: TextVAE,
+    sentences: Inputs,
+    wanted: ReconstructionTarget | None = None,
+    report: Reporter | None = None,
+) -> list[MinimumRate]:
     """How many nats each sentence needs, in the order given.
 
     Raises:
         UserError: a run without a dial, a sentence without a token, or labels that are missing or unknown.
     """
-    least, high = _sought(vae, sentences, wanted or Wanted(), report)
+    least, high = _search(vae, sentences, wanted or ReconstructionTarget(), report)
     shown = vae.reconstruct(sentences.x, rate=least.clamp(max=high).tolist(), condition=sentences.condition)
     pairs = zip(shown, least.tolist(), strict=True)
-    return [Need(s.text, nats if nats <= high else None, s.reconstruction) for s, nats in pairs]
+    return [MinimumRate(s.text, nats if nats <= high else None, s.reconstruction) for s, nats in pairs]
 
 
-def picture_needs(
-    vae: PretrainedVAE, pictures: Examples, wanted: Wanted, report: Reporter | None = None
-) -> list[PictureNeed]:
+def image_minimum_rates(
+    vae: PretrainedVAE, pictures: Inputs, wanted: ReconstructionTarget, report: Reporter | None = None
+) -> list[ImageMinimumRate]:
     """How many nats each picture needs for a distortion, in the order given.
 
     Raises:
@@ -116,29 +121,29 @@ def picture_needs(
     """
     if wanted.distortion is None:
         raise UserError("pictures come back by degrees: give the nats they may cost with --distortion X")
-    least, high = _sought(vae, pictures, wanted, report)
-    reached = distortions(vae, pictures, least.clamp(max=high), wanted.draws)
+    least, high = _search(vae, pictures, wanted, report)
+    reached = measure_distortions(vae, pictures, least.clamp(max=high), wanted.draws)
     told = zip(least.tolist(), reached, strict=True)
-    return [PictureNeed(i, nats if nats <= high else None, d) for i, (nats, d) in enumerate(told)]
+    return [ImageMinimumRate(i, nats if nats <= high else None, d) for i, (nats, d) in enumerate(told)]
 
 
-def needs_of(
-    vae: PretrainedVAE, examples: Examples, wanted: Wanted, report: Reporter | None = None
-) -> list[Need] | list[PictureNeed]:
+def find_minimum_rates(
+    vae: PretrainedVAE, examples: Inputs, wanted: ReconstructionTarget, report: Reporter | None = None
+) -> list[MinimumRate] | list[ImageMinimumRate]:
     """How many nats each sentence or picture needs, the one that needs least first.
 
     Raises:
-        UserError: as `needs` and `picture_needs`.
+        UserError: as `minimum_rates` and `image_minimum_rates`.
     """
     if isinstance(vae, TextVAE):
-        found: Any = needs(vae, examples, wanted, report)
+        found: Any = minimum_rates(vae, examples, wanted, report)
     else:
-        found = picture_needs(vae, examples, wanted, report)
+        found = image_minimum_rates(vae, examples, wanted, report)
     return sorted(found, key=lambda need: torch.inf if need.nats is None else need.nats)
 
 
-def _sought(
-    vae: PretrainedVAE, examples: Examples, wanted: Wanted, report: Reporter | None
+def _search(
+    vae: PretrainedVAE, examples: Inputs, wanted: ReconstructionTarget, report: Reporter | None
 ) -> tuple[Tensor, float]:
     """The least rates (N,), and the highest rate of the run."""
     low, high = trained_range(vae.vae.latent)
@@ -149,42 +154,42 @@ def _sought(
         calls += 1
         if report is not None:
             report.advance(calls, wanted.rounds + 2, "rates")
-        return _are_back(vae, examples.rows(rows), nats, wanted)
+        return _meets_target(vae, examples.rows(rows), nats, wanted)
 
-    return least_rates(comes_back, len(examples), low, high, wanted.rounds), high
+    return bisect_rates(comes_back, len(examples), low, high, wanted.rounds), high
 
 
-def _are_back(vae: PretrainedVAE, examples: Examples, nats: Tensor, wanted: Wanted) -> Tensor:
+def _meets_target(vae: PretrainedVAE, examples: Inputs, nats: Tensor, wanted: ReconstructionTarget) -> Tensor:
     if not len(examples):
         return torch.zeros(0, dtype=torch.bool)
     if wanted.distortion is not None:
-        cost = torch.tensor(distortions(vae, examples, nats, wanted.draws))
+        cost = torch.tensor(measure_distortions(vae, examples, nats, wanted.draws))
         return cost <= wanted.distortion
-    back = accuracies(cast(TextVAE, vae), examples, nats, wanted.draws)
+    back = measure_accuracies(cast(TextVAE, vae), examples, nats, wanted.draws)
     return torch.tensor([share >= wanted.accuracy for share in back])
 
 
 @torch.no_grad()
-def distortions(vae: PretrainedVAE, examples: Examples, nats: Tensor, draws: int = 0) -> list[float]:
+def measure_distortions(vae: PretrainedVAE, examples: Inputs, nats: Tensor, draws: int = 0) -> list[float]:
     """-ln p(x|z) of each example at its own rate (N,), in nats: of its mean, or averaged over `draws`."""
     model: VAE = vae.vae if examples.condition is None else with_own_labels(vae.vae)
     found: list[float] = []
-    for batch in vae._conditioned(examples.x, 0, nats.tolist(), examples.condition):
+    for batch in vae._conditioned_batches(examples.x, 0, nats.tolist(), examples.condition):
         q = model.posterior(batch)
-        z = q.rsample(draws, batch.random) if draws else stands_for(q)[None]  # (S, B, D)
+        z = q.rsample(draws, batch.random) if draws else point_estimate(q)[None]  # (S, B, D)
         likelihood = model.likelihood(z, model.condition(batch))
-        found += (-exact(likelihood.log_prob(batch)).mean(0)).tolist()
+        found += (-to_cpu_float64(likelihood.log_prob(batch)).mean(0)).tolist()
     return found
 
 
-def accuracies(vae: TextVAE, examples: Examples, nats: Tensor, draws: int = 0) -> list[float]:
+def measure_accuracies(vae: TextVAE, examples: Inputs, nats: Tensor, draws: int = 0) -> list[float]:
     """The token accuracy of each sentence at its own rate (N,) nats, from its mean or averaged over draws."""
 
     def back(sample: bool, seed: int) -> list[float]:
         pairs = vae.reconstruct(
             examples.x, sample=sample, seed=seed, rate=nats.tolist(), condition=examples.condition
         )
-        return _accuracies(vae, pairs)
+        return _measure_accuracies(vae, pairs)
 
     if not draws:
         return back(False, 0)
@@ -192,7 +197,7 @@ def accuracies(vae: TextVAE, examples: Examples, nats: Tensor, draws: int = 0) -
     return [sum(row) / draws for row in zip(*drawn, strict=True)]
 
 
-def _accuracies(vae: TextVAE, pairs: Sequence[Reconstruction]) -> list[float]:
+def _measure_accuracies(vae: TextVAE, pairs: Sequence[Reconstruction]) -> list[float]:
     ids = (
         vae.tokenizer.encode_batch([getattr(p, name) for p in pairs]) for name in ("reconstruction", "text")
     )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 
-class Normals:
+class DiagonalNormals:
     """N(mean_n, diag exp(logvar_n)) for n = 1..N, `mean` and `logvar` (N, D).
 
     Their densities are two matrix products in fp64, where the expanded square does not cancel: a table of
@@ -19,7 +19,7 @@ class Normals:
     """
 
     def __init__(self, mean: Tensor, logvar: Tensor) -> None:
-        mean, logvar = wide(mean), wide(logvar)
+        mean, logvar = to_float64(mean), to_float64(logvar)
         self.precision = torch.exp(-logvar)  # (N, D)
         self.scaled = 2 * mean * self.precision
         self.rest = (mean**2 * self.precision + logvar + math.log(2 * math.pi)).sum(-1)  # (N,)
@@ -30,6 +30,6 @@ class Normals:
         return -0.5 * (z**2 @ self.precision.mT - z @ self.scaled.mT + self.rest)
 
 
-def wide(x: Tensor) -> Tensor:
+def to_float64(x: Tensor) -> Tensor:
     """Fp64, on the CPU where the device has none."""
     return (x.cpu() if x.device.type == "mps" else x).double()

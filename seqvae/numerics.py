@@ -16,7 +16,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from seqvae.shares import gathered, pooled
+from seqvae.shares import all_gather_rows, global_mean
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -72,7 +72,7 @@ def log_sphere_area(dim: int) -> float:
 
 def batch_mean(x: Tensor) -> Tensor:
     """Mean over the global batch (dim 0), kept as a dim of 1: where batch statistics are taken."""
-    return pooled(x.mean(0, keepdim=True))
+    return global_mean(x.mean(0, keepdim=True))
 
 
 def lerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
@@ -97,14 +97,14 @@ def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     return arc / torch.sin(angle) * torch.lerp(norms[0], norms[1], t)[:, None]
 
 
-def _mixed(x: Tensor) -> Tensor:
+def _mix(x: Tensor) -> Tensor:
     """The finaliser of SplitMix64 (Steele 2014) on int64, whose products wrap as they must."""
-    x = (x ^ _shifted(x, 30)) * -0x40A7B892E31B1A47  # 0xBF58476D1CE4E5B9
-    x = (x ^ _shifted(x, 27)) * -0x6B2FB644ECCEEE15  # 0x94D049BB133111EB
-    return x ^ _shifted(x, 31)
+    x = (x ^ _shift_right(x, 30)) * -0x40A7B892E31B1A47  # 0xBF58476D1CE4E5B9
+    x = (x ^ _shift_right(x, 27)) * -0x6B2FB644ECCEEE15  # 0x94D049BB133111EB
+    return x ^ _shift_right(x, 31)
 
 
-def _shifted(x: Tensor, bits: int) -> Tensor:
+def _shift_right(x: Tensor, bits: int) -> Tensor:
     """X >> bits with zeros moved in, as for unsigned numbers."""
     return (x >> bits) & ((1 << (64 - bits)) - 1)
 
@@ -113,7 +113,7 @@ _GOLDEN = -0x61C8864680B583EB  # 0x9E3779B97F4A7C15, the increment of SplitMix64
 
 
 @dataclass(frozen=True)
-class Randomness:
+class KeyedNoise:
     """Noise as a pure function of (seed, step, stream, example, place).
 
     It does not depend on how examples are batched, padded, ordered or spread over processes and
@@ -126,22 +126,22 @@ class Randomness:
     step: int | Tensor
     index: Tensor
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Randomness:
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> KeyedNoise:
         """The same noise, drawn on another device."""
         step = self.step
         if isinstance(step, Tensor):
             step = step.to(device, non_blocking=non_blocking)
         return replace(self, index=self.index.to(device, non_blocking=non_blocking), step=step)
 
-    def fold(self, number: int) -> Randomness:
+    def fold(self, number: int) -> KeyedNoise:
         """Fresh, independent noise for the same examples: one more chunk of samples, say."""
         return replace(self, seed=(self.seed * 0x5DEECE66D + number + 11) % 2**62)
 
-    def gathered(self) -> Randomness:
+    def all_gather(self) -> KeyedNoise:
         """The noise of all examples of the global batch, of which these are one process's."""
-        return replace(self, index=gathered(self.index))
+        return replace(self, index=all_gather_rows(self.index))
 
-    def rows(self, n: int) -> Randomness:
+    def for_n(self, n: int) -> KeyedNoise:
         """The noise of n things: the examples themselves where there are n, else things numbered from 0."""
         if len(self.index) == n:
             return self
@@ -153,7 +153,7 @@ class Randomness:
         for size in shape:
             places *= size
         bits = self._bits(stream, places).view(len(self.index), *shape)
-        return (_shifted(bits, 41).float() + 0.5) * 2.0**-23  # 24 bits would round up to 1
+        return (_shift_right(bits, 41).float() + 0.5) * 2.0**-23  # 24 bits would round up to 1
 
     def normal(self, stream: str, *shape: int) -> Tensor:
         """(B, *shape) draws from N(0, 1), by Box and Muller's transform."""
@@ -165,7 +165,7 @@ class Randomness:
         words = (self.seed, self.step, zlib.crc32(stream.encode()))
         key = torch.zeros((), dtype=torch.long, device=device)
         for word in words:
-            key = _mixed((key ^ word) + _GOLDEN)
-        rows = _mixed((self.index ^ key) + _GOLDEN)
+            key = _mix((key ^ word) + _GOLDEN)
+        rows = _mix((self.index ^ key) + _GOLDEN)
         steps = torch.arange(1, places + 1, device=device) * _GOLDEN
-        return _mixed(rows[:, None] + steps)
+        return _mix(rows[:, None] + steps)

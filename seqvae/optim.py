@@ -13,7 +13,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from seqvae.config import TrainConfig
 from seqvae.numerics import as_step
-from seqvae.sharding import is_share
+from seqvae.sharding import is_dtensor
 
 MOMENTUM = 0.9
 PLATEAU = 0.5  # the learning rate's factor when a validation is no better
@@ -28,7 +28,7 @@ def make_optimizer(config: TrainConfig, module: nn.Module, without: Iterable[nn.
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
     if config.optimizer == "sgd":
-        fused = not any(map(is_share, parameters))  # of cut ones torch has a fused Adam alone
+        fused = not any(map(is_dtensor, parameters))  # of cut ones torch has a fused Adam alone
         return SGD(groups, lr=config.lr, momentum=MOMENTUM, fused=fused)
     kind = AdamW if config.optimizer == "adamw" else Adam
     return kind(groups, lr=config.lr, fused=True)

@@ -23,7 +23,7 @@ def apply_override(values: dict[str, Any], override: str) -> None:
     *parents, last = path.split(".")
     block: Any = values
     for key in parents:
-        block = _entered(block, key, override)
+        block = _enter(block, key, override)
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
@@ -37,7 +37,7 @@ def apply_override(values: dict[str, Any], override: str) -> None:
         block[_key(block, last)] = value
 
 
-def _entered(block: Any, key: str, override: str) -> Any:
+def _enter(block: Any, key: str, override: str) -> Any:
     if isinstance(block, list):
         return block[_position(block, key, override)]
     key = _key(block, key)

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from seqvae.api import PretrainedVAE
-from seqvae.build import wing_of
+from seqvae.build import modality_of
 from seqvae.fitted import training_batches
-from seqvae.interfaces import Batch, Codec, stands_for
-from seqvae.metrics.gather import device_of, evaluating
+from seqvae.interfaces import Batch, Processor, point_estimate
+from seqvae.metrics.gather import device_of, evaluation_mode
 from seqvae.metrics.probe import linear_probe
 from seqvae.model import VAE
 from seqvae.registry import UserError
@@ -26,7 +26,7 @@ COMMONEST = 2000  # numbers of raw input, at most, that a classifier reads
 
 
 @dataclass(frozen=True)
-class Probing:
+class ProbeConfig:
     """How many examples are labelled, drawn how often, and of how many; how many judge."""
 
     labels: Sequence[int] = (100, 500, 1000)
@@ -36,7 +36,7 @@ class Probing:
     seed: int = 0  # of the pool
 
 
-def probe(vae: PretrainedVAE, label: str, how: Probing | None = None) -> list[dict[str, Any]]:
+def probe(vae: PretrainedVAE, label: str, how: ProbeConfig | None = None) -> list[dict[str, Any]]:
     """How well a linear classifier (or regression) tells a label of the run's data, from `code` and `raw`.
 
     A row for each number of labelled training examples: `labels`, `measure`, the means over draws `code` and
@@ -47,17 +47,17 @@ def probe(vae: PretrainedVAE, label: str, how: Probing | None = None) -> list[di
     Raises:
         UserError: a model without a code, no such label, or as `linear_probe`.
     """
-    how = how or Probing()
+    how = how or ProbeConfig()
     if vae.latent_dim == 0:
         raise UserError("a language model (latent: none) has no code to probe")
     names = list(dict.fromkeys([*vae.run.config.data.labels, label]))  # what the model is told stays in place
     told, place = vae.with_labels(names), names.index(label)
     config, codec = told.run.config, told.run.codec
-    wing = wing_of(config)
-    feed = wing.make_feed(wing.load_data(config, codec), BATCH, 1, how.seed)
+    wing = modality_of(config)
+    feed = wing.make_batch_source(wing.load_data(config, codec), BATCH, 1, how.seed)
     pool = list(training_batches(feed, how.pool))
-    tested = told._evaluated(None, BATCH, how.tested)[1]
-    columns = varied(codec, pool)
+    tested = told._evaluation_inputs(None, BATCH, how.tested)[1]
+    columns = most_variable_inputs(codec, pool)
     seen = [(_codes(told.vae, batches), _raw(codec, batches, columns)) for batches in (pool, tested)]
     y, y_test = (torch.cat([batch.labels[:, place] for batch in batches]) for batches in (pool, tested))
     found = [
@@ -66,25 +66,25 @@ def probe(vae: PretrainedVAE, label: str, how: Probing | None = None) -> list[di
     return [_row(code, raw) for code, raw in zip(*found, strict=True)]
 
 
-def varied(codec: Codec, batches: Sequence[Batch]) -> Tensor:
+def most_variable_inputs(codec: Processor, batches: Sequence[Batch]) -> Tensor:
     """(F,): the places of the numbers of raw input that vary most over the examples."""
     total, squares, n = torch.zeros(()), torch.zeros(()), 0
-    for raw in map(codec.raw, batches):
+    for raw in map(codec.raw_features, batches):
         total, squares, n = total + raw.sum(0), squares + (raw**2).sum(0), n + len(raw)
     variance = squares / n - (total / n) ** 2
     return variance.argsort(descending=True, stable=True)[:COMMONEST]
 
 
-def _raw(codec: Codec, batches: Sequence[Batch], columns: Tensor) -> Tensor:
+def _raw(codec: Processor, batches: Sequence[Batch], columns: Tensor) -> Tensor:
     """(N, F)."""
-    return torch.cat([codec.raw(batch)[:, columns] for batch in batches])
+    return torch.cat([codec.raw_features(batch)[:, columns] for batch in batches])
 
 
 def _codes(vae: VAE, batches: Sequence[Batch]) -> Tensor:
     """(N, D)."""
-    with evaluating(vae):
+    with evaluation_mode(vae):
         there = (batch.to(device_of(vae)) for batch in batches)
-        return torch.cat([stands_for(vae.posterior(batch)).cpu() for batch in there])
+        return torch.cat([point_estimate(vae.posterior(batch)).cpu() for batch in there])
 
 
 def _row(code: dict[str, Any], raw: dict[str, Any]) -> dict[str, Any]:

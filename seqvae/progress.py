@@ -99,11 +99,11 @@ class Terminal:
         return f"{seconds // 60}:{seconds % 60:02}"
 
 
-def numbers(values: dict[str, Any]) -> str:
+def format_numbers(values: dict[str, Any]) -> str:
     """`rate 4.1  distortion 98.2`: the numbers of a dict in a line."""
     kept = {k: v for k, v in values.items() if isinstance(v, int | float)}
-    return "  ".join(f"{k} {_number(v)}" for k, v in kept.items())
+    return "  ".join(f"{k} {_format_number(v)}" for k, v in kept.items())
 
 
-def _number(value: float) -> str:
+def _format_number(value: float) -> str:
     return f"{value:,.0f}" if isinstance(value, int) or abs(value) >= 1000 else f"{value:.4g}"

@@ -16,7 +16,7 @@ import torch
 from seqvae.api import TextVAE
 from seqvae.config import RunConfig, parse_config
 from seqvae.metrics.diversity import SELF_BLEU_OF, diversity
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 from seqvae.progress import Reporter
 from seqvae.registry import UserError
 from seqvae.text.data import load_data
@@ -79,7 +79,7 @@ def sample_quality(
     """
     _check(vae, scorer, samples)
     data = load_data(vae.config.data, vae.tokenizer)
-    drawn = vae.sample(samples, seed=seed, condition=drawn_labels(vae, data.train, samples, seed))
+    drawn = vae.sample(samples, seed=seed, condition=sample_labels(vae, data.train, samples, seed))
     known = _texts(vae, data.train)
     return {
         "forward_ppl": forward_ppl(scorer, drawn),
@@ -88,19 +88,19 @@ def sample_quality(
     }
 
 
-def drawn_labels(vae: TextVAE, store: TokenStore, n: int, seed: int) -> dict[str, list[Any]] | None:
+def sample_labels(vae: TextVAE, store: TokenStore, n: int, seed: int) -> dict[str, list[Any]] | None:
     """{label: n values}, the labels of examples of a split as the seed draws them, with replacement.
 
     None for a model that is told none, or of which somebody chose some for all; examples that lack one are
     passed over.
     """
     labels = vae.vae.labels
-    if labels is None or labels.chosen:
+    if labels is None or labels.fixed:
         return None
     held = torch.tensor(store.labels)
-    held = held[~held[:, [label.column for label in labels.each]].isnan().any(1)]
-    chances = Randomness(seed, 0, torch.arange(n)).uniform("labels of samples")
-    return labels.condition(held[(chances * len(held)).long()])
+    held = held[~held[:, [label.column for label in labels.specs]].isnan().any(1)]
+    chances = KeyedNoise(seed, 0, torch.arange(n)).uniform("labels of samples")
+    return labels.decode_columns(held[(chances * len(held)).long()])
 
 
 def real_quality(
@@ -184,7 +184,7 @@ def _texts(vae: TextVAE, store: TokenStore, count: int | None = None, seed: int 
     """Sentences as the tokenizer writes them: all, or `count` that the seed chooses."""
     rows = torch.arange(len(store))
     if count is not None:
-        rows = Randomness(seed, 0, rows).uniform("real sentences").argsort(stable=True)[:count]
+        rows = KeyedNoise(seed, 0, rows).uniform("real sentences").argsort(stable=True)[:count]
     return vae.tokenizer.decode_batch(store.tokens(i).tolist() for i in rows.tolist())
 
 

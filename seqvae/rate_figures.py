@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from seqvae import plots
-from seqvae.build import wing_of
-from seqvae.rates import has_dial, trained_range
+from seqvae.build import modality_of
+from seqvae.rates import is_variable_rate, trained_range
 from seqvae.registry import UserError
 from seqvae.runlog import read_metrics
-from seqvae.subject import Subject
+from seqvae.subject import PlotInputs
 
 QUALITY = {  # key of `sample_quality`: its axis
     "forward_ppl": "forward PPL of samples",
@@ -18,7 +18,7 @@ QUALITY = {  # key of `sample_quality`: its axis
 }
 
 
-def rate_distortion(subject: Subject) -> Any:
+def rate_distortion(subject: PlotInputs) -> Any:
     """One checkpoint at each of its rates, or several runs, in the plane; else the way of the validations.
 
     Raises:
@@ -35,14 +35,14 @@ def rate_distortion(subject: Subject) -> Any:
     return plots.rate_distortion({subject.vae.run.path.name: way[-1:]}, {"validations": way})
 
 
-def needs(subject: Subject) -> Any:
+def minimum_rates(subject: PlotInputs) -> Any:
     """How many nats evaluation examples need to come back."""
     _, high = trained_range(subject.vae.vae.latent)
-    what = wing_of(subject.vae.run.config).examples
-    return plots.needs([need["nats"] for need in subject.needs], high, what)
+    what = modality_of(subject.vae.run.config).examples
+    return plots.minimum_rates([need["nats"] for need in subject.needs], high, what)
 
 
-def sample_quality(subject: Subject) -> Any:
+def sample_quality(subject: PlotInputs) -> Any:
     """Forward and reverse perplexity of prior samples, and how alike they are, against the rate."""
     *rows, real = subject.quality
     known = [row for row in rows if row["reverse_ppl"] is not None]
@@ -59,7 +59,7 @@ def sample_quality(subject: Subject) -> Any:
 TABLES = {"rate-distortion": "reports", "needs": "needs", "sample-quality": "quality"}
 
 
-def table(subject: Subject, name: str) -> list[dict[str, Any]]:
+def table(subject: PlotInputs, name: str) -> list[dict[str, Any]]:
     """The numbers that a picture over the rate was drawn from, a row each.
 
     Raises:
@@ -71,5 +71,5 @@ def table(subject: Subject, name: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _several(subject: Subject) -> bool:
-    return has_dial(subject.vae.vae.latent) or bool(subject.others)
+def _several(subject: PlotInputs) -> bool:
+    return is_variable_rate(subject.vae.vae.latent) or bool(subject.others)

@@ -15,18 +15,18 @@ from torch import Tensor
 from seqvae.evaluate import evaluate
 from seqvae.generate import with_rate
 from seqvae.interfaces import Batch, Latent, Prior, PriorDistribution
-from seqvae.metrics.gather import Progress
+from seqvae.metrics.gather import ProgressCallback
 from seqvae.model import VAE
 from seqvae.registry import UserError
 
 EXAMPLES, SAMPLES = 500, 10  # validation examples and K, by which a default rate is chosen
 NEAR = 1e-3  # in ln R: rates that are the same
-TOLD = ("rate", "distortion", "neg_elbo", "iw_nll", "iw_nll_se", "mi_low")
+REPORTED_KEYS = ("rate", "distortion", "neg_elbo", "iw_nll", "iw_nll_se", "mi_low")
 
 
-def has_dial(latent: Latent) -> bool:
+def is_variable_rate(latent: Latent) -> bool:
     """Whether a latent serves a range of rates."""
-    return getattr(latent, "dial", None) is not None
+    return getattr(latent, "rate_range", None) is not None
 
 
 def trained_range(latent: Latent) -> tuple[float, float]:
@@ -35,14 +35,14 @@ def trained_range(latent: Latent) -> tuple[float, float]:
     Raises:
         UserError: it has no dial.
     """
-    dial: Any = getattr(latent, "dial", None)
+    dial: Any = getattr(latent, "rate_range", None)
     if dial is None:
         latent.rate_condition(torch.ones(1))  # says that there is none
         raise UserError(f"{type(latent).__name__} has no range of rates")
     return dial.low, dial.high
 
 
-def ladder(low: float, high: float, steps: int = 1) -> list[float]:
+def rate_grid(low: float, high: float, steps: int = 1) -> list[float]:
     """Rates from `low` to `high` nats, both included, `steps` to each doubling: 2, 4, 8, 16, 32, 64.
 
     Where the range is no power of 2, they stand as near to that as equal ratios allow.
@@ -55,7 +55,7 @@ def ladder(low: float, high: float, steps: int = 1) -> list[float]:
     return [float(f"{nats:.6g}") for nats in found]  # 8, not 7.999999999999998
 
 
-def rates_of(latent: Latent, rates: Sequence[float] | None = None, steps: int = 1) -> list[float]:
+def resolve_rates(latent: Latent, rates: Sequence[float] | None = None, steps: int = 1) -> list[float]:
     """The rates in nats that somebody gave, from low to high, or the ladder over the trained range.
 
     Raises:
@@ -63,12 +63,12 @@ def rates_of(latent: Latent, rates: Sequence[float] | None = None, steps: int = 
     """
     low, high = trained_range(latent)
     if not rates:
-        return ladder(low, high, steps)
+        return rate_grid(low, high, steps)
     latent.rate_condition(torch.tensor(list(rates)))
     return sorted(rates)
 
 
-class OneRate(Prior):
+class FixedRatePrior(Prior):
     """A prior that was fitted at one rate of a run with a dial: codes of another one are not its own.
 
     `nats` is that rate; the middle of the range where a run does not say it.
@@ -77,8 +77,8 @@ class OneRate(Prior):
     def __init__(self, prior: Prior, latent: Any, nats: float | None = None) -> None:
         super().__init__()
         self.prior = prior
-        self.dial: Any = latent.dial
-        self.nats: float = self.dial.middle if nats is None else nats
+        self.dial: Any = latent.rate_range
+        self.nats: float = self.dial.geometric_mean if nats is None else nats
 
     def forward(self, c: Tensor | None = None) -> PriorDistribution:
         """The distribution.
@@ -98,27 +98,27 @@ class OneRate(Prior):
         return self.prior(labels)  # type: ignore[no-any-return]
 
 
-def at_rates(
+def evaluate_at_rates(
     vae: VAE,
     batches: Iterable[Batch],
     rates: Sequence[float],
     samples: int = SAMPLES,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> list[dict[str, Any]]:
-    """A row a rate: `nats`, and of `evaluate` what `TOLD` names, of the same examples with the same noise."""
+    """One row per rate: `nats` and the `REPORTED_KEYS` of `evaluate`, on the same examples and noise."""
     batches, rows = list(batches), []
     for nats in rates:
         report = evaluate(with_rate(vae, nats), batches, samples=samples, progress=progress)
-        rows.append({"nats": nats, **{key: report[key] for key in TOLD}})
+        rows.append({"nats": nats, **{key: report[key] for key in REPORTED_KEYS}})
     return rows
 
 
-def best_rate(
+def find_best_rate(
     vae: VAE,
     batches: Iterable[Batch],
     rates: Sequence[float] | None = None,
     samples: int = SAMPLES,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> dict[str, Any]:
     """The rate with the lowest mean IW-NLL, in `nats`, and what was `found` at each of the rates.
 
@@ -129,13 +129,13 @@ def best_rate(
         UserError: no example, or a rate that the model was not trained for.
     """
     batches = list(batches)
-    rows = at_rates(vae, batches, rates_of(vae.latent, rates), samples, progress)
+    rows = evaluate_at_rates(vae, batches, resolve_rates(vae.latent, rates), samples, progress)
     best = min(rows, key=lambda row: float(row["iw_nll"]))
     n = sum(batch.size for batch in batches)
     return {"nats": best["nats"], "by": "iw_nll", "samples": samples, "examples": n, "found": rows}
 
 
-def in_words(choice: Mapping[str, Any]) -> str:
+def describe_choice(choice: Mapping[str, Any]) -> str:
     """A choice in a line."""
     found = ", ".join(f"{row['nats']:g}: {row['iw_nll']:.2f}" for row in choice["found"])
     return (

@@ -48,13 +48,13 @@ def construct(kind: str, table: Mapping[str, Callable[..., T]], spec: Any, **pro
     accepted = _parameters(made)
     given = {k: v for k, v in provided.items() if k in accepted}
     open_names = accepted.keys() - given.keys()
-    hints = _hints(made)
+    hints = _type_hints(made)
     arguments: dict[str, Any] = {}
     for key, value in spec.arguments.items():
         where = f"{kind} {spec.name!r}"
         if key not in open_names:
             raise UserError(f"{where} takes no argument {key!r}: {suggest(key, open_names)}")
-        arguments[key] = _coerced(f"{where}, argument {key!r}", value, hints.get(key, Any))
+        arguments[key] = _coerce(f"{where}, argument {key!r}", value, hints.get(key, Any))
     missing = [k for k in open_names - arguments.keys() if accepted[k].default is inspect.Parameter.empty]
     if missing:
         raise UserError(f"{kind} {spec.name!r} needs {', '.join(sorted(missing))}: add it to the config")
@@ -69,12 +69,12 @@ def _parameters(made: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     return {k: p for k, p in named if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
 
 
-def _hints(made: Callable[..., Any]) -> dict[str, Any]:
+def _type_hints(made: Callable[..., Any]) -> dict[str, Any]:
     # with extras, or the bounds that Annotated[..., Field(gt=0)] states would not be checked
     return get_type_hints(made.__init__ if inspect.isclass(made) else made, include_extras=True)
 
 
-def _coerced(where: str, value: Any, hint: Any) -> Any:
+def _coerce(where: str, value: Any, hint: Any) -> Any:
     try:
         return TypeAdapter(hint).validate_python(value)
     except ValidationError as error:

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from seqvae.api import TextVAE
-from seqvae.examples import Examples
-from seqvae.rates import rates_of
+from seqvae.examples import Inputs
+from seqvae.rates import resolve_rates
 
 
 @dataclass(frozen=True)
-class Rung:
+class RateReconstruction:
     """What comes back of a sentence at a rate."""
 
     text: str
@@ -27,7 +27,9 @@ class Rung:
     exact: bool
 
 
-def rungs(vae: TextVAE, sentences: Examples, rates: Sequence[float] | None = None) -> list[Rung]:
+def reconstruct_at_rates(
+    vae: TextVAE, sentences: Inputs, rates: Sequence[float] | None = None
+) -> list[RateReconstruction]:
     """Each sentence at each rate, from gist to copy: its greedy reconstruction from the posterior mean.
 
     The rates are 2, 4, 8 ... nats over the trained range where none are given.
@@ -35,23 +37,23 @@ def rungs(vae: TextVAE, sentences: Examples, rates: Sequence[float] | None = Non
     Raises:
         UserError: a rate out of that range, or a run without a dial.
     """
-    chosen = rates_of(vae.vae.latent, rates)
+    chosen = resolve_rates(vae.vae.latent, rates)
     steps = [vae.reconstruct(sentences.x, rate=r, condition=sentences.condition) for r in chosen]
     return [
-        Rung(back.text, nats, back.reconstruction, back.exact)
+        RateReconstruction(back.text, nats, back.reconstruction, back.exact)
         for each in zip(*steps, strict=True)
         for nats, back in zip(chosen, each, strict=True)
     ]
 
 
-def picture_rungs(
-    vae: Any, pictures: Examples, rates: Sequence[float] | None = None
+def reconstruct_images_at_rates(
+    vae: Any, pictures: Inputs, rates: Sequence[float] | None = None
 ) -> tuple[Tensor, list[float]]:
     """Each picture at each rate (N, T, C, H, W), and the rates.
 
     Raises:
-        UserError: as `rungs`.
+        UserError: as `reconstruct_at_rates`.
     """
-    chosen = rates_of(vae.vae.latent, rates)
+    chosen = resolve_rates(vae.vae.latent, rates)
     strips = [vae.reconstruct(pictures.x, rate=nats, condition=pictures.condition) for nats in chosen]
     return torch.stack(strips, 1), chosen

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqvae.disk import disk_errors, write_atomically
+from seqvae.disk import explain_disk_errors, write_atomically
 from seqvae.distributed import is_main
 from seqvae.registry import UserError
 
@@ -90,7 +90,7 @@ class RunLog:
 
 def append_metrics(path: Path, line: dict[str, Any]) -> None:
     """One line more in metrics.jsonl."""
-    with disk_errors(path), (path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+    with explain_disk_errors(path), (path / "metrics.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
@@ -109,7 +109,7 @@ def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
 def forget_metrics_after(path: Path, step: int) -> None:
     """Drop lines of steps that a resumed run will take again."""
     kept = [json.dumps(m, ensure_ascii=False) + "\n" for m in read_metrics(path) if m["step"] <= step]
-    with disk_errors(path):
+    with explain_disk_errors(path):
         write_atomically(path / "metrics.jsonl", lambda p: p.write_text("".join(kept), encoding="utf-8"))
 
 

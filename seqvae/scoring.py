@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from seqvae.evaluate import Settings, require_samples, samples_at_once
+from seqvae.evaluate import EvaluationSettings, require_samples, samples_per_chunk
 from seqvae.interfaces import Batch
-from seqvae.metrics.gather import Progress, Walk, evaluating, gather
+from seqvae.metrics.gather import EvaluationPass, ProgressCallback, evaluation_mode, run_evaluation_pass
 from seqvae.model import VAE
 
 
 @dataclass(frozen=True)
-class Score:
+class ExampleScore:
     """Nats of one example; None where q(z|x) has no density.
 
     `iw_nll` bounds -ln p(x) from above, the tighter the more samples; of a language model it is exact.
@@ -30,9 +30,9 @@ class Score:
     units: int
 
 
-def scores(
-    vae: VAE, batches: Sequence[Batch], samples: int = 20, progress: Progress | None = None
-) -> list[Score]:
+def score_examples(
+    vae: VAE, batches: Sequence[Batch], samples: int = 20, progress: ProgressCallback | None = None
+) -> list[ExampleScore]:
     """A row for each of the N examples, in their order, from K = `samples` codes each.
 
     The noise is keyed by example: neither the batch size nor the company changes a score but by rounding.
@@ -44,13 +44,15 @@ def scores(
     require_samples(samples)
     if not batches:
         return []
-    with evaluating(vae):
-        walk = Walk(vae, batches, progress, together=True)
-        found = gather(walk, samples, lambda batch: samples_at_once(batch, Settings.cells))
+    with evaluation_mode(vae):
+        walk = EvaluationPass(vae, batches, progress, together=True)
+        found = run_evaluation_pass(
+            walk, samples, lambda batch: samples_per_chunk(batch, EvaluationSettings.cells)
+        )
     distortion: list[float] = found["distortion"].tolist()
-    units = [int(count) for count in chain.from_iterable(batch.unit_counts.tolist() for batch in batches)]
+    units = [int(count) for count in chain.from_iterable(batch.target_counts.tolist() for batch in batches)]
     if "iw_nll" not in found:
-        return [Score(None, None, None, d, u) for d, u in zip(distortion, units, strict=True)]
+        return [ExampleScore(None, None, None, d, u) for d, u in zip(distortion, units, strict=True)]
     rate: list[float] = found["kl"].sum(-1).tolist()
     rows = zip(found["iw_nll"].tolist(), rate, distortion, units, strict=True)
-    return [Score(iw, r + d, r, d, u) for iw, r, d, u in rows]
+    return [ExampleScore(iw, r + d, r, d, u) for iw, r, d, u in rows]

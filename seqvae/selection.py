@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from seqvae.checkpoint import Progress
+from seqvae.checkpoint import TrainState
 from seqvae.config import TrainConfig
 from seqvae.optim import PLATEAU
 
 LOW_RATE = 0.5  # nats
 
 
-def judge(progress: Progress, metrics: dict[str, Any], settings: TrainConfig, settled: bool) -> str | None:
+def select_checkpoint(
+    progress: TrainState, metrics: dict[str, Any], settings: TrainConfig, settled: bool
+) -> str | None:
     """Why the weights of this validation are kept, or None; `progress` remembers the best.
 
     Before the schedules have settled the last ones are kept and none is the best: a plain -ELBO would
@@ -38,7 +40,7 @@ def is_collapsed(metrics: dict[str, Any], dim: int) -> bool:
     return rate is not None and dim > 0 and (rate < LOW_RATE or units == 0)
 
 
-def collapse_news(progress: Progress, metrics: dict[str, Any], dim: int, cures: str) -> str | None:
+def collapse_message(progress: TrainState, metrics: dict[str, Any], dim: int, cures: str) -> str | None:
     """What to say when a code of `dim` dims begins or ceases to carry nothing; None while that stays so.
 
     `progress` remembers which it was, over a stop of the run too; `cures` is what to try.

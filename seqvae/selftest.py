@@ -1,4 +1,4 @@
-"""`seqvae selftest`: cases whose answers are known, run here by the code that measures your runs."""
+"""`seqvae run_selftest`: cases whose answers are known, run here by the code that measures your runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from seqvae.latents.gaussian import DiagonalNormal, kl_to_standard
 from seqvae.latents.vmf import kl_to_uniform
 from seqvae.metrics.information import mutual_information
 from seqvae.model import VAE
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 from seqvae.objective import ELBO
 from seqvae.priors import StandardNormal, StandardPrior
 from seqvae.remedies.controllers import pi_control
@@ -72,7 +72,7 @@ def linear_vae(beta: float, steps: int = 2500) -> Iterator[Check]:
 
 def information() -> Iterator[Check]:
     """MI of N far-apart posteriors is ln N, of N equal ones 0."""
-    n, random = 200, Randomness(0, 0, torch.arange(200))
+    n, random = 200, KeyedNoise(0, 0, torch.arange(200))
     apart = DiagonalNormal(100.0 * torch.arange(n)[:, None].float(), torch.zeros(n, 1))
     mi = mutual_information([apart], apart.rsample(1, random)).low
     yield Check("MI of separated codes", mi, math.log(n), 1e-4)
@@ -84,7 +84,7 @@ def information() -> Iterator[Check]:
 def divergences() -> Iterator[Check]:
     """Closed forms against Monte Carlo and the published table."""
     q = DiagonalNormal(torch.tensor([[0.5, -1.0]]), torch.tensor([[0.3, -0.7]]))
-    z = q.rsample(200_000, Randomness(0, 0, torch.zeros(1, dtype=torch.long)))
+    z = q.rsample(200_000, KeyedNoise(0, 0, torch.zeros(1, dtype=torch.long)))
     drawn = (q.log_prob(z) - StandardNormal(2).log_prob(z))[:, 0]
     known = float(kl_to_standard(q.mean, q.logvar).sum())
     yield Check("KL of a Gaussian", float(drawn.mean()), known, 4 * float(drawn.std()) / len(drawn) ** 0.5)
@@ -132,7 +132,7 @@ GROUPS: dict[str, Callable[[], Iterator[Check]]] = {
 }
 
 
-def selftest(told: Callable[[str], None] = lambda group: None) -> list[Check]:
+def run_selftest(told: Callable[[str], None] = lambda group: None) -> list[Check]:
     """All checks; `told` hears the name of each group before it runs."""
     checks: list[Check] = []
     for name, group in GROUPS.items():

@@ -14,16 +14,16 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from seqvae.distributed import is_main, world
+from seqvae.distributed import is_main, world_size
 from seqvae.registry import UserError
 
 
-def is_share(x: object) -> bool:
+def is_dtensor(x: object) -> bool:
     """Whether a tensor is this process's share of a larger one."""
     return hasattr(x, "full_tensor")  # asked so that nobody has to import DTensor, which takes a while
 
 
-def shard(module: nn.Module, device: torch.device) -> nn.Module:
+def apply_fsdp(module: nn.Module, device: torch.device) -> nn.Module:
     """Spread a module's parameters over all processes, each share on `device`; the module comes back.
 
     Its `backward` leaves the sum of the processes' gradients, each process its share (Zhao et al. 2023).
@@ -39,7 +39,7 @@ def shard(module: nn.Module, device: torch.device) -> nn.Module:
             raise UserError(f"train.shard cannot cut {name}, which is a single number: leave train.shard out")
     # keys and values that a block gives out are views; nobody writes into them
     warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
-    mesh = init_device_mesh(device.type, (world(),))
+    mesh = init_device_mesh(device.type, (world_size(),))
     for part in [m for m in module.modules() if getattr(m, "shards", False)]:
         fully_shard(part, mesh=mesh)
     fully_shard(module, mesh=mesh)
@@ -50,34 +50,34 @@ def shard(module: nn.Module, device: torch.device) -> nn.Module:
     return module
 
 
-def whole(states: Any) -> Any:
+def full_state_dict(states: Any) -> Any:
     """The same nest of dicts and lists with whole tensors in host memory; every process must ask.
 
     None in place of each on all processes but the first, which alone writes.
     """
     if isinstance(states, dict):
-        return {key: whole(value) for key, value in states.items()}
+        return {key: full_state_dict(value) for key, value in states.items()}
     if isinstance(states, list | tuple):
-        return type(states)(whole(value) for value in states)
-    if not is_share(states):
+        return type(states)(full_state_dict(value) for value in states)
+    if not is_dtensor(states):
         return states
     gathered: Tensor = states.full_tensor()
     return gathered.cpu() if is_main() else None
 
 
-def own_share(states: dict[str, Any], optimizer: Optimizer) -> dict[str, Any]:
+def local_optimizer_state(states: dict[str, Any], optimizer: Optimizer) -> dict[str, Any]:
     """An optimizer's saved `states` with those tensors cut that belong to a parameter that is cut."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     kept = {
-        place: {key: _cut(value, parameters[place]) for key, value in state.items()}
+        place: {key: _shard_state(value, parameters[place]) for key, value in state.items()}
         for place, state in states["state"].items()
     }
     return {**states, "state": kept}
 
 
-def _cut(value: Any, parameter: Any) -> Any:
+def _shard_state(value: Any, parameter: Any) -> Any:
     """This process's share of a value of a parameter's shape; the value where there is nothing to cut."""
-    if not is_share(parameter) or not isinstance(value, Tensor) or value.shape != parameter.shape:
+    if not is_dtensor(parameter) or not isinstance(value, Tensor) or value.shape != parameter.shape:
         return value
     from torch.distributed.tensor import distribute_tensor
 

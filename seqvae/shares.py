@@ -17,25 +17,25 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from seqvae.distributed import added, exchanged, rank, world
+from seqvae.distributed import all_gather_ints, all_reduce_sum, rank, world_size
 
 
-def own_rows(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def local_rows(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """The rows of a global batch that this process reads: a stretch, as long as the others' but for one.
 
     All rows where there are fewer than processes: nobody reads an empty batch.
     """
-    return rows if len(rows) < world() else np.array_split(rows, world())[rank()]
+    return rows if len(rows) < world_size() else np.array_split(rows, world_size())[rank()]
 
 
 @dataclass(frozen=True)
-class Share:
+class BatchShard:
     """What this process reads of a global batch."""
 
     sizes: tuple[int, ...]  # examples, a process
     place: int  # of this process among them
     copied: bool  # all read the same examples, of which there are fewer than processes
-    units: int  # of the global batch
+    num_targets: int  # of the global batch
 
     @property
     def total(self) -> int:
@@ -54,50 +54,50 @@ class Share:
         return slice(start, start + self.sizes[self.place])
 
 
-def shares(parts: Sequence[Any]) -> list[Share]:
+def exchange_shards(parts: Sequence[Any]) -> list[BatchShard]:
     """The shares that the batches `parts` on the CPU are; every process must ask."""
-    own = [number for part in parts for number in (part.size, int(part.index[0]), part.units)]
-    told = np.array(exchanged(own)).reshape(world(), len(parts), 3)
+    own = [number for part in parts for number in (part.size, int(part.index[0]), part.num_targets)]
+    told = np.array(all_gather_ints(own)).reshape(world_size(), len(parts), 3)
     found = []
     for sizes, first, units in told.transpose(1, 2, 0).tolist():
-        copied = world() > 1 and len(set(first)) == 1  # no example comes twice in an update
-        found.append(Share(tuple(sizes), rank(), copied, units[0] if copied else sum(units)))
+        copied = world_size() > 1 and len(set(first)) == 1  # no example comes twice in an update
+        found.append(BatchShard(tuple(sizes), rank(), copied, units[0] if copied else sum(units)))
     return found
 
 
-_now: list[Share] = []  # the share that is being computed, the innermost last
+_active_shards: list[BatchShard] = []  # the share that is being computed, the innermost last
 
 
 @contextmanager
-def sharing(share: Share) -> Iterator[None]:
+def global_batch_statistics(share: BatchShard) -> Iterator[None]:
     """Inside, statistics of a batch are those of the global one; every process must be inside."""
-    if world() == 1:
+    if world_size() == 1:
         yield
         return
-    _now.append(share)
+    _active_shards.append(share)
     try:
         yield
     finally:
-        _now.pop()
+        _active_shards.pop()
 
 
-class _Summed(torch.autograd.Function):
+class _AllReduceSum(torch.autograd.Function):
     """Sum over processes; the gradient is that of the sum of all processes' losses."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        return added(x)
+        return all_reduce_sum(x)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        return added(grads[0])
+        return all_reduce_sum(grads[0])
 
 
-class _Gathered(torch.autograd.Function):
+class _AllGatherRows(torch.autograd.Function):
     """Rows of all processes (M, ...), of which this one's get the gradients of all processes' losses."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, share: Share) -> Tensor:
+    def forward(ctx: Any, x: Tensor, share: BatchShard) -> Tensor:
         ctx.rows = share.rows
         longest = max(share.sizes)
         padded = x.new_zeros(longest, *x.shape[1:])
@@ -108,32 +108,32 @@ class _Gathered(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return added(grads[0])[ctx.rows], None
+        return all_reduce_sum(grads[0])[ctx.rows], None
 
 
-def pooled(mean: Tensor) -> Tensor:
+def global_mean(mean: Tensor) -> Tensor:
     """The mean over the global batch, from this process's mean over its examples; differentiable."""
-    if not _now:
+    if not _active_shards:
         return mean
     wide = mean if mean.dtype == torch.float64 else mean.float()
-    out: Tensor = _Summed.apply(wide * _now[-1].weight)  # type: ignore[no-untyped-call]
+    out: Tensor = _AllReduceSum.apply(wide * _active_shards[-1].weight)  # type: ignore[no-untyped-call]
     return out.to(mean.dtype)
 
 
-def gathered(x: Tensor) -> Tensor:
+def all_gather_rows(x: Tensor) -> Tensor:
     """The rows (M, ...) of all processes, in the order of the global batch, from (B, ...); differentiable."""
-    if not _now or _now[-1].copied:
+    if not _active_shards or _active_shards[-1].copied:
         return x
     wide = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
-    out: Tensor = _Gathered.apply(wide, _now[-1])  # type: ignore[no-untyped-call]
+    out: Tensor = _AllGatherRows.apply(wide, _active_shards[-1])  # type: ignore[no-untyped-call]
     return out.to(x.dtype)
 
 
-def own(x: Tensor) -> Tensor:
+def local_slice(x: Tensor) -> Tensor:
     """The rows (B, ...) of this process, of those of all (M, ...)."""
-    return x[_now[-1].rows] if _now else x
+    return x[_active_shards[-1].rows] if _active_shards else x
 
 
-def count(x: Tensor) -> int:
+def global_batch_size(x: Tensor) -> int:
     """M, for x (B, ...)."""
-    return _now[-1].total if _now else len(x)
+    return _active_shards[-1].total if _active_shards else len(x)

@@ -24,7 +24,7 @@ def find_config(name: str) -> str:
     return str(known[name]) if name in known and not Path(name).is_file() else name
 
 
-def first_comment(path: Path) -> str:
+def read_first_comment(path: Path) -> str:
     """What a config says of itself: its first line without the `#`, or "" where that is no comment."""
     with path.open(encoding="utf-8") as lines:
         line = lines.readline().strip()

@@ -14,20 +14,26 @@ import torch
 from torch import Tensor
 
 from seqvae.api import ImageVAE, PretrainedVAE, TextVAE
-from seqvae.examples import examples_of
+from seqvae.examples import load_inputs
 from seqvae.interfaces import Batch
-from seqvae.metrics.gather import Gathered, Progress, Walk, evaluating, gather
+from seqvae.metrics.gather import (
+    EvaluationPass,
+    PerExample,
+    ProgressCallback,
+    evaluation_mode,
+    run_evaluation_pass,
+)
 from seqvae.metrics.keys import OVER_RATES
-from seqvae.needs import Wanted, needs_of
+from seqvae.needs import ReconstructionTarget, find_minimum_rates
 from seqvae.quality import real_quality, sample_quality
-from seqvae.rates import has_dial, rates_of
+from seqvae.rates import is_variable_rate, resolve_rates
 from seqvae.registry import UserError
 
-KEPT = ("data", *OVER_RATES)  # of an evaluation, for a table over rates
+REPORT_KEYS = ("data", *OVER_RATES)  # of an evaluation, for a table over rates
 
 
 @dataclass(frozen=True)
-class Subject:
+class PlotInputs:
     """The run that a figure is of, and how much of it is to be measured; each number is taken once."""
 
     vae: PretrainedVAE
@@ -38,22 +44,24 @@ class Subject:
     rates: tuple[float, ...] = ()  # nats, of a run with a dial; a ladder over its range by default
     samples: int = 20  # K of IW-NLL
     draws: int = 2000  # prior samples, of which the quality is measured
-    wanted: Wanted = field(default_factory=Wanted)  # when an example counts as back
-    progress: Progress | None = None
+    wanted: ReconstructionTarget = field(
+        default_factory=ReconstructionTarget
+    )  # when an example counts as back
+    progress: ProgressCallback | None = None
     beside: PretrainedVAE | None = None  # another run, to the right of this one
 
     @cached_property
     def batches(self) -> list[Batch]:
         """The evaluation examples."""
-        _, batches, _ = self.vae._evaluated(None, 64, self.examples)
+        _, batches, _ = self.vae._evaluation_inputs(None, 64, self.examples)
         return batches
 
     @cached_property
-    def gathered(self) -> Gathered:
+    def gathered(self) -> PerExample:
         """Codes and their KL."""
         model = self.vae.vae
-        with evaluating(model):
-            return gather(Walk(model, self.batches), 1, lambda batch: 1)
+        with evaluation_mode(model):
+            return run_evaluation_pass(EvaluationPass(model, self.batches), 1, lambda batch: 1)
 
     @property
     def kl(self) -> Tensor:
@@ -76,7 +84,7 @@ class Subject:
     def conditions(self) -> Tensor | None:
         """C (N, C): what the model is told of each evaluation example, its own labels where it has some."""
         model = self.vae.vae
-        with evaluating(model):
+        with evaluation_mode(model):
             found = [model.condition(batch.to(self.vae.device)) for batch in self.batches]
         told = [c.cpu() for c in found if c is not None]
         return torch.cat(told) if told else None
@@ -97,9 +105,9 @@ class Subject:
         self.pictures  # noqa: B018 - a text run has none
         return torch.cat([batch.targets for batch in self.batches])[:n]
 
-    def decoded(self, z: Tensor, c: Tensor | None) -> Tensor:
+    def decode(self, z: Tensor, c: Tensor | None) -> Tensor:
         """Pictures (N, C, H, W) of codes (N, D) that are told c (N, C), where the model is told anything."""
-        return self.pictures._drawn(z, None, c)
+        return self.pictures._render(z, None, c)
 
     def names(self) -> list[str]:
         """What this run and the others are called: the folder, with its parent where two would be alike."""
@@ -117,17 +125,22 @@ class Subject:
 
     def _reports(self, name: str, vae: PretrainedVAE) -> Iterator[dict[str, Any]]:
         how: dict[str, Any] = {"samples": self.samples, "examples": self.examples, "progress": self.progress}
-        if not has_dial(vae.vae.latent):
-            yield {"variant": name, **_kept(vae.evaluate(**how))}
+        if not is_variable_rate(vae.vae.latent):
+            yield {"variant": name, **_select_report(vae.evaluate(**how))}
             return
-        for nats in rates_of(vae.vae.latent, self.rates):
-            yield {"variant": name, "dial": name, "nats": nats, **_kept(vae.evaluate(rate=nats, **how))}
+        for nats in resolve_rates(vae.vae.latent, self.rates):
+            yield {
+                "variant": name,
+                "dial": name,
+                "nats": nats,
+                **_select_report(vae.evaluate(rate=nats, **how)),
+            }
 
     @cached_property
     def needs(self) -> list[dict[str, Any]]:
         """How many nats each evaluation example needs, the one that needs least first."""
-        data = examples_of(self.vae, None, self.examples)
-        return [vars(need) for need in needs_of(self.vae, data, self.wanted)]
+        data = load_inputs(self.vae, None, self.examples)
+        return [vars(need) for need in find_minimum_rates(self.vae, data, self.wanted)]
 
     @cached_property
     def quality(self) -> list[dict[str, Any]]:
@@ -139,11 +152,11 @@ class Subject:
         scorer = next((vae for vae in self.others if not vae.latent_dim), None)
         if not isinstance(self.vae, TextVAE) or not isinstance(scorer, TextVAE):
             raise UserError("sample-quality asks a language model: give its run by --with, of a run of text")
-        rates = rates_of(self.vae.vae.latent, self.rates)
+        rates = resolve_rates(self.vae.vae.latent, self.rates)
         made = (sample_quality(self.vae.with_rate(nats), scorer, self.draws, self.seed) for nats in rates)
         found = [{"nats": nats, **row} for nats, row in zip(rates, made, strict=True)]
         return [*found, {"nats": None, **real_quality(self.vae, scorer, self.draws, self.seed)}]
 
 
-def _kept(report: dict[str, Any]) -> dict[str, Any]:
-    return {key: report[key] for key in KEPT if report.get(key) is not None}
+def _select_report(report: dict[str, Any]) -> dict[str, Any]:
+    return {key: report[key] for key in REPORT_KEYS if report.get(key) is not None}

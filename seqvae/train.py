@@ -11,13 +11,13 @@ from typing import Any
 import torch
 
 from seqvae import distributed
-from seqvae.build import check_names, knowing, wing_of
+from seqvae.build import check_config, modality_of, with_label_statistics
 from seqvae.checkpoint import (
-    add_to_card,
     create_run,
     load_run,
     read_card,
-    refuse_taken,
+    require_empty,
+    update_card,
     write_card,
 )
 from seqvae.config import RunConfig, parse_config
@@ -26,13 +26,13 @@ from seqvae.distributed import is_main
 from seqvae.evaluate import validate
 from seqvae.generate import with_rate
 from seqvae.interfaces import Data
-from seqvae.memory import freed_memory_kept
+from seqvae.memory import retain_freed_memory
 from seqvae.model import VAE
-from seqvae.progress import Reporter, Silent, numbers
-from seqvae.rates import EXAMPLES, best_rate, has_dial, in_words
+from seqvae.progress import Reporter, Silent, format_numbers
+from seqvae.rates import EXAMPLES, describe_choice, find_best_rate, is_variable_rate
 from seqvae.registry import UserError
 from seqvae.runlog import RunLog, forget_metrics_after
-from seqvae.selection import collapse_news, judge
+from seqvae.selection import collapse_message, select_checkpoint
 from seqvae.signals import GRACE, Interrupted, Stop, stop_on_signals
 from seqvae.trainer import Trainer
 from seqvae.weights import save_weights
@@ -45,11 +45,11 @@ def train(config: RunConfig, out: str | Path, report: Reporter | None = None) ->
         UserError: what the user can mend; the last good checkpoint stays.
         Interrupted: a signal came; the message says how to go on.
     """
-    check_names(config)
+    check_config(config)
     path = Path(out)
-    with _together(config):
-        refuse_taken(path)
-        data = distributed.agreed(lambda: wing_of(config).load_data(config, None))
+    with _distributed_run(config):
+        require_empty(path)
+        data = distributed.main_first(lambda: modality_of(config).load_data(config, None))
         return _run(path, config, data, report or Silent(), new=True)
 
 
@@ -64,10 +64,10 @@ def resume(path: str | Path, report: Reporter | None = None) -> Path:
     if card["progress"]["finished"]:
         raise UserError(f"{path} is finished after {card['progress']['step']} steps: train a new run")
     config = parse_config(card["run"], where=str(path / "config.json"))
-    wing = wing_of(config)
-    with _together(config):
+    wing = modality_of(config)
+    with _distributed_run(config):
         codec = wing.load_codec(path, card.get("sizes", {}))
-        data = distributed.agreed(lambda: wing.load_data(config, codec))
+        data = distributed.main_first(lambda: wing.load_data(config, codec))
         if card.get("data", data.fingerprint) != data.fingerprint:
             raise UserError(
                 f"the data of {path} have changed since it began: put them back, or train a new run"
@@ -79,23 +79,23 @@ def _run(path: Path, config: RunConfig, data: Data, report: Reporter, new: bool)
     report = report if is_main() else Silent()
     for line in data.report():
         report.note(line)
-    config = knowing(config, data)
-    with _threads(config.train.threads), freed_memory_kept():
+    config = with_label_statistics(config, data)
+    with _threads(config.train.threads), retain_freed_memory():
         trainer = Trainer(path, config, data, report)
-        loop = Loop(trainer)
+        loop = TrainingLoop(trainer)
         if new:  # only now: a config that cannot be built leaves no folder behind
-            distributed.on_main(lambda: create_run(path, config, data.codec, data.fingerprint))
-        distributed.on_main(lambda: forget_metrics_after(path, trainer.progress.step))
+            distributed.run_on_main(lambda: create_run(path, config, data.codec, data.fingerprint))
+        distributed.run_on_main(lambda: forget_metrics_after(path, trainer.progress.step))
         loop.run()
     return path
 
 
-def _together(config: RunConfig) -> AbstractContextManager[None]:
+def _distributed_run(config: RunConfig) -> AbstractContextManager[None]:
     """With all processes of this run."""
-    return distributed.one_voice(pick_device(config.train.device), Interrupted)
+    return distributed.distributed_session(pick_device(config.train.device), Interrupted)
 
 
-class Loop:
+class TrainingLoop:
     """The way of a run: update, log, measure, choose and save, until the end."""
 
     def __init__(self, trainer: Trainer) -> None:
@@ -112,27 +112,27 @@ class Loop:
         """
         self._announce()
         self.trainer.meter.began = time.monotonic()
-        grace = GRACE if distributed.world() > 1 else 0.0
+        grace = GRACE if distributed.world_size() > 1 else 0.0
         try:
             with stop_on_signals(grace) as stop, self.log_file.open():
-                while self.trainer.progress.step < self.trainer.total and not self._exhausted():
+                while self.trainer.progress.step < self.trainer.total and not self._is_out_of_patience():
                     self.trainer.update()
-                    self._look(stop)
+                    self._after_step(stop)
                 self.finish()
         finally:
             self.report.close()
 
-    def _look(self, stop: Stop) -> None:
+    def _after_step(self, stop: Stop) -> None:
         """What is due after an update: log, validate, save, and stop where a signal came."""
         trainer, settings = self.trainer, self.settings
-        every = settings.validate_every or trainer.feed.steps_per_epoch
+        every = settings.validate_every or trainer.batch_source.steps_per_epoch
         step = trainer.progress.step
         last = step == trainer.total
         if step % settings.log_every == 0 or last:
             self.log()
         if step % every == 0 or last:
             self.validate()
-        number = distributed.largest(stop.number)  # a signal to one process stops all
+        number = distributed.all_reduce_max(stop.number)  # a signal to one process stops all
         if step % (settings.save_every or every) == 0 or last or number:
             trainer.save()
         if number and not last:
@@ -154,39 +154,39 @@ class Loop:
         shown = {k: values[k] for k in (f"{trainer.unit}_per_s", "rate", "distortion", "beta")}
         units = trainer.progress.last_validation.get("active_units")
         shown |= {} if units is None else {"active_units": units}
-        self.report.advance(step, trainer.total, numbers(shown))
+        self.report.advance(step, trainer.total, format_numbers(shown))
 
     def validate(self) -> None:
         """Measure at beta = 1 without remedies, and choose."""
-        with self.trainer.whole() as found:
+        with self.trainer.full_model() as found:
             self._validate(found.vae)
 
     def _validate(self, vae: VAE) -> None:
         trainer, step = self.trainer, self.trainer.progress.step
         with autocast(trainer.precision, trainer.device):
-            metrics = distributed.on_main(lambda: self._measured(vae))
+            metrics = distributed.run_on_main(lambda: self._measure(vae))
         trainer.stop_unless_finite(torch.tensor(metrics.get("neg_elbo", metrics["distortion"])), step - 1)
         trainer.objective.after_validation(metrics)
         trainer.progress.last_validation = metrics
         self.log_file.write("valid", step, metrics)
-        epoch = step / trainer.feed.steps_per_epoch
-        self.report.note(f"step {step} (epoch {epoch:.1f})  validation: {numbers(metrics)}")
-        settled = step >= min(trainer.objective.settled_at(), trainer.total)
-        if reason := judge(trainer.progress, metrics, self.settings, settled):
-            distributed.on_main(lambda: self._keep(vae, f"step {step}: {reason}"))
+        epoch = step / trainer.batch_source.steps_per_epoch
+        self.report.note(f"step {step} (epoch {epoch:.1f})  validation: {format_numbers(metrics)}")
+        settled = step >= min(trainer.objective.schedule_end(), trainer.total)
+        if reason := select_checkpoint(trainer.progress, metrics, self.settings, settled):
+            distributed.run_on_main(lambda: self._save_selected(vae, f"step {step}: {reason}"))
         if settled:
-            self._tell_of_collapse(metrics)
+            self._report_collapse(metrics)
 
-    def _tell_of_collapse(self, metrics: dict[str, Any]) -> None:
-        run, cures = self.trainer, wing_of(self.trainer.config).cures
-        if news := collapse_news(run.progress, metrics, run.vae.latent.dim, cures):
+    def _report_collapse(self, metrics: dict[str, Any]) -> None:
+        run, cures = self.trainer, modality_of(self.trainer.config).remedy_hint
+        if news := collapse_message(run.progress, metrics, run.vae.latent.dim, cures):
             (self.report.warn if run.progress.collapsed else self.report.note)(news)
 
-    def _measured(self, vae: VAE) -> dict[str, Any]:
-        batches = self.trainer.feed.valid(self.settings.valid_examples)
+    def _measure(self, vae: VAE) -> dict[str, Any]:
+        batches = self.trainer.batch_source.valid(self.settings.valid_examples)
         return validate(vae, batches, mi=self.trainer.objective.wants_mi())
 
-    def _keep(self, vae: VAE, selected: str) -> None:
+    def _save_selected(self, vae: VAE, selected: str) -> None:
         save_weights(self.path, vae)
         self._write_card(selected)
 
@@ -197,34 +197,34 @@ class Loop:
     def finish(self) -> None:
         """Mark the run as finished and say what it came to."""
         progress = self.trainer.progress
-        chosen = distributed.on_main(self._chosen_rate)
+        chosen = distributed.run_on_main(self._chosen_rate)
         progress.finished = True
-        card = distributed.on_main(lambda: read_card(self.path))
-        distributed.on_main(lambda: self._write_card(card["selected"]))
+        card = distributed.run_on_main(lambda: read_card(self.path))
+        distributed.run_on_main(lambda: self._write_card(card["selected"]))
         if chosen:
-            distributed.on_main(lambda: add_to_card(self.path, rate=chosen))
-            self.report.note(in_words(chosen))
+            distributed.run_on_main(lambda: update_card(self.path, rate=chosen))
+            self.report.note(describe_choice(chosen))
         self.report.close()
         self.report.note(
-            f"finished {progress.step} steps{self._early()} in {progress.seconds / 60:.1f} minutes of "
+            f"finished {progress.step} steps{self._stop_note()} in {progress.seconds / 60:.1f} minutes of "
             f"training ({progress.tokens / max(1e-9, progress.seconds):,.0f} {self.trainer.unit}/s); "
             f"selected {card['selected']}"
         )
 
     def _chosen_rate(self) -> dict[str, Any] | None:
         """The default rate of a run with a dial, put into the selected weights; how it was chosen."""
-        if not has_dial(self.trainer.vae.latent):
+        if not is_variable_rate(self.trainer.vae.latent):
             return None
         vae = load_run(self.path, self.trainer.device).vae
-        chosen = best_rate(vae, self.trainer.feed.valid(EXAMPLES), progress=self.report.advance)
+        chosen = find_best_rate(vae, self.trainer.batch_source.valid(EXAMPLES), progress=self.report.advance)
         save_weights(self.path, with_rate(vae, chosen["nats"]))
         return chosen
 
-    def _exhausted(self) -> bool:
+    def _is_out_of_patience(self) -> bool:
         patience = self.settings.patience
         return patience is not None and self.trainer.progress.worse >= patience
 
-    def _early(self) -> str:
+    def _stop_note(self) -> str:
         """Why a run came to its end before its last step."""
         progress, total = self.trainer.progress, self.trainer.total
         if progress.step == total:
@@ -236,7 +236,7 @@ class Loop:
         millions = sum(p.numel() for p in trainer.vae.parameters()) / 1e6
         self.report.note(
             f"{millions:.1f} M parameters, {trainer.total} steps of {self.settings.batch_size} examples "
-            f"({trainer.total / trainer.feed.steps_per_epoch:.1f} epochs) on {trainer.device} "
+            f"({trainer.total / trainer.batch_source.steps_per_epoch:.1f} epochs) on {trainer.device} "
             f"in {trainer.precision}"
         )
 

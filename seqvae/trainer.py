@@ -17,21 +17,21 @@ import torch
 from torch import Tensor, nn
 
 from seqvae import distributed
-from seqvae.build import build_objective, build_vae, known_shares, wing_of
+from seqvae.build import build_objective, build_vae, label_coverage, modality_of
 from seqvae.capture import CapturedUpdates, capture_obstacle
-from seqvae.checkpoint import Progress, load_checkpoint, load_parts, save_checkpoint
+from seqvae.checkpoint import TrainState, load_checkpoint, load_parts, save_checkpoint
 from seqvae.config import RunConfig
 from seqvae.device import pick_device, pick_precision
-from seqvae.disk import checkpoints
-from seqvae.interfaces import Batch, Data, Facts
+from seqvae.disk import list_checkpoints
+from seqvae.interfaces import Batch, Data, RunContext
 from seqvae.objective import TrainStep
 from seqvae.optim import make_optimizer, portable_state, put_rate_on_device
 from seqvae.progress import Reporter
 from seqvae.registry import UserError
 from seqvae.runlog import Meter
-from seqvae.sharding import own_share, shard, whole
-from seqvae.shares import Share, shares
-from seqvae.updates import Update, mixed_seed, update_units
+from seqvae.sharding import apply_fsdp, full_state_dict, local_optimizer_state
+from seqvae.shares import BatchShard, exchange_shards
+from seqvae.updates import Update, count_targets, step_seed
 
 DEFAULT_EPOCHS, DEFAULT_STEPS = 10, (3000, 6000)  # where a config gives neither
 
@@ -59,34 +59,38 @@ class Trainer:
         self.device = pick_device(settings.device)
         self.unit = data.codec.unit
         self.precision = pick_precision(settings.precision, self.device)
-        self.feed = wing_of(config).make_feed(data, settings.batch_size, settings.accumulate, settings.seed)
-        self.total = total_steps(config, self.feed.steps_per_epoch)
-        self.progress = Progress()
+        self.batch_source = modality_of(config).make_batch_source(
+            data, settings.batch_size, settings.accumulate, settings.seed
+        )
+        self.total = total_steps(config, self.batch_source.steps_per_epoch)
+        self.progress = TrainState()
         torch.manual_seed(settings.seed)
         self.vae = build_vae(config, data.codec.sizes)
-        if config.init and not checkpoints(path):
+        if config.init and not list_checkpoints(path):
             load_parts(self.vae, data.codec, config.init.run, list(config.init.parts))
-        facts = Facts(
+        facts = RunContext(
             self.total,
-            self.feed.examples,
+            self.batch_source.examples,
             settings.batch_size,
             self.vae.latent.dim,
             data.codec.sizes.get("vocab_size"),
             data.labels,
-            known_shares(data),
+            label_coverage(data),
         )
         self.objective = build_objective(config, self.vae, facts)
         self.step_module = TrainStep(self.vae, self.objective)
-        states = self._restored()
-        self.twin = self._placed()
-        self.rivals = self.objective.adversaries()
-        apart = [p for rival in self.rivals for p in rival.parameters()]
+        states = self._restore()
+        self.full_copy = self._place_model()
+        self.discriminators = self.objective.discriminators()
+        apart = [p for rival in self.discriminators for p in rival.parameters()]
         self.optimizers = {"model": make_optimizer(settings, self.step_module, without=apart)}
         if apart:
-            self.optimizers["adversary"] = make_optimizer(settings, nn.ModuleList(self.rivals))
+            self.optimizers["adversary"] = make_optimizer(settings, nn.ModuleList(self.discriminators))
         for name, state in states.items():
-            self.optimizers[name].load_state_dict(own_share(state, self.optimizers[name]))
-        if self.twin is None and not settings.shard:  # a fused optimizer of cut parameters wants a number
+            self.optimizers[name].load_state_dict(local_optimizer_state(state, self.optimizers[name]))
+        if (
+            self.full_copy is None and not settings.shard
+        ):  # a fused optimizer of cut parameters wants a number
             for optimizer in self.optimizers.values():
                 put_rate_on_device(optimizer, self.device)
         self.step = Update(
@@ -128,43 +132,43 @@ class Trainer:
             if getattr(module, "compiles", False):
                 module.compile()
 
-    def _restored(self) -> dict[str, Any]:
+    def _restore(self) -> dict[str, Any]:
         """Take up the newest checkpoint, where there is one; the optimizers' states, by their names."""
         states: dict[str, Any] = {}
-        if found := checkpoints(self.path):
+        if found := list_checkpoints(self.path):
             states, self.progress = load_checkpoint(found[-1], self.vae, self.objective)
             self.report.note(f"going on from {found[-1]}")
-        distributed.copy_from_main(self.step_module)  # all processes begin alike
+        distributed.broadcast_module(self.step_module)  # all processes begin alike
         return states
 
-    def _placed(self) -> TrainStep | None:
+    def _place_model(self) -> TrainStep | None:
         """Put the model on its device, or its shares on all; of shares comes what `whole` is to fill."""
         if not self.config.train.shard:
             self.step_module.to(self.device)
             return None
-        if distributed.world() == 1:
+        if distributed.world_size() == 1:
             self.report.note("train.shard is left out: one process has no other to share with")
             self.step_module.to(self.device)
             return None
         twin = copy.deepcopy(self.step_module) if distributed.is_main() else None
-        shard(self.step_module, self.device)
+        apply_fsdp(self.step_module, self.device)
         return twin
 
     @contextmanager
-    def whole(self) -> Iterator[TrainStep]:
+    def full_model(self) -> Iterator[TrainStep]:
         """Model and objective to look at and to save, on the first process; every process must come along.
 
         Of a model that is cut it is a copy that is on the device no longer than this; elsewhere it is void.
         """
-        state = whole(self.step_module.state_dict())
-        if self.twin is None:
+        state = full_state_dict(self.step_module.state_dict())
+        if self.full_copy is None:
             yield self.step_module
             return
-        self.twin.load_state_dict(state)
+        self.full_copy.load_state_dict(state)
         try:
-            yield self.twin.to(self.device)
+            yield self.full_copy.to(self.device)
         finally:
-            self.twin.to("cpu")
+            self.full_copy.to("cpu")
 
     def save(self) -> None:
         """Write a checkpoint of this step.
@@ -175,10 +179,12 @@ class Trainer:
         if self.meter.total is not None:
             self.stop_unless_finite(self.meter.total, self.progress.step - 1)
         self.progress.unlogged = self.meter.state()
-        states = whole({name: portable_state(optimizer) for name, optimizer in self.optimizers.items()})
+        states = full_state_dict(
+            {name: portable_state(optimizer) for name, optimizer in self.optimizers.items()}
+        )
         progress, keep = self.progress, self.config.train.keep
-        with self.whole() as found:
-            distributed.on_main(
+        with self.full_model() as found:
+            distributed.run_on_main(
                 lambda: save_checkpoint(self.path, found.vae, found.objective, states, progress, keep)
             )
 
@@ -194,7 +200,7 @@ class Trainer:
         values = self.captured(parts, ours, seed) if captured else self._run(self.step, parts, ours, seed)
         if self.device.type != "cuda" or (step + 1) % self.config.train.log_every == 0:
             self.stop_unless_finite(values, step)  # on CUDA looking means waiting: `log` and `save` look too
-        units, _ = update_units(ours)
+        units, _ = count_targets(ours)
         self.meter.add(values, units)
         self.progress.step += 1
         self.progress.tokens += units
@@ -206,33 +212,33 @@ class Trainer:
         No checkpoint comes between them and their update, so that their number is all they have to remember.
         """
         losses: list[Tensor] = []
-        while self.objective.encoder_first(losses):
+        while self.objective.extra_encoder_step(losses):
             parts, ours, seed = self._parts(step, inner=len(losses) + 1)
             total = self._run(self.step.encoder_only, parts, ours, seed)
             if self.device.type != "cuda":
                 self.stop_unless_finite(total, step)
-            units, size = update_units(ours)
+            units, size = count_targets(ours)
             losses.append(total * size / units)
             self.progress.inner += 1
             self.progress.tokens += units
             self.meter.units += units
 
-    def _parts(self, step: int, inner: int = 0) -> tuple[list[Batch], list[Share], int]:
+    def _parts(self, step: int, inner: int = 0) -> tuple[list[Batch], list[BatchShard], int]:
         """The parts of one update on the CPU, their shares of the global batch, and module dropout's seed."""
-        parts = self.feed.update(step, inner)
-        return parts, shares(parts), mixed_seed(self.config.train.seed, step, inner)
+        parts = self.batch_source.update(step, inner)
+        return parts, exchange_shards(parts), step_seed(self.config.train.seed, step, inner)
 
     def _run(
         self,
-        update: Callable[[Sequence[Batch], Sequence[Share]], Tensor],
+        update: Callable[[Sequence[Batch], Sequence[BatchShard]], Tensor],
         parts: Sequence[Batch],
-        ours: Sequence[Share],
+        ours: Sequence[BatchShard],
         seed: int,
     ) -> Tensor:
         """Run an update as it is, on batches of its own."""
         torch.manual_seed(seed)
         moved = [part.to(self.device) for part in parts]
-        return update([p.changed(random=replace(p.random, step=self.step.step)) for p in moved], ours)
+        return update([p.replace(random=replace(p.random, step=self.step.step)) for p in moved], ours)
 
     def stop_unless_finite(self, values: Tensor, step: int) -> None:
         """Refuse to go on with numbers of update `step` that are none any more.
@@ -242,7 +248,7 @@ class Trainer:
         """
         if bool(torch.isfinite(values).all()):
             return
-        found = checkpoints(self.path)
+        found = list_checkpoints(self.path)
         safe = f"the last good checkpoint is {found[-1]}" if found else "no checkpoint was written yet"
         raise UserError(
             f"the loss is not a number at step {step}: {safe}; lower train.lr or train.clip "

@@ -11,7 +11,7 @@ from torch import Tensor
 from seqvae.registry import UserError
 
 
-def traversal(z: Tensor, dim: int, low: float = -3.0, high: float = 3.0, steps: int = 7) -> Tensor:
+def traverse_dim(z: Tensor, dim: int, low: float = -3.0, high: float = 3.0, steps: int = 7) -> Tensor:
     """(B, T, D): each code of z (B, D) or (D,) with z_dim set to T = `steps` values from `low` to `high`.
 
     Raises:
@@ -55,11 +55,11 @@ def attribute_direction(codes: Tensor, values: Tensor, ridge: float = 1e-2) -> T
     return (w / (w @ w)).to(codes.dtype)
 
 
-def along(z: Tensor, direction: Tensor, amounts: Tensor) -> Tensor:
+def step_along(z: Tensor, direction: Tensor, amounts: Tensor) -> Tensor:
     """(B, T, D): z + amount x direction for each code of z (B, D) or (D,) and each of the amounts (T,)."""
     return z.reshape(-1, 1, z.shape[-1]) + amounts[:, None] * direction
 
 
-def most_used_dims(kl_per_dim: Tensor) -> Tensor:
+def rank_dims_by_kl(kl_per_dim: Tensor) -> Tensor:
     """(D,): the dims by their KL in nats (D,), the largest first; among equals the first comes first."""
     return kl_per_dim.argsort(descending=True, stable=True)

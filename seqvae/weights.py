@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import nn
 
-from seqvae.disk import checkpoints, digest, disk_errors, write_atomically
+from seqvae.disk import explain_disk_errors, list_checkpoints, sha256_of, write_atomically
 from seqvae.registry import UserError
 
 WEIGHTS = "model.safetensors"
@@ -29,14 +29,14 @@ def save_weights(path: Path, vae: nn.Module) -> None:
     Raises:
         UserError: the disk is full.
     """
-    with disk_errors(path):
+    with explain_disk_errors(path):
         write_atomically(path / WEIGHTS, lambda p: write_weights(vae, p))
 
 
 def write_weights(module: nn.Module, file: Path) -> None:
     """Every weight once, tied ones too, and the hash of the file in it."""
     save_model(module, str(file), metadata={"sha256": _BLANK})
-    known = digest(file)
+    known = sha256_of(file)
     with file.open("r+b") as content:
         _, header = _head(content)
         content.seek(8 + header.index(_BLANK.encode()))
@@ -65,12 +65,12 @@ def read_weights(module: nn.Module, file: Path) -> None:
     """
     try:
         if is_damaged(file):
-            raise UserError(f"{file} is damaged, it has changed since it was written: {_mended(file)}")
+            raise UserError(f"{file} is damaged, it has changed since it was written: {_repair_hint(file)}")
         load_model(module, str(file), strict=True)
     except (SafetensorError, RuntimeError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
-            f"{file} cannot be read as this model's weights ({reason}): {_mended(file)}"
+            f"{file} cannot be read as this model's weights ({reason}): {_repair_hint(file)}"
         ) from None
 
 
@@ -80,7 +80,7 @@ def _head(content: BinaryIO) -> tuple[bytes, bytes]:
     return size, content.read(min(int.from_bytes(size, "little"), _LONGEST))
 
 
-def _mended(file: Path) -> str:
+def _repair_hint(file: Path) -> str:
     """What to do about a file of no use."""
-    others = checkpoints(file.parent)
+    others = list_checkpoints(file.parent)
     return f"restore it, or copy {others[-1] / WEIGHTS} over it" if others else "restore it"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from seqvae.board import HERE, Board, Job, Place
+from seqvae.board import IN_PROCESS, Job, Scheduler, Slot
 from seqvae.progress import Reporter
 from seqvae.registry import UserError
 from seqvae.signals import Interrupted, stop_on_signals
@@ -26,7 +26,7 @@ def run_jobs(
     jobs: Iterable[Job],
     settled: Callable[[str, str | None], object],
     report: Reporter,
-    places: Sequence[Place] = (),
+    places: Sequence[Slot] = (),
 ) -> dict[str, str]:
     """Do all jobs in their order, each after those it needs; the reasons of those that failed, by name.
 
@@ -39,20 +39,20 @@ def run_jobs(
         Interrupted: Ctrl-C or SIGTERM came; every process was asked to stop, and has.
         UserError: a claim cannot be made, as the disk is full or read-only.
     """
-    board = Board({job.name: job for job in jobs}, settled)
+    board = Scheduler({job.name: job for job in jobs}, settled)
     if places:
-        _side_by_side(board, places, report)
+        _run_in_parallel(board, places, report)
     else:
-        _one_by_one(board, report)
+        _run_serially(board, report)
     for name, job in list(board.waiting.items()):
-        if job.claim and name in board.elsewhere:
-            report.note(f"{name} is left to {job.claim.holder()}")
+        if job.lease and name in board.elsewhere:
+            report.note(f"{name} is left to {job.lease.owner()}")
         else:
             board.settle(name, "what it needs is not there and not to be done")
     return board.failed
 
 
-def _one_by_one(board: Board, report: Reporter) -> None:
+def _run_serially(board: Scheduler, report: Reporter) -> None:
     total = len(board.waiting)
     try:
         while (job := board.next()) or board.hopes():
@@ -61,7 +61,7 @@ def _one_by_one(board: Board, report: Reporter) -> None:
                 continue
             _announce(job, f"[{total - len(board.waiting)}/{total}]", report)
             try:
-                reason = _attempt(job, HERE, report)
+                reason = _attempt(job, IN_PROCESS, report)
             finally:
                 report.close()
                 job.release()
@@ -72,24 +72,24 @@ def _one_by_one(board: Board, report: Reporter) -> None:
         raise Interrupted("stopped", signal.SIGINT) from None
 
 
-def _announce(job: Job, number: str, report: Reporter, place: Place = HERE) -> None:
+def _announce(job: Job, number: str, report: Reporter, place: Slot = IN_PROCESS) -> None:
     """Say what begins, where, and whether it was another's."""
     report.note(f"{number} {job.name}" + (f" on {place.device}" if place.device else ""))
-    if job.claim and job.claim.gone:
-        report.note(f"{job.name}: taken over from {job.claim.gone}, which is gone")
+    if job.lease and job.lease.gone:
+        report.note(f"{job.name}: taken over from {job.lease.gone}, which is gone")
 
 
-def _wait(board: Board, report: Reporter) -> None:
+def _wait(board: Scheduler, report: Reporter) -> None:
     """Let some time pass, after saying once what for."""
     others = {name: job for name, job in board.waiting.items() if name in board.elsewhere}
-    if fresh := [f"{name} ({job.claim.holder()})" for name, job in others.items() if job.claim]:
-        if board.told != fresh:
+    if fresh := [f"{name} ({job.lease.owner()})" for name, job in others.items() if job.lease]:
+        if board.reported != fresh:
             report.note(f"waiting for {', '.join(fresh)}")
-        board.told = fresh
+        board.reported = fresh
     time.sleep(POLL)
 
 
-def _attempt(job: Job, place: Place, report: Reporter) -> str | None:
+def _attempt(job: Job, place: Slot, report: Reporter) -> str | None:
     """Do a job; why it failed, in a line. A fault of ours shows its traceback besides."""
     try:
         job.work(place, report)
@@ -104,7 +104,7 @@ def _attempt(job: Job, place: Place, report: Reporter) -> str | None:
     return None
 
 
-class _Piped:
+class _PipeReporter:
     """A reporter whose words are said by the parent process."""
 
     def __init__(self, connection: Connection[Any, Any]) -> None:
@@ -128,12 +128,12 @@ class _Piped:
         """Nothing: there is no bar."""
 
 
-def _child(job: Job, place: Place, connection: Connection[Any, Any]) -> None:
+def _child(job: Job, place: Slot, connection: Connection[Any, Any]) -> None:
     """What a fresh process does."""
     if hasattr(os, "setpgrp"):
         os.setpgrp()  # Ctrl-C reaches the parent alone, which asks each child once
     try:
-        connection.send(("end", _attempt(job, place, _Piped(connection))))
+        connection.send(("end", _attempt(job, place, _PipeReporter(connection))))
     except Interrupted as stopped:
         sys.exit(128 + stopped.signal)
     except BrokenPipeError:  # the parent is gone, and nobody waits for this
@@ -145,25 +145,25 @@ class _Worker:
     """A process at its place."""
 
     job: Job
-    place: Place
+    place: Slot
     process: Any
     connection: Connection[Any, Any]
     reason: str | None = "its process ended without a word"
 
 
-def _start(job: Job, place: Place) -> _Worker:
+def _start(job: Job, place: Slot) -> _Worker:
     context = multiprocessing.get_context("spawn")  # a fork would share CUDA and threads
     ours, theirs = context.Pipe(duplex=False)
     sent = Job(job.name, job.work)  # the claim stays here
     process = context.Process(target=_child, args=(sent, place, theirs), name=job.name)
     process.start()
-    if job.claim and process.pid:
-        job.claim.hand(process.pid)
+    if job.lease and process.pid:
+        job.lease.transfer(process.pid)
     theirs.close()  # or its end would never be seen
     return _Worker(job, place, process, ours)
 
 
-def _side_by_side(board: Board, places: Sequence[Place], report: Reporter) -> None:
+def _run_in_parallel(board: Scheduler, places: Sequence[Slot], report: Reporter) -> None:
     total, free = len(board.waiting), list(places)
     running: dict[Any, _Worker] = {}
     with stop_on_signals() as stop:
@@ -179,7 +179,7 @@ def _side_by_side(board: Board, places: Sequence[Place], report: Reporter) -> No
                         return
                     _wait(board, report)
                 for heard in wait(list(running), POLL):
-                    if _listened(running[heard], report):
+                    if _receive(running[heard], report):
                         worker = running.pop(heard)
                         free.append(worker.place)
                         worker.job.release()
@@ -188,19 +188,19 @@ def _side_by_side(board: Board, places: Sequence[Place], report: Reporter) -> No
                 if stop.number:
                     raise Interrupted("stopped", stop.number)
         finally:
-            _end(list(running.values()))
+            _stop_workers(list(running.values()))
             for worker in running.values():
                 worker.job.release()
 
 
-def _listened(worker: _Worker, report: Reporter) -> bool:
+def _receive(worker: _Worker, report: Reporter) -> bool:
     """Take one message; whether it was the last."""
     try:
         kind, text = worker.connection.recv()
     except (EOFError, OSError):
         worker.process.join()
         if worker.process.exitcode:
-            worker.reason = _death(worker.process.exitcode)
+            worker.reason = _describe_exit(worker.process.exitcode)
     else:
         if kind != "end":
             getattr(report, kind)(f"{worker.job.name}: {text}")
@@ -211,7 +211,7 @@ def _listened(worker: _Worker, report: Reporter) -> bool:
     return True
 
 
-def _death(code: int) -> str:
+def _describe_exit(code: int) -> str:
     """Why a process ended that said nothing: a negative code is the signal that killed it."""
     if code >= 0:
         return f"its process ended with exit code {code}"
@@ -220,7 +220,7 @@ def _death(code: int) -> str:
     return f"its process was killed by {name}{hint}"
 
 
-def _end(workers: Sequence[_Worker]) -> None:
+def _stop_workers(workers: Sequence[_Worker]) -> None:
     """Ask every process to stop, and wait: a training saves first. A second Ctrl-C kills."""
     for worker in workers:
         worker.process.terminate()

@@ -18,7 +18,7 @@ import seqvae
 from seqvae.api import RUN_FILES, TextVAE
 from seqvae.evaluate import KEYS
 from seqvae.registry import UserError
-from seqvae.text.decoding import Decoding
+from seqvae.text.decoding import GenerationConfig
 
 A, B = SENTENCES[:2]
 
@@ -131,11 +131,13 @@ def test_the_ends_of_a_path_are_reconstructions(vae: TextVAE, path: Any) -> None
 
 def test_how_sentences_are_written(vae: TextVAE) -> None:
     z = vae.encode(SENTENCES)
-    assert vae.decode(z, Decoding(top_k=1, max_length=20)) == vae.decode(z), (
+    assert vae.decode(z, GenerationConfig(top_k=1, max_length=20)) == vae.decode(z), (
         "one word to choose from is greedy"
     )
-    assert vae.decode(z, Decoding(beam=3)) == vae.decode(z, Decoding(beam=3), seed=9), "no chance in a beam"
-    assert all(len(text.split()) <= 3 for text in vae.sample(20, Decoding(max_length=3)))
+    assert vae.decode(z, GenerationConfig(beam=3)) == vae.decode(z, GenerationConfig(beam=3), seed=9), (
+        "no chance in a beam"
+    )
+    assert all(len(text.split()) <= 3 for text in vae.sample(20, GenerationConfig(max_length=3)))
     assert vae.decode(z.tolist()) == vae.decode(z)
 
 

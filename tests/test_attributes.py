@@ -12,21 +12,21 @@ from tiny_text import SIZES, tiny_config
 from typer.testing import CliRunner
 
 from seqvae.api import TextVAE, load
-from seqvae.build import build_objective, build_vae, regularised
+from seqvae.build import attribute_dims, build_objective, build_vae
 from seqvae.cli import app
 from seqvae.config import parse_config
-from seqvae.interfaces import Facts
-from seqvae.moving import Move, carrying, moved
+from seqvae.interfaces import RunContext
+from seqvae.moving import Traversal, regularised_dim, traverse
 from seqvae.registry import UserError
 from seqvae.remedies.attribute_regularization import AttributeRegularization
 from seqvae.train import train
 
-FACTS = Facts(10, 50, 7, 2, 7, ("mood", "size"))
+FACTS = RunContext(10, 50, 7, 2, 7, ("mood", "size"))
 
 
 def test_attributes_stand_for_their_remedy() -> None:
     config = tiny_config(attributes={1: "size", 0: "length"}, remedies=[{"name": "constant_beta", "beta": 2}])
-    cures = build_objective(config, build_vae(config, SIZES), FACTS).cures
+    cures = build_objective(config, build_vae(config, SIZES), FACTS).remedy_list
     assert [type(cure).__name__ for cure in cures] == ["ConstantBeta", "AttributeRegularization"]
     made, plain = cures[1], AttributeRegularization({1: "size", 0: "length"})
     assert isinstance(made, AttributeRegularization)
@@ -57,13 +57,13 @@ def test_attributes_that_are_not_there(attributes: dict[int, str], message: str)
     ],
 )
 def test_which_dim_carries_a_label(sets: list[str], expected: dict[str, int]) -> None:
-    assert regularised(parse_config({}, sets)) == expected
+    assert attribute_dims(parse_config({}, sets)) == expected
     pictures = {
         "modality": "image",
         "data": {"labels": ["x"]},
         "remedies": [{"name": "attribute_regularization"}],
     }
-    assert regularised(parse_config(pictures)) == {"x": 0}
+    assert attribute_dims(parse_config(pictures)) == {"x": 0}
 
 
 @pytest.fixture(scope="module")
@@ -76,15 +76,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_label_moves_by_the_dim_that_carries_it(run: Path) -> None:
     vae = TextVAE.from_pretrained(run)
     z = vae.encode(SENTENCES[:1])
-    path = moved(vae, SENTENCES[0], Move(attribute="length", low=-2, high=2, steps=3), examples=50)
-    assert carrying(vae, Move(attribute="length")) == 2
+    path = traverse(vae, SENTENCES[0], Traversal(attribute="length", low=-2, high=2, steps=3), examples=50)
+    assert regularised_dim(vae, Traversal(attribute="length")) == 2
     assert torch.equal(path[:, [0, 1, 3]], z[:, [0, 1, 3]].expand(3, 3))
     steps = path[:, 2] - z[0, 2]
     assert float(steps[2]) > 0
     torch.testing.assert_close(steps, float(steps[2]) * torch.tensor([-1.0, 0.0, 1.0]))
-    other = moved(vae, SENTENCES[0], Move(attribute="question", steps=3), examples=50)
-    assert carrying(vae, Move(attribute="question")) is None
-    assert carrying(vae, Move(dim=2)) is None
+    other = traverse(vae, SENTENCES[0], Traversal(attribute="question", steps=3), examples=50)
+    assert regularised_dim(vae, Traversal(attribute="question")) is None
+    assert regularised_dim(vae, Traversal(dim=2)) is None
     assert int((other[2] != z[0]).sum()) > 1, "without a dim of its own a label moves along a direction"
 
 
@@ -110,7 +110,7 @@ def test_pictures_carry_attributes_too(tmp_path: Path) -> None:
         "train": {**BASE["train"], "steps": 150, "batch_size": 32, "lr": 0.005},
     }
     vae = load(train(parse_config(block), tmp_path / "run"), "cpu")
-    _, batches, _ = vae._evaluated(None, 64, 200)
+    _, batches, _ = vae._evaluation_inputs(None, 64, 200)
     z = torch.cat([vae.vae.posterior(batch).mean for batch in batches]).detach()
     x = vae.attribute(batches, "x")
     found = [abs(float(torch.corrcoef(torch.stack([z[:, i], x]))[0, 1])) for i in range(3)]

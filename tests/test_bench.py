@@ -11,10 +11,17 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
-from seqvae.bench import FIGURES, bench, table
-from seqvae.bench.limit import alone, flops, products_of
-from seqvae.bench.setting import LONGEST, MEAN_LENGTH, bench_config, bench_data, bench_trainer, made_up
-from seqvae.bench.work import bench_of
+from seqvae.bench import FIGURES, bench, format_table
+from seqvae.bench.limit import count_flops, record_products, replay_products
+from seqvae.bench.setting import (
+    LONGEST,
+    MEAN_LENGTH,
+    bench_config,
+    bench_data,
+    bench_trainer,
+    generate_sentences,
+)
+from seqvae.bench.work import make_workload
 from seqvae.cli import app
 from seqvae.registry import UserError
 from seqvae.trainer import Trainer
@@ -35,8 +42,8 @@ SMALL = (
 
 def test_a_linear_layer_is_three_products() -> None:
     layer, x = nn.Linear(INPUTS, OUTPUTS), torch.randn(ROWS, INPUTS, requires_grad=True)
-    assert flops(products_of(lambda: layer(x))) == 2 * ROWS * INPUTS * OUTPUTS
-    assert flops(products_of(lambda: layer(x).sum().backward())) == 3 * 2 * ROWS * INPUTS * OUTPUTS
+    assert count_flops(record_products(lambda: layer(x))) == 2 * ROWS * INPUTS * OUTPUTS
+    assert count_flops(record_products(lambda: layer(x).sum().backward())) == 3 * 2 * ROWS * INPUTS * OUTPUTS
 
 
 @pytest.mark.parametrize("name", ["gru", "lstm"])
@@ -44,27 +51,27 @@ def test_a_recurrence_is_counted_step_by_step(name: str) -> None:
     steps, gates = 4, {"gru": 3, "lstm": 4}[name]
     with torch.no_grad():
         rnn = {"gru": nn.GRU, "lstm": nn.LSTM}[name](INPUTS, OUTPUTS, batch_first=True)
-        found = flops(products_of(lambda: rnn(torch.randn(ROWS, steps, INPUTS))))
+        found = count_flops(record_products(lambda: rnn(torch.randn(ROWS, steps, INPUTS))))
     assert found == 2 * ROWS * steps * (INPUTS + OUTPUTS) * gates * OUTPUTS
 
 
 def test_attention_is_two_products() -> None:
     heads, queries, keys, width = 2, 3, 5, 4
     q, k = torch.randn(ROWS, heads, queries, width), torch.randn(ROWS, heads, keys, width)
-    found = products_of(lambda: nn.functional.scaled_dot_product_attention(q, k, k))
-    assert flops(found) == 2 * 2 * ROWS * heads * queries * keys * width
+    found = record_products(lambda: nn.functional.scaled_dot_product_attention(q, k, k))
+    assert count_flops(found) == 2 * 2 * ROWS * heads * queries * keys * width
 
 
 def test_an_update_is_its_products(tmp_path: Path) -> None:
     """The reference model, counted by hand: an output layer, two GRUs, z in and out."""
     config = bench_config("reference", SMALL)
-    made = bench_of(bench_trainer(config, bench_data(config), tmp_path / "run"))
+    made = make_workload(bench_trainer(config, bench_data(config), tmp_path / "run"))
     (rows, steps), hidden, embed, words, dim = made.batch.targets.shape, 8, 6, 60, 16
     cells = rows * steps
     output = cells * words * (3 * hidden + 1)  # and the gradient of the bias
     layers = 2 * 3 * cells * (embed + hidden) * 3 * hidden
     codes = 3 * rows * hidden * 2 * dim + 3 * rows * dim * hidden
-    assert flops(products_of(made.update)) == 2 * (output + layers + codes)
+    assert count_flops(record_products(made.update)) == 2 * (output + layers + codes)
 
 
 def _losses(trainer: Trainer, windows: int, steps: int) -> list[float]:
@@ -90,11 +97,11 @@ def test_losses_in_bf16_follow_those_in_fp32(tmp_path: Path) -> None:
 
 def test_products_run_alone() -> None:
     x = torch.randn(ROWS, INPUTS)
-    alone(products_of(lambda: x @ x.T), CPU)()
+    replay_products(record_products(lambda: x @ x.T), CPU)()
 
 
 def test_made_up_sentences_are_as_long_as_the_treebanks() -> None:
-    data = made_up(500, 4000)
+    data = generate_sentences(500, 4000)
     assert float(data.train.lengths.mean()) == pytest.approx(MEAN_LENGTH, rel=0.03)
     assert 1 <= data.train.lengths.min() <= data.train.lengths.max() <= LONGEST
     assert 4 <= data.train.flat.min() <= data.train.flat.max() < 500
@@ -112,7 +119,7 @@ def test_figures_are_all_there() -> None:
     )
     speeds = found["iw_token_samples_per_s"], found["iw_loop_token_samples_per_s"]
     assert found["iw_speedup"] == pytest.approx(speeds[0] / speeds[1], abs=0.01)
-    rows = {name: cells for name, *cells in table(found)}
+    rows = {name: cells for name, *cells in format_table(found)}
     assert rows["train_tokens_per_s"][1].endswith("%")
     assert rows["beam_cost"] == [str(found["beam_cost"]), ""]
 

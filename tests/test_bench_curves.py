@@ -14,15 +14,15 @@ import torch
 from typer.testing import CliRunner
 
 from seqvae import plots
-from seqvae.bench import curves, draw_curves, draw_profile, profile, setting, slopes
-from seqvae.bench.clock import clock_of, seconds
+from seqvae.bench import draw_curves, draw_profile, fit_slopes, measure_curves, profile, setting
+from seqvae.bench.clock import clock_name, time_work
 from seqvae.bench.corpora import corpora
-from seqvae.bench.limit import flops, products_of
+from seqvae.bench.limit import count_flops, record_products
 from seqvae.bench.report import PIECES
-from seqvae.bench.setting import made_up, on_the_bench, overrides_of
-from seqvae.bench.sweeps import LINES, SWEEPS, asked_for, at_point
-from seqvae.bench.tricks import first_updates
-from seqvae.bench.work import bench_of
+from seqvae.bench.setting import generate_sentences, overrides_by_preset, preset_trainer
+from seqvae.bench.sweeps import LINES, SWEEPS, parse_sweeps, workload_at
+from seqvae.bench.tricks import run_first_updates
+from seqvae.bench.work import make_workload
 from seqvae.cli import app
 from seqvae.cli.bench import PRESETS
 from seqvae.registry import UserError
@@ -35,8 +35,8 @@ TINY = (
     "train.precision=fp32",
     "train.device=cpu",
 )
-GRU = overrides_of(["reference", "transformer"], TINY)["reference"]
-BLOCKS = overrides_of(["reference", "transformer"], TINY)["transformer"]
+GRU = overrides_by_preset(["reference", "transformer"], TINY)["reference"]
+BLOCKS = overrides_by_preset(["reference", "transformer"], TINY)["transformer"]
 ROWS = [
     {"sweep": "vocabulary", "line": "GRU", "at": at, "cost": 0.01 * at**2 / 1000} for at in (1000, 2000, 8000)
 ]
@@ -50,8 +50,8 @@ def sets(overrides: tuple[str, ...] = TINY) -> list[str]:
 
 
 def test_sweeps_are_named_with_sizes_or_without() -> None:
-    assert asked_for([]) == {name: sweep.values for name, sweep in SWEEPS.items()}
-    assert asked_for(["length=32,4", "batch"]) == {"length": (4, 32), "batch": SWEEPS["batch"].values}
+    assert parse_sweeps([]) == {name: sweep.values for name, sweep in SWEEPS.items()}
+    assert parse_sweeps(["length=32,4", "batch"]) == {"length": (4, 32), "batch": SWEEPS["batch"].values}
 
 
 @pytest.mark.parametrize(
@@ -64,28 +64,28 @@ def test_sweeps_are_named_with_sizes_or_without() -> None:
 )
 def test_sweeps_that_are_none(sweep: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        asked_for([sweep])
+        parse_sweeps([sweep])
 
 
 def test_every_sweep_is_measured_at_every_size() -> None:
     asked = {"length": (3,), "samples": (2,), "decoding": (2, 4), "corpus": (30,), "start": (30,)}
     texts = [f"{name}={','.join(map(str, sizes))}" for name, sizes in asked.items()]
-    found = curves(texts, TINY, budget=0.0)
+    found = measure_curves(texts, TINY, budget=0.0)
     points = [(row["sweep"], row["line"], row["at"]) for row in found]
     assert points == [(n, line, at) for n, sizes in asked.items() for line in SWEEPS[n].lines for at in sizes]
     assert all(row["cost"] > 0 for row in found)
 
 
 def test_sizes_reach_the_model_and_its_data() -> None:
-    assert set(made_up(60, 40, length=7).train.lengths) == {7}
+    assert set(generate_sentences(60, 40, length=7).train.lengths) == {7}
     presets = {"reference": GRU, "transformer": BLOCKS}
     for name, sweep in SWEEPS.items():
-        with corpora() as corpus, at_point(sweep, "GRU", 24, presets, corpus) as made:
+        with corpora() as corpus, workload_at(sweep, "GRU", 24, presets, corpus) as made:
             trainer = made.trainer
             recurrence = trainer.vae.decoder.get_submodule("rnn")
             reached = {
                 "vocabulary": trainer.data.codec.sizes["vocab_size"],
-                "length": made.batch.cells - 1,
+                "length": made.batch.decoder_positions - 1,
                 "hidden": recurrence.hidden_size,
                 "batch": made.batch.size,
                 "corpus": sum(map(len, trainer.data.splits.values())),
@@ -93,9 +93,9 @@ def test_sizes_reach_the_model_and_its_data() -> None:
             }
             assert reached.get(name, 24) == 24
             work, units = sweep.timed(made, 3)
-            known = {"samples": 3 * made.batch.units, "decoding": 8 * 3, "start": 1000}
-            known["corpus"] = first_updates(trainer)
-            assert units == known.get(name, made.batch.units)
+            known = {"samples": 3 * made.batch.num_targets, "decoding": 8 * 3, "start": 1000}
+            known["corpus"] = run_first_updates(trainer)
+            assert units == known.get(name, made.batch.num_targets)
             work()
 
 
@@ -116,16 +116,16 @@ def test_corpora_stay_as_long_as_they_are_wanted(monkeypatch: pytest.MonkeyPatch
 
 def test_so_many_words_are_written() -> None:
     for preset, own in (("reference", GRU), ("transformer", BLOCKS)):
-        with on_the_bench(preset, own) as trainer:
-            written = bench_of(trainer).write(3, words=11)
+        with preset_trainer(preset, own) as trainer:
+            written = make_workload(trainer).write(3, words=11)
         assert [len(words) for words in written] == [11] * 3
 
 
 def test_a_transformer_decodes_with_its_cache() -> None:
     """Products of n tokens: a n + b n^2 with the attention's small b; without a cache all would be b n^2."""
-    with on_the_bench("transformer", BLOCKS) as trainer:
-        made = bench_of(trainer)
-        work = [flops(products_of(lambda n=n: made.write(2, words=n))) for n in (10, 20, 30)]  # type: ignore[misc]
+    with preset_trainer("transformer", BLOCKS) as trainer:
+        made = make_workload(trainer)
+        work = [count_flops(record_products(lambda n=n: made.write(2, words=n))) for n in (10, 20, 30)]  # type: ignore[misc]
     b = (work[2] - 2 * work[1] + work[0]) / 200
     assert b * 20**2 < 0.2 * work[1]
     assert work[1] < 2.5 * work[0]
@@ -138,14 +138,14 @@ def test_overrides_go_where_they_belong() -> None:
     assert "train.batch_size=4" in GRU
     assert "train.batch_size=4" in BLOCKS
     with pytest.raises(UserError, match="hiden"):
-        curves(["batch=2"], ["encoder.hiden=8"])
+        measure_curves(["batch=2"], ["encoder.hiden=8"])
     with pytest.raises(UserError, match="did you mean 'reference'"):
-        overrides_of(["referrence"], [])
+        overrides_by_preset(["referrence"], [])
 
 
 def test_slopes_are_those_of_the_largest_sizes() -> None:
-    assert list(slopes(ROWS)) == [("vocabulary", "GRU", "2,000 to 8,000", "+2.00")]
-    assert list(slopes(ROWS[:1])) == []
+    assert list(fit_slopes(ROWS)) == [("vocabulary", "GRU", "2,000 to 8,000", "+2.00")]
+    assert list(fit_slopes(ROWS[:1])) == []
 
 
 def test_the_picture_has_a_panel_a_sweep_and_straight_lines() -> None:
@@ -194,8 +194,8 @@ def test_one_thread_counts_its_own_time_alone() -> None:
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        assert seconds(lambda: time.sleep(0.2), torch.device("cpu")) < 0.1
-        assert clock_of(torch.device("cpu")) == "process"
+        assert time_work(lambda: time.sleep(0.2), torch.device("cpu")) < 0.1
+        assert clock_name(torch.device("cpu")) == "process"
     finally:
         torch.set_num_threads(threads)
 

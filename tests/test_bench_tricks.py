@@ -9,9 +9,18 @@ from torch import nn
 from typer.testing import CliRunner
 
 import seqvae.bench
-from seqvae.bench import ablation, tricks
-from seqvae.bench.setting import on_the_bench
-from seqvae.bench.tricks import ALL, NONE, TRICKS, UPDATES, PlainGRU, PlainHead, Unsorted, first_updates
+from seqvae.bench import run_ablation, tricks
+from seqvae.bench.setting import preset_trainer
+from seqvae.bench.tricks import (
+    ALL,
+    NONE,
+    OPTIMISATIONS,
+    UPDATES,
+    PlainGRU,
+    PlainHead,
+    Unsorted,
+    run_first_updates,
+)
 from seqvae.cli import app
 from seqvae.trainer import Trainer
 
@@ -25,9 +34,9 @@ GRU = [
 
 
 def losses(name: str | None, updates: int = 5) -> list[float]:
-    with on_the_bench("reference", GRU) as trainer:
+    with preset_trainer("reference", GRU) as trainer:
         if name is not None:
-            TRICKS[name](trainer)
+            OPTIMISATIONS[name](trainer)
         found = []
         for _ in range(updates):
             trainer.update()
@@ -41,43 +50,47 @@ def test_without_a_trick_the_losses_are_the_same(name: str) -> None:
 
 
 def test_tricks_are_taken_away() -> None:
-    with on_the_bench("reference", [*GRU, "train.precision=bf16"]) as trainer:
-        for without in TRICKS.values():
+    with preset_trainer("reference", [*GRU, "train.precision=bf16"]) as trainer:
+        for without in OPTIMISATIONS.values():
             without(trainer)
         assert trainer.precision == "fp32"
-        assert isinstance(trainer.feed, Unsorted)
+        assert isinstance(trainer.batch_source, Unsorted)
         assert isinstance(trainer.vae.encoder.get_submodule("rnn"), PlainGRU)
         assert isinstance(trainer.vae.decoder.get_submodule("rnn"), PlainGRU)
         assert isinstance(trainer.vae.decoder.get_submodule("head"), PlainHead)
         assert not any(group["fused"] for group in trainer.optimizers["model"].param_groups)
         assert isinstance(trainer.vae.decoder.get_submodule("rnn.rnn"), nn.GRU)
-        first_updates(trainer)
+        run_first_updates(trainer)
 
 
 def padding(trainer: Trainer, updates: int = 200) -> float:
-    batches = [batch for step in range(updates) for batch in trainer.feed.update(step)]
-    return float(np.mean([1 - batch.units / (batch.size * batch.cells) for batch in batches]))
+    batches = [batch for step in range(updates) for batch in trainer.batch_source.update(step)]
+    return float(
+        np.mean([1 - batch.num_targets / (batch.size * batch.decoder_positions) for batch in batches])
+    )
 
 
 def test_unsorted_batches_hold_everyone_once_and_more_padding() -> None:
-    with on_the_bench("reference", GRU) as trainer:
+    with preset_trainer("reference", GRU) as trainer:
         before = padding(trainer)
-        TRICKS["batches of like lengths"](trainer)
+        OPTIMISATIONS["batches of like lengths"](trainer)
         assert padding(trainer) > before + 0.1
-        rows = [trainer.feed.update(step)[0].index for step in range(trainer.feed.steps_per_epoch)]
-    assert torch.equal(torch.cat(rows).sort().values, torch.arange(trainer.feed.examples))
+        rows = [
+            trainer.batch_source.update(step)[0].index for step in range(trainer.batch_source.steps_per_epoch)
+        ]
+    assert torch.equal(torch.cat(rows).sort().values, torch.arange(trainer.batch_source.examples))
 
 
 def test_the_first_updates_are_always_the_same() -> None:
-    with on_the_bench("reference", GRU) as trainer:
-        assert first_updates(trainer) == first_updates(trainer)
+    with preset_trainer("reference", GRU) as trainer:
+        assert run_first_updates(trainer) == run_first_updates(trainer)
         assert trainer.progress.step == UPDATES
 
 
 def test_every_row_is_a_share_of_all_tricks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tricks, "UPDATES", 1)
-    rows = ablation("reference", GRU, budget=0.0)
-    assert [row["without"] for row in rows] == ["", *TRICKS, NONE, "freed memory kept"]
+    rows = run_ablation("reference", GRU, budget=0.0)
+    assert [row["without"] for row in rows] == ["", *OPTIMISATIONS, NONE, "freed memory kept"]
     assert rows[0]["share"] == 1
     for row in rows:
         assert row["share"] == pytest.approx(row["tokens_per_s"] / rows[0]["tokens_per_s"], abs=0.01)
@@ -86,7 +99,7 @@ def test_every_row_is_a_share_of_all_tricks(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_command_prints_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [{"without": "", "tokens_per_s": 2000, "share": 1.0}]
-    monkeypatch.setattr(seqvae.bench, "ablation", lambda *_: rows)
+    monkeypatch.setattr(seqvae.bench, "run_ablation", lambda *_: rows)
     assert CliRunner().invoke(app, ["bench", "--ablation"]).stdout.splitlines()[-1].split() == [
         "-",
         "2,000",

@@ -17,12 +17,12 @@ from torch import Tensor
 from seqvae.build import build_objective, build_vae
 from seqvae.capture import CapturedUpdates
 from seqvae.config import parse_config
-from seqvae.interfaces import Facts
+from seqvae.interfaces import RunContext
 from seqvae.objective import TrainStep
 from seqvae.optim import make_optimizer, put_rate_on_device
 from seqvae.registry import UserError
 from seqvae.remedies import REMEDIES
-from seqvae.shares import shares
+from seqvae.shares import exchange_shards
 from seqvae.train import resume, train
 from seqvae.updates import Update
 
@@ -49,9 +49,9 @@ def make_update(modality: str, kind: str, name: str, **train: Any) -> Update:
     torch.manual_seed(0)
     vae = build_vae(settings, CODECS[modality]).train()
     words = WORDS if modality == "text" else None
-    objective = build_objective(settings, vae, Facts(10, 50, 5, vae.latent.dim, words, ("size",)))
+    objective = build_objective(settings, vae, RunContext(10, 50, 5, vae.latent.dim, words, ("size",)))
     module = TrainStep(vae, objective).train()
-    rivals = torch.nn.ModuleList(objective.adversaries())
+    rivals = torch.nn.ModuleList(objective.discriminators())
     optimizers = {"model": make_optimizer(settings.train, module, without=rivals.parameters())}
     if len(rivals):
         optimizers["adversary"] = make_optimizer(settings.train, rivals)
@@ -77,8 +77,10 @@ def test_captured_updates_are_the_eager_ones(modality: str, kind: str, name: str
         pytest.skip("its reason is tested below")
     eager, fixed = make_update(modality, kind, name), make_update(modality, kind, name)
     captured = CapturedUpdates(fixed, Guarded())
-    plain = run_steps(eager, lambda batch: eager([batch], shares([batch])), modality)
-    got = run_steps(fixed, lambda batch: captured([batch], shares([batch]), int(fixed.step)), modality)
+    plain = run_steps(eager, lambda batch: eager([batch], exchange_shards([batch])), modality)
+    got = run_steps(
+        fixed, lambda batch: captured([batch], exchange_shards([batch]), int(fixed.step)), modality
+    )
     assert fixed.names == eager.names
     assert len(captured.recorded) == (2 if modality == "text" else 1)  # one for each shape
     for step, (a, b) in enumerate(zip(got, plain, strict=True)):
@@ -150,7 +152,7 @@ def test_a_captured_run_resumes_bit_for_bit(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_captured_is_refused_or_runs_eagerly(tmp_path: Path) -> None:
-    lagging = "remedies=[{name: aggressive_encoder, most: 3, window: 1}]"
+    lagging = "remedies=[{name: aggressive_encoder, max_inner_steps: 3, window: 1}]"
     with pytest.raises(UserError, match=r"aggressive_encoder counts .* use auto or never"):
         train(config(lagging, "train.capture=always"), tmp_path / "always")
     done = train(config(lagging, "train.capture=auto", "train.steps=10"), tmp_path / "auto")
@@ -168,6 +170,6 @@ def test_schedules_take_the_step_as_a_tensor() -> None:
         if made.beta is inspect.getattr_static(made.__mro__[1], "beta", None):
             continue
         remedy = made()
-        remedy.attach(torch.nn.Identity(), Facts(100, 50, 5, 4, 9, ("size",)))
+        remedy.attach(torch.nn.Identity(), RunContext(100, 50, 5, 4, 9, ("size",)))
         for step in (0, 1, 29, 30, 99, 200):
             assert float(remedy.beta(step)) == float(remedy.beta(torch.tensor(step))), (name, step)

@@ -20,8 +20,8 @@ from tiny import Listener, assert_same_runs, config, tiny_run
 from torch import nn
 
 from seqvae import checkpoint
-from seqvae.checkpoint import Progress, load_run, read_card, save_checkpoint, write_card
-from seqvae.disk import checkpoints
+from seqvae.checkpoint import TrainState, load_run, read_card, save_checkpoint, write_card
+from seqvae.disk import list_checkpoints
 from seqvae.registry import UserError
 from seqvae.text.tokenizer import TextTokenizer
 from seqvae.train import Interrupted, resume, train
@@ -74,7 +74,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(
     )
     with pytest.raises(UserError, match=re.escape(expected)):
         train(config(*SHORT), run)
-    assert checkpoints(run)[-1] == last
+    assert list_checkpoints(run)[-1] == last
     assert not unfinished_files(run)
     monkeypatch.undo()
     resume(run)
@@ -94,12 +94,12 @@ def no_large_files() -> Iterator[None]:
 @pytest.mark.parametrize(("weights", "state"), [(200, 1), (1, 200)])
 def test_a_write_that_fails_for_real(tmp_path: Path, weights: int, state: int) -> None:
     run, nothing, states = tmp_path, nn.Module(), {"model": {"m": torch.zeros(state, 200)}}
-    save_checkpoint(run, nn.Linear(1, 1), nothing, {}, Progress(step=1), keep=2)
+    save_checkpoint(run, nn.Linear(1, 1), nothing, {}, TrainState(step=1), keep=2)
     with pytest.raises(
         UserError, match=r"\(file too large\): the last good checkpoint is .*step-1; make room"
     ):
-        save_checkpoint(run, nn.Linear(200, weights), nothing, states, Progress(step=2), keep=2)
-    assert [folder.name for folder in checkpoints(run)] == ["step-1"]
+        save_checkpoint(run, nn.Linear(200, weights), nothing, states, TrainState(step=2), keep=2)
+    assert [folder.name for folder in list_checkpoints(run)] == ["step-1"]
     assert not unfinished_files(run)
 
 
@@ -114,7 +114,7 @@ def test_a_full_disk_while_the_card_is_written(
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(UserError, match=r"no space left on device.*the last good checkpoint is .*step-40"):
-        write_card(run, config(), TextTokenizer.load(run), Progress(), "all", "")
+        write_card(run, config(), TextTokenizer.load(run), TrainState(), "all", "")
     assert read_card(run) == before
     assert not unfinished_files(run)
 
@@ -122,15 +122,17 @@ def test_a_full_disk_while_the_card_is_written(
 def test_a_fault_of_ours_keeps_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "save", lambda *_: {}["no such key"])
     with pytest.raises(KeyError):
-        save_checkpoint(tmp_path, nn.Linear(1, 1), nn.Module(), {}, Progress(step=1), keep=2)
+        save_checkpoint(tmp_path, nn.Linear(1, 1), nn.Module(), {}, TrainState(step=1), keep=2)
     assert not unfinished_files(tmp_path)
 
 
 @pytest.mark.parametrize("keep", [1, 3])
 def test_the_newest_are_kept(tmp_path: Path, keep: int) -> None:
     for step in (8, 9, 10, 11):  # in the order of numbers, not of names
-        save_checkpoint(tmp_path, nn.Linear(1, 1), nn.Module(), {}, Progress(step=step), keep)
-    assert [folder.name for folder in checkpoints(tmp_path)] == [f"step-{n}" for n in (8, 9, 10, 11)][-keep:]
+        save_checkpoint(tmp_path, nn.Linear(1, 1), nn.Module(), {}, TrainState(step=step), keep)
+    assert [folder.name for folder in list_checkpoints(tmp_path)] == [f"step-{n}" for n in (8, 9, 10, 11)][
+        -keep:
+    ]
 
 
 def truncate(file: Path) -> None:
@@ -146,7 +148,7 @@ def flip(file: Path) -> None:
 @pytest.mark.parametrize("damage", [truncate, flip, Path.unlink])
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizers.pt", "objective.pt", "state.json"])
 def test_a_damaged_checkpoint(copy: Path, name: str, damage: Callable[[Path], None]) -> None:
-    last = checkpoints(copy)[-1]
+    last = list_checkpoints(copy)[-1]
     if (name, damage) == ("state.json", flip):
         (last / name).write_text("{}")
     else:
@@ -175,7 +177,7 @@ class Bomb:
 
 @pytest.mark.parametrize("name", ["optimizers.pt", "objective.pt"])
 def test_a_pickle_bomb_does_not_go_off(copy: Path, tmp_path: Path, name: str) -> None:
-    folder, proof = checkpoints(copy)[-1], tmp_path / "gone-off"
+    folder, proof = list_checkpoints(copy)[-1], tmp_path / "gone-off"
     torch.save({"model": Bomb(proof)}, folder / name)
     state = json.loads((folder / "state.json").read_text())
     state["sha256"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
@@ -200,7 +202,7 @@ def test_damaged_selected_weights(
 ) -> None:
     run = Path(shutil.copytree(whole, tmp_path / "run"))
     damage(run / WEIGHTS)
-    other = checkpoints(run)[-1] / WEIGHTS
+    other = list_checkpoints(run)[-1] / WEIGHTS
     with pytest.raises(UserError, match=rf"{run / WEIGHTS} {what}: restore it, or copy {other} over it$"):
         load_run(run)
     shutil.copy2(other, run / WEIGHTS)  # what the message says

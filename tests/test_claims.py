@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from seqvae import claims
-from seqvae.claims import Claim, alone
+from seqvae.claims import Lease, file_lock
 from seqvae.registry import UserError
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="nobody can be asked there whether he lives")
@@ -41,13 +41,13 @@ def claimed(file: Path, machine: str, process: int) -> None:
 
 
 def test_one_has_it_until_it_is_given_back(file: Path) -> None:
-    ours, theirs = Claim(file), Claim(file)
-    assert ours.take()
-    assert not theirs.take()
-    assert theirs.holder() == f"process {os.getpid()} on {socket.gethostname()}"
+    ours, theirs = Lease(file), Lease(file)
+    assert ours.acquire()
+    assert not theirs.acquire()
+    assert theirs.owner() == f"process {os.getpid()} on {socket.gethostname()}"
     ours.release()
-    assert theirs.holder() == "another process"
-    assert theirs.take()
+    assert theirs.owner() == "another process"
+    assert theirs.acquire()
     ours.release()  # not ours any more
     assert file.exists()
     theirs.release()
@@ -57,8 +57,8 @@ def test_one_has_it_until_it_is_given_back(file: Path) -> None:
 @POSIX
 def test_the_claim_of_a_process_that_is_gone_is_void(file: Path, gone: int) -> None:
     claimed(file, socket.gethostname(), gone)
-    claim = Claim(file)
-    assert claim.take()
+    claim = Lease(file)
+    assert claim.acquire()
     assert claim.gone == f"process {gone} on {socket.gethostname()}"
     claim.release()
     assert not list(file.parent.iterdir())
@@ -67,12 +67,12 @@ def test_the_claim_of_a_process_that_is_gone_is_void(file: Path, gone: int) -> N
 @POSIX
 def test_who_was_killed_while_clearing_a_claim_away_stops_nobody(file: Path, gone: int) -> None:
     claimed(file, socket.gethostname(), gone)
-    gate, claim = file.with_name(f"{file.name}-gate"), Claim(file)
+    gate, claim = file.with_name(f"{file.name}-gate"), Lease(file)
     gate.touch()
-    assert not claim.take()
+    assert not claim.acquire()
     os.utime(gate, (0, 0))
-    assert not claim.take()  # which removes the gate
-    assert claim.take()
+    assert not claim.acquire()  # which removes the gate
+    assert claim.acquire()
     claim.release()
     assert not list(file.parent.iterdir())
 
@@ -81,11 +81,11 @@ def test_who_was_killed_while_clearing_a_claim_away_stops_nobody(file: Path, gon
 def test_of_many_who_find_a_void_claim_one_has_it(file: Path, gone: int) -> None:
     for _ in range(40):
         claimed(file, socket.gethostname(), gone)
-        rivals, taken, start = [Claim(file) for _ in range(6)], [], threading.Barrier(6)
+        rivals, taken, start = [Lease(file) for _ in range(6)], [], threading.Barrier(6)
 
-        def race(rival: Claim) -> None:
+        def race(rival: Lease) -> None:
             start.wait()  # noqa: B023
-            if rival.take():
+            if rival.acquire():
                 taken.append(rival)  # noqa: B023
 
         threads = [threading.Thread(target=race, args=(rival,)) for rival in rivals]
@@ -103,19 +103,19 @@ def test_of_another_machine_a_claim_is_void_after_a_silence(file: Path, machine:
     claimed(file, machine, os.getpid())
     if not machine:
         file.write_text("")
-    claim, past = Claim(file), time.time() - claims.SILENCE
+    claim, past = Lease(file), time.time() - claims.SILENCE
     os.utime(file, (past + 60, past + 60))
-    assert not claim.take()
+    assert not claim.acquire()
     os.utime(file, (past - 60, past - 60))
-    assert claim.take()
+    assert claim.acquire()
     claim.release()
     assert not list(file.parent.iterdir())
 
 
 def test_an_owner_touches_his_claim(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claims, "BEAT", 0.01)
-    claim = Claim(file)
-    assert claim.take()
+    claim = Lease(file)
+    assert claim.acquire()
     os.utime(file, (0, 0))
     for _ in range(500):
         if file.stat().st_mtime > 0:
@@ -128,13 +128,13 @@ def test_an_owner_touches_his_claim(file: Path, monkeypatch: pytest.MonkeyPatch)
 
 @POSIX
 def test_a_claim_may_be_another_processs(file: Path, gone: int) -> None:
-    ours, theirs = Claim(file), Claim(file)
-    assert ours.take()
-    ours.hand(gone)
-    assert theirs.holder().startswith(f"process {gone} on")
-    assert theirs.take()
+    ours, theirs = Lease(file), Lease(file)
+    assert ours.acquire()
+    ours.transfer(gone)
+    assert theirs.owner().startswith(f"process {gone} on")
+    assert theirs.acquire()
     ours.release()
-    assert theirs.holder().startswith(f"process {os.getpid()} on")
+    assert theirs.owner().startswith(f"process {os.getpid()} on")
     theirs.release()
 
 
@@ -143,7 +143,7 @@ def test_one_at_a_time(file: Path) -> None:
 
     def enter() -> None:
         nonlocal inside
-        with alone(file):
+        with file_lock(file):
             inside += 1
             most.append(inside)
             time.sleep(0.005)
@@ -163,4 +163,4 @@ def test_a_full_disk_is_told(file: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(Path, "open", full)
     with pytest.raises(UserError, match=r"cannot write to .* \(no space left on device\)"):
-        Claim(file).take()
+        Lease(file).acquire()

@@ -14,11 +14,20 @@ from typing import Any
 import pytest
 import yaml
 
-from seqvae.board import Place
+from seqvae.board import Slot
 from seqvae.cli import main
-from seqvae.compare import Comparison, Table, compare, entries, load_comparison, places, running, summarise
+from seqvae.compare import (
+    Comparison,
+    Table,
+    available_slots,
+    compare,
+    load_comparison,
+    run_specs,
+    running,
+    summarise,
+)
 from seqvae.compare.measuring import measurements
-from seqvae.compare.table import as_markdown, caption, draw_pictures, write_table
+from seqvae.compare.table import as_markdown, draw_pictures, make_caption, write_table
 from seqvae.progress import Silent
 from seqvae.quality import SmallLM
 from seqvae.registry import UserError
@@ -71,7 +80,7 @@ class Heard(Silent):
 
 
 def test_variants_are_laid_over_the_base(base: Path, tmp_path: Path) -> None:
-    made = entries(comparison(base, wide={"latent": {"dim": 5}}, lm=LM), tmp_path / "out")
+    made = run_specs(comparison(base, wide={"latent": {"dim": 5}}, lm=LM), tmp_path / "out")
     assert [(e.variant, e.config.train.seed) for e in made] == [
         ("wide", 0),
         ("lm", 0),
@@ -86,13 +95,13 @@ def test_variants_are_laid_over_the_base(base: Path, tmp_path: Path) -> None:
 
 
 def test_a_variant_may_have_seeds_of_its_own(base: Path, tmp_path: Path) -> None:
-    made = entries(comparison(base, (0,), a={}, b={"seeds": [0, 7]}, c={"seeds": [7]}), tmp_path)
+    made = run_specs(comparison(base, (0,), a={}, b={"seeds": [0, 7]}, c={"seeds": [7]}), tmp_path)
     assert [(e.variant, e.seed) for e in made] == [("a", 0), ("b", 0), ("b", 7), ("c", 7)]
     assert [e.config.train.seed for e in made] == [0, 0, 7, 7]
 
 
 def test_init_may_name_a_variant(base: Path, tmp_path: Path) -> None:
-    made = entries(comparison(base, later={"init": {"from": "ae", "parts": ["encoder"]}}, ae={}), tmp_path)
+    made = run_specs(comparison(base, later={"init": {"from": "ae", "parts": ["encoder"]}}, ae={}), tmp_path)
     assert [e.config.init.run for e in made if e.config.init] == [
         str(tmp_path / "ae" / "seed-0"),
         str(tmp_path / "ae" / "seed-1"),
@@ -104,7 +113,7 @@ def test_all_runs_need_the_one_judge_of_samples(base: Path, tmp_path: Path) -> N
     made = comparison(base, a={}, lm={**LM, "seeds": [3, 1]})
     made = made.model_copy(update={"quality": made.model_validate(
         {"base": "x", "variants": {"a": {}}, "quality": {"scorer": "lm"}}).quality})  # fmt: skip
-    needs = {e.name: sorted(e.needs) for e in entries(made, tmp_path)}
+    needs = {e.name: sorted(e.needs) for e in run_specs(made, tmp_path)}
     assert needs == {
         "a, seed 0": ["lm, seed 3"],
         "a, seed 1": ["lm, seed 3"],
@@ -243,7 +252,7 @@ def test_two_processes_train_alike(base: Path, tmp_path: Path) -> None:
     later = {"init": {"from": "plain", "parts": ["encoder"]}}
     made = comparison(base, (0,), plain={}, later=later)
     here = compare(made, tmp_path / "here")
-    there = compare(made, tmp_path / "there", where=[Place("cpu", 1), Place("cpu", 1)])
+    there = compare(made, tmp_path / "there", where=[Slot("cpu", 1), Slot("cpu", 1)])
     assert there.failed == {}
     for row, other in zip(here.rows, there.rows, strict=True):
         assert row["neg_elbo"] == other["neg_elbo"]
@@ -289,7 +298,7 @@ def test_two_programs_share_a_comparison(base: Path, tmp_path: Path) -> None:
     began = json.loads((tmp_path / "began.json").read_text())
     assert began[0] == "plain, seed 0"
     assert report.began[0] == "plain, seed 1"
-    assert sorted([*began, *report.began]) == sorted(entry.name for entry in entries(made, out))
+    assert sorted([*began, *report.began]) == sorted(entry.name for entry in run_specs(made, out))
     shown = (out / "table.md").read_text()  # of whichever ended last
     assert "| plain | 2 |" in shown
     assert "| later | 2 |" in shown
@@ -304,21 +313,21 @@ def test_torchrun_is_not_for_comparisons(base: Path, tmp_path: Path, monkeypatch
 
 def test_places_share_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.get_num_threads", lambda: 8)
-    assert places([], 1) == []
-    assert places([], 3) == [Place(None, 2)] * 3
-    assert places(["cpu", "cpu"], 1) == [Place("cpu", 4)] * 2
+    assert available_slots([], 1) == []
+    assert available_slots([], 3) == [Slot(None, 2)] * 3
+    assert available_slots(["cpu", "cpu"], 1) == [Slot("cpu", 4)] * 2
     with pytest.raises(UserError, match="got --devices cpu and --workers 2: give one of them"):
-        places(["cpu"], 2)
+        available_slots(["cpu"], 2)
     with pytest.raises(UserError, match="device got 'tpu'"):
-        places(["tpu"], 1)
+        available_slots(["tpu"], 1)
 
 
 def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    assert len(places(["cuda", "cuda:1"], 1)) == 2
+    assert len(available_slots(["cuda", "cuda:1"], 1)) == 2
     with pytest.raises(UserError, match="device got 'cuda:2', but only 2 are seen here"):
-        places(["cuda:2"], 1)
+        available_slots(["cuda:2"], 1)
 
 
 def test_a_run_of_another_config_is_not_overwritten(base: Path, tmp_path: Path) -> None:
@@ -332,8 +341,8 @@ def test_a_run_whose_config_has_numbers_as_keys_is_the_same_run(base: Path, tmp_
     kept = {"remedies": [{"name": "attribute_regularization", "attributes": {0: "length"}}]}
     made = comparison(base, (0,), a=kept)
     compare(made, tmp_path / "out")
-    (entry,) = entries(made, tmp_path / "out")
-    running.refuse_another(entry)
+    (entry,) = run_specs(made, tmp_path / "out")
+    running.require_same_config(entry)
 
 
 def test_seeds_become_mean_and_deviation() -> None:
@@ -357,12 +366,12 @@ def test_numbers_in_the_table() -> None:
 
 def test_the_caption_states_the_protocol(base: Path, tmp_path: Path) -> None:
     made = comparison(base, (0,), plain={"seeds": [0, 11, 2]}, longer={"train": {"steps": None, "epochs": 5}})
-    runs = entries(made, tmp_path)
-    assert caption(made, runs, [{"variant": "plain", "data": "test", "n": 3761}]) == (
+    runs = run_specs(made, tmp_path)
+    assert make_caption(made, runs, [{"variant": "plain", "data": "test", "n": 3761}]) == (
         "sentences: the first 3,761 examples of the test split; IW-NLL with K = 2; seeds 0, 2, 11; "
         "2 steps, 5 epochs a run. Nats an example, mean ± s.d. over seeds."
     )
-    assert "not measured yet" in caption(made, runs, [])
+    assert "not measured yet" in make_caption(made, runs, [])
 
 
 def test_pictures_need_no_result_and_say_so(
@@ -443,4 +452,4 @@ def test_the_command_prints_the_table_and_fails_with_a_run(
 
 def test_the_shipped_comparisons_hold(root: Path, tmp_path: Path) -> None:
     for file in sorted((root / "configs" / "compare").glob("*.yaml")):
-        assert entries(load_comparison(file), tmp_path)
+        assert run_specs(load_comparison(file), tmp_path)

@@ -11,12 +11,12 @@ from tiny_text import SIZES, tiny_config
 from torch import nn
 
 from seqvae.build import build_vae
-from seqvae.conditions import Gain, Layers, Modulation, Turn, modulated
+from seqvae.conditions import ConditionedSequential, FeatureScale, FiLM, QuadraticCodeMap, film_layers
 
 
 @pytest.mark.parametrize("maps", [(), (5, 4)])
 def test_units_and_maps_are_scaled_and_shifted(maps: tuple[int, ...]) -> None:
-    layer, h = Modulation(3, 2), torch.randn(4, 3, *maps)
+    layer, h = FiLM(3, 2), torch.randn(4, 3, *maps)
     c = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [-2.0, 3.0]])
     assert torch.equal(layer(h, c), h), "the identity at first"
     with torch.no_grad():
@@ -29,7 +29,7 @@ def test_units_and_maps_are_scaled_and_shifted(maps: tuple[int, ...]) -> None:
 
 
 def test_codes_are_turned_by_their_own_condition() -> None:
-    layer, z = Turn(2), torch.tensor([[[1.0, 2.0], [1.0, 2.0], [1.0, 2.0]]])  # (S, B, D)
+    layer, z = QuadraticCodeMap(2), torch.tensor([[[1.0, 2.0], [1.0, 2.0], [1.0, 2.0]]])  # (S, B, D)
     c = torch.tensor([[0.0], [1.0], [-2.0]])
     assert torch.equal(layer(z, c), z), "the identity at first"
     with torch.no_grad():
@@ -39,14 +39,14 @@ def test_codes_are_turned_by_their_own_condition() -> None:
 
 
 def test_layers_without_a_condition_are_a_sequence() -> None:
-    parts = [nn.Linear(3, 4), nn.Tanh(), *modulated(4, 0), nn.Linear(4, 2)]
-    layers, h = Layers(*parts), torch.randn(5, 3)
+    parts = [nn.Linear(3, 4), nn.Tanh(), *film_layers(4, 0), nn.Linear(4, 2)]
+    layers, h = ConditionedSequential(*parts), torch.randn(5, 3)
     assert torch.equal(layers(h), nn.Sequential(*parts)(h))
     assert list(layers.state_dict()) == ["0.weight", "0.bias", "2.weight", "2.bias"]
 
 
 def test_layers_tell_those_that_hear() -> None:
-    layers = Layers(nn.Linear(3, 4), *modulated(4, 2), nn.Linear(4, 2))
+    layers = ConditionedSequential(nn.Linear(3, 4), *film_layers(4, 2), nn.Linear(4, 2))
     torch.nn.init.normal_(layers[1].scale)
     h, c = torch.randn(5, 3), torch.randn(5, 2)
     scaled = layers[0](h) * (1 + c @ layers[1].scale)
@@ -58,7 +58,7 @@ def test_a_checkpoint_from_before_is_read_as_silence(tmp_path: Path) -> None:
     old, file = nn.Sequential(nn.Linear(3, 4)), str(tmp_path / "old.safetensors")
     save_model(old, file)
     new, h, c = (
-        Layers(nn.Linear(3, 4), *modulated(4, 2), Named(Gain(4, 2))),
+        ConditionedSequential(nn.Linear(3, 4), *film_layers(4, 2), Named(FeatureScale(4, 2))),
         torch.randn(5, 3),
         torch.randn(5, 2),
     )
@@ -74,7 +74,7 @@ def test_a_checkpoint_from_before_is_read_as_silence(tmp_path: Path) -> None:
 class Named(nn.Identity):
     """Passes on what it is given and keeps a gain."""
 
-    def __init__(self, gain: Gain) -> None:
+    def __init__(self, gain: FeatureScale) -> None:
         super().__init__()
         self.gain = gain
 

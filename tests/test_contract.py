@@ -16,12 +16,12 @@ import torch
 from tiny_pictures import SHAPE, picture_batch
 from tiny_text import ATTENTION, ENCODERS, RECURRENT, SIZES, WORDS, Spec, text_batch, tiny_config
 
-from seqvae.build import build_objective, build_vae, catalogue, check_names
+from seqvae.build import build_objective, build_vae, catalogue, check_config
 from seqvae.config import RunConfig, parse_config
-from seqvae.interfaces import Facts, Sourced
+from seqvae.interfaces import Citable, RunContext
 from seqvae.latents import LATENTS
 from seqvae.model import VAE
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 from seqvae.objective import ELBO, OBJECTIVES
 from seqvae.optim import make_optimizer
 from seqvae.priors import PRIORS
@@ -29,9 +29,9 @@ from seqvae.registry import UserError
 from seqvae.remedies import REMEDIES
 from seqvae.text.tokenizer_training import TOKENIZERS
 from seqvae.weights import WEIGHTS, read_weights, save_weights
-from seqvae.wings import WINGS
+from seqvae.wings import MODALITIES
 
-SHARED: dict[str, dict[str, type[Sourced]]] = {
+SHARED: dict[str, dict[str, type[Citable]]] = {
     "latent": dict(LATENTS),
     "prior": dict(PRIORS),
     "remedy": dict(REMEDIES),
@@ -39,7 +39,7 @@ SHARED: dict[str, dict[str, type[Sourced]]] = {
 }
 TABLES = {
     name: {"encoder": dict(wing.encoders), "decoder": dict(wing.decoders), **SHARED}
-    for name, wing in WINGS.items()
+    for name, wing in MODALITIES.items()
 }
 ROWS = [
     (modality, kind, name)
@@ -62,9 +62,9 @@ rows = pytest.mark.parametrize(("modality", "kind", "name"), ROWS, ids=["-".join
 def batch_of(modality: str, seed: int = 0, step: int = 0) -> Any:
     """A tiny batch; the noise is that of a step."""
     if modality == "text":
-        return text_batch(seed=seed, step=step).changed(labels=torch.arange(7.0)[:, None])
+        return text_batch(seed=seed, step=step).replace(labels=torch.arange(7.0)[:, None])
     batch = picture_batch(5)
-    return batch.changed(random=Randomness(seed, step, batch.index), labels=torch.arange(5.0)[:, None])
+    return batch.replace(random=KeyedNoise(seed, step, batch.index), labels=torch.arange(5.0)[:, None])
 
 
 def config_of(modality: str, kind: str, name: str) -> RunConfig:
@@ -86,13 +86,13 @@ def built(config: RunConfig) -> tuple[VAE, ELBO]:
     torch.manual_seed(0)
     vae = build_vae(config, CODECS[config.modality])
     words = WORDS if config.modality == "text" else None
-    facts = Facts(10, 50, 5, vae.latent.dim, words, ("size",))
+    facts = RunContext(10, 50, 5, vae.latent.dim, words, ("size",))
     return vae, build_objective(config, vae, facts)
 
 
 def trained(config: RunConfig, steps: int, precision: str = "fp32") -> tuple[VAE, ELBO, list[float]]:
     vae, objective = built(config)
-    rivals = [p for rival in objective.adversaries() for p in rival.parameters()]
+    rivals = [p for rival in objective.discriminators() for p in rival.parameters()]
     parameters = torch.nn.ModuleList([vae, objective])
     optimizer, losses = make_optimizer(config.train, parameters, without=rivals), []
     for step in range(steps):
@@ -112,7 +112,7 @@ def trained(config: RunConfig, steps: int, precision: str = "fp32") -> tuple[VAE
 @rows
 def test_builds_from_its_name_alone(modality: str, kind: str, name: str) -> None:
     config = config_of(modality, kind, name)
-    check_names(config)
+    check_config(config)
     vae, _ = built(config)
     made = type(getattr(vae, kind, None))
     if kind in ("latent", "prior", "decoder", "encoder"):
@@ -179,7 +179,7 @@ def test_goes_on_as_if_it_had_not_stopped(modality: str, kind: str, name: str) -
     loss = fresh_objective(fresh.train(), batch_of(modality, 1, 2), 2)
     assert float(loss.total.detach()) == losses[2]
     assert len(list(vae.parameters())) == len(list(fresh.parameters()))
-    assert objective.settled_at() == fresh_objective.settled_at()
+    assert objective.schedule_end() == fresh_objective.schedule_end()
 
 
 @pytest.mark.parametrize(
@@ -230,14 +230,14 @@ def test_a_remedy_leaves_rate_and_distortion_plain(modality: str, name: str) -> 
     vae, objective = built(config_of(modality, "remedy", name))
     batch = batch_of(modality)
     read = batch
-    for remedy in objective.cures:
-        read = remedy.decoder_reads(remedy.encoder_reads(read))
+    for remedy in objective.remedy_list:
+        read = remedy.on_decoder_input(remedy.on_encoder_input(read))
     with torch.no_grad():
         loss, q = objective(vae.eval(), batch, 3), vae.posterior(read)
         z = codes = q.rsample(1, read.random)
-        for remedy in objective.cures:
-            codes = remedy.decoder_codes(codes, read)
-        plain = vae.at(read, q, z, codes)
+        for remedy in objective.remedy_list:
+            codes = remedy.on_latent(codes, read)
+        plain = vae.decode_from(read, q, z, codes)
     assert torch.equal(loss.rate, plain.rate.mean())
     assert torch.equal(loss.distortion, plain.distortion.mean())
     assert torch.equal(read.targets, batch.targets)

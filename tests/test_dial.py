@@ -22,15 +22,15 @@ from seqvae.build import build_vae
 from seqvae.cli import main
 from seqvae.config import RunConfig, parse_config
 from seqvae.evaluate import validate
-from seqvae.examples import Examples
+from seqvae.examples import Inputs
 from seqvae.model import VAE
-from seqvae.needs import Need, Wanted, least_rates, needs
-from seqvae.numerics import Randomness
+from seqvae.needs import MinimumRate, ReconstructionTarget, bisect_rates, minimum_rates
+from seqvae.numerics import KeyedNoise
 from seqvae.objective import ELBO, IWAE
 from seqvae.optim import make_optimizer
 from seqvae.registry import UserError
 from seqvae.train import train
-from seqvae.wings import WINGS
+from seqvae.wings import MODALITIES
 
 LOW, HIGH = 1.0, 16.0
 TRAIN = {"lr": 1e-2, "weight_decay": 0.1}
@@ -97,7 +97,7 @@ def test_a_dial_of_one_rate_trains_as_the_single_rate_does(name: str) -> None:
     assert losses([2.0, 18.0], DECODERS[name]) != pytest.approx(alone, rel=1e-3)
 
 
-@pytest.mark.parametrize("name", WINGS["image"].decoders)
+@pytest.mark.parametrize("name", MODALITIES["image"].decoders)
 def test_so_does_a_dial_of_pictures(name: str) -> None:
     def of(nats: float | list[float]) -> list[float]:
         return losses_of(picture_config(name, latent(nats)), {"shape": (1, 8, 8)}, picture_batch, steps=5)
@@ -108,17 +108,17 @@ def test_so_does_a_dial_of_pictures(name: str) -> None:
 
 
 @pytest.mark.parametrize("tells", ["both", "encoder", "decoder"])
-@pytest.mark.parametrize("by", ["scale_and_shift", "coordinate"])
+@pytest.mark.parametrize("by", ["film", "concat"])
 def test_who_is_told_the_rate_and_how_are_choices(tells: str, by: str) -> None:
     """However it is told, codes cost what is asked for; who is not told it stays deaf through training."""
-    spec, decoder = latent([2, 64], tells=tells, by=by), DECODERS["gru-state+steps+softmax"]
+    spec, decoder = latent([2, 64], condition_on=tells, conditioning=by), DECODERS["gru-state+steps+softmax"]
     config = tiny_config(latent=spec, decoder=decoder, train=TRAIN)
     vae = trained_on(config, SIZES, lambda step: text_batch(seed=1, step=step))[0].eval()
     ends = [vae.latent.rate_condition(torch.full((7,), nats)) for nats in (2.0, 64.0)]
     for nats, c in zip((2.0, 64.0), ends, strict=True):
-        kl = vae.posterior(text_batch().changed(condition=c)).kl.sum(-1).detach()
+        kl = vae.posterior(text_batch().replace(condition=c)).kl.sum(-1).detach()
         torch.testing.assert_close(kl, torch.full((7,), nats), atol=1e-4, rtol=0)
-    h = torch.randn(7, vae.latent.raw.in_features - (by == "coordinate" and tells != "decoder"))
+    h = torch.randn(7, vae.latent.raw.in_features - (by == "concat" and tells != "decoder"))
     raw = [vae.latent._raw(h, c) for c in ends]
     assert torch.equal(*raw) == (tells == "decoder")
     z = torch.randn(1, 7, 3)
@@ -126,12 +126,14 @@ def test_who_is_told_the_rate_and_how_are_choices(tells: str, by: str) -> None:
     assert torch.equal(*heard) == (tells == "encoder")
 
 
-@pytest.mark.parametrize("by", ["scale_and_shift", "coordinate"])
+@pytest.mark.parametrize("by", ["film", "concat"])
 def test_a_dial_of_one_rate_is_the_single_rate_however_it_is_told(by: str) -> None:
     decoder = DECODERS["gru-state+steps+softmax"]
     found = {}
     for tells in ("both", "encoder", "decoder"):
-        config = tiny_config(latent=latent([6.0, 6.0], tells=tells, by=by), decoder=decoder, train=TRAIN)
+        config = tiny_config(
+            latent=latent([6.0, 6.0], condition_on=tells, conditioning=by), decoder=decoder, train=TRAIN
+        )
         found[tells] = losses_of(config, SIZES, lambda step: text_batch(seed=1, step=step))
     for one in found.values():
         assert one == pytest.approx(losses(6.0, decoder), rel=1e-5)
@@ -152,7 +154,7 @@ def test_every_decoder_hears_the_rate(name: str) -> None:
 def test_a_walk_costs_what_the_batch_asks_for(precision: str) -> None:
     vae = tiny_vae(latent=latent([2, 64]))
     nats = torch.tensor([2.0, 3, 5, 8, 13, 40, 64])
-    batch = text_batch().changed(condition=vae.latent.rate_condition(nats))
+    batch = text_batch().replace(condition=vae.latent.rate_condition(nats))
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"), torch.no_grad():
         for mode in (vae.train(), vae.eval()):
             torch.testing.assert_close(mode(batch).rate, nats, atol=1e-4, rtol=0)
@@ -161,7 +163,9 @@ def test_a_walk_costs_what_the_batch_asks_for(precision: str) -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize(("modality", "name"), [(m, n) for m, wing in WINGS.items() for n in wing.encoders])
+@pytest.mark.parametrize(
+    ("modality", "name"), [(m, n) for m, wing in MODALITIES.items() for n in wing.encoders]
+)
 def test_every_encoder_has_codes_of_what_is_asked_for(modality: str, name: str, precision: str) -> None:
     if modality == "text":
         made, batch = tiny_vae(ENCODERS.get(name), latent([2, 64])), text_batch()
@@ -170,7 +174,7 @@ def test_every_encoder_has_codes_of_what_is_asked_for(modality: str, name: str, 
         batch = picture_batch()
     nats = torch.linspace(2, 64, batch.size)
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"), torch.no_grad():
-        out = made(batch.changed(condition=made.latent.rate_condition(nats)))
+        out = made(batch.replace(condition=made.latent.rate_condition(nats)))
     torch.testing.assert_close(out.rate, nats, atol=1e-4, rtol=0)
 
 
@@ -182,7 +186,7 @@ def test_training_draws_the_rates_that_posterior_and_decoder_then_share() -> Non
         heard.clear()
         objective(vae, text_batch(seed=5, step=2), 2)
         assert len(heard) == 1
-        drawn = vae.latent.dial.nats(heard[0])[:, 0]
+        drawn = vae.latent.rate_range.nats(heard[0])[:, 0]
         rates = vae(text_batch(seed=5, step=2)).rate
         torch.testing.assert_close(rates.double(), drawn, atol=1e-4, rtol=0)
         assert float(drawn.max() / drawn.min()) > 2
@@ -232,7 +236,7 @@ def test_the_decoder_is_told_the_rate_wherever_sentences_are_written(vae: TextVA
 
 def test_sentences_are_written_from_what_the_likelihood_reads(vae: TextVAE) -> None:
     z, trust = vae.encode(SENTENCES), vae.vae.latent.trust
-    middle = vae.vae.latent.dial.middle
+    middle = vae.vae.latent.rate_range.geometric_mean
     known = vae.decode(z * (HIGH / middle) ** 3, rate=HIGH)
     with torch.no_grad():
         trust.add_(3.0)  # z counts with the third power of its rate
@@ -278,20 +282,20 @@ def test_bisection_finds_planted_needs() -> None:
         assert bool(((nats >= 2) & (nats <= 64)).all())
         return nats >= planted[rows]
 
-    least = least_rates(comes_back, len(planted), 2.0, 64.0, rounds=8)
+    least = bisect_rates(comes_back, len(planted), 2.0, 64.0, rounds=8)
     assert least[:2].tolist() == [2.0, 2.0]
     assert least[8:].tolist() == [math.inf, math.inf]
     share = least[2:8] / planted[2:8]
     assert bool(((share >= 1) & (share <= 32 ** (1 / 2**8))).all())
     assert calls == [10, 8] + [6] * 8, "all sentences in each call"
-    assert least_rates(lambda rows, nats: nats > 100, 3, 2.0, 64.0).tolist() == [math.inf] * 3
-    assert least_rates(comes_back, 0, 2.0, 64.0).tolist() == []
+    assert bisect_rates(lambda rows, nats: nats > 100, 3, 2.0, 64.0).tolist() == [math.inf] * 3
+    assert bisect_rates(comes_back, 0, 2.0, 64.0).tolist() == []
 
 
 class Planted:
     """Brings back as many words of a sentence as it has nats; with drawn codes one word less."""
 
-    vae = SimpleNamespace(latent=SimpleNamespace(condition=1, dial=SimpleNamespace(low=2.0, high=10.0)))
+    vae = SimpleNamespace(latent=SimpleNamespace(condition=1, rate_range=SimpleNamespace(low=2.0, high=10.0)))
     tokenizer = SimpleNamespace(encode_batch=lambda texts: [[len(w) for w in t.split()] for t in texts])
 
     def reconstruct(
@@ -306,26 +310,26 @@ class Planted:
 def test_needs_of_sentences() -> None:
     texts = ["a bb ccc dddd eeeee", "a", " ".join(["word"] * 12), "a bb ccc"]
     fake: Any = Planted()
-    found = needs(fake, Examples(texts), Wanted(rounds=12))
+    found = minimum_rates(fake, Inputs(texts), ReconstructionTarget(rounds=12))
     assert [need.nats for need in found] == [
         pytest.approx(5, rel=1e-3), 2.0, None, pytest.approx(3, rel=1e-3)
     ]  # fmt: skip
-    assert found[2] == Need(texts[2], None, " ".join(["word"] * 10))
-    half = needs(fake, Examples(texts), Wanted(accuracy=0.5, rounds=12))
+    assert found[2] == MinimumRate(texts[2], None, " ".join(["word"] * 10))
+    half = minimum_rates(fake, Inputs(texts), ReconstructionTarget(accuracy=0.5, rounds=12))
     assert [need.nats for need in half][::2] == [pytest.approx(3, rel=1e-3), pytest.approx(7, rel=1e-3)]
-    drawn = needs(fake, Examples(texts), Wanted(draws=3, rounds=12))
+    drawn = minimum_rates(fake, Inputs(texts), ReconstructionTarget(draws=3, rounds=12))
     assert drawn[0].nats == pytest.approx(6, rel=1e-3)
     for accuracy in (0.0, 1.1):
         with pytest.raises(UserError, match=r"accuracy got .*: give a share of the tokens in"):
-            Wanted(accuracy=accuracy)
+            ReconstructionTarget(accuracy=accuracy)
 
 
 def test_needs_of_a_run(vae: TextVAE, plain: TextVAE) -> None:
-    found = needs(vae, Examples(SENTENCES), Wanted(accuracy=0.3, rounds=3))
+    found = minimum_rates(vae, Inputs(SENTENCES), ReconstructionTarget(accuracy=0.3, rounds=3))
     assert [need.text for need in found] == [pair.text for pair in vae.reconstruct(SENTENCES)]
     assert all(need.nats is None or LOW <= need.nats <= HIGH for need in found)
     with pytest.raises(UserError, match="this run has no dial"):
-        needs(plain, Examples(SENTENCES))
+        minimum_rates(plain, Inputs(SENTENCES))
 
 
 def command(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -398,15 +402,15 @@ def picture_config(name: str, of: Spec) -> RunConfig:
 
 def picture_batch(step: int = 0) -> ImageBatch:
     pixels, index = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(step)), torch.arange(4)
-    return ImageBatch(pixels, pixels, index, torch.zeros(4, 0), Randomness(0, step, index))
+    return ImageBatch(pixels, pixels, index, torch.zeros(4, 0), KeyedNoise(0, step, index))
 
 
-@pytest.mark.parametrize("name", WINGS["image"].decoders)
+@pytest.mark.parametrize("name", MODALITIES["image"].decoders)
 def test_pictures_have_a_dial_too(name: str) -> None:
     vae = randomized(build_vae(picture_config(name, latent([2, 64])), {"shape": (1, 8, 8)}), 0.3).train()
     batch = picture_batch()
     nats = torch.tensor([2.0, 10.0, 30.0, 64.0])
-    asked = batch.changed(condition=vae.latent.rate_condition(nats))
+    asked = batch.replace(condition=vae.latent.rate_condition(nats))
     torch.testing.assert_close(vae(asked).rate.detach(), nats, atol=1e-4, rtol=0)
     ELBO()(vae, batch, 0).total.backward()
     assert bool(vae.latent.shift.grad.any())
@@ -444,8 +448,10 @@ def test_the_need_of_equally_frequent_sentences_is_the_log_of_their_number(
     )
     vae = TextVAE.from_pretrained(made)
     least = math.log(count) - (-0.9 * math.log(0.9) - 0.1 * math.log(0.1)) - 0.1 * math.log(count - 1)
-    drawn = [need.nats for need in needs(vae, Examples(words), Wanted(accuracy=0.95, draws=50))]
+    drawn = [
+        need.nats for need in minimum_rates(vae, Inputs(words), ReconstructionTarget(accuracy=0.95, draws=50))
+    ]
     assert least < sum(drawn) / count < least + 1.5
-    assert max(need.nats for need in needs(vae, Examples(words))) < least
+    assert max(need.nats for need in minimum_rates(vae, Inputs(words))) < least
     told = vae.evaluate(str(file), samples=100, rate=max(2.0, 2 * math.log(count)))
     assert told["mi_low"] == pytest.approx(math.log(count), abs=0.05), "all there is to tell is told"

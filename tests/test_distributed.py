@@ -23,10 +23,10 @@ from torch import multiprocessing
 from seqvae import TextVAE, distributed, shares
 from seqvae.config import dump_config
 from seqvae.device import pick_device
-from seqvae.disk import checkpoints
-from seqvae.numerics import Randomness, batch_mean
+from seqvae.disk import list_checkpoints
+from seqvae.numerics import KeyedNoise, batch_mean
 from seqvae.registry import UserError
-from seqvae.shares import Share, gathered, own_rows, pooled, sharing
+from seqvae.shares import BatchShard, all_gather_rows, global_batch_statistics, global_mean, local_rows
 from seqvae.signals import Interrupted, stop_on_signals
 from seqvae.train import resume, train
 from seqvae.trainer import Trainer
@@ -42,7 +42,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "accumulate": (*SHORT, "train.accumulate=3", "train.batch_size=7"),
     "fewer-than-processes": (*SHORT, *FEW, "train.steps=10", "remedies=[{name: mmd}, {name: dip}]"),
     "all-copied": (*SHORT, "train.batch_size=1", "latent={name: bn_gaussian, dim: 4}"),
-    "aggressive": (*SHORT, "remedies=[{name: aggressive_encoder, most: 7, window: 2}]"),
+    "aggressive": (*SHORT, "remedies=[{name: aggressive_encoder, max_inner_steps: 7, window: 2}]"),
     "iwae": (*SHORT, "objective={name: iwae, samples: 3}"),
     "captured": (*SHORT, "train.capture=always", "train.accumulate=2", "remedies=[{name: mmd}, {name: dip}]"),
     **{
@@ -172,7 +172,7 @@ def failing(rank: int) -> None:
         if rank == 1:
             raise UserError("no such file on this machine")
 
-    distributed.agreed(load)
+    distributed.main_first(load)
 
 
 def bereaved(rank: int, port: int) -> None:
@@ -180,16 +180,16 @@ def bereaved(rank: int, port: int) -> None:
     told = {"WORLD_SIZE": 2, "RANK": rank, "MASTER_ADDR": "localhost", "MASTER_PORT": port}
     os.environ.update({key: str(value) for key, value in told.items()})
     torch.set_num_threads(1)
-    with pytest.raises(UserError, match="lost the others"), distributed.joined(torch.device("cpu")):
+    with pytest.raises(UserError, match="lost the others"), distributed.process_group(torch.device("cpu")):
         send_until_lost(rank)
 
 
 def send_until_lost(rank: int) -> None:
-    distributed.added(torch.ones(2))
+    distributed.all_reduce_sum(torch.ones(2))
     if rank == 1:
         os._exit(0)
     while True:
-        distributed.added(torch.ones(2))
+        distributed.all_reduce_sum(torch.ones(2))
 
 
 def statistics(rank: int) -> dict[str, Any]:
@@ -197,13 +197,13 @@ def statistics(rank: int) -> dict[str, Any]:
     rows = torch.arange(6.0).view(3, 2).square()
     found: dict[str, Any] = {}
     for name, sizes in {"split": (1, 2), "copied": (3, 3)}.items():
-        share = Share(sizes, rank, name == "copied", 5)
+        share = BatchShard(sizes, rank, name == "copied", 5)
         x = rows[share.rows].clone().requires_grad_()
-        with sharing(share):
-            mean, every = batch_mean(x), gathered(x)
+        with global_batch_statistics(share):
+            mean, every = batch_mean(x), all_gather_rows(x)
             loss = (mean**3).sum() + (every * every.flip(0)).sum() + (x**2).sum(1).mean()
-            noise = Randomness(1, 2, torch.arange(3)[share.rows]).gathered()
-            counts = [shares.count(x), len(shares.own(every)), len(noise.index)]
+            noise = KeyedNoise(1, 2, torch.arange(3)[share.rows]).all_gather()
+            counts = [shares.global_batch_size(x), len(shares.local_slice(every)), len(noise.index)]
         (loss * share.weight).backward()  # type: ignore[no-untyped-call]
         found[name] = {"mean": mean.tolist(), "every": every.tolist(), "counts": counts}
         found[name]["gradient"] = x.grad.tolist()  # type: ignore[union-attr]
@@ -256,7 +256,7 @@ def test_torchrun_ends_with_a_signal_and_one_process_goes_on(tmp_path: Path, num
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = [*torchrun, "-m", "seqvae", "train", str(file), "--out", str(run)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as agent:
-        while not checkpoints(run) and agent.poll() is None:
+        while not list_checkpoints(run) and agent.poll() is None:
             time.sleep(0.02)
         os.kill(of_rank(1, agent.pid) if number == signal.SIGKILL else agent.pid, number)
         said = agent.communicate(timeout=300)[1]
@@ -315,7 +315,7 @@ def test_two_processes_measure_what_one_measures(together: Path) -> None:
 
 
 def test_items_are_shared_out_in_order() -> None:
-    assert distributed.spread([3, 1, 2], lambda x: 2 * x, torch.device("cpu")) == [6, 2, 4]
+    assert distributed.map_sharded([3, 1, 2], lambda x: 2 * x, torch.device("cpu")) == [6, 2, 4]
 
 
 def test_only_the_first_process_writes(together: Path) -> None:
@@ -332,7 +332,7 @@ def test_a_signal_to_one_process_stops_all_and_one_process_goes_on(straight: Pat
     assert kind == "Interrupted"
     assert message.startswith(f"stopped at step {STOP_AT} of 12, everything is saved")
     assert told(together, 1)["signal"] == ["SystemExit", str(128 + signal.SIGTERM)]
-    assert [folder.name for folder in checkpoints(together / "stopped")] == [f"step-{STOP_AT}"]
+    assert [folder.name for folder in list_checkpoints(together / "stopped")] == [f"step-{STOP_AT}"]
     resume(together / "stopped")
     assert_close_runs(straight, together / "stopped")
 
@@ -364,11 +364,11 @@ def test_who_loses_another_ends_without_a_crash() -> None:
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 def test_shares_cover_the_batch(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     rows = np.arange(10, 10 + size)
-    monkeypatch.setattr(shares, "world", lambda: 3)
+    monkeypatch.setattr(shares, "world_size", lambda: 3)
     parts = []
     for rank in range(3):
         monkeypatch.setattr(shares, "rank", lambda rank=rank: rank)
-        parts.append(own_rows(rows).tolist())
+        parts.append(local_rows(rows).tolist())
     if size < 3:
         assert parts == [rows.tolist()] * 3
     else:
@@ -378,11 +378,11 @@ def test_shares_cover_the_batch(monkeypatch: pytest.MonkeyPatch, size: int) -> N
 
 def test_alone_nothing_is_shared() -> None:
     x = torch.randn(3, 2)
-    with sharing(Share((3,), 0, False, 0)):
-        assert gathered(x) is x
-        assert pooled(x) is x
-        assert shares.count(x) == 3
-    assert distributed.exchanged([4, 5]) == [[4, 5]]
+    with global_batch_statistics(BatchShard((3,), 0, False, 0)):
+        assert all_gather_rows(x) is x
+        assert global_mean(x) is x
+        assert shares.global_batch_size(x) == 3
+    assert distributed.all_gather_ints([4, 5]) == [[4, 5]]
     assert distributed.is_main()
 
 

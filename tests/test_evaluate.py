@@ -17,16 +17,16 @@ from torch import Tensor, nn
 
 from seqvae import evaluate as module
 from seqvae.batch import SpecialIds, TextBatch
-from seqvae.evaluate import KEYS, Settings, evaluate, validate
+from seqvae.evaluate import KEYS, EvaluationSettings, evaluate, validate
 from seqvae.interfaces import Batch, Decoder, Encoder
 from seqvae.latents.gaussian import Gaussian
 from seqvae.latents.point import Deterministic, NoEncoder, NoLatent
 from seqvae.metrics.checks import MeasurementError
 from seqvae.model import VAE
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 from seqvae.priors.standard import StandardPrior
 from seqvae.registry import UserError
-from seqvae.text.measuring import TextMeasures, TextTools
+from seqvae.text.measuring import TextGeneration, TextMetrics
 
 SPECIAL = SpecialIds(pad=0, unk=1, bos=2, eos=3)
 WORDS, DIM = 8, 2
@@ -101,19 +101,19 @@ def batch(rows: list[int]) -> TextBatch:
     inputs = padded([[SPECIAL.bos, *row] for row in words])
     lengths = torch.tensor([len(row) + 1 for row in words])
     labels = torch.empty(len(rows), 0)
-    noise = Randomness(5, 0, index)
+    noise = KeyedNoise(5, 0, index)
     return TextBatch(targets, lengths, inputs, targets, lengths, SPECIAL, index, labels, noise)
 
 
-def perfect() -> TextMeasures:
+def perfect() -> TextMetrics:
     """A decoder that gives every sentence back, and two different sentences from the prior."""
-    tools = TextTools(
+    tools = TextGeneration(
         reconstruct=lambda z, found: [SENTENCES[i] for i in found.index.tolist()],
         prior_sample=lambda n, seed: [[4], [5, seed]] * (n // 2),
         detokenize=lambda tokens: " ".join(f"w{token}" for token in tokens),
         characters=sum(3 * len(row) - 1 for row in SENTENCES if row),
     )
-    return TextMeasures(tools)
+    return TextMetrics(tools)
 
 
 def test_report_has_every_key_and_is_json() -> None:
@@ -140,7 +140,9 @@ def test_parts_agree() -> None:
 
 
 def test_perfect_reconstruction() -> None:
-    report = evaluate(text_vae(), batches(), measures=perfect(), settings=Settings(prior_draws=10, seed=9))
+    report = evaluate(
+        text_vae(), batches(), measures=perfect(), settings=EvaluationSettings(prior_draws=10, seed=9)
+    )
     for numbers in (report, report["reconstruction_at_samples"]):
         assert (numbers["token_accuracy"], numbers["exact_match"], numbers["edit_distance"]) == (1, 1, 0)
     assert (report["distinct_samples"], report["distinct_of"]) == (2, 10)
@@ -154,14 +156,14 @@ def test_codes_and_sentences_stay_together() -> None:
             seen.append(torch.allclose(z, vae.posterior(found).mean, atol=1e-6))
         return [[4]] * len(z)
 
-    tools = TextTools(reconstruct, lambda n, seed: [[4]], str, 10)
-    evaluate(vae, batches(), measures=TextMeasures(tools))
+    tools = TextGeneration(reconstruct, lambda n, seed: [[4]], str, 10)
+    evaluate(vae, batches(), measures=TextMetrics(tools))
     assert seen == [True, False] * 3  # the mean, then a sample
 
 
 @pytest.mark.parametrize("changed", [{"size": 1}, {"size": 10}, {"order": [3, 9, 1, 0, 2, 8, 4, 7, 5, 6]}])
 def test_batches_and_order_change_nothing(changed: dict[str, Any]) -> None:
-    settings = Settings(mi_examples=6)
+    settings = EvaluationSettings(mi_examples=6)
     one = evaluate(text_vae(), batches(), settings=settings, measures=perfect())
     other = evaluate(text_vae(), batches(**changed), settings=settings, measures=perfect())
     for name in one.keys() - {"seconds", "tokens_per_s", "precision"}:
@@ -170,7 +172,7 @@ def test_batches_and_order_change_nothing(changed: dict[str, Any]) -> None:
 
 def test_decoder_work_is_chunked_without_changing_a_number() -> None:
     whole = evaluate(text_vae(), batches())
-    small = evaluate(text_vae(), batches(), settings=Settings(cells=1))
+    small = evaluate(text_vae(), batches(), settings=EvaluationSettings(cells=1))
     assert small["iw_nll"] == pytest.approx(whole["iw_nll"], rel=1e-6)
     assert small["rate"] == pytest.approx(whole["rate"], rel=1e-6)
 
@@ -191,13 +193,13 @@ def test_likelihood_is_that_of_a_quadrature() -> None:
 
 
 def test_unread_code_loses_nothing_when_shuffled() -> None:
-    report = evaluate(text_vae(reads=False), batches(), measures=TextMeasures())
+    report = evaluate(text_vae(reads=False), batches(), measures=TextMetrics())
     assert report["shuffle_gap"] == 0
     assert report["gain_by_position"] == [0.0] * 5  # the longest sentence and its end
 
 
 def test_gain_by_position_adds_up_to_the_shuffle_gap() -> None:
-    report = evaluate(text_vae(), batches(), measures=TextMeasures())
+    report = evaluate(text_vae(), batches(), measures=TextMetrics())
     reached = [sum(len(row) >= t for row in SENTENCES) for t in range(5)]
     total = sum(g * n for g, n in zip(report["gain_by_position"], reached, strict=True))
     assert total / len(SENTENCES) == pytest.approx(report["shuffle_gap"])
@@ -226,13 +228,13 @@ def test_language_model_is_exact() -> None:
 
 
 def test_without_text_tools_the_likelihoods_remain() -> None:
-    report = evaluate(text_vae(), batches(), measures=TextMeasures())
+    report = evaluate(text_vae(), batches(), measures=TextMetrics())
     assert report["ppl"] > 1
     assert report["bits_per_char"] is report["bleu"] is report["distinct_samples"] is None
 
 
 def test_mi_over_a_stated_subset() -> None:
-    report = evaluate(text_vae(), batches(), settings=Settings(mi_examples=6))
+    report = evaluate(text_vae(), batches(), settings=EvaluationSettings(mi_examples=6))
     assert report["mi_n"] == 6
     assert report["mi_low"] <= math.log(6)
 
@@ -296,7 +298,7 @@ def test_broken_model_fails_loudly() -> None:
 
 
 def test_impossible_numbers_fail_loudly(monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = module.code_numbers
-    monkeypatch.setattr(module, "code_numbers", lambda *args: honest(*args) | {"mi_low": 9.0, "mi_se": 0.0})
+    honest = module.code_metrics
+    monkeypatch.setattr(module, "code_metrics", lambda *args: honest(*args) | {"mi_low": 9.0, "mi_se": 0.0})
     with pytest.raises(MeasurementError, match="MI <= rate does not hold"):
         evaluate(text_vae(), batches())

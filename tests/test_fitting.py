@@ -26,40 +26,48 @@ from seqvae.cli.priors import fit_prior as command
 from seqvae.config import Component
 from seqvae.evaluate import evaluate
 from seqvae.fitted import (
-    Amounts,
-    Fitted,
-    built,
-    encoded,
-    fit_run,
-    fitted_names,
-    load_fitted,
-    needs_real_codes,
-    save_fitted,
+    FitBudget,
+    PosthocPrior,
+    build_prior,
+    encode_posteriors,
+    fit_posthoc_prior,
+    load_posthoc_prior,
+    posthoc_prior_names,
+    require_real_codes,
+    save_posthoc_prior,
     training_batches,
     with_prior,
 )
-from seqvae.fitting import Fitting, fit_prior, held_codes, k_means, log_density, start_flow, start_mixture
-from seqvae.gains import brought
-from seqvae.generate import prior_codes
+from seqvae.fitting import (
+    PriorFitConfig,
+    fit_prior,
+    held_out_codes,
+    init_flow,
+    init_mixture,
+    k_means,
+    log_density,
+)
+from seqvae.gains import compare_priors
+from seqvae.generate import sample_prior
 from seqvae.latents import LATENTS, DiagonalNormal
 from seqvae.latents.point import Point
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 from seqvae.priors import StandardPrior
 from seqvae.priors.flow import FlowPrior
 from seqvae.priors.mixture import MixturePrior
 from seqvae.registry import UserError
-from seqvae.sources import Codes, Fixed, Source
+from seqvae.sources import FixedPosterior, LatentCodes, PosteriorSource
 from seqvae.train import train
 
 ENTROPY = 0.5 * math.log(2 * math.pi * math.e)  # of N(0, 1), nats
 MIXTURE = Component.model_validate({"name": "mixture", "components": 3})
 FLOW = Component.model_validate({"name": "flow", "layers": 2, "hidden": 8})
-QUICK = Fitting(epochs=3)
-FEW = Amounts(examples=150, valid=10, samples=3)
+QUICK = PriorFitConfig(epochs=3)
+FEW = FitBudget(examples=150, valid=10, samples=3)
 
 
-def random(n: int = 1, seed: int = 0) -> Randomness:
-    return Randomness(seed, 0, torch.arange(n))
+def random(n: int = 1, seed: int = 0) -> KeyedNoise:
+    return KeyedNoise(seed, 0, torch.arange(n))
 
 
 def clusters(n: int = 3000, dim: int = 3, sd: float = 0.5) -> Tensor:
@@ -70,8 +78,8 @@ def clusters(n: int = 3000, dim: int = 3, sd: float = 0.5) -> Tensor:
     return centres[torch.arange(n) % 4] + sd * random(n).normal("codes", dim)
 
 
-def parts(z: Tensor, size: int = 256) -> list[Source]:
-    return [Fixed(Point(part)) for part in torch.split(z, size)]
+def parts(z: Tensor, size: int = 256) -> list[PosteriorSource]:
+    return [FixedPosterior(Point(part)) for part in torch.split(z, size)]
 
 
 @pytest.mark.parametrize("make", [lambda: MixturePrior(3, 4), lambda: MixturePrior(3, 9)])
@@ -89,7 +97,7 @@ def test_a_flow_finds_a_correlated_density() -> None:
     z = random(3000).normal("codes", 4) @ torch.tensor(
         [[3.0, 2.0, 0.0, 0.0], [0.0, 0.5, 0.0, 0.4], [0.0, 0.0, 0.2, 0.0], [0.1, 0.0, 0.3, 1.0]]
     ) + torch.tensor([5.0, -2.0, 0.0, 1.0])
-    fit = fit_prior(FlowPrior(4, layers=4, hidden=16), parts(z), Fitting(epochs=12, lr=5e-3))
+    fit = fit_prior(FlowPrior(4, layers=4, hidden=16), parts(z), PriorFitConfig(epochs=12, lr=5e-3))
     known = -(4 * ENTROPY + 0.5 * float(torch.logdet(torch.cov(z.T))))
     alone = -(4 * ENTROPY + 0.5 * float(z.var(0).log().sum()))  # of the best Gaussian without correlations
     assert alone < known - 0.5
@@ -106,22 +114,22 @@ class Scaled:
     def __len__(self) -> int:
         return self.n
 
-    def drawn(self, random: Randomness) -> Codes:
+    def drawn(self, random: KeyedNoise) -> LatentCodes:
         """C from -1 to 1."""
         c = 2 * random.uniform("c", 1) - 1
-        return Codes(torch.exp(c) * random.normal("z", 2), c)
+        return LatentCodes(torch.exp(c) * random.normal("z", 2), c)
 
 
 @pytest.mark.parametrize(
     ("make", "how"),
     [
-        (lambda c: MixturePrior(2, 2, condition=c), Fitting(epochs=25)),
-        (lambda c: FlowPrior(2, 4, 16, condition=c), Fitting(epochs=15, lr=5e-3)),
+        (lambda c: MixturePrior(2, 2, condition=c), PriorFitConfig(epochs=25)),
+        (lambda c: FlowPrior(2, 4, 16, condition=c), PriorFitConfig(epochs=15, lr=5e-3)),
     ],
     ids=["mixture", "flow"],
 )
-def test_a_prior_that_is_told_the_condition_fits_each_of_its_values(make: Any, how: Fitting) -> None:
-    held = held_codes([Scaled(3000)], how)
+def test_a_prior_that_is_told_the_condition_fits_each_of_its_values(make: Any, how: PriorFitConfig) -> None:
+    held = held_out_codes([Scaled(3000)], how)
     known = -2 * (ENTROPY + float(held.c.mean()))
     torch.manual_seed(0)
     told, deaf = (fit_prior(make(c), [Scaled(3000)], how) for c in (1, 0))
@@ -151,7 +159,7 @@ def test_codes_are_drawn_anew_and_not_the_means() -> None:
     mean = 0.8 * random(3000).normal("means", 2)
     q = DiagonalNormal(mean, torch.full_like(mean, math.log(1 - 0.8**2)))
     prior = MixturePrior(2, 3)
-    fit = fit_prior(prior, [Fixed(q)], Fitting(epochs=10))
+    fit = fit_prior(prior, [FixedPosterior(q)], PriorFitConfig(epochs=10))
     assert fit.after == pytest.approx(-2 * ENTROPY, abs=4 * fit.after_se + 0.02)
     z = prior().sample(5000, random(5000))
     torch.testing.assert_close(z.var(0), torch.ones(2), atol=0.12, rtol=0)
@@ -160,10 +168,12 @@ def test_codes_are_drawn_anew_and_not_the_means() -> None:
 def test_the_same_seed_gives_the_same_fit_however_codes_are_batched() -> None:
     z = clusters(600)
     q = DiagonalNormal(z, torch.full_like(z, -2.0))
-    few = [Fixed(q.index(slice(i, i + 100))) for i in range(0, 600, 100)]
+    few = [FixedPosterior(q.select(slice(i, i + 100))) for i in range(0, 600, 100)]
     fits = []
-    for posteriors, seed in (([Fixed(q)], 1), (few, 1), (few, 2)):
-        fits.append(fit_prior(built(MIXTURE, Latent(3), 5), posteriors, Fitting(seed=seed, epochs=4)))
+    for posteriors, seed in (([FixedPosterior(q)], 1), (few, 1), (few, 2)):
+        fits.append(
+            fit_prior(build_prior(MIXTURE, Latent(3), 5), posteriors, PriorFitConfig(seed=seed, epochs=4))
+        )
     same, again, other = (fit.prior.state_dict() for fit in fits)
     for name in same:
         assert torch.equal(same[name], again[name]), name
@@ -184,7 +194,7 @@ def test_equal_codes_do_not_run_away() -> None:
     z = clusters(1000)
     z[::2] = z[0]
     prior = MixturePrior(3, 5)
-    fit = fit_prior(prior, parts(z), Fitting(epochs=20))
+    fit = fit_prior(prior, parts(z), PriorFitConfig(epochs=20))
     assert math.isfinite(fit.after)
     assert float(prior.logvar.detach().min()) >= math.log(0.9e-3 * float(z.var(0).min()))
 
@@ -193,11 +203,11 @@ def test_the_best_epoch_is_kept() -> None:
     """A rate that ruins the fit leaves the start, which no step was better than."""
     z = clusters(400)
     prior, start = MixturePrior(3, 4), MixturePrior(3, 4)
-    fit = fit_prior(prior, parts(z), Fitting(lr=50.0, epochs=8, patience=8))
-    best = log_density(prior, held_codes(parts(z), Fitting()))[0]
+    fit = fit_prior(prior, parts(z), PriorFitConfig(lr=50.0, epochs=8, patience=8))
+    best = log_density(prior, held_out_codes(parts(z), PriorFitConfig()))[0]
     assert fit.after == best
-    start_mixture(start.requires_grad_(False), z, random())
-    assert best > log_density(start, Codes(z))[0] - 1
+    init_mixture(start.requires_grad_(False), z, random())
+    assert best > log_density(start, LatentCodes(z))[0] - 1
 
 
 def test_k_means_finds_separated_clusters() -> None:
@@ -213,7 +223,7 @@ def test_k_means_finds_separated_clusters() -> None:
 def test_a_flow_starts_at_the_diagonal_gaussian(dim: int, layers: int) -> None:
     z = 4 * torch.rand(1, dim) + (0.1 + 2 * torch.rand(dim)) * random(500).normal("codes", dim)
     prior = FlowPrior(dim, layers, hidden=7)
-    start_flow(prior.requires_grad_(False), z)
+    init_flow(prior.requires_grad_(False), z)
     gaussian = torch.distributions.Normal(z.mean(0), z.std(0))
     torch.testing.assert_close(
         prior().log_prob(z[None])[0], gaussian.log_prob(z).sum(-1), atol=1e-3, rtol=1e-4
@@ -227,7 +237,7 @@ def test_what_cannot_be_fitted() -> None:
         fit_prior(MixturePrior(3), parts(clusters(1)))
     with pytest.raises(UserError, match="a prior cannot be fitted to 2 codes"):
         fit_prior(MixturePrior(3), parts(clusters(2)))
-    assert fit_prior(MixturePrior(3, 2), parts(clusters(3)), Fitting(epochs=1)).n == 2
+    assert fit_prior(MixturePrior(3, 2), parts(clusters(3)), PriorFitConfig(epochs=1)).n == 2
     with pytest.raises(UserError, match="a mixture of 20 components got 9 codes: ask for fewer"):
         fit_prior(MixturePrior(3), parts(clusters(10)))
 
@@ -239,9 +249,9 @@ def test_which_latents_have_codes_in_all_of_space(name: str) -> None:
         with pytest.raises(
             UserError, match=r"^a mixture or a flow spreads over all of R\^D, the codes of .+ do not"
         ):
-            needs_real_codes(latent)
+            require_real_codes(latent)
     else:
-        needs_real_codes(latent)
+        require_real_codes(latent)
 
 
 def shifted_vae(name: str = "gaussian") -> Any:
@@ -256,7 +266,7 @@ def shifted_vae(name: str = "gaussian") -> Any:
 def test_the_gain_is_that_of_evaluation(name: str) -> None:
     vae, batch = shifted_vae(name), text_batch(seed=3)
     prior = MixturePrior(2, 3)
-    gains = brought(vae, prior, [batch], samples=30)
+    gains = compare_priors(vae, prior, [batch], samples=30)
     assert vae.prior is not prior
     for key, model in (("trained", vae), ("fitted", with_prior(vae, prior))):
         report = evaluate(model, [batch], samples=30)
@@ -269,11 +279,11 @@ def test_the_gain_is_that_of_evaluation(name: str) -> None:
 
 def test_a_prior_where_the_codes_are_saves_nats() -> None:
     vae = shifted_vae()
-    sources = encoded(vae, [text_batch(seed=seed) for seed in range(60)])
+    sources = encode_posteriors(vae, [text_batch(seed=seed) for seed in range(60)])
     prior = MixturePrior(2, 2)
-    fit = fit_prior(prior, sources, Fitting(epochs=20))
+    fit = fit_prior(prior, sources, PriorFitConfig(epochs=20))
     batch = text_batch(seed=99)
-    gains = brought(vae, prior, [batch], samples=500)
+    gains = compare_priors(vae, prior, [batch], samples=500)
     saved = gains["trained"]["rate"] - gains["fitted"]["rate"]
     assert saved > 1
     with torch.no_grad():
@@ -299,7 +309,7 @@ def test_another_prior_shares_all_else() -> None:
 
 def test_an_autoencoder_has_a_prior_but_no_gain() -> None:
     vae, batch = tiny_vae(latent={"name": "deterministic", "dim": 2}), text_batch()
-    assert brought(vae, MixturePrior(2), [batch]) == {"n": batch.size, "trained": None, "fitted": None}
+    assert compare_priors(vae, MixturePrior(2), [batch]) == {"n": batch.size, "trained": None, "fitted": None}
 
 
 @pytest.fixture
@@ -310,10 +320,10 @@ def run(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("spec", [MIXTURE, FLOW], ids=["mixture", "flow"])
 def test_a_run_keeps_its_priors(run: Path, spec: Component) -> None:
     loaded = load_run(run)
-    fitted = fit_run(loaded, spec, "mine", QUICK, FEW)
-    assert fitted_names(run) == ["mine"]
+    fitted = fit_posthoc_prior(loaded, spec, "mine", QUICK, FEW)
+    assert posthoc_prior_names(run) == ["mine"]
     z = random(20).normal("codes", 4)[None]
-    again = load_fitted(run, "mine", loaded.vae.latent)
+    again = load_posthoc_prior(run, "mine", loaded.vae.latent)
     with torch.no_grad():
         assert torch.equal(again().log_prob(z), fitted.prior().log_prob(z))
     assert not again.training
@@ -326,9 +336,9 @@ def test_a_run_keeps_its_priors(run: Path, spec: Component) -> None:
     with pytest.raises(
         UserError, match=r"priors/mine.safetensors exists: choose another --name, or remove it"
     ):
-        fit_run(loaded, spec, "mine", QUICK, FEW)
-    fit_run(loaded, spec, "other", QUICK, FEW)
-    assert fitted_names(run) == ["mine", "other"]
+        fit_posthoc_prior(loaded, spec, "mine", QUICK, FEW)
+    fit_posthoc_prior(loaded, spec, "other", QUICK, FEW)
+    assert posthoc_prior_names(run) == ["mine", "other"]
     both = (run / "priors" / f"{name}.safetensors" for name in ("mine", "other"))
     assert len({file.read_bytes() for file in both}) == 1, "the same seed fits the same prior"
 
@@ -343,17 +353,17 @@ def dial(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("spec", [MIXTURE, FLOW], ids=["mixture", "flow"])
 def test_a_dial_gets_one_prior_for_all_its_rates(dial: Path, spec: Component) -> None:
-    fitted = fit_run(load_run(dial), spec, "all", Fitting(epochs=8), Amounts(200, 40, 3))
+    fitted = fit_posthoc_prior(load_run(dial), spec, "all", PriorFitConfig(epochs=8), FitBudget(200, 40, 3))
     assert [row["nats"] for row in fitted.report["rates"]] == [1, 2, 4, 8, 16]
     assert all(row["fitted"]["rate"] < row["trained"]["rate"] for row in fitted.report["rates"][-2:])
     assert fitted.report["rates"][0]["trained"]["rate"] == pytest.approx(1, abs=1e-4)
     vae = TextVAE.from_pretrained(dial).with_prior("all")
-    low, high = (prior_codes(vae.with_rate(nats).vae, 400, 0) for nats in (1.0, 16.0))
-    plain = prior_codes(TextVAE.from_pretrained(dial).vae, 400, 0)
+    low, high = (sample_prior(vae.with_rate(nats).vae, 400, 0) for nats in (1.0, 16.0))
+    plain = sample_prior(TextVAE.from_pretrained(dial).vae, 400, 0)
     assert not torch.equal(low, high)
     assert not torch.equal(plain, high)
     assert torch.equal(
-        high, prior_codes(vae.vae, 400, 0, c=vae.vae.latent.rate_condition(torch.full((400,), 16.0)))
+        high, sample_prior(vae.vae, 400, 0, c=vae.vae.latent.rate_condition(torch.full((400,), 16.0)))
     )
     told = vae.with_rate(16.0).evaluate(samples=3, examples=40)
     assert told["rate"] < 16
@@ -364,9 +374,9 @@ def test_a_prior_is_told_labels_and_the_rate(tmp_path: Path) -> None:
     block = "latent={name: exact_rate, dim: 4, nats: [1, 16]}"
     labels = ("data.labels=[tense]", "condition=[tense]", "train.steps=5")
     run = train(config(block, *labels), tmp_path / "told")
-    fitted = fit_run(load_run(run), MIXTURE, "both", Fitting(epochs=1), FEW)
+    fitted = fit_posthoc_prior(load_run(run), MIXTURE, "both", PriorFitConfig(epochs=1), FEW)
     assert fitted.report["condition"] == 4  # three tenses and the rate
-    alone = fit_run(load_run(run), MIXTURE, "one", Fitting(epochs=1, rate=4.0), FEW)
+    alone = fit_posthoc_prior(load_run(run), MIXTURE, "one", PriorFitConfig(epochs=1, rate=4.0), FEW)
     assert alone.report["condition"] == 3
     vae = TextVAE.from_pretrained(run)
     for name in ("both", "one"):
@@ -376,7 +386,7 @@ def test_a_prior_is_told_labels_and_the_rate(tmp_path: Path) -> None:
 
 
 def test_a_prior_of_one_rate_refuses_others(dial: Path) -> None:
-    fit_run(load_run(dial), MIXTURE, "one", Fitting(epochs=1, rate=4.0), FEW)
+    fit_posthoc_prior(load_run(dial), MIXTURE, "one", PriorFitConfig(epochs=1, rate=4.0), FEW)
     vae = TextVAE.from_pretrained(dial).with_prior("one")
     assert len(vae.sample(2, rate=4.0)) == 2
     assert vae.evaluate(samples=2, examples=10, rate=4.0)["rate"] != pytest.approx(4, abs=1e-3)
@@ -400,11 +410,11 @@ def test_runs_without_a_density_or_without_a_code(
     tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
 ) -> None:
     plain = load_run(shutil.copytree(autoencoder(tmp_path_factory), tmp_path / "ae"))
-    fitted = fit_run(plain, MIXTURE, "mixture", QUICK, FEW)
+    fitted = fit_posthoc_prior(plain, MIXTURE, "mixture", QUICK, FEW)
     assert fitted.report["valid"]["trained"] is None
     assert fitted.report["log_density"]["fitted"] > fitted.report["log_density"]["trained"]
     with pytest.raises(UserError, match="the codes of NoLatent do not: fit it to a run of gaussian"):
-        fit_run(load_run(language_model(tmp_path_factory)), MIXTURE, "mixture", QUICK, FEW)
+        fit_posthoc_prior(load_run(language_model(tmp_path_factory)), MIXTURE, "mixture", QUICK, FEW)
 
 
 def test_what_is_no_prior_of_a_run(run: Path) -> None:
@@ -412,43 +422,43 @@ def test_what_is_no_prior_of_a_run(run: Path) -> None:
     with pytest.raises(
         UserError, match=r"run has no prior 'mix': known: none; `seqvae fit-prior .+run` fits one"
     ):
-        load_fitted(run, "mix", latent)
+        load_posthoc_prior(run, "mix", latent)
     for name in ("../mix", "", ".mix", "a b"):
         with pytest.raises(UserError, match=r"a prior's name got '.*': use letters, digits, dots"):
-            fit_run(loaded, MIXTURE, name, QUICK, FEW)
-    save_fitted(run, Fitted("mix", built(MIXTURE, latent), MIXTURE, {}))
+            fit_posthoc_prior(loaded, MIXTURE, name, QUICK, FEW)
+    save_posthoc_prior(run, PosthocPrior("mix", build_prior(MIXTURE, latent), MIXTURE, {}))
     with pytest.raises(UserError, match=r"has no prior 'mik': did you mean 'mix'\? known: mix"):
-        load_fitted(run, "mik", latent)
+        load_posthoc_prior(run, "mik", latent)
     (run / "priors" / "mix.safetensors").write_bytes(b"no weights")
     with pytest.raises(UserError, match="cannot be read as this model's weights"):
-        load_fitted(run, "mix", latent)
+        load_posthoc_prior(run, "mix", latent)
     (run / "priors" / "mix.json").write_text("{}")
     with pytest.raises(UserError, match="was not written by seqvae: remove it and fit the prior again"):
-        load_fitted(run, "mix", latent)
+        load_posthoc_prior(run, "mix", latent)
 
 
 def test_a_prior_belongs_to_the_weights_it_was_fitted_to(run: Path) -> None:
     latent = load_run(run).vae.latent
-    file = save_fitted(run, Fitted("mix", built(MIXTURE, latent), MIXTURE, {}))
+    file = save_posthoc_prior(run, PosthocPrior("mix", build_prior(MIXTURE, latent), MIXTURE, {}))
     weights = bytearray((run / "model.safetensors").read_bytes())
     weights[-1] ^= 1
     (run / "model.safetensors").write_bytes(bytes(weights))
     with pytest.raises(
         UserError, match=r"mix.json was fitted to other weights than .+ has now: remove it, fit again"
     ):
-        load_fitted(run, "mix", latent)
+        load_posthoc_prior(run, "mix", latent)
     card = json.loads(file.read_text()) | {"format_version": 2}
     file.write_text(json.dumps(card))
     with pytest.raises(UserError, match="has format 2, this seqvae reads up to 1: update seqvae"):
-        load_fitted(run, "mix", latent)
+        load_posthoc_prior(run, "mix", latent)
 
 
 def test_training_batches_are_each_example_once(run: Path) -> None:
-    from seqvae.build import wing_of
+    from seqvae.build import modality_of
 
     loaded = load_run(run)
-    wing = wing_of(loaded.config)
-    feed = wing.make_feed(wing.load_data(loaded.config, loaded.codec), 64, 1, 0)
+    wing = modality_of(loaded.config)
+    feed = wing.make_batch_source(wing.load_data(loaded.config, loaded.codec), 64, 1, 0)
     everyone = torch.cat([batch.index for batch in training_batches(feed, 10**9)])
     assert everyone.sort().values.tolist() == list(range(200))
     assert sum(batch.size for batch in training_batches(feed, 70)) == 128
@@ -482,7 +492,7 @@ def test_the_command(run: Path) -> None:
     report = json.loads(cli(run, *asked).stdout)
     assert report["name"] == "bent"
     assert report["valid"]["fitted"]["rate"] is not None
-    assert fitted_names(run) == ["bent", "mixture"]
+    assert posthoc_prior_names(run) == ["bent", "mixture"]
     wrong = cli(run, "--prior", "flow", "--components", 3, "--name", "x", "--device", "cpu")
     assert isinstance(wrong.exception, UserError)
     assert "prior 'flow' takes no argument 'components': known: hidden, layers" in str(wrong.exception)

@@ -17,10 +17,10 @@ from seqvae.cli import app
 from seqvae.cli.pictures import NAMES
 from seqvae.codes import read_codes
 from seqvae.config import RunConfig, parse_config
-from seqvae.figures import FIGURES, draw
-from seqvae.moving import Move, moved
+from seqvae.figures import FIGURES, draw_figure
+from seqvae.moving import Traversal, traverse
 from seqvae.registry import UserError
-from seqvae.subject import Subject
+from seqvae.subject import PlotInputs
 from seqvae.train import resume, train
 
 BASE = {
@@ -51,7 +51,7 @@ def vae(run: Path) -> ImageVAE:
 
 @pytest.fixture(scope="module")
 def pictures(vae: ImageVAE) -> torch.Tensor:
-    return Subject(vae, examples=12).originals(12)
+    return PlotInputs(vae, examples=12).originals(12)
 
 
 def test_codes_and_back(vae: ImageVAE, pictures: torch.Tensor) -> None:
@@ -192,21 +192,24 @@ def test_every_picture_is_drawn(vae: ImageVAE, name: str, tmp_path: Path) -> Non
 def test_another_run_stands_beside_it(vae: ImageVAE, run: Path, tmp_path: Path) -> None:
     vae.save_pretrained(tmp_path / "other")
     other = ImageVAE.from_pretrained(tmp_path / "other")
-    titles = [axes.get_title() for axes in draw(Subject(vae, examples=20, beside=other), "traversals").axes]
+    titles = [
+        axes.get_title()
+        for axes in draw_figure(PlotInputs(vae, examples=20, beside=other), "traversals").axes
+    ]
     assert [Path(title).name for title in titles] == [run.name, "other"]
     with pytest.raises(UserError, match="which is shown already: name another run"):
-        draw(Subject(vae, examples=20, beside=vae), "traversals")
+        draw_figure(PlotInputs(vae, examples=20, beside=vae), "traversals")
     with pytest.raises(UserError, match="plot 'samples' shows one run: --beside is for traversals"):
-        draw(Subject(vae, examples=20, beside=other), "samples")
+        draw_figure(PlotInputs(vae, examples=20, beside=other), "samples")
 
 
 def test_what_cannot_be_drawn_says_why(vae: ImageVAE, tmp_path_factory: pytest.TempPathFactory) -> None:
     with pytest.raises(UserError, match="its examples have no words"):
-        draw(Subject(vae, examples=20), "gain-by-position")
+        draw_figure(PlotInputs(vae, examples=20), "gain-by-position")
     with pytest.raises(UserError, match="unknown plot 'sampels': did you mean 'samples'"):
-        draw(Subject(vae), "sampels")
+        draw_figure(PlotInputs(vae), "sampels")
     with pytest.raises(UserError, match="unknown label 'z'"):
-        draw(Subject(vae, label="z", examples=20), "codes")
+        draw_figure(PlotInputs(vae, label="z", examples=20), "codes")
 
 
 def test_text_runs_draw_what_applies(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -214,11 +217,11 @@ def test_text_runs_draw_what_applies(tmp_path_factory: pytest.TempPathFactory) -
 
     text = load(tiny_run(tmp_path_factory), "cpu")
     for name in ("codes", "tsne", "posterior", "kl-per-dim", "gain-by-position", "curves"):
-        assert draw(Subject(text, examples=30), name).axes
+        assert draw_figure(PlotInputs(text, examples=30), name).axes
     with pytest.raises(UserError, match=r"this plot shows pictures, .* is a run of text"):
-        draw(Subject(text), "samples")
+        draw_figure(PlotInputs(text), "samples")
     with pytest.raises(UserError, match=r"shows codes, .* has none"):
-        draw(Subject(load(language_model(tmp_path_factory), "cpu")), "codes")
+        draw_figure(PlotInputs(load(language_model(tmp_path_factory), "cpu")), "codes")
 
 
 def test_pictures_have_the_dial_too(pictures: torch.Tensor, tmp_path: Path) -> None:
@@ -245,17 +248,17 @@ def test_one_dim_of_a_picture_moves(vae: ImageVAE, tmp_path: Path) -> None:
 
 def test_one_thing_of_a_code_moves(vae: ImageVAE, pictures: torch.Tensor) -> None:
     z = vae.encode(pictures[:1])[0]
-    codes = moved(vae, pictures[0], Move(dim=2, low=-1, high=1, steps=3))
+    codes = traverse(vae, pictures[0], Traversal(dim=2, low=-1, high=1, steps=3))
     assert codes[:, 2].tolist() == [-1, 0, 1]
     assert torch.equal(codes[:, :2], z[:2].expand(3, 2))
-    x = moved(vae, pictures[0], Move(attribute="x", low=0, high=2, steps=3), examples=100)
+    x = traverse(vae, pictures[0], Traversal(attribute="x", low=0, high=2, steps=3), examples=100)
     assert torch.allclose(x[0], z, atol=1e-6)
     assert torch.allclose(x[1] - x[0], x[2] - x[1], atol=1e-5)
-    for move in (Move(), Move(dim=1, attribute="x")):
+    for move in (Traversal(), Traversal(dim=1, attribute="x")):
         with pytest.raises(UserError, match="give --dim N or --attribute NAME, one of the two"):
-            moved(vae, None, move)
+            traverse(vae, None, move)
     with pytest.raises(UserError, match="unknown label 'colour'"):
-        moved(vae, None, Move(attribute="colour"))
+        traverse(vae, None, Traversal(attribute="colour"))
 
 
 def test_sentences_have_a_length_to_move(tmp_path_factory: pytest.TempPathFactory) -> None:

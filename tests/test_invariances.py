@@ -18,7 +18,7 @@ from torch.nn.functional import pad
 from seqvae.batch import TextBatch
 from seqvae.feeding import Rows
 from seqvae.text import output
-from seqvae.text.feed import TextFeed
+from seqvae.text.feed import TextBatchSource
 from seqvae.train import train
 from seqvae.weights import WEIGHTS
 
@@ -44,19 +44,19 @@ def plain(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_padding_and_order_within_a_batch(
     plain: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = TextFeed._batch_of
+    whole = TextBatchSource._make_batch
 
-    def wider(feed: TextFeed, rows: Rows, step: int, epoch: int) -> TextBatch:
+    def wider(feed: TextBatchSource, rows: Rows, step: int, epoch: int) -> TextBatch:
         batch, none = whole(feed, rows[::-1].copy(), step, epoch), feed.data.tokenizer.special.pad
 
         def wide(ids: Tensor) -> Tensor:
             return pad(ids, (0, 1 + step % 7), value=none)
 
-        return batch.changed(
+        return batch.replace(
             source=wide(batch.source), inputs=wide(batch.inputs), targets=wide(batch.targets)
         )
 
-    monkeypatch.setattr(TextFeed, "_batch_of", wider)
+    monkeypatch.setattr(TextBatchSource, "_make_batch", wider)
     assert_close_runs(plain, train(config(*MODELS[model]), tmp_path / "wider"))
 
 

@@ -20,16 +20,16 @@ from tiny_text import SIZES, WORDS, text_batch, tiny_config, tiny_vae
 from torch import Tensor, nn
 
 from seqvae.build import build_objective, build_vae
-from seqvae.interfaces import Decoder, Encoder, Facts, Latent, Prior, Remedy, kl_divergence
+from seqvae.interfaces import Decoder, Encoder, Latent, Prior, Remedy, RunContext, kl_divergence
 from seqvae.latents.gaussian import DiagonalNormal
 from seqvae.model import VAE
-from seqvae.numerics import Randomness, log_mean_exp
+from seqvae.numerics import KeyedNoise, log_mean_exp
 from seqvae.objective import ELBO, IWAE
 from seqvae.registry import UserError
 from seqvae.remedies import REMEDIES
 
 NOISE, SLOPE, X = 0.5, 1.2, (0.7, -0.4)
-FACTS = Facts(total_steps=100, examples=50, batch_size=5, latent_dim=2, vocab_size=WORDS)
+FACTS = RunContext(total_steps=100, examples=50, batch_size=5, latent_dim=2, vocab_size=WORDS)
 
 
 class Empty(Encoder):
@@ -97,7 +97,7 @@ def model(size: int) -> VAE:
 
 def batch(size: int, step: int = 0) -> Any:
     return SimpleNamespace(
-        x=torch.tensor(X).expand(size, -1), random=Randomness(0, step, torch.arange(size)), condition=None
+        x=torch.tensor(X).expand(size, -1), random=KeyedNoise(0, step, torch.arange(size)), condition=None
     )
 
 
@@ -214,7 +214,7 @@ def test_a_text_model_learns_by_it(latent: str, estimator: str) -> None:
     assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
 
 
-ON_THE_KL = {name for name, kind in REMEDIES.items() if kind.shape_kl is not Remedy.shape_kl}
+ON_THE_KL = {name for name, kind in REMEDIES.items() if kind.transform_kl is not Remedy.transform_kl}
 ON_BETA = {name for name, kind in REMEDIES.items() if kind.beta is not Remedy.beta}
 
 

@@ -18,28 +18,28 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from seqvae.api import ImageVAE, TextVAE
-from seqvae.build import build_vae, check_names, knowing
+from seqvae.build import build_vae, check_config, with_label_statistics
 from seqvae.cli import app
 from seqvae.config import RunConfig, dump_config, load_config, parse_config
-from seqvae.examples import examples_of
-from seqvae.figures import draw
+from seqvae.examples import load_inputs
+from seqvae.figures import draw_figure
 from seqvae.image.data import load_data as load_pictures
 from seqvae.interfaces import kl_divergence
-from seqvae.labelled import keeping, learned
-from seqvae.labels import Label, Labels
+from seqvae.labelled import label_statistics, subsample_labels
+from seqvae.labels import LabelEncoder, LabelSpec
 from seqvae.latents.gaussian import DiagonalNormal
 from seqvae.model import VAE
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 from seqvae.priors.conditional import ConditionalPrior, NormalOfCondition
-from seqvae.quality import drawn_labels
+from seqvae.quality import sample_labels
 from seqvae.registry import UserError
-from seqvae.subject import Subject
+from seqvae.subject import PlotInputs
 from seqvae.text.data import load_data
 from seqvae.train import train
 
-TENSE = Label("tense", 1, ("past", "present"))
-STARS = Label("stars", 0, (1.0, 2.0, 5.0))
-YEAR = Label("year", 2, mean=2000.0, sd=10.0)
+TENSE = LabelSpec("tense", 1, ("past", "present"))
+STARS = LabelSpec("stars", 0, (1.0, 2.0, 5.0))
+YEAR = LabelSpec("year", 2, mean=2000.0, sd=10.0)
 CLASSES = {"size": {"classes": [0, 1, 2]}}
 TOLD: dict[str, Any] = {"data": {"labels": ["size"]}, "condition": CLASSES}
 
@@ -53,32 +53,32 @@ def told_vae(decoder: str = "gru-tied-2", **latent: Any) -> VAE:
 
 
 def with_sizes(values: list[float]) -> Any:
-    return text_batch().changed(labels=torch.tensor(values)[:, None])
+    return text_batch().replace(labels=torch.tensor(values)[:, None])
 
 
 def test_features_are_one_hot_or_standardised() -> None:
     labels = torch.tensor([[5.0, 0.0, 2000.0], [1.0, 1.0, 1985.0]])
-    told = Labels((TENSE, STARS, YEAR)).features(labels)
+    told = LabelEncoder((TENSE, STARS, YEAR)).features(labels)
     assert told.tolist() == [[1, 0, 0, 0, 1, 0], [0, 1, 1, 0, 0, -1.5]]
-    assert Labels((TENSE, STARS, YEAR)).dim == 6
+    assert LabelEncoder((TENSE, STARS, YEAR)).dim == 6
 
 
 def test_asked_labels_stand_for_all_examples() -> None:
-    asked = Labels((TENSE, STARS, YEAR)).choosing({"stars": "2", "year": "2010", "tense": "present"})
+    asked = LabelEncoder((TENSE, STARS, YEAR)).fix({"stars": "2", "year": "2010", "tense": "present"})
     expected = [[0, 1, 0, 1, 0, 1]] * 3
-    assert asked.chosen_features(3, torch.device("cpu")).tolist() == expected
+    assert asked.fixed_features(3, torch.device("cpu")).tolist() == expected
 
 
 def test_each_example_may_have_its_own() -> None:
-    labels = Labels((TENSE, STARS, YEAR))
-    columns = labels.columns({"tense": ["past", "present"], "stars": [1, "2"], "year": 2010}, 2)
+    labels = LabelEncoder((TENSE, STARS, YEAR))
+    columns = labels.encode_columns({"tense": ["past", "present"], "stars": [1, "2"], "year": 2010}, 2)
     assert columns[:, TENSE.column].tolist() == [0, 1]
     each = {"tense": ["past", "present"], "stars": [1, 2], "year": [2010, 2010]}
-    assert labels.condition(columns) == each
+    assert labels.decode_columns(columns) == each
     with pytest.raises(
         UserError, match="condition 'tense' got 2 values for 3 examples: give one, or one for"
     ):
-        labels.columns(each, 3)
+        labels.encode_columns(each, 3)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_each_example_may_have_its_own() -> None:
 )
 def test_labels_that_cannot_be_asked_for(condition: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=f"^{message}"):
-        Labels((TENSE, STARS)).choosing(condition)
+        LabelEncoder((TENSE, STARS)).fix(condition)
 
 
 @pytest.mark.parametrize(
@@ -113,40 +113,44 @@ def test_labels_that_cannot_be_asked_for(condition: dict[str, Any], message: str
 )
 def test_labels_that_cannot_be_told(labels: Tensor, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        Labels((TENSE, STARS)).features(labels)
+        LabelEncoder((TENSE, STARS)).features(labels)
 
 
 def test_what_training_knows_of_a_label() -> None:
     values = np.array([3, 1, np.nan, 3, 7], np.float32)
-    assert learned("a", values) == {"classes": [1, 3, 7]}
-    assert learned("a", np.array([0, 1, 1], np.float32), ["no", "yes"]) == {"classes": ["no", "yes"]}
-    number = learned("a", np.array([0.5, 1.5, np.nan], np.float32))
+    assert label_statistics("a", values) == {"classes": [1, 3, 7]}
+    assert label_statistics("a", np.array([0, 1, 1], np.float32), ["no", "yes"]) == {"classes": ["no", "yes"]}
+    number = label_statistics("a", np.array([0.5, 1.5, np.nan], np.float32))
     assert number == {"mean": 1.0, "sd": 0.5}
-    assert "mean" in learned("a", np.arange(100, dtype=np.float32))
+    assert "mean" in label_statistics("a", np.arange(100, dtype=np.float32))
     with pytest.raises(UserError, match="label 'a' has no two values in training: leave it out of condition"):
-        learned("a", np.array([2, 2, np.nan], np.float32))
+        label_statistics("a", np.array([2, 2, np.nan], np.float32))
 
 
 def test_kept_labels_are_balanced_and_those_of_the_seed() -> None:
     labels = np.stack([np.repeat([0, 1, 2], [80, 15, 5]), np.arange(100)], 1).astype(np.float32)
-    kept = keeping(labels, 24, seed=0)
+    kept = subsample_labels(labels, 24, seed=0)
     rows = ~np.isnan(kept).any(1)
     assert sorted(np.bincount(kept[rows, 0].astype(int)).tolist()) == [5, 9, 10]
     assert np.array_equal(kept[rows], labels[rows])
     assert np.isnan(kept[~rows]).all()
-    assert np.array_equal(kept, keeping(labels, 24, seed=0), equal_nan=True)
-    assert not np.array_equal(kept, keeping(labels, 24, seed=1), equal_nan=True)
-    more = keeping(labels, 25, seed=0)
+    assert np.array_equal(kept, subsample_labels(labels, 24, seed=0), equal_nan=True)
+    assert not np.array_equal(kept, subsample_labels(labels, 24, seed=1), equal_nan=True)
+    more = subsample_labels(labels, 25, seed=0)
     assert not np.isnan(more[rows]).any(), "who asks for more keeps those it had"
-    with pytest.raises(UserError, match=r"data.labelled got 101, 100 of the training examples have labels"):
-        keeping(labels, 101, seed=0)
-    with pytest.raises(UserError, match=r"data.labelled got 5, data.labels names no label to keep: name one"):
-        keeping(np.zeros((9, 0), np.float32), 5, seed=0)
+    with pytest.raises(
+        UserError, match=r"data.num_labeled got 101, 100 of the training examples have labels"
+    ):
+        subsample_labels(labels, 101, seed=0)
+    with pytest.raises(
+        UserError, match=r"data.num_labeled got 5, data.labels names no label to keep: name one"
+    ):
+        subsample_labels(np.zeros((9, 0), np.float32), 5, seed=0)
 
 
 def test_data_hide_labels_of_training_alone() -> None:
     settings = parse_config(
-        {"modality": "image", "data": {"name": "shapes", "labels": ["shape"], "labelled": 30}}
+        {"modality": "image", "data": {"name": "shapes", "labels": ["shape"], "num_labeled": 30}}
     )
     data = load_pictures(settings.data)  # type: ignore[arg-type]
     assert int((~np.isnan(data.train.labels)).sum()) == 30
@@ -171,7 +175,7 @@ def test_every_decoder_of_pictures_hears_the_label(name: str) -> None:
     )
     vae = randomized(build_vae(config, {"shape": SHAPE}), 0.3)
     batch, z = picture_batch(3), torch.randn(1, 3, 2)
-    told = [vae.condition(batch.changed(labels=torch.full((3, 1), v))) for v in (0.0, 1.0)]
+    told = [vae.condition(batch.replace(labels=torch.full((3, 1), v))) for v in (0.0, 1.0)]
     low, high = (vae.likelihood(z, c).log_prob(batch) for c in told)
     assert bool((low != high).all())
 
@@ -190,7 +194,7 @@ def test_a_label_and_a_rate_are_told_together() -> None:
     vae = told_vae(name="exact_rate", nats=[2, 64], prior={"name": "conditional"})
     batch = with_sizes([0, 1, 2, 0, 1, 2, 0])
     nats = torch.tensor([2.0, 3, 5, 8, 13, 40, 64])
-    asked = batch.changed(condition=vae.latent.rate_condition(nats))
+    asked = batch.replace(condition=vae.latent.rate_condition(nats))
     c = vae.condition(asked)
     assert c is not None
     assert c.shape == (7, 4)
@@ -208,7 +212,7 @@ def test_a_model_that_is_told_nothing_stays_as_it_was() -> None:
     torch.manual_seed(3)
     again = build_vae(parse_config({**config.model_dump(), "data": {"labels": ["size"]}}), SIZES).eval()
     assert vae.condition(text_batch()) is None
-    assert vae.condition_without_x(Randomness(0, 0, torch.arange(3))) is None
+    assert vae.default_condition(KeyedNoise(0, 0, torch.arange(3))) is None
     assert vae.latent.mean.in_features == vae.encoder.out_dim
     one, two = vae(text_batch()), again(with_sizes([0.0] * 7))
     assert torch.equal(one.log_px_z, two.log_px_z)
@@ -227,7 +231,7 @@ def test_the_conditional_prior_is_that_of_its_label() -> None:
     p = prior(c)
     q = torch.distributions.Normal(p.mean, torch.exp(0.5 * p.logvar))
     torch.testing.assert_close(p.log_prob(z), q.log_prob(z).sum(-1))
-    many = prior(c[:1].expand(20_000, -1)).sample(20_000, Randomness(0, 0, torch.arange(20_000)))
+    many = prior(c[:1].expand(20_000, -1)).sample(20_000, KeyedNoise(0, 0, torch.arange(20_000)))
     torch.testing.assert_close(many.mean(0), p.mean[0], atol=0.1, rtol=0.05)
     with pytest.raises(UserError, match="this run's prior is that of its labels: give --condition"):
         prior(None)
@@ -304,7 +308,7 @@ def test_a_key_twice_is_refused(tmp_path: Path) -> None:
 def test_configs_that_do_not_fit(sets: list[str], message: str) -> None:
     config = parse_config({"data": {"labels": ["tense"]}}, sets)
     with pytest.raises(UserError, match=message):
-        check_names(config)
+        check_config(config)
 
 
 class _Data:
@@ -320,16 +324,16 @@ class _Data:
 
 def test_the_config_of_a_run_holds_what_training_knew() -> None:
     config = parse_config({"data": {"labels": ["tense", "year"]}, "condition": ["year"]})
-    found = knowing(config, _Data()).condition["year"]  # type: ignore[arg-type]
+    found = with_label_statistics(config, _Data()).condition["year"]  # type: ignore[arg-type]
     assert found is not None
     assert (found.mean, found.sd) == (3.0, pytest.approx(math.sqrt(1.25)))
     lacking = parse_config({"data": {"labels": ["tense", "year"]}, "condition": ["tense"]})
     with pytest.raises(UserError, match=r"condition 'tense' is missing for 1 of 4 training examples: mend"):
-        knowing(lacking, _Data())  # type: ignore[arg-type]
+        with_label_statistics(lacking, _Data())  # type: ignore[arg-type]
     guessed = lacking.model_copy(
         update={"objective": parse_config({"objective": {"name": "semi_supervised"}}).objective}
     )
-    told = knowing(guessed, _Data()).condition["tense"]  # type: ignore[arg-type]
+    told = with_label_statistics(guessed, _Data()).condition["tense"]  # type: ignore[arg-type]
     assert told is not None
     assert told.classes == ["past", "present"]
 
@@ -386,7 +390,7 @@ def test_whatever_is_written_is_told_the_labels(vae: TextVAE) -> None:
     assert vae.decode(z[:2], condition=each) == [past.decode(z[:1])[0], question.decode(z[1:2])[0]]
     assert past.vae.decoder is vae.vae.decoder
     assert vae.vae.labels is not None
-    assert not vae.vae.labels.chosen
+    assert not vae.vae.labels.fixed
 
 
 def test_what_is_not_told_is_asked_for(vae: TextVAE) -> None:
@@ -421,21 +425,21 @@ def test_evaluation_tells_the_data_s_own_labels(vae: TextVAE, tmp_path: Path) ->
 
 def test_samples_that_are_measured_are_told_labels_as_they_occur(vae: TextVAE) -> None:
     store = load_data(vae.config.data, vae.tokenizer).train
-    drawn = drawn_labels(vae, store, 2000, seed=1)
+    drawn = sample_labels(vae, store, 2000, seed=1)
     assert drawn is not None
-    assert drawn == drawn_labels(vae, store, 2000, seed=1) != drawn_labels(vae, store, 2000, seed=2)
+    assert drawn == sample_labels(vae, store, 2000, seed=1) != sample_labels(vae, store, 2000, seed=2)
     for column, (name, values) in enumerate(drawn.items()):
         classes = store.categories[name]
         share = [values.count(known) / 2000 for known in classes]
         occurs = [float((store.labels[:, column] == i).mean()) for i in range(len(classes))]
         assert share == pytest.approx(occurs, abs=0.05)
-    assert drawn_labels(vae.with_condition(PAST), store, 5, seed=1) is None
+    assert sample_labels(vae.with_condition(PAST), store, 5, seed=1) is None
 
 
 def test_needs_and_ladders_are_told_labels(tmp_path: Path) -> None:
     dial = {"name": "exact_rate", "dim": 4, "nats": [2, 8]}
     made = train(config_of(condition=["tense"], latent=dial), tmp_path / "run")
-    examples = examples_of(TextVAE.from_pretrained(made), "valid", 6)
+    examples = load_inputs(TextVAE.from_pretrained(made), "valid", 6)
     assert examples.condition is not None
     assert set(examples.condition["tense"]) <= {"past", "present", "future"}
     assert examples.rows(torch.tensor([4, 1])).condition == {
@@ -444,7 +448,7 @@ def test_needs_and_ladders_are_told_labels(tmp_path: Path) -> None:
     of_data = ["rate", str(made), "--data", "valid", "--examples", "4", "--json", "--rounds", "1"]
     code, out, _ = said(*of_data)
     assert (code, len(json.loads(out))) == (0, 4)
-    assert said(*of_data, "--ladder")[0] == 0
+    assert said(*of_data, "--sweep")[0] == 0
     one = ["rate", str(made), SENTENCES[0], "--json", "--distortion", "1e4", "--rounds", "1"]
     with pytest.raises(
         UserError, match="this model is told 'tense', which is missing here: give --condition"
@@ -513,7 +517,7 @@ def test_pictures_are_told_labels_too(tmp_path: Path) -> None:
     )
     vae = ImageVAE.from_pretrained(train(config, tmp_path / "run"))
     assert vae.vae.labels is not None
-    shape, x = vae.vae.labels.each
+    shape, x = vae.vae.labels.specs
     condition = {"shape": shape.classes[0], "x": x.classes[0] if x.classes else 0.5}
     pictures = vae.sample(3, condition=condition)
     assert torch.equal(pictures, vae.with_condition(condition).sample(3))
@@ -522,15 +526,15 @@ def test_pictures_are_told_labels_too(tmp_path: Path) -> None:
     assert vae.evaluate(samples=2, examples=20)["n"] == 20
     with pytest.raises(UserError, match="this model is told labels: give --condition shape=VALUE"):
         vae.sample(2)
-    subject = Subject(vae, examples=20)
-    own = vae.vae.labels.condition(torch.cat([batch.labels for batch in subject.batches]))
+    subject = PlotInputs(vae, examples=20)
+    own = vae.vae.labels.decode_columns(torch.cat([batch.labels for batch in subject.batches]))
     z = subject.gathered["code"]
-    torch.testing.assert_close(subject.decoded(z, subject.conditions), vae.decode(z, condition=own))
+    torch.testing.assert_close(subject.decode(z, subject.conditions), vae.decode(z, condition=own))
     for name in ("reconstructions", "samples", "interpolation", "traversals", "posterior"):
-        assert draw(subject, name).axes
+        assert draw_figure(subject, name).axes
     with pytest.raises(UserError, match="this model is told labels: give --condition shape=VALUE"):
-        draw(subject, "manifold")
-    assert draw(Subject(vae.with_condition(condition), examples=20), "manifold").axes
+        draw_figure(subject, "manifold")
+    assert draw_figure(PlotInputs(vae.with_condition(condition), examples=20), "manifold").axes
 
 
 def missing_for(tmp_path: Path, rows: str, **more: Any) -> str:
@@ -551,9 +555,9 @@ def test_labels_of_a_table_that_do_not_match(tmp_path: Path) -> None:
     assert "label 'tense' has no two values in training" in missing_for(tmp_path, "a cat .,past\n" * 40)
     asked = missing_for(tmp_path, rows, data={"labels": ["tenses"]}, condition=["tenses"])
     assert "has no column 'tenses': did you mean 'tense'?" in asked
-    few = missing_for(tmp_path, rows, data={"labelled": 400})
-    assert "data.labelled got 400, 3" in few
-    kept = missing_for(tmp_path, rows, data={"labelled": 10})
+    few = missing_for(tmp_path, rows, data={"num_labeled": 400})
+    assert "data.num_labeled got 400, 3" in few
+    kept = missing_for(tmp_path, rows, data={"num_labeled": 10})
     assert "training examples: mend the data, or take objective semi_supervised" in kept
 
 
@@ -567,4 +571,4 @@ def test_labels_of_pictures_that_do_not_match(tmp_path: Path) -> None:
     write_idx(tmp_path / "train-labels-idx1-ubyte", np.arange(20, dtype=np.uint8))
     with pytest.raises(UserError, match=r"has no label 'lable': did you mean 'label'\?"):
         loaded(images, labels=["lable"])
-    assert int((~np.isnan(loaded(images, labels=["label"], labelled=4).train.labels)).sum()) == 4
+    assert int((~np.isnan(loaded(images, labels=["label"], num_labeled=4).train.labels)).sum()) == 4

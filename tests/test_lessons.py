@@ -20,7 +20,7 @@ from seqvae import plots
 from seqvae.cli import main
 from seqvae.lessons import (
     LESSONS,
-    Material,
+    LessonArgs,
     code_size,
     few_labels,
     holes,
@@ -31,8 +31,8 @@ from seqvae.lessons import (
 )
 from seqvae.lessons.drawing import bars, lines, log_ticks, side_by_side
 from seqvae.lessons.recipes import picture_config, sentences
-from seqvae.lessons.teaching import Taught, teach
-from seqvae.plots.style import blank
+from seqvae.lessons.teaching import LessonResult, run_lesson
+from seqvae.plots.style import new_figure
 from seqvae.registry import UserError
 from seqvae.signals import Interrupted
 from seqvae.synthetic import CORPORA, PICTURES
@@ -64,18 +64,18 @@ def _fewer_examples(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def small(
     monkeypatch: pytest.MonkeyPatch, name: str, out: Path, data: str | None = None, seed: int = 0
-) -> Material:
+) -> LessonArgs:
     """The lesson made tiny, and what to ask of it."""
     constants, sets = SMALL[name]
     for key, value in constants.items():
         monkeypatch.setattr(HOME[name], key, value)
     kept = [s for s in sets if data is None or not s.startswith("data.name")]
-    return Material(out, data, seed, (*SHORT, FEW, *kept))
+    return LessonArgs(out, data, seed, (*SHORT, FEW, *kept))
 
 
 @pytest.mark.parametrize("name", LESSONS)
 def test_runs_end_to_end(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    taught = teach(LESSONS[name], small(monkeypatch, name, tmp_path))
+    taught = run_lesson(LESSONS[name], small(monkeypatch, name, tmp_path))
     assert taught.picture == tmp_path / f"{name}.png"
     picture = matplotlib.image.imread(taught.picture)
     assert min(picture.shape[:2]) > 300
@@ -171,37 +171,37 @@ def test_a_second_call_trains_nothing_and_says_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, first, second = small(monkeypatch, "holes", tmp_path), Listener(), Listener()
-    before = teach(LESSONS["holes"], asked, first)
+    before = run_lesson(LESSONS["holes"], asked, first)
     assert sum(note.startswith("finished") for note in first.notes) == 2
-    assert teach(LESSONS["holes"], asked, second).numbers == before.numbers
+    assert run_lesson(LESSONS["holes"], asked, second).numbers == before.numbers
     assert not second.notes
 
 
 def test_an_interrupted_lesson_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = teach(LESSONS["holes"], small(monkeypatch, "holes", tmp_path / "whole"))
+    whole = run_lesson(LESSONS["holes"], small(monkeypatch, "holes", tmp_path / "whole"))
     asked, listener = small(monkeypatch, "holes", tmp_path / "cut"), Listener()
     with pytest.raises(Interrupted, match="lesson 'holes' stopped: the same command goes on"):
-        teach(LESSONS["holes"], asked, Listener(stop_at_log=2))
+        run_lesson(LESSONS["holes"], asked, Listener(stop_at_log=2))
     assert not list((tmp_path / "cut").glob("*.json"))
-    assert teach(LESSONS["holes"], asked, listener).numbers == whole.numbers
+    assert run_lesson(LESSONS["holes"], asked, listener).numbers == whole.numbers
     assert any(note.startswith("going on from") for note in listener.notes)
 
 
 def test_another_seed_is_another_lesson(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    teach(LESSONS["two-dims"], small(monkeypatch, "two-dims", tmp_path))
+    run_lesson(LESSONS["two-dims"], small(monkeypatch, "two-dims", tmp_path))
     with pytest.raises(UserError, match=r"two-dims/VAE holds a run of another config: remove it, or choose"):
-        teach(LESSONS["two-dims"], small(monkeypatch, "two-dims", tmp_path, seed=1))
+        run_lesson(LESSONS["two-dims"], small(monkeypatch, "two-dims", tmp_path, seed=1))
 
 
 def test_errors(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"lesson 'radius' needs factors that are known: leave out --data, got m"
     ):
-        teach(LESSONS["radius"], Material(tmp_path, "mnist"))
+        run_lesson(LESSONS["radius"], LessonArgs(tmp_path, "mnist"))
     with pytest.raises(UserError, match=r"no pictures at '.*nowhere.gz': give an idx"):
-        teach(LESSONS["holes"], Material(tmp_path, str(tmp_path / "nowhere.gz")))
+        run_lesson(LESSONS["holes"], LessonArgs(tmp_path, str(tmp_path / "nowhere.gz")))
     with pytest.raises(UserError, match=r"lesson: unknown key 'train.stepps'"):
-        teach(LESSONS["holes"], Material(tmp_path, sets=("train.stepps=3",)))
+        run_lesson(LESSONS["holes"], LessonArgs(tmp_path, sets=("train.stepps=3",)))
     assert not list(tmp_path.iterdir())
 
 
@@ -218,14 +218,14 @@ def idx(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", ["memorising", "few-labels", "two-dims"])
 def test_pictures_from_files(name: str, idx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    taught = teach(LESSONS[name], small(monkeypatch, name, tmp_path / "out", str(idx)))
+    taught = run_lesson(LESSONS[name], small(monkeypatch, name, tmp_path / "out", str(idx)))
     assert json.loads(taught.record.read_text("utf-8"))["data"] == str(idx)
     if name == "two-dims":
         assert list(taught.numbers["labels"]) == ["label"]
 
 
 def test_a_config_of_files_keeps_all_but_the_name(idx: Path) -> None:
-    asked = Material(Path(), str(idx), 3)
+    asked = LessonArgs(Path(), str(idx), 3)
     config = picture_config(
         asked, {"name": "blob", "labels": ["x"], "examples": 50}, {"name": "gaussian"}, steps=1
     )
@@ -233,7 +233,7 @@ def test_a_config_of_files_keeps_all_but_the_name(idx: Path) -> None:
     assert config.data.train == str(idx / "train-images-idx3-ubyte.gz")
     assert config.train.seed == 3
     assert (
-        picture_config(Material(Path(), "x.npz"), {"name": "blob"}, {"name": "gaussian"}).data.train
+        picture_config(LessonArgs(Path(), "x.npz"), {"name": "blob"}, {"name": "gaussian"}).data.train
         == "x.npz"
     )
 
@@ -282,7 +282,7 @@ def test_way_of_a_training() -> None:
     held, seen = {10: 9.0, 20: 5.0, 30: 7.5}, {10: 8.0, 20: 4.0, 30: 2.0}
     logged = [{"kind": "valid", "step": s, "distortion": d} for s, d in held.items()]
     logged += [{"kind": "train", "step": s, "distortion": d} for s, d in seen.items()]
-    found = memorising.way(logged)
+    found = memorising.validation_curve(logged)
     assert (found["stop"], found["best"], found["rise"], found["gap"]) == (20, 5.0, 2.5, 5.5)
     assert (found["steps"], found["training"]) == ([10, 20, 30], [8.0, 4.0, 2.0])
 
@@ -291,8 +291,8 @@ def test_distance_to_real_pictures_and_precision() -> None:
     real = torch.tensor(
         [[0.0, 0.0], [1.0, 0.0], [2.0, 0.0], [3.0, 0.0], [4.0, 0.0]]
     )  # third neighbours: 3 2 2 2 3
-    assert holes.compared(real, real) == {"distance": 0.0, "realistic": 1.0}
-    found = holes.compared(torch.tensor([[0.0, 1.0], [4.0, 3.5]]), real)
+    assert holes.compare_codes(real, real) == {"distance": 0.0, "realistic": 1.0}
+    found = holes.compare_codes(torch.tensor([[0.0, 1.0], [4.0, 3.5]]), real)
     assert found["distance"] == pytest.approx((1 + 3.5**2) / 2 / 2)
     assert found["realistic"] == 0.5
 
@@ -309,7 +309,7 @@ def test_size_that_is_enough() -> None:
 
 def test_words_restored() -> None:
     whole, damaged = ["a b c d", "e f"], ["a <unk> c <unk>", "<unk> f"]
-    found = restoring.restored(whole, damaged, ["a b x y", "e"])
+    found = restoring.score_restoration(whole, damaged, ["a b x y", "e"])
     assert found == {"recovered": 2 / 3, "kept": 1 / 3, "first": "a b x y"}
 
 
@@ -332,7 +332,7 @@ def test_sentences_with_a_label() -> None:
 
 
 def test_figures_side_by_side() -> None:
-    left, right = blank(2, 1), blank(1, 3)
+    left, right = new_figure(2, 1), new_figure(1, 3)
     series = {"a": ([1, 10, 100], [1.0, 2.0, 3.0]), "b": ([1, 10], [2.0, 2.0])}
     axes = left.subplots()
     assert [line.get_label() for line in lines(axes, series)] == ["a", "b"]
@@ -348,7 +348,9 @@ def test_figures_side_by_side() -> None:
 
 
 def test_a_taught_lesson_shows_its_table(tmp_path: Path) -> None:
-    taught = Taught((("a", "b"), [("1", "22")]), "So it is.", tmp_path / "x.png", tmp_path / "x.json", {})
+    taught = LessonResult(
+        (("a", "b"), [("1", "22")]), "So it is.", tmp_path / "x.png", tmp_path / "x.json", {}
+    )
     assert list(taught.lines()) == ["a  b", "-  --", "1  22", "", "So it is.", "", str(tmp_path / "x.png")]
 
 

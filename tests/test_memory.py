@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from seqvae.memory import freed_memory_kept
+from seqvae.memory import retain_freed_memory
 
 NUMBERS = 1 << 24  # 64 MB, above what glibc keeps by itself
 
@@ -26,7 +26,7 @@ def faults(times: int = 12) -> int:
 @pytest.mark.skipif(sys.platform != "linux", reason="a setting of glibc")
 def test_freed_memory_is_used_again_inside() -> None:
     outside = faults()
-    with freed_memory_kept() as known:
+    with retain_freed_memory() as known:
         if not known:
             pytest.skip("another C library")
         inside = faults()
@@ -34,5 +34,5 @@ def test_freed_memory_is_used_again_inside() -> None:
 
 
 def test_it_ends_with_an_error_too() -> None:
-    with pytest.raises(ValueError, match="mine"), freed_memory_kept():
+    with pytest.raises(ValueError, match="mine"), retain_freed_memory():
         raise ValueError("mine")

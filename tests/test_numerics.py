@@ -14,8 +14,8 @@ from torch import Tensor
 
 from seqvae.numerics import (
     _GOLDEN,
-    Randomness,
-    _mixed,
+    KeyedNoise,
+    _mix,
     batch_mean,
     lerp,
     log_mean_exp,
@@ -24,8 +24,8 @@ from seqvae.numerics import (
 )
 
 
-def noise(examples: int = 1000, seed: int = 0, step: int = 0) -> Randomness:
-    return Randomness(seed, step, torch.arange(examples))
+def noise(examples: int = 1000, seed: int = 0, step: int = 0) -> KeyedNoise:
+    return KeyedNoise(seed, step, torch.arange(examples))
 
 
 def correlation(a: Tensor, b: Tensor) -> float:
@@ -38,7 +38,7 @@ def correlation(a: Tensor, b: Tensor) -> float:
 def test_mixing_is_splitmix64() -> None:
     """The first numbers of the generator for seed 1234567, as its public test vectors have them."""
     state = torch.arange(1, 6) * _GOLDEN + 1234567
-    unsigned = [x % 2**64 for x in _mixed(state).tolist()]
+    unsigned = [x % 2**64 for x in _mix(state).tolist()]
     assert unsigned == [
         6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431,
         16408922859458223821,
@@ -67,7 +67,7 @@ def test_normal_moments_and_tails() -> None:
 
 @pytest.mark.parametrize("kind", ["uniform", "normal"])
 def test_places_examples_and_keys_are_independent(kind: str) -> None:
-    def drawn(random: Randomness, stream: str = "a") -> Tensor:
+    def drawn(random: KeyedNoise, stream: str = "a") -> Tensor:
         return getattr(random, kind)(stream, 50)
 
     base, x = noise(), drawn(noise())
@@ -94,7 +94,7 @@ def test_noise_belongs_to_the_example(kind: str) -> None:
     whole = getattr(noise(20, 3, 7), kind)("a", 4, 2)
     assert whole.shape == (20, 4, 2)
     rows = torch.tensor([13, 2, 2, 19])
-    assert torch.equal(getattr(Randomness(3, 7, rows), kind)("a", 4, 2), whole[rows])
+    assert torch.equal(getattr(KeyedNoise(3, 7, rows), kind)("a", 4, 2), whole[rows])
     assert torch.equal(getattr(noise(20, 3, 7), kind)("a", 2, 2), whole[:, :2])  # more draws change no draw
     assert len(whole.unique()) == whole.numel()
 
@@ -125,7 +125,7 @@ def test_extreme_bits_stay_inside_the_open_interval(bits: int, monkeypatch: pyte
     def extreme(self: Any, stream: str, places: int) -> Tensor:
         return torch.full((len(self.index), places), bits)
 
-    monkeypatch.setattr(Randomness, "_bits", extreme)
+    monkeypatch.setattr(KeyedNoise, "_bits", extreme)
     u = noise(2).uniform("a", 3)
     assert u.dtype == torch.float32
     assert bool(((u > 0) & (u < 1)).all())
@@ -134,7 +134,7 @@ def test_extreme_bits_stay_inside_the_open_interval(bits: int, monkeypatch: pyte
 
 def test_uniform_is_symmetric_in_its_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     ends = iter([0, -1])
-    monkeypatch.setattr(Randomness, "_bits", lambda self, stream, places: torch.full((1, 1), next(ends)))
+    monkeypatch.setattr(KeyedNoise, "_bits", lambda self, stream, places: torch.full((1, 1), next(ends)))
     low, high = float(noise(1).uniform("a", 1)), float(noise(1).uniform("a", 1))
     assert low == 1 - high == 2.0**-24
 

@@ -18,7 +18,7 @@ from torch.distributions import Normal, kl_divergence
 from seqvae.batch import Loss, TextBatch, VAEOutput
 from seqvae.build import build_objective
 from seqvae.config import TextDataConfig, TextRunConfig
-from seqvae.interfaces import Facts, Remedy
+from seqvae.interfaces import Remedy, RunContext
 from seqvae.model import VAE
 from seqvae.objective import ELBO, TrainStep
 from seqvae.progress import Silent
@@ -29,7 +29,7 @@ from seqvae.remedies.word_dropout import WordDropout
 from seqvae.text.data import TextData, load_data
 from seqvae.trainer import Trainer
 
-FACTS = Facts(total_steps=100, examples=50, batch_size=5, latent_dim=2, vocab_size=WORDS)
+FACTS = RunContext(total_steps=100, examples=50, batch_size=5, latent_dim=2, vocab_size=WORDS)
 WALK = ["encoder_reads", "decoder_reads", "shape_kl", "beta", "extra", "adversary"]
 
 
@@ -154,23 +154,23 @@ class Toy(Remedy):
         self.seen: dict[str, Any] = {}
         Toy.made.append(self)
 
-    def attach(self, vae: nn.Module, facts: Facts) -> None:
+    def attach(self, vae: nn.Module, facts: RunContext) -> None:
         """Create a parameter of the model's size."""
         self.calls.append("attach")
         self.head = nn.Linear(facts.latent_dim, 1)
         self.seen["facts"] = facts
 
-    def encoder_reads(self, batch: TextBatch) -> TextBatch:
+    def on_encoder_input(self, batch: TextBatch) -> TextBatch:
         """Every word becomes another one."""
         self.calls.append("encoder_reads")
-        return batch.changed(source=torch.where(batch.source > 3, 4, batch.source))
+        return batch.replace(source=torch.where(batch.source > 3, 4, batch.source))
 
-    def decoder_reads(self, batch: TextBatch) -> TextBatch:
+    def on_decoder_input(self, batch: TextBatch) -> TextBatch:
         """So do the inputs."""
         self.calls.append("decoder_reads")
-        return batch.changed(inputs=torch.where(batch.inputs > 3, 5, batch.inputs))
+        return batch.replace(inputs=torch.where(batch.inputs > 3, 5, batch.inputs))
 
-    def shape_kl(self, kl: Tensor, out: VAEOutput, step: int) -> Tensor:
+    def transform_kl(self, kl: Tensor, out: VAEOutput, step: int) -> Tensor:
         """Twice the KL."""
         self.calls.append("shape_kl")
         return 2 * kl
@@ -180,12 +180,12 @@ class Toy(Remedy):
         self.calls.append("beta")
         return torch.tensor(0.25)
 
-    def extra(self, vae: nn.Module, out: VAEOutput, batch: TextBatch) -> Mapping[str, Tensor]:
+    def auxiliary_losses(self, vae: nn.Module, out: VAEOutput, batch: TextBatch) -> Mapping[str, Tensor]:
         """A term with a parameter of its own."""
         self.calls.append("extra")
         return {"toy": (self.head(out.z) ** 2).mean()}
 
-    def trained_parts(self, parts: frozenset[str]) -> frozenset[str]:
+    def trainable_parts(self, parts: frozenset[str]) -> frozenset[str]:
         """All but the frozen one."""
         self.calls.append("trained_parts")
         return parts - {self.frozen}
@@ -200,7 +200,7 @@ class Toy(Remedy):
         self.calls.append("after_validation")
         self.seen["metrics"] = metrics
 
-    def adversary(self) -> nn.Module | None:
+    def discriminator(self) -> nn.Module | None:
         """The second player."""
         self.calls.append("adversary")
         return self.rival
@@ -228,7 +228,7 @@ def test_what_the_seams_give_is_used() -> None:
     objective = build_objective(tiny_config(remedies=[{"name": "toy"}]), vae, FACTS)
     (toy,) = Toy.made
     loss = objective(vae, batch, 0)
-    read = toy.decoder_reads(toy.encoder_reads(batch))
+    read = toy.on_decoder_input(toy.on_encoder_input(batch))
     plain = ELBO([])(vae, read, 0)
     assert not torch.equal(plain.rate, ELBO([])(vae, batch, 0).rate)
     assert torch.equal(loss.rate, plain.rate)
@@ -267,7 +267,7 @@ def test_the_second_player_gets_no_gradient_of_the_model_and_gives_none() -> Non
     vae, batch = tiny_vae(), text_batch()
     objective = build_objective(tiny_config(remedies=[{"name": "toy"}]), vae, FACTS)
     loss = objective(vae, batch, 0)
-    rival = objective.adversaries()[0]
+    rival = objective.discriminators()[0]
     theirs = torch.autograd.grad(loss.adversary, list(vae.parameters()), allow_unused=True, retain_graph=True)
     assert all(g is None for g in theirs)
     ours = torch.autograd.grad(loss.total, list(rival.parameters()), allow_unused=True)
@@ -325,7 +325,7 @@ def test_feedback_comes_once_an_update_and_is_that_of_the_whole(tmp_path: Path, 
 def test_a_frozen_part_does_not_move(frozen: str, tmp_path: Path, corpus: TextData) -> None:
     made = trainer(tmp_path, corpus, [{"name": "toy", "frozen": frozen}], weight_decay=0.1)
     modules = {name: getattr(made.vae, name) for name in ("encoder", "latent", "decoder")}
-    modules |= {"remedy": Toy.made[0].head, "rival": made.rivals[0]}
+    modules |= {"remedy": Toy.made[0].head, "rival": made.discriminators[0]}
     before = {name: [p.clone() for p in module.parameters()] for name, module in modules.items()}
     for _ in range(2):
         made.update()
@@ -340,7 +340,7 @@ def test_players_have_optimizers_of_their_own(tmp_path: Path, corpus: TextData) 
         name: {id(p) for group in optimizer.param_groups for p in group["params"]}
         for name, optimizer in made.optimizers.items()
     }
-    assert owned["adversary"] == {id(p) for p in made.rivals[0].parameters()}
+    assert owned["adversary"] == {id(p) for p in made.discriminators[0].parameters()}
     everything = {id(p) for p in made.step_module.parameters()}
     assert owned["model"] | owned["adversary"] == everything
     assert owned["model"].isdisjoint(owned["adversary"])
@@ -364,7 +364,7 @@ def test_parts_of_an_update_add_up(accumulate: int, tmp_path: Path, corpus: Text
 
 def test_no_latent_is_noise_for_two_examples_or_two_steps(corpus: TextData, tmp_path: Path) -> None:
     made = trainer(tmp_path, corpus, [])
-    one, other = made.feed.update(0)[0], made.feed.update(1)[0]
+    one, other = made.batch_source.update(0)[0], made.batch_source.update(1)[0]
     draws = torch.cat([batch.random.normal("posterior", 2) for batch in (one, other)])
     assert len(draws.unique()) == draws.numel()
 

@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 
 from seqvae.compare import load_comparison
 from seqvae.config import load_config
-from seqvae.shipped import first_comment, shipped_configs
+from seqvae.shipped import read_first_comment, shipped_configs
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +53,13 @@ def test_checkout_finds_its_configs(root: Path) -> None:
 def test_shipped_config_reads_and_says_what_it_is(name: str) -> None:
     path = shipped_configs()[name]
     load_comparison(path) if name.startswith("compare/") else load_config(path)
-    assert len(first_comment(path)) > 20
+    assert len(read_first_comment(path)) > 20
 
 
 def test_first_comment_of_a_bare_config(tmp_path: Path) -> None:
     bare = tmp_path / "bare.yaml"
     bare.write_text("train: {steps: 1}\n", encoding="utf-8")
-    assert first_comment(bare) == ""
+    assert read_first_comment(bare) == ""
 
 
 def test_every_folder_of_the_package_is_listed(root: Path, project: dict[str, Any]) -> None:

@@ -71,11 +71,11 @@ FIGURES: dict[str, tuple[Callable[[], Any], str, str]] = {
         "PPL",
     ),
     "needs": (
-        lambda: plots.needs([2.0, 3.5, 9.0, None], 64, "sentences"),
+        lambda: plots.minimum_rates([2.0, 3.5, 9.0, None], 64, "sentences"),
         "rate needed to come back (nats)",
         "sentences",
     ),
-    "ladder": (lambda: plots.ladder(PICTURES[:3], STRIPS, [2, 4, 8, 16, 32]), "rate (nats)", ""),
+    "ladder": (lambda: plots.rate_ladder(PICTURES[:3], STRIPS, [2, 4, 8, 16, 32]), "rate (nats)", ""),
 }
 
 
@@ -282,20 +282,22 @@ def test_numbers_stand_beside_the_plane_where_they_were_measured() -> None:
 
 
 def test_needs_say_what_does_not_come_back() -> None:
-    axes = plots.needs([2.0, 2.0, 4.0, 4.0, 8.0, None], 16).axes[0]
+    axes = plots.minimum_rates([2.0, 2.0, 4.0, 4.0, 8.0, None], 16).axes[0]
     assert sum(bar.get_height() for bar in axes.patches) == 6
     assert axes.patches[-1].get_height() == 1
     assert axes.patches[-1].get_x() > 16
     assert axes.get_title(loc="left") == "median 4.0 nats, 1 of 6 do not come back at 16"
-    assert plots.needs([None, None], 16).axes[0].get_title(loc="left") == "2 of 2 do not come back at 16"
+    assert (
+        plots.minimum_rates([None, None], 16).axes[0].get_title(loc="left") == "2 of 2 do not come back at 16"
+    )
 
 
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (lambda: plots.needs([], 16), "needs got no example"),
+        (lambda: plots.minimum_rates([], 16), "needs got no example"),
         (lambda: plots.against_rate({}), "against_rate got no numbers"),
-        (lambda: plots.ladder(PICTURES, STRIPS, [1, 2]), "3 x 5 pictures for 7 originals and 2 rates"),
+        (lambda: plots.rate_ladder(PICTURES, STRIPS, [1, 2]), "3 x 5 pictures for 7 originals and 2 rates"),
         (lambda: plots.samples(np.zeros((0, 1, 8, 8))), r"shape \(0, 1, 8, 8\): give \(N, C, H, W\)"),
         (lambda: plots.samples(np.zeros((2, 4, 8, 8))), "C 1 or 3"),
         (lambda: plots.reconstructions(PICTURES, PICTURES[:3]), "give pairs"),

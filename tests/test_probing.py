@@ -15,12 +15,12 @@ from seqvae.cli import main
 from seqvae.config import parse_config
 from seqvae.lessons.recipes import pictures
 from seqvae.metrics.probe import linear_probe
-from seqvae.probing import Probing, probe, varied
+from seqvae.probing import ProbeConfig, most_variable_inputs, probe
 from seqvae.registry import UserError
 from seqvae.text.batching import batch_from_ids
 from seqvae.train import train
 
-FEW = Probing(labels=(20, 60), seeds=2, pool=100, tested=80)
+FEW = ProbeConfig(labels=(20, 60), seeds=2, pool=100, tested=80)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_words_tell_what_words_say(run: Path) -> None:
 def test_rows_are_those_of_the_probe_by_hand(tmp_path: Path) -> None:
     """All training pictures are the pool here, so their order, drawn in training, is all that differs."""
     vae = ImageVAE.from_pretrained(train(parse_config(PICTURES), tmp_path / "run"))
-    everyone = Probing(labels=(90,), seeds=1, pool=10**6, tested=40)
+    everyone = ProbeConfig(labels=(90,), seeds=1, pool=10**6, tested=40)
     found = probe(vae, "y", everyone)[0]
     (x, y), (x_test, y_test) = pictures(vae, "train"), pictures(vae, "test", 40)
     n = min(90, len(y))
@@ -53,18 +53,18 @@ def test_rows_are_those_of_the_probe_by_hand(tmp_path: Path) -> None:
 def test_raw_sentences_are_counts_of_their_tokens(run: Path) -> None:
     tokenizer = TextVAE.from_pretrained(run).tokenizer
     batch = batch_from_ids([[5, 6, 5], [7]], tokenizer.special)
-    raw = tokenizer.raw(batch)
+    raw = tokenizer.raw_features(batch)
     assert raw.shape == (2, tokenizer.vocab_size)
     assert raw[0, [5, 6, 7, tokenizer.special.eos]].tolist() == [2, 1, 0, 1]
     assert raw.sum(1).tolist() == [4, 2]
-    assert varied(tokenizer, [batch])[:3].tolist() == [5, 6, 7]
+    assert most_variable_inputs(tokenizer, [batch])[:3].tolist() == [5, 6, 7]
 
 
 def test_the_command_says_the_same(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["probe", str(run), "tense", "--labels", "20,40", "--seeds", "1", "--json"])
     said = json.loads(capsys.readouterr().out)
-    assert said == probe(TextVAE.from_pretrained(run), "tense", Probing((20, 40), 1))
+    assert said == probe(TextVAE.from_pretrained(run), "tense", ProbeConfig((20, 40), 1))
     with pytest.raises(SystemExit):
         main(["probe", str(run), "tense", "--labels", "20", "--seeds", "1"])
     head, _, row = capsys.readouterr().out.splitlines()

@@ -8,13 +8,13 @@ import re
 import pytest
 from rich.console import Console
 
-from seqvae.progress import Silent, Terminal, numbers
+from seqvae.progress import Silent, Terminal, format_numbers
 
 
 def test_numbers_in_a_line() -> None:
     values = {"rate": 4.12345, "tokens_per_s": 12345.6, "n": 2000, "kl_per_dim": [1.0], "why": "text"}
-    assert numbers(values) == "rate 4.123  tokens_per_s 12,346  n 2,000"
-    assert numbers({}) == ""
+    assert format_numbers(values) == "rate 4.123  tokens_per_s 12,346  n 2,000"
+    assert format_numbers({}) == ""
 
 
 def test_all_goes_to_stderr_word_for_word(capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,16 +22,23 @@ from seqvae.compare import Comparison, compare
 from seqvae.config import parse_config
 from seqvae.default_rate import choose_rate
 from seqvae.evaluate import evaluate
-from seqvae.examples import Examples, examples_of
-from seqvae.figures import draw
+from seqvae.examples import Inputs, load_inputs
+from seqvae.figures import draw_figure
 from seqvae.generate import with_rate
 from seqvae.latents.exact_rate import ExactRate
-from seqvae.needs import Wanted, distortions, needs_of, picture_needs
+from seqvae.needs import ReconstructionTarget, find_minimum_rates, image_minimum_rates, measure_distortions
 from seqvae.rate_figures import table
-from seqvae.rates import at_rates, best_rate, in_words, ladder, rates_of, trained_range
+from seqvae.rates import (
+    describe_choice,
+    evaluate_at_rates,
+    find_best_rate,
+    rate_grid,
+    resolve_rates,
+    trained_range,
+)
 from seqvae.registry import UserError
-from seqvae.rungs import picture_rungs, rungs
-from seqvae.subject import Subject
+from seqvae.rungs import reconstruct_at_rates, reconstruct_images_at_rates
+from seqvae.subject import PlotInputs
 from seqvae.train import train
 
 DIAL = "latent={name: exact_rate, dim: 4, nats: [1, 16]}"
@@ -90,8 +97,8 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int
     ],
 )
 def test_a_ladder_doubles_from_end_to_end(low: float, high: float, steps: int, rates: list[float]) -> None:
-    assert ladder(low, high, steps) == rates
-    odd = ladder(2, 50)
+    assert rate_grid(low, high, steps) == rates
+    odd = rate_grid(2, 50)
     assert (odd[0], odd[-1]) == (2, 50)
     ratios = [b / a for a, b in pairwise(odd)]
     assert ratios == pytest.approx([ratios[0]] * len(ratios), rel=1e-4)
@@ -101,22 +108,22 @@ def test_a_ladder_doubles_from_end_to_end(low: float, high: float, steps: int, r
 def test_rates_of_a_dial() -> None:
     latent = ExactRate(4, nats=(2.0, 64.0))
     assert trained_range(latent) == (2, 64)
-    assert rates_of(latent, [32, 4]) == [4, 32]
+    assert resolve_rates(latent, [32, 4]) == [4, 32]
     with pytest.raises(UserError, match="rate got 65 nats: this run was trained for 2 to 64"):
-        rates_of(latent, [2, 65])
+        resolve_rates(latent, [2, 65])
     with pytest.raises(UserError, match=NO_DIAL):
-        rates_of(ExactRate(4, nats=6.0))
+        resolve_rates(ExactRate(4, nats=6.0))
 
 
 def test_numbers_at_a_rate_are_those_of_evaluation() -> None:
     vae = tiny_vae(latent={"name": "exact_rate", "dim": 3, "nats": [1, 16]})
-    rows = at_rates(vae, [text_batch()], [2.0, 16.0], samples=4)
+    rows = evaluate_at_rates(vae, [text_batch()], [2.0, 16.0], samples=4)
     for row in rows:
         report = evaluate(with_rate(vae, row["nats"]), [text_batch()], samples=4)
         assert {key: report[key] for key in row if key != "nats"} == {
             k: v for k, v in row.items() if k != "nats"
         }
-    chosen = best_rate(vae, [text_batch()], samples=4)
+    chosen = find_best_rate(vae, [text_batch()], samples=4)
     assert [row["nats"] for row in chosen["found"]] == RATES
     lowest = min(row["iw_nll"] for row in chosen["found"])
     assert [row["nats"] for row in chosen["found"] if row["iw_nll"] == lowest] == [chosen["nats"]]
@@ -129,8 +136,8 @@ def test_a_training_chooses_the_default_rate(tmp_path: Path) -> None:
     chosen = card(path)["rate"]
     assert [row["nats"] for row in chosen["found"]] == RATES
     assert chosen["nats"] == min(chosen["found"], key=lambda row: row["iw_nll"])["nats"]
-    assert in_words(chosen) in heard.notes
-    assert in_words(chosen).startswith(f"default rate {chosen['nats']:g} nats, the best IW-NLL of")
+    assert describe_choice(chosen) in heard.notes
+    assert describe_choice(chosen).startswith(f"default rate {chosen['nats']:g} nats, the best IW-NLL of")
     vae = TextVAE.from_pretrained(path)
     assert float(vae.vae.latent.rate) == chosen["nats"]
     assert vae.evaluate(samples=1, examples=20)["rate"] == pytest.approx(chosen["nats"], abs=1e-4)
@@ -150,50 +157,48 @@ def test_pictures_choose_one_too(pictures: Any) -> None:
 
 def test_another_default_is_chosen_afterwards(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from seqvae.config import Component
-    from seqvae.fitted import Amounts, fit_run, load_fitted
-    from seqvae.fitting import Fitting
+    from seqvae.fitted import FitBudget, fit_posthoc_prior, load_posthoc_prior
+    from seqvae.fitting import PriorFitConfig
 
     spec = Component.model_validate({"name": "mixture", "components": 2})
-    fit_run(load_run(copy), spec, "mix", Fitting(epochs=1), Amounts(100, 10, 2))
+    fit_posthoc_prior(load_run(copy), spec, "mix", PriorFitConfig(epochs=1), FitBudget(100, 10, 2))
     code, out, err = command(capsys, "rate", copy, "--choose", "--rates", "2,8", "--device", "cpu")
     assert code == 0, err
     assert out.startswith("default rate ")
     assert [row["nats"] for row in card(copy)["rate"]["found"]] == [2, 8]
     run = load_run(copy)
     assert float(run.vae.latent.rate) == card(copy)["rate"]["nats"]
-    load_fitted(copy, "mix", run.vae.latent)  # its codes are the same ones
+    load_posthoc_prior(copy, "mix", run.vae.latent)  # its codes are the same ones
     assert command(capsys, "show", copy)[1].splitlines()[-1] == f"# {out.strip()}"
 
 
 def test_a_ladder_is_the_reconstruction_at_each_rate(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     vae = TextVAE.from_pretrained(run)
-    found = rungs(vae, Examples(SENTENCES))
+    found = reconstruct_at_rates(vae, Inputs(SENTENCES))
     assert [rung.nats for rung in found] == RATES * len(SENTENCES)
     assert found[3].reconstruction == vae.reconstruct(SENTENCES[:1], rate=8.0)[0].reconstruction
-    code, out, err = command(
-        capsys, "rate", run, *SENTENCES, "--ladder", "--rates", "2,16", "--device", "cpu"
-    )
+    code, out, err = command(capsys, "rate", run, *SENTENCES, "--sweep", "--rates", "2,16", "--device", "cpu")
     assert code == 0, err
     assert [line.split()[0] for line in out.splitlines()[3:5]] == ["2", "16"]
     assert len(out.splitlines()) == 6 * len(SENTENCES)
-    code, out, _ = command(capsys, "rate", run, "a cat", "--ladder", "--json", "--device", "cpu")
+    code, out, _ = command(capsys, "rate", run, "a cat", "--sweep", "--json", "--device", "cpu")
     assert [row["nats"] for row in json.loads(out)] == RATES
-    code, _, err = command(capsys, "rate", run, SENTENCES[0], "--ladder", "--rates", "2,a")
+    code, _, err = command(capsys, "rate", run, SENTENCES[0], "--sweep", "--rates", "2,a")
     assert (code, "--rates got '2,a': write numbers with commas, as 2,4,8" in err) == (2, True)
 
 
 def test_a_ladder_of_pictures(pictures: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    shown = examples_of(pictures, "valid", 3)
-    strips, rates = picture_rungs(pictures, shown)
+    shown = load_inputs(pictures, "valid", 3)
+    strips, rates = reconstruct_images_at_rates(pictures, shown)
     assert (strips.shape, rates) == ((3, 5, *pictures.codec.shape), RATES)
     torch.testing.assert_close(strips[:, 2], pictures.reconstruct(shown.x, rate=4.0))
     file, run = tmp_path / "ladder.png", pictures.run.path
-    asked = ("rate", run, "--data", "valid", "--examples", 3, "--ladder", "--device", "cpu")
+    asked = ("rate", run, "--data", "valid", "--examples", 3, "--sweep", "--device", "cpu")
     assert command(capsys, *asked, "--output", file)[:2] == (0, f"{file}\n")
     assert file.read_bytes().startswith(b"\x89PNG")
     code, _, err = command(capsys, *asked)
     assert (code, "holds pictures: say where to with --output FILE.png" in err) == (2, True)
-    code, _, err = command(capsys, "rate", run, "--ladder", "--device", "cpu")
+    code, _, err = command(capsys, "rate", run, "--sweep", "--device", "cpu")
     expected = "give pictures as arguments, --input FILE or --data NAME, one of the three"
     assert (code, expected in err) == (2, True)
 
@@ -201,7 +206,7 @@ def test_a_ladder_of_pictures(pictures: Any, tmp_path: Path, capsys: pytest.Capt
 def test_pictures_are_scored_from_files(
     pictures: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shown = examples_of(pictures, "valid", 2)
+    shown = load_inputs(pictures, "valid", 2)
     names = [tmp_path / f"{place}.png" for place in range(2)]
     for name, pixels in zip(names, shown.x, strict=True):
         Image.fromarray(pixels[0]).save(name)
@@ -217,7 +222,7 @@ def test_pictures_are_scored_from_files(
 def test_sentences_are_drawn_into_no_file(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for asked in (("rate", run, "a cat", "--ladder"), ("traverse", run, "a cat", "--dim", 0)):
+    for asked in (("rate", run, "a cat", "--sweep"), ("traverse", run, "a cat", "--dim", 0)):
         code, out, err = command(capsys, *asked, "--device", "cpu", "--output", tmp_path / "a.png")
         assert (code, out) == (2, "")
         assert err.endswith(f"seqvae: {run} writes sentences, which are printed: leave out --output\n")
@@ -225,11 +230,11 @@ def test_sentences_are_drawn_into_no_file(
 
 def test_needs_over_a_corpus(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     vae = TextVAE.from_pretrained(run)
-    assert len(examples_of(vae, "train")) == 200
-    assert examples_of(vae, "valid", 3).x == examples_of(vae, "valid").x[:3]
+    assert len(load_inputs(vae, "train")) == 200
+    assert load_inputs(vae, "valid", 3).x == load_inputs(vae, "valid").x[:3]
     file, picture = tmp_path / "some.txt", tmp_path / "needs.png"
     file.write_text("\n".join(SENTENCES) + "\n")
-    assert len(examples_of(vae, str(file))) == len(SENTENCES)
+    assert len(load_inputs(vae, str(file))) == len(SENTENCES)
     asked = (
         "rate",
         run,
@@ -254,45 +259,47 @@ def test_needs_over_a_corpus(run: Path, tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_needs_by_distortion_are_met_there_and_not_below(pictures: Any) -> None:
-    shown = examples_of(pictures, "valid", 12)
-    full, empty = (torch.tensor(distortions(pictures, shown, torch.full((12,), r))) for r in (16.0, 1.0))
+    shown = load_inputs(pictures, "valid", 12)
+    full, empty = (
+        torch.tensor(measure_distortions(pictures, shown, torch.full((12,), r))) for r in (16.0, 1.0)
+    )
     limit = float(0.5 * (full.median() + empty.median()))
-    found = picture_needs(pictures, shown, Wanted(distortion=limit, rounds=10))
+    found = image_minimum_rates(pictures, shown, ReconstructionTarget(distortion=limit, rounds=10))
     some = [need for need in found if need.nats is not None and 1 < need.nats < 16]
     assert some
     assert all(need.distortion <= limit for need in some)
     rows = [need.picture for need in some]
     below = torch.tensor([need.nats for need in some]).double() * 0.98
-    assert all(cost > limit for cost in distortions(pictures, shown.rows(torch.tensor(rows)), below))
+    assert all(cost > limit for cost in measure_distortions(pictures, shown.rows(torch.tensor(rows)), below))
     batch = next(iter(pictures._batches(shown.x[:1], 0)))
     with torch.no_grad():
         loud = pictures.with_rate(16.0).vae
         known = -float(loud.likelihood(loud.posterior(batch).mean[None]).log_prob(batch))
     assert float(full[0]) == pytest.approx(known, rel=1e-5)
     with pytest.raises(UserError, match="pictures come back by degrees: give the nats they may cost"):
-        needs_of(pictures, shown, Wanted())
+        find_minimum_rates(pictures, shown, ReconstructionTarget())
 
 
 def test_needs_of_sentences_by_distortion(run: Path) -> None:
     vae = TextVAE.from_pretrained(run)
-    everything = needs_of(vae, Examples(SENTENCES), Wanted(distortion=1e4, rounds=1))
+    everything = find_minimum_rates(vae, Inputs(SENTENCES), ReconstructionTarget(distortion=1e4, rounds=1))
     assert [need.nats for need in everything] == [1.0] * 4
-    none = needs_of(vae, Examples(SENTENCES), Wanted(distortion=0.0, rounds=1))
+    none = find_minimum_rates(vae, Inputs(SENTENCES), ReconstructionTarget(distortion=0.0, rounds=1))
     assert [need.nats for need in none] == [None] * 4
-    drawn = distortions(vae, Examples(SENTENCES), torch.full((4,), 4.0), draws=3)
+    drawn = measure_distortions(vae, Inputs(SENTENCES), torch.full((4,), 4.0), draws=3)
     assert all(math.isfinite(cost) for cost in drawn)
-    assert drawn != distortions(vae, Examples(SENTENCES), torch.full((4,), 4.0))
+    assert drawn != measure_distortions(vae, Inputs(SENTENCES), torch.full((4,), 4.0))
 
 
 def test_the_plane_holds_all_rates_and_the_other_runs(run: Path, plain: Path, lm: Path) -> None:
     others = tuple(load(path, "cpu") for path in (plain, lm))
-    asked = Subject(load(run, "cpu"), examples=20, samples=2, others=others, rates=(2.0, 8.0))
+    asked = PlotInputs(load(run, "cpu"), examples=20, samples=2, others=others, rates=(2.0, 8.0))
     rows = table(asked, "rate-distortion")
     assert [row["variant"] for row in rows] == ["tiny-dial", "tiny-dial", "tiny-run", "tiny-lm"]
     assert [row.get("nats") for row in rows] == [2, 8, None, None]
     assert rows[0]["rate"] == pytest.approx(2, abs=1e-4)
     assert rows[1]["iw_nll"] == load(run, "cpu").evaluate(rate=8.0, samples=2, examples=20)["iw_nll"]
-    figure = draw(asked, "rate-distortion")
+    figure = draw_figure(asked, "rate-distortion")
     named = [text.get_text() for text in figure.legends[0].get_texts()]
     assert named[:3] == ["tiny-dial", "tiny-run", "tiny-lm"]
     assert named[-1].startswith("-ELBO of tiny-lm (")
@@ -302,19 +309,19 @@ def test_the_plane_holds_all_rates_and_the_other_runs(run: Path, plain: Path, lm
 
 
 def test_a_run_without_a_dial_has_its_validations_and_no_table(plain: Path) -> None:
-    asked = Subject(load(plain, "cpu"), examples=20)
-    assert draw(asked, "rate-distortion").axes
+    asked = PlotInputs(load(plain, "cpu"), examples=20)
+    assert draw_figure(asked, "rate-distortion").axes
     for name in ("rate-distortion", "codes"):
         with pytest.raises(UserError, match=f"plot '{name}' has no table here: leave out --json"):
             table(asked, name)
     with pytest.raises(UserError, match=NO_DIAL):
-        draw(asked, "needs")
+        draw_figure(asked, "needs")
 
 
 def test_names_that_are_alike_get_their_folders(run: Path, tmp_path: Path) -> None:
     paths = [Path(shutil.copytree(run, tmp_path / name / "seed-0")) for name in ("a", "b")]
     first, second = (load(path, "cpu") for path in paths)
-    assert Subject(first, others=(second,)).names() == ["a/seed-0", "b/seed-0"]
+    assert PlotInputs(first, others=(second,)).names() == ["a/seed-0", "b/seed-0"]
 
 
 def test_plots_print_their_numbers(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -364,14 +371,14 @@ def test_sample_quality_over_rates(run: Path, lm: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(
         module, "real_quality", lambda *_: dict.fromkeys(("forward_ppl", "reverse_ppl", "self_bleu"), 9.0)
     )
-    made = Subject(load(run, "cpu"), others=(load(lm, "cpu"),), draws=50)
+    made = PlotInputs(load(run, "cpu"), others=(load(lm, "cpu"),), draws=50)
     rows = table(made, "sample-quality")
     assert [(row["nats"], row["forward_ppl"]) for row in rows] == [*((r, 10 + r) for r in RATES), (None, 9.0)]
-    figure = draw(made, "sample-quality")
+    figure = draw_figure(made, "sample-quality")
     named = [text.get_text() for text in figure.legends[0].get_texts()]
     assert named == ["tiny-dial: best reverse PPL at 4 nats", "real sentences"]
     with pytest.raises(UserError, match="sample-quality asks a language model: give its run by --with"):
-        draw(Subject(load(run, "cpu")), "sample-quality")
+        draw_figure(PlotInputs(load(run, "cpu")), "sample-quality")
 
 
 def test_traverse_takes_a_rate(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

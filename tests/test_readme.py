@@ -89,7 +89,7 @@ def test_the_toy_remedy_is_what_it_says(root: Path) -> None:
     names: dict[str, object] = {}
     exec(compile(blocks(root, "python")[1], "README.md", "exec"), names)
     remedy = names["Gentle"]()  # type: ignore[operator]
-    assert torch.equal(remedy.shape_kl(torch.ones(2, 3), None, 0), torch.full((2, 3), 0.5))
+    assert torch.equal(remedy.transform_kl(torch.ones(2, 3), None, 0), torch.full((2, 3), 0.5))
 
 
 @pytest.mark.parametrize("kind", ["remedies", "latents", "priors", "objectives"])

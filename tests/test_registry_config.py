@@ -10,9 +10,9 @@ import yaml
 from pydantic import Field
 from tiny_text import SIZES, WORDS
 
-from seqvae.build import build_objective, build_vae, check_names
+from seqvae.build import build_objective, build_vae, check_config
 from seqvae.config import Component, TextRunConfig, dump_config, load_config, parse_config
-from seqvae.interfaces import Facts, Remedy
+from seqvae.interfaces import Remedy, RunContext
 from seqvae.registry import UserError, construct, describe, lookup, suggest
 from seqvae.remedies import REMEDIES
 from seqvae.remedies.word_dropout import WordDropout
@@ -29,7 +29,7 @@ remedies:
 init: {from: runs/ae, parts: [encoder]}
 train: {steps: 5, lr: 1e-3}
 """
-FACTS = Facts(10, 10, 5, 4, WORDS)
+FACTS = RunContext(10, 10, 5, 4, WORDS)
 
 
 def config(*overrides: str, text: str = WHOLE) -> TextRunConfig:
@@ -38,7 +38,7 @@ def config(*overrides: str, text: str = WHOLE) -> TextRunConfig:
 
 def built(*overrides: str, text: str = WHOLE) -> Any:
     made = config(*overrides, text=text)
-    check_names(made)
+    check_config(made)
     vae = build_vae(made, SIZES)
     build_objective(made, vae, FACTS)
     return vae
@@ -191,7 +191,7 @@ def test_wrong_overrides_by_message(override: str, message: str) -> None:
 )  # fmt: skip
 def test_names_and_arguments_are_checked_before_data_is_read(override: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        check_names(config(override))
+        check_config(config(override))
 
 
 @pytest.mark.parametrize(

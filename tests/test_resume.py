@@ -14,7 +14,7 @@ import yaml
 from tiny import BASE, Listener, assert_same_runs, card, config, metrics, trained
 
 from seqvae.api import load
-from seqvae.disk import checkpoints
+from seqvae.disk import list_checkpoints
 from seqvae.registry import UserError
 from seqvae.text import DECODERS, ENCODERS
 from seqvae.train import Interrupted, resume, train
@@ -64,7 +64,7 @@ def signalled(tmp_path: Path, number: int) -> tuple[Path, int, str, str]:
 def test_killed_between_two_checkpoints(tmp_path: Path, straight: Path) -> None:
     run, code, _, _ = signalled(tmp_path, signal.SIGKILL)
     assert code == -signal.SIGKILL
-    assert [folder.name for folder in checkpoints(run)] == ["step-20"]
+    assert [folder.name for folder in list_checkpoints(run)] == ["step-20"]
     resume(run)
     assert_same_runs(run, straight)
     assert card(straight)["progress"]["lr_factor"] < 1, "the plateau rule was to be at work"
@@ -73,7 +73,7 @@ def test_killed_between_two_checkpoints(tmp_path: Path, straight: Path) -> None:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_stopped_by_a_signal(tmp_path: Path, straight: Path, number: int, code: int) -> None:
     run, returned, out, err = signalled(tmp_path, number)
-    last = checkpoints(run)[-1].name.removeprefix("step-")
+    last = list_checkpoints(run)[-1].name.removeprefix("step-")
     assert (returned, out) == (code, "")
     assert "Traceback" not in err
     assert err.splitlines()[-1] == (

@@ -15,7 +15,7 @@ from seqvae.api import TextVAE
 from seqvae.cli import main
 from seqvae.evaluate import evaluate
 from seqvae.registry import UserError
-from seqvae.scoring import scores
+from seqvae.scoring import score_examples
 
 A, B = SENTENCES[:2]
 
@@ -37,8 +37,11 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
 
 
 def test_the_mean_of_the_scores_is_what_evaluation_says(vae: TextVAE) -> None:
-    _, batches, measures = vae._evaluated(None, 3, 10)
-    found, report = scores(vae.vae, batches, 5), evaluate(vae.vae, batches, samples=5, measures=measures)
+    _, batches, measures = vae._evaluation_inputs(None, 3, 10)
+    found, report = (
+        score_examples(vae.vae, batches, 5),
+        evaluate(vae.vae, batches, samples=5, measures=measures),
+    )
     assert len(found) == report["n"]
     for name in ("iw_nll", "neg_elbo", "rate", "distortion"):
         assert fmean(getattr(score, name) for score in found) == pytest.approx(report[name], rel=1e-6)

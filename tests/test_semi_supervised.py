@@ -17,8 +17,8 @@ from seqvae.api import TextVAE
 from seqvae.build import build_objective, build_vae
 from seqvae.cli import app
 from seqvae.config import parse_config
-from seqvae.interfaces import Facts
-from seqvae.metrics.guesses import guess_numbers
+from seqvae.interfaces import RunContext
+from seqvae.metrics.guesses import classifier_metrics
 from seqvae.model import VAE
 from seqvae.objective import ELBO, SemiSupervised
 from seqvae.registry import UserError
@@ -27,12 +27,12 @@ from seqvae.train import resume, train
 
 TOLD: dict[str, Any] = {"data": {"labels": ["mood", "size"]}, "condition": {"size": {"classes": [0, 1, 2]}}}
 CONFIG = tiny_config(objective={"name": "semi_supervised"}, **TOLD)
-FACTS = Facts(10, 50, 7, 2, 7, ("mood", "size"), (1.0, 0.5))
+FACTS = RunContext(10, 50, 7, 2, 7, ("mood", "size"), (1.0, 0.5))
 NONE = [math.nan] * 7
 
 
 def batch_of(sizes: list[float]) -> Any:
-    return text_batch().changed(labels=torch.stack([torch.zeros(7), torch.tensor(sizes)], 1))
+    return text_batch().replace(labels=torch.stack([torch.zeros(7), torch.tensor(sizes)], 1))
 
 
 @pytest.fixture
@@ -101,12 +101,12 @@ def test_accuracy_counts_examples_with_labels(vae: VAE) -> None:
     assert vae.classifier is not None
     likeliest = vae.classifier(text_batch()).argmax(-1).tolist()
     sizes = [float(likeliest[0]), float((likeliest[1] + 1) % 3), *NONE[2:]]
-    found = guess_numbers(vae, [batch_of(sizes)])
+    found = classifier_metrics(vae, [batch_of(sizes)])
     assert (found["label_accuracy"], found["label_n"]) == (0.5, 2)
     log_q = vae.classifier(batch_of(sizes)).detach()
     assert found["label_nll"] == pytest.approx(-float(sum(log_q[i, int(sizes[i])] for i in (0, 1))) / 2)
-    assert guess_numbers(vae, [batch_of(NONE)]) == {}
-    assert guess_numbers(build_vae(tiny_config(), SIZES), [text_batch()]) == {}
+    assert classifier_metrics(vae, [batch_of(NONE)]) == {}
+    assert classifier_metrics(build_vae(tiny_config(), SIZES), [text_batch()]) == {}
 
 
 def test_what_it_refuses(vae: VAE) -> None:
@@ -117,7 +117,7 @@ def test_what_it_refuses(vae: VAE) -> None:
             FACTS,
         )
     with pytest.raises(UserError, match="'semi_supervised' got no example with 'size': label some"):
-        SemiSupervised().attach(vae, Facts(1, 1, 1, 2, 7, ("mood", "size"), (1.0, 0.0)))
+        SemiSupervised().attach(vae, RunContext(1, 1, 1, 2, 7, ("mood", "size"), (1.0, 0.0)))
     with pytest.raises(UserError, match="'semi_supervised' needs a label to guess: name it in condition"):
         SemiSupervised().attach(build_vae(tiny_config(), SIZES))
 
@@ -136,7 +136,7 @@ def test_remedies_of_the_kl_act(vae: VAE) -> None:
 
 SETTINGS: dict[str, Any] = {
     **BASE,
-    "data": {**BASE["data"], "labels": ["question"], "labelled": 60},
+    "data": {**BASE["data"], "labels": ["question"], "num_labeled": 60},
     "condition": ["question"],
     "objective": {"name": "semi_supervised", "alpha": 10},
     "train": {**BASE["train"], "steps": 60},

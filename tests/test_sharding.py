@@ -15,10 +15,10 @@ from torch import Tensor, multiprocessing, nn
 
 from seqvae.checkpoint import create_run
 from seqvae.config import TextRunConfig
-from seqvae.disk import checkpoints
+from seqvae.disk import list_checkpoints
 from seqvae.progress import Silent
 from seqvae.registry import UserError
-from seqvae.sharding import is_share, own_share, shard, whole
+from seqvae.sharding import apply_fsdp, full_state_dict, is_dtensor, local_optimizer_state
 from seqvae.signals import Interrupted
 from seqvae.text.data import load_data
 from seqvae.train import resume, train
@@ -33,7 +33,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "accumulate": (*TRANSFORMER, "train.accumulate=2", "train.optimizer=sgd"),
     "vamp": (*TRANSFORMER, "latent={name: gaussian, dim: 4, prior: {name: vamp, components: 3}}"),
     "remedies": (*CUT, "remedies=[{name: bag_of_words}, {name: mmd}, {name: factor_vae, hidden: 8}]"),
-    "aggressive": (*CUT, "remedies=[{name: aggressive_encoder, most: 7, window: 2}]"),
+    "aggressive": (*CUT, "remedies=[{name: aggressive_encoder, max_inner_steps: 7, window: 2}]"),
     "sphere": (*CUT, "latent={name: bn_gaussian, dim: 5}", "train.optimizer=sgd", "train.lr=0.1"),
 }
 STOPPED = (*TRANSFORMER, "train.steps=6", "remedies=[{name: bag_of_words}]")
@@ -57,7 +57,7 @@ def begun(run: Path, rank: int = 0) -> None:
     """A run that is stopped in its midst."""
     with pytest.raises((Interrupted, SystemExit)):
         train(config(*STOPPED), run, Listener(stop_at_log=STOP_AT))
-    assert [folder.name for folder in checkpoints(run)] == ["step-2", f"step-{STOP_AT}"]
+    assert [folder.name for folder in list_checkpoints(run)] == ["step-2", f"step-{STOP_AT}"]
 
 
 def held(run: Path) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def held(run: Path) -> dict[str, Any]:
         "parameters": sum(p.to_local().numel() for p in parameters),
         "memory": sum(states[p]["exp_avg"].to_local().numel() for p in parameters),
         "all": sum(p.numel() for p in parameters),
-        "cut": all(is_share(p) and is_share(states[p]["exp_avg_sq"]) for p in parameters),
+        "cut": all(is_dtensor(p) and is_dtensor(states[p]["exp_avg_sq"]) for p in parameters),
     }
 
 
@@ -84,7 +84,7 @@ def refused(rank: int) -> str:
     module = nn.Module()
     module.spread = nn.Parameter(torch.zeros(()))
     with pytest.raises(UserError) as told:
-        shard(module, torch.device("cpu"))
+        apply_fsdp(module, torch.device("cpu"))
     return str(told.value)
 
 
@@ -112,7 +112,7 @@ def test_halves_learn_what_a_whole_learns(tmp_path: Path, together: Path, name: 
 
 def assert_files_alike(one: Path, two: Path) -> None:
     """The same names, kinds and shapes in every file of weights and states, and nearly the same weights."""
-    a, b = checkpoints(one)[-1], checkpoints(two)[-1]
+    a, b = list_checkpoints(one)[-1], list_checkpoints(two)[-1]
     weights = load_file(a / "model.safetensors")
     for name, found in load_file(b / "model.safetensors").items():
         torch.testing.assert_close(found, weights.pop(name), atol=1e-3, rtol=0, msg=name)
@@ -160,5 +160,5 @@ def test_alone_nothing_is_cut_and_it_is_said(tmp_path: Path) -> None:
     assert "train.shard is left out: one process has no other to share with" in report.notes
     optimizer = torch.optim.SGD([torch.zeros(2, requires_grad=True)], momentum=0.9)
     states = {"state": {0: {"momentum_buffer": torch.ones(2)}}, "param_groups": []}
-    assert own_share(states, optimizer) == states
-    assert whole([{"a": 1}]) == [{"a": 1}]
+    assert local_optimizer_state(states, optimizer) == states
+    assert full_state_dict([{"a": 1}]) == [{"a": 1}]

@@ -15,7 +15,7 @@ from tiny import Listener, assert_same, assert_same_runs, card, config, metrics,
 from torch import Tensor, nn
 
 from seqvae import train as module
-from seqvae.disk import checkpoints
+from seqvae.disk import list_checkpoints
 from seqvae.interfaces import Remedy
 from seqvae.progress import Silent
 from seqvae.registry import UserError
@@ -23,7 +23,7 @@ from seqvae.remedies import REMEDIES
 from seqvae.text.data import load_data
 from seqvae.train import Interrupted, resume, train
 from seqvae.trainer import DEFAULT_EPOCHS, DEFAULT_STEPS, Trainer, total_steps
-from seqvae.wings import WINGS
+from seqvae.wings import MODALITIES
 
 SHORT = ("train.steps=6", "train.validate_every=6")
 
@@ -190,9 +190,9 @@ def test_a_collapse_is_said_when_it_begins_and_when_it_ends(
     assert over == ["the code is no longer collapsed: rate 3.00 nats, 4 active units"]
 
 
-@pytest.mark.parametrize("modality", WINGS)
+@pytest.mark.parametrize("modality", MODALITIES)
 def test_cures_are_remedies_that_the_modality_takes(modality: str) -> None:
-    named = [name for name in REMEDIES if name in WINGS[modality].cures]
+    named = [name for name in REMEDIES if name in MODALITIES[modality].remedy_hint]
     assert {"free_bits", "constant_beta", "cyclical_annealing"} <= set(named)
     assert {REMEDIES[name].batch_type for name in named} <= {"any", modality}
 
@@ -282,7 +282,7 @@ class Rival(Remedy):
         super().__init__()
         self.player = Player()
 
-    def adversary(self) -> nn.Module:
+    def discriminator(self) -> nn.Module:
         """The player."""
         return self.player
 
@@ -308,15 +308,17 @@ def test_an_adversary_is_trained_apart(tmp_path: Path, monkeypatch: pytest.Monke
         name: {id(p) for group in o.param_groups for p in group["params"]}
         for name, o in made.optimizers.items()
     }
-    rival = {id(p) for p in made.objective.adversaries()[0].parameters()}
+    rival = {id(p) for p in made.objective.discriminators()[0].parameters()}
     assert held["adversary"] == rival
     assert held["model"] == {id(p) for p in made.step_module.parameters()} - rival
-    before = [p.clone() for p in made.objective.adversaries()[0].parameters()]
+    before = [p.clone() for p in made.objective.discriminators()[0].parameters()]
     made.update()
-    assert all(not torch.equal(a, b) for a, b in zip(before, made.rivals[0].parameters(), strict=True))
+    assert all(
+        not torch.equal(a, b) for a, b in zip(before, made.discriminators[0].parameters(), strict=True)
+    )
     run = train(config(*with_rival), tmp_path / "with")
     assert_same(weights(run), weights(train(config(*SHORT), tmp_path / "without")))
-    states = torch.load(checkpoints(run)[-1] / "optimizers.pt", weights_only=True)
+    states = torch.load(list_checkpoints(run)[-1] / "optimizers.pt", weights_only=True)
     assert set(states) == {"model", "adversary"}
 
 
@@ -336,7 +338,7 @@ class Frozen(Remedy):
         super().__init__()
         self.updates = 0
 
-    def trained_parts(self, parts: frozenset[str]) -> frozenset[str]:
+    def trainable_parts(self, parts: frozenset[str]) -> frozenset[str]:
         """All but the encoder."""
         self.updates += 1
         return parts - {"encoder"} if self.updates > 2 else parts
@@ -390,7 +392,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
         UserError, match=r"not a number at step [1-9].*the last good checkpoint is .*step-\d+; lower"
     ):
         train(config(*sets), run)
-    for folder in checkpoints(run):
+    for folder in list_checkpoints(run):
         for name, value in load_file(folder / "model.safetensors").items():
             assert bool(torch.isfinite(value).all()), (folder, name)
 

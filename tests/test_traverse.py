@@ -8,23 +8,23 @@ import pytest
 import torch
 
 from seqvae.registry import UserError
-from seqvae.traverse import along, attribute_direction, most_used_dims, traversal
+from seqvae.traverse import attribute_direction, rank_dims_by_kl, step_along, traverse_dim
 
 
 def test_traversal_moves_one_dim_only() -> None:
     z = torch.randn(4, 5)
-    moved = traversal(z, 2)
+    moved = traverse_dim(z, 2)
     assert moved.shape == (4, 7, 5)
     assert moved[:, :, 2].tolist() == [[-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0]] * 4
     rest = [0, 1, 3, 4]
     assert torch.equal(moved[:, :, rest], z[:, None, rest].expand(4, 7, 4))
-    assert traversal(z[0], 0, low=1.0, high=2.0, steps=3)[0, :, 0].tolist() == [1.0, 1.5, 2.0]
-    assert traversal(z[0], 0, steps=1).shape == (1, 1, 5)
+    assert traverse_dim(z[0], 0, low=1.0, high=2.0, steps=3)[0, :, 0].tolist() == [1.0, 1.5, 2.0]
+    assert traverse_dim(z[0], 0, steps=1).shape == (1, 1, 5)
 
 
 def test_traversal_leaves_its_input() -> None:
     z = torch.zeros(2, 3)
-    traversal(z, 1)
+    traverse_dim(z, 1)
     assert z.abs().sum() == 0
 
 
@@ -34,7 +34,7 @@ def test_direction_raises_the_label_by_one() -> None:
     direction = attribute_direction(codes, codes @ w + 7, ridge=1e-9)
     assert direction.tolist() == pytest.approx([0.4, 0.0, -0.2, 0.0], abs=1e-4)  # w / |w|^2
     assert float(direction @ w) == pytest.approx(1, abs=1e-4)
-    moved = along(codes[:3], direction, torch.tensor([-1.0, 0.0, 5.0]))
+    moved = step_along(codes[:3], direction, torch.tensor([-1.0, 0.0, 5.0]))
     assert moved.shape == (3, 3, 4)
     raised = moved @ w - (codes[:3] @ w)[:, None]
     assert raised.flatten().tolist() == pytest.approx([-1.0, 0.0, 5.0] * 3, abs=1e-3)
@@ -67,12 +67,12 @@ def test_unknown_values_are_left_out() -> None:
 
 
 def test_most_used_dims_come_first() -> None:
-    assert most_used_dims(torch.tensor([0.1, 2.0, 0.0, 0.5, 2.0])).tolist() == [1, 4, 3, 0, 2]
-    assert most_used_dims(torch.zeros(0)).tolist() == []
+    assert rank_dims_by_kl(torch.tensor([0.1, 2.0, 0.0, 0.5, 2.0])).tolist() == [1, 4, 3, 0, 2]
+    assert rank_dims_by_kl(torch.zeros(0)).tolist() == []
 
 
 def test_along_takes_one_code() -> None:
-    path = along(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 1.0]), torch.tensor([0.0, 3.0]))
+    path = step_along(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 1.0]), torch.tensor([0.0, 3.0]))
     assert path.tolist() == [[[1.0, 2.0], [1.0, 5.0]]]
 
 
@@ -80,9 +80,9 @@ def test_errors_say_what_was_wrong() -> None:
     z = torch.randn(30, 3)
     for dim in (3, -1):
         with pytest.raises(UserError, match=f"no dim {dim} to move: the code has 3, numbered from 0"):
-            traversal(z, dim)
+            traverse_dim(z, dim)
     with pytest.raises(UserError, match="steps must be 1 or more, got 0"):
-        traversal(z, 0, steps=0)
+        traverse_dim(z, 0, steps=0)
     with pytest.raises(
         UserError, match=r"got codes \(30, 3\) and values \(29,\): give \(N, D\) and one value each"
     ):

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from seqvae import board
-from seqvae.board import HERE, Job, Place
-from seqvae.claims import Claim
+from seqvae.board import IN_PROCESS, Job, Slot
+from seqvae.claims import Lease
 from seqvae.progress import Silent
 from seqvae.registry import UserError
 from seqvae.signals import Interrupted, stop_on_signals
 from seqvae.workers import run_jobs
 
-TWO = (Place("first", 1), Place("second", 2))
+TWO = (Slot("first", 1), Slot("second", 2))
 
 
 class Heard(Silent):
@@ -42,30 +42,30 @@ class Heard(Silent):
         self.warnings.append(text)
 
 
-def write(file: Path, needed: list[Path], place: Place, report: Silent) -> None:
+def write(file: Path, needed: list[Path], place: Slot, report: Silent) -> None:
     """Needs files, and makes one that says where."""
     assert all(other.is_file() for other in needed)
     report.note("writes")
     file.write_text(f"{place.device} {place.threads}")
 
 
-def mistaken(place: Place, report: Silent) -> None:
+def mistaken(place: Slot, report: Silent) -> None:
     raise UserError("a mistake in one line")
 
 
-def faulty(place: Place, report: Silent) -> None:
+def faulty(place: Slot, report: Silent) -> None:
     raise KeyError("a fault\nin two lines")
 
 
-def killed(place: Place, report: Silent) -> None:
+def killed(place: Slot, report: Silent) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def left(place: Place, report: Silent) -> None:
+def left(place: Slot, report: Silent) -> None:
     os._exit(3)
 
 
-def patient(file: Path, place: Place, report: Silent) -> None:
+def patient(file: Path, place: Slot, report: Silent) -> None:
     """Works until it is asked to stop, then saves, as a training does."""
     with stop_on_signals() as stop:
         report.note("works")
@@ -75,7 +75,7 @@ def patient(file: Path, place: Place, report: Silent) -> None:
     raise Interrupted("stopped", stop.number)
 
 
-def settling(jobs: list[Job], report: Silent, places: tuple[Place, ...] = ()) -> list[tuple[str, str | None]]:
+def settling(jobs: list[Job], report: Silent, places: tuple[Slot, ...] = ()) -> list[tuple[str, str | None]]:
     settled: list[tuple[str, str | None]] = []
     failed = run_jobs(jobs, lambda name, reason: settled.append((name, reason)), report, places)
     assert failed == {name: reason for name, reason in settled if reason is not None}
@@ -96,8 +96,8 @@ def test_here_jobs_keep_their_order_but_for_what_they_need(tmp_path: Path) -> No
 
 
 def test_a_failure_stops_only_those_that_need_it() -> None:
-    def fine(place: Place, report: Silent) -> None:
-        assert place == HERE
+    def fine(place: Slot, report: Silent) -> None:
+        assert place == IN_PROCESS
 
     jobs = [
         Job("mistake", mistaken),
@@ -121,13 +121,13 @@ def test_a_failure_stops_only_those_that_need_it() -> None:
 
 
 @pytest.mark.parametrize("places", [(), TWO], ids=["here", "side by side"])
-def test_what_another_program_is_at_is_left_to_it(tmp_path: Path, places: tuple[Place, ...]) -> None:
+def test_what_another_program_is_at_is_left_to_it(tmp_path: Path, places: tuple[Slot, ...]) -> None:
     a, b, file = tmp_path / "a", tmp_path / "b", tmp_path / "claim"
-    other, report = Claim(file), Heard()
-    assert other.take()
-    jobs = [Job("a", mistaken, claim=Claim(file)), Job("b", partial(write, b, []))]
+    other, report = Lease(file), Heard()
+    assert other.acquire()
+    jobs = [Job("a", mistaken, lease=Lease(file)), Job("b", partial(write, b, []))]
     assert settling(jobs, report, places) == [("b", None)]
-    assert report.notes[-1] == f"a is left to {other.holder()}"
+    assert report.notes[-1] == f"a is left to {other.owner()}"
     assert not a.exists()
     other.release()
 
@@ -136,11 +136,11 @@ def test_what_another_program_is_at_is_left_to_it(tmp_path: Path, places: tuple[
 def test_what_a_dead_program_was_at_is_taken_over(tmp_path: Path) -> None:
     dead, file, report = subprocess.Popen([sys.executable, "-c", ""]), tmp_path / "claim", Heard()
     dead.wait()
-    other = Claim(file)
-    assert other.take()
-    other.hand(dead.pid)
-    job = Job("a", partial(write, tmp_path / "a", []), claim=Claim(file))
-    holder = other.holder()
+    other = Lease(file)
+    assert other.acquire()
+    other.transfer(dead.pid)
+    job = Job("a", partial(write, tmp_path / "a", []), lease=Lease(file))
+    holder = other.owner()
     assert settling([job], report) == [("a", None)]
     assert report.notes == ["[1/1] a", f"a: taken over from {holder}, which is gone", "writes"]
     other.release()
@@ -148,12 +148,12 @@ def test_what_a_dead_program_was_at_is_taken_over(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("places", [(), TWO], ids=["here", "side by side"])
 def test_what_is_needed_of_another_program_is_waited_for(
-    tmp_path: Path, places: tuple[Place, ...], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, places: tuple[Slot, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(board, "ASK", 0.01)
     a, b, file = tmp_path / "a", tmp_path / "b", tmp_path / "claim"
-    other, own = Claim(file), Claim(tmp_path / "own")
-    assert other.take()
+    other, own = Lease(file), Lease(tmp_path / "own")
+    assert other.acquire()
 
     class Doing(Heard):
         def note(self, text: str) -> None:
@@ -164,17 +164,17 @@ def test_what_is_needed_of_another_program_is_waited_for(
                 other.release()
 
     jobs = [
-        Job("a", mistaken, claim=Claim(file), is_done=a.exists),
-        Job("b", partial(write, b, [a]), frozenset("a"), claim=own),
+        Job("a", mistaken, lease=Lease(file), is_done=a.exists),
+        Job("b", partial(write, b, [a]), frozenset("a"), lease=own),
     ]
-    holder, report = other.holder(), Doing()
+    holder, report = other.owner(), Doing()
     assert settling(jobs, report, places) == [("a", None), ("b", None)]
     assert report.notes[0] == f"waiting for a ({holder})"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]  # no claim is left over
 
 
 def test_here_a_signal_ends_all() -> None:
-    def stopped(place: Place, report: Silent) -> None:
+    def stopped(place: Slot, report: Silent) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(Interrupted) as told:

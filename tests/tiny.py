@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from seqvae.config import RunConfig, parse_config
-from seqvae.disk import checkpoints
+from seqvae.disk import list_checkpoints
 from seqvae.train import train
 
 SMALL = {"embed": 8, "hidden": 16}
@@ -119,7 +119,7 @@ def assert_same(a: Any, b: Any) -> None:
 def assert_same_runs(a: Path, b: Path) -> None:
     """Selected weights, last checkpoint with optimizer and progress, and every logged number."""
     assert_same(load_file(a / "model.safetensors"), load_file(b / "model.safetensors"))
-    x, y = checkpoints(a)[-1], checkpoints(b)[-1]
+    x, y = list_checkpoints(a)[-1], list_checkpoints(b)[-1]
     assert x.name == y.name
     assert_same(load_file(x / "model.safetensors"), load_file(y / "model.safetensors"))
     for file in ("optimizers.pt", "objective.pt"):

@@ -16,12 +16,12 @@ from PIL import Image
 from seqvae.batch import ImageBatch
 from seqvae.config import ImageDataConfig
 from seqvae.image import DECODERS, ENCODERS
-from seqvae.image.codec import PictureCodec
+from seqvae.image.codec import ImageProcessor
 from seqvae.image.data import ImageData, load_data
-from seqvae.image.store import PictureStore
+from seqvae.image.store import ImageStore
 from seqvae.latents import LATENTS
 from seqvae.model import VAE
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 from seqvae.priors import PRIORS
 
 SHAPE = (1, 5, 7)
@@ -54,14 +54,14 @@ def loaded(train: Path | str | None = None, **settings: Any) -> ImageData:
     return load_data(ImageDataConfig(train=None if train is None else str(train), **settings))
 
 
-def store_of(pixels: np.ndarray) -> PictureStore:
+def store_of(pixels: np.ndarray) -> ImageStore:
     """A store without labels."""
-    return PictureStore(pixels, np.zeros((len(pixels), 0), np.float32), (), np.arange(len(pixels)))
+    return ImageStore(pixels, np.zeros((len(pixels), 0), np.float32), (), np.arange(len(pixels)))
 
 
-def codec_of(pixels: np.ndarray, binarize: Any = "none", seed: int = 0) -> PictureCodec:
+def codec_of(pixels: np.ndarray, binarize: Any = "none", seed: int = 0) -> ImageProcessor:
     """The codec of pictures (N, C, H, W)."""
-    return PictureCodec(*pixels.shape[1:], binarize, seed)
+    return ImageProcessor(*pixels.shape[1:], binarize, seed)
 
 
 def picture_batch(
@@ -71,7 +71,7 @@ def picture_batch(
     x = torch.rand(n, *shape, generator=torch.Generator().manual_seed(seed))
     x = (x > 0.5).float() if binary else torch.round(x * 255) / 255
     index = torch.arange(n)
-    return ImageBatch(x, x, index, torch.zeros(n, 0), Randomness(seed, 0, index))
+    return ImageBatch(x, x, index, torch.zeros(n, 0), KeyedNoise(seed, 0, index))
 
 
 def tiny_vae(

@@ -16,7 +16,7 @@ from seqvae.batch import SpecialIds, TextBatch
 from seqvae.build import build_vae
 from seqvae.config import RunConfig, parse_config
 from seqvae.model import VAE
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 from seqvae.text.batching import batch_from_ids
 from seqvae.text.likelihood import TextDecoder
 
@@ -95,7 +95,7 @@ def rows_of(batch: TextBatch, rows: list[int]) -> TextBatch:
     """Some of a batch's sentences, in the order given, with their own noise and no column too many."""
     at = torch.tensor(rows)
     longest, source = int(batch.lengths[at].max()), int(batch.source_lengths[at].max())
-    return batch.changed(
+    return batch.replace(
         source=batch.source[at, :source],
         source_lengths=batch.source_lengths[at],
         inputs=batch.inputs[at, :longest],
@@ -103,7 +103,7 @@ def rows_of(batch: TextBatch, rows: list[int]) -> TextBatch:
         lengths=batch.lengths[at],
         index=batch.index[at],
         labels=batch.labels[at],
-        random=Randomness(batch.random.seed, batch.random.step, batch.index[at]),
+        random=KeyedNoise(batch.random.seed, batch.random.step, batch.index[at]),
     )
 
 
@@ -114,7 +114,7 @@ def padded(batch: TextBatch, columns: int, word: int = SPECIAL.pad) -> TextBatch
         ids = nn.functional.pad(ids, (0, columns), value=word)
         return torch.where(torch.arange(ids.shape[1]) < lengths[:, None], ids, word)
 
-    return batch.changed(
+    return batch.replace(
         source=wider(batch.source, batch.source_lengths),
         inputs=wider(batch.inputs, batch.lengths),
         targets=wider(batch.targets, batch.lengths),

@@ -64,7 +64,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
             {"name": "word_dropout", "rate": 0.2},
             {"name": "bag_of_words"},
             {"name": "mmd"},
-            {"name": "aggressive_encoder", "most": 3},
+            {"name": "aggressive_encoder", "max_inner_steps": 3},
         ],
     },
     "image-mlp": {

@@ -17,8 +17,8 @@ from seqvae.api.text import TextVAE
 from seqvae.checkpoint import load_run, read_card
 from seqvae.device import pick_device
 
-FACES: dict[str, type[PretrainedVAE]] = {"text": TextVAE, "image": ImageVAE}
-__all__ = ["FACES", "ImageVAE", "PretrainedVAE", "RUN_FILES", "TextVAE", "load"]
+VAE_CLASSES: dict[str, type[PretrainedVAE]] = {"text": TextVAE, "image": ImageVAE}
+__all__ = ["VAE_CLASSES", "ImageVAE", "PretrainedVAE", "RUN_FILES", "TextVAE", "load"]
 
 
 def load(run: str | Path, device: str = "auto", prior: str | None = None) -> PretrainedVAE:
@@ -30,5 +30,5 @@ def load(run: str | Path, device: str = "auto", prior: str | None = None) -> Pre
     read_card(Path(run))
     chosen = pick_device(device)
     loaded = load_run(run, chosen)
-    vae = FACES[loaded.config.modality](loaded, chosen)
+    vae = VAE_CLASSES[loaded.config.modality](loaded, chosen)
     return vae if prior is None else vae.with_prior(prior)

@@ -13,25 +13,25 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from seqvae.api.coding import Coding
-from seqvae.build import wing_of
+from seqvae.api.coding import LatentCodec
+from seqvae.build import modality_of
 from seqvae.device import autocast, pick_precision
-from seqvae.evaluate import Settings, evaluate
-from seqvae.fitted import load_fitted, with_prior
-from seqvae.gains import brought
+from seqvae.evaluate import EvaluationSettings, evaluate
+from seqvae.fitted import load_posthoc_prior, with_prior
+from seqvae.gains import compare_priors
 from seqvae.generate import Condition, Rate, with_own_labels
-from seqvae.interfaces import Batch, Measures
-from seqvae.metrics.by_factor import factor_numbers
-from seqvae.metrics.gather import Progress, Walk
-from seqvae.metrics.refinement import Refining
-from seqvae.metrics.refinement import refine as refinement
+from seqvae.interfaces import Batch, ModalityMetrics
+from seqvae.metrics.by_factor import factor_metrics
+from seqvae.metrics.gather import EvaluationPass, ProgressCallback
+from seqvae.metrics.refinement import SVIConfig
+from seqvae.metrics.refinement import amortisation_gap as refinement
 from seqvae.registry import lookup
-from seqvae.scoring import Score, scores
+from seqvae.scoring import ExampleScore, score_examples
 
 REFINED = ("neg_elbo_refined", "rate_refined", "amortisation_gap", "amortisation_gap_se")
 
 
-class PretrainedVAE(Coding, library_name="seqvae"):
+class PretrainedVAE(LatentCodec, library_name="seqvae"):
     """A trained VAE for use; every modality has its own face."""
 
     def score(
@@ -41,21 +41,23 @@ class PretrainedVAE(Coding, library_name="seqvae"):
         seed: int = 0,
         rate: Rate = None,
         condition: Condition | None = None,
-        progress: Progress | None = None,
-    ) -> list[Score]:
+        progress: ProgressCallback | None = None,
+    ) -> list[ExampleScore]:
         """Nats of each example, `iw_nll` from `samples` codes, and how many tokens they are for.
 
         Raises:
             UserError: as `encode`, but a model without a code scores too; or no sample.
         """
         vae = self.vae if condition is None else with_own_labels(self.vae)
-        return scores(vae, list(self._conditioned(examples, seed, rate, condition)), samples, progress)
+        return score_examples(
+            vae, list(self._conditioned_batches(examples, seed, rate, condition)), samples, progress
+        )
 
     def evaluate(
         self,
         data: str | None = None,
         samples: int = 20,
-        progress: Progress | None = None,
+        progress: ProgressCallback | None = None,
         batch_size: int = 64,
         precision: str = "fp32",
         examples: int | None = None,
@@ -77,23 +79,23 @@ class PretrainedVAE(Coding, library_name="seqvae"):
         """
         vae = self.with_defaults(rate)
         told = vae.factor_scores(data, progress, batch_size, examples) if factors else {}
-        where, batches, measures = vae._evaluated(data, batch_size, examples)
-        how: dict[str, Any] = {"settings": Settings(together=True), "progress": progress}
+        where, batches, measures = vae._evaluation_inputs(data, batch_size, examples)
+        how: dict[str, Any] = {"settings": EvaluationSettings(together=True), "progress": progress}
         with autocast(pick_precision(precision, self.device), self.device):
             report = evaluate(vae.vae, batches, samples=samples, measures=measures, **how)
             if refine:
-                found = refinement(vae.vae, batches, Refining(steps=refine, samples=samples), progress)
+                found = refinement(vae.vae, batches, SVIConfig(steps=refine, samples=samples), progress)
                 report |= {key: found[key] for key in REFINED}
         return {"data": where, **report, **told}
 
     def factor_scores(
         self,
         data: str | None = None,
-        progress: Progress | None = None,
+        progress: ProgressCallback | None = None,
         batch_size: int = 64,
         examples: int | None = None,
     ) -> dict[str, Any]:
-        """Whether each factor of the data has a dim of its own, and its nats: see `factor_numbers`.
+        """Whether each factor of the data has a dim of its own, and its nats: see `factor_metrics`.
 
         The factors are the run's labels; those of the embedded data where it was trained without any.
 
@@ -102,8 +104,8 @@ class PretrainedVAE(Coding, library_name="seqvae"):
         """
         names = self.run.config.data.labels or self._embedded_factors
         labelled = self.with_labels(names)
-        batches = labelled._evaluated(data, batch_size, examples)[1]
-        return factor_numbers(Walk(self.vae, batches, progress, together=True), names)
+        batches = labelled._evaluation_inputs(data, batch_size, examples)[1]
+        return factor_metrics(EvaluationPass(self.vae, batches, progress, together=True), names)
 
     def with_labels(self, names: Sequence[str]) -> Self:
         """The same model, whose data bring these labels of each example."""
@@ -117,7 +119,7 @@ class PretrainedVAE(Coding, library_name="seqvae"):
         Raises:
             UserError: no such prior, or it was fitted to other weights.
         """
-        prior = load_fitted(self.run.path, name, self.vae.latent)
+        prior = load_posthoc_prior(self.run.path, name, self.vae.latent)
         return type(self)(replace(self.run, vae=with_prior(self.vae, prior)), self.device)
 
     def prior_gains(
@@ -125,15 +127,15 @@ class PretrainedVAE(Coding, library_name="seqvae"):
         name: str,
         samples: int = 20,
         examples: int | None = None,
-        progress: Progress | None = None,
+        progress: ProgressCallback | None = None,
     ) -> dict[str, Any]:
-        """What a fitted prior brings on the run's evaluation data: see `seqvae.gains.brought`.
+        """What a fitted prior changes on the run's evaluation data: see `compare_priors`.
 
         Raises:
             UserError: as `with_prior`, or the data cannot be read.
         """
-        batches = self._evaluated(None, 64, examples)[1]
-        return brought(self.vae, self.with_prior(name).vae.prior, batches, samples, progress)
+        batches = self._evaluation_inputs(None, 64, examples)[1]
+        return compare_priors(self.vae, self.with_prior(name).vae.prior, batches, samples, progress)
 
     @property
     def _categories(self) -> dict[str, Sequence[str]]:
@@ -144,7 +146,7 @@ class PretrainedVAE(Coding, library_name="seqvae"):
     def label_names(self) -> tuple[str, ...]:
         """What the run's data say of each example."""
         config = self.run.config
-        return wing_of(config).load_data(config, self.run.codec).labels
+        return modality_of(config).load_data(config, self.run.codec).labels
 
     def attribute(self, batches: Sequence[Batch], name: str) -> Tensor:
         """A label of each example (N,), NaN where it is missing.
@@ -153,7 +155,7 @@ class PretrainedVAE(Coding, library_name="seqvae"):
             UserError: no label of that name.
         """
         names = self.label_names
-        lookup("label", dict.fromkeys([*names, *wing_of(self.run.config).attributes]), name)
+        lookup("label", dict.fromkeys([*names, *modality_of(self.run.config).attributes]), name)
         return torch.cat([batch.labels for batch in batches])[:, names.index(name)]
 
     @property
@@ -162,7 +164,7 @@ class PretrainedVAE(Coding, library_name="seqvae"):
         """What the embedded data that the run was trained on know of each example; nothing of other data."""
 
     @abstractmethod
-    def _evaluated(
+    def _evaluation_inputs(
         self, data: str | None, batch_size: int, examples: int | None
-    ) -> tuple[str, list[Batch], Measures]:
+    ) -> tuple[str, list[Batch], ModalityMetrics]:
         """The name of the evaluation data, its batches, and what measures them."""

@@ -15,16 +15,16 @@ from torch import Tensor
 
 from seqvae.api.hub import RunFolder
 from seqvae.checkpoint import Run
-from seqvae.distributed import spread
+from seqvae.distributed import map_sharded
 from seqvae.generate import (
     Condition,
     Rate,
-    codes,
-    conditioned,
-    label_columns,
-    path_between,
-    rate_features,
+    choose_codes,
+    interpolate_codes,
+    make_label_columns,
+    make_rate_features,
     with_condition,
+    with_conditions,
     with_own_labels,
     with_rate,
 )
@@ -33,7 +33,7 @@ from seqvae.interfaces import Batch
 from seqvae.registry import UserError
 
 
-class Coding(RunFolder, library_name="seqvae"):
+class LatentCodec(RunFolder, library_name="seqvae"):
     """What a trained VAE reads and writes; every modality says how its examples become batches."""
 
     modality: ClassVar[str]
@@ -66,10 +66,10 @@ class Coding(RunFolder, library_name="seqvae"):
             UserError: an example that cannot be read, a model without a code, a rate out of its range, or
                 labels that are missing or unknown.
         """
-        return self._coded(examples, sample, seed, rate, condition)[0]
+        return self._encode(examples, sample, seed, rate, condition)[0]
 
     @torch.no_grad()
-    def _coded(
+    def _encode(
         self,
         examples: Sequence[Any],
         sample: bool = False,
@@ -83,20 +83,22 @@ class Coding(RunFolder, library_name="seqvae"):
 
         def coded(batch: Batch) -> tuple[Tensor, Tensor | None]:
             c = vae.condition(batch)
-            return codes(vae.posterior(batch), batch, sample).cpu(), None if c is None else c.cpu()
+            return choose_codes(vae.posterior(batch), batch, sample).cpu(), None if c is None else c.cpu()
 
-        parts = spread(list(self._conditioned(examples, seed, rate, condition)), coded, self.device)
+        parts = map_sharded(
+            list(self._conditioned_batches(examples, seed, rate, condition)), coded, self.device
+        )
         told = [c for _, c in parts if c is not None]
         found = torch.cat([torch.zeros(0, self.latent_dim), *(z for z, _ in parts)])
         return found, torch.cat(told) if told else None
 
-    def _conditioned(
+    def _conditioned_batches(
         self, examples: Sequence[Any], seed: int, rate: Rate, condition: Condition | None
     ) -> Iterator[Batch]:
         """What a user gave, as batches that carry what is asked of each."""
         n = len(examples)
-        labels, rates = label_columns(self.vae, condition, n), rate_features(self.vae, rate, n)
-        return conditioned(self._batches(examples, seed), labels, rates)
+        labels, rates = make_label_columns(self.vae, condition, n), make_rate_features(self.vae, rate, n)
+        return with_conditions(self._batches(examples, seed), labels, rates)
 
     def path(self, a: Any, b: Any, steps: int = 8, path: CodePath = "linear") -> Tensor:
         """Codes (steps, D) from the code of `a` to that of `b`.
@@ -107,7 +109,7 @@ class Coding(RunFolder, library_name="seqvae"):
         if steps < 2:
             raise UserError(f"steps got {steps}: a path has at least its 2 ends")
         ends: Tensor = self.encode([a, b])
-        return path_between(ends[0], ends[1], steps, path)
+        return interpolate_codes(ends[0], ends[1], steps, path)
 
     def with_defaults(self, rate: float | None = None, condition: Condition | None = None) -> Self:
         """`with_rate` and `with_condition`, each where it is given.

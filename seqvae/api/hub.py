@@ -74,12 +74,12 @@ class RunFolder(ModelHubMixin, library_name="seqvae"):
         """A run folder, or a Hub id; every weight must be there."""
         folder = Path(model_id)
         if not folder.is_dir():
-            folder = _downloaded(model_id, revision, cache_dir, force_download, local_files_only, token)
+            folder = _download(model_id, revision, cache_dir, force_download, local_files_only, token)
         chosen = pick_device(device)
         return cls(load_run(folder, chosen), chosen)
 
 
-def _downloaded(
+def _download(
     model_id: str,
     revision: str | None,
     cache_dir: str | Path | None,

@@ -17,16 +17,16 @@ from seqvae.api.base import PretrainedVAE
 from seqvae.batch import ImageBatch
 from seqvae.checkpoint import Run
 from seqvae.config import ImageRunConfig
-from seqvae.generate import Condition, Rate, condition_of, prior_codes
+from seqvae.generate import Condition, Rate, make_condition, sample_prior
 from seqvae.generate import Path as CodePath
 from seqvae.image.batching import batch_from_pixels
-from seqvae.image.codec import PictureCodec
+from seqvae.image.codec import ImageProcessor
 from seqvae.image.data import DEFAULT_PICTURES, load_data, load_examples
-from seqvae.image.feed import eval_feed
-from seqvae.image.measuring import ImageMeasures
-from seqvae.image.pictures import levels, read_pictures
-from seqvae.image.store import PictureStore
-from seqvae.numerics import Randomness
+from seqvae.image.feed import evaluation_batches
+from seqvae.image.measuring import ImageMetrics
+from seqvae.image.pictures import levels, load_images
+from seqvae.image.store import ImageStore
+from seqvae.numerics import KeyedNoise
 from seqvae.registry import UserError
 from seqvae.synthetic import PICTURES
 
@@ -39,7 +39,7 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
     def __init__(self, run: Run, device: str | torch.device = "cpu") -> None:
         super().__init__(run, device)
         assert isinstance(run.config, ImageRunConfig)
-        self.codec: PictureCodec = run.codec
+        self.codec: ImageProcessor = run.codec
         self.config = run.config
 
     def decode(self, z: Any, rate: Rate = None, condition: Condition | None = None) -> Tensor:
@@ -53,7 +53,7 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
                 missing or unknown.
         """
         z = self._codes(z)
-        return self._drawn(z, None, condition_of(self.vae, len(z), rate, condition))
+        return self._render(z, None, make_condition(self.vae, len(z), rate, condition))
 
     def sample(
         self,
@@ -68,9 +68,9 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
         Raises:
             UserError: a rate that the model was not trained for, or labels that are missing or unknown.
         """
-        c = condition_of(self.vae, n, rate, condition)
-        z = prior_codes(self.vae, n, seed, c=c).cpu()
-        return self._drawn(z, Randomness(seed, 0, torch.arange(n)) if draw else None, c)
+        c = make_condition(self.vae, n, rate, condition)
+        z = sample_prior(self.vae, n, seed, c=c).cpu()
+        return self._render(z, KeyedNoise(seed, 0, torch.arange(n)) if draw else None, c)
 
     def reconstruct(
         self,
@@ -85,8 +85,8 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
         Raises:
             UserError: as `encode`.
         """
-        z, c = self._coded(pictures, sample, seed, rate, condition)
-        return self._drawn(z, None, c)
+        z, c = self._encode(pictures, sample, seed, rate, condition)
+        return self._render(z, None, c)
 
     def interpolate(
         self,
@@ -106,8 +106,8 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
         return vae.decode(vae.path(a, b, steps, path))
 
     @torch.no_grad()
-    def _drawn(
-        self, z: Tensor, random: Randomness | None, c: Tensor | None = None, batch_size: int = 256
+    def _render(
+        self, z: Tensor, random: KeyedNoise | None, c: Tensor | None = None, batch_size: int = 256
     ) -> Tensor:
         """Pictures of codes (N, D), told c (N, C) or what the model says."""
         parts = []
@@ -118,7 +118,7 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
             if random is None:
                 parts.append(likelihood.mean[0].cpu())
             else:
-                noise = Randomness(random.seed, random.step, random.index[rows]).to(self.device)
+                noise = KeyedNoise(random.seed, random.step, random.index[rows]).to(self.device)
                 parts.append(likelihood.sample(noise)[0].cpu())
         return torch.cat(parts) if parts else torch.zeros(0, *self.codec.shape)
 
@@ -127,7 +127,7 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
         for start in range(0, len(pixels), batch_size):
             batch = batch_from_pixels(pixels[start : start + batch_size], self.codec, seed)
             rows = torch.arange(start, start + batch.size)
-            yield batch.changed(index=rows, random=Randomness(seed, 0, rows)).to(self.device)
+            yield batch.replace(index=rows, random=KeyedNoise(seed, 0, rows)).to(self.device)
 
     def _pixels(self, examples: Any) -> Any:
         """uint8 (N, C, H, W) of what a user gives.
@@ -136,7 +136,7 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
             UserError: pictures of another shape, or files that are none.
         """
         if isinstance(examples, list | tuple) and examples and isinstance(examples[0], str | Path):
-            return read_pictures(examples, self.codec)
+            return load_images(examples, self.codec)
         if isinstance(examples, list | tuple):
             examples = np.stack([np.asarray(example) for example in examples])
         found = levels(examples)
@@ -147,13 +147,13 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
             )
         return found
 
-    def _evaluated(
+    def _evaluation_inputs(
         self, data: str | None, batch_size: int, examples: int | None
-    ) -> tuple[str, list[ImageBatch], ImageMeasures]:
+    ) -> tuple[str, list[ImageBatch], ImageMetrics]:
         where, store = self._store(data)
-        batches = list(eval_feed(store, self.codec, batch_size, examples))
+        batches = list(evaluation_batches(store, self.codec, batch_size, examples))
         discrete = all(self._of(batch).support != "real" for batch in batches[:1])
-        return where, batches, ImageMeasures(lambda z, batch: self._of(batch, z), discrete)
+        return where, batches, ImageMetrics(lambda z, batch: self._of(batch, z), discrete)
 
     def _of(self, batch: ImageBatch, z: Tensor | None = None) -> Any:
         """p(x|z) of a batch for codes (B, D), by default at 0."""
@@ -166,7 +166,7 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
         data = self.config.data
         return () if data.train else tuple(PICTURES[data.name or DEFAULT_PICTURES].factors)
 
-    def _store(self, data: str | None) -> tuple[str, PictureStore]:
+    def _store(self, data: str | None) -> tuple[str, ImageStore]:
         if data is not None:
             return data, load_examples(data, self.codec, self.config.data, self._categories)
         splits = load_data(self.config.data)

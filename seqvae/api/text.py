@@ -17,22 +17,22 @@ from seqvae.api.base import PretrainedVAE
 from seqvae.batch import TextBatch
 from seqvae.checkpoint import Run
 from seqvae.config import TextRunConfig
-from seqvae.generate import Condition, Rate, condition_of, conditions_like, prior_codes
+from seqvae.generate import Condition, Rate, make_condition, resample_conditions, sample_prior
 from seqvae.generate import Path as CodePath
 from seqvae.interfaces import Batch
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 from seqvae.registry import UserError
 from seqvae.synthetic import CORPORA
 from seqvae.text.batching import batch_from_ids
 from seqvae.text.data import DEFAULT_CORPUS, load_data, load_examples
-from seqvae.text.decoding import Decoding, decode
-from seqvae.text.feed import eval_feed
+from seqvae.text.decoding import GenerationConfig, generate_tokens
+from seqvae.text.feed import evaluation_batches
 from seqvae.text.likelihood import TextDecoder
-from seqvae.text.measuring import TextMeasures, TextTools
+from seqvae.text.measuring import TextGeneration, TextMetrics
 from seqvae.text.store import TokenStore
 from seqvae.text.tokenizer import TextTokenizer
 
-GREEDY = Decoding(greedy=True)
+GREEDY = GenerationConfig(greedy=True)
 WRITTEN = 256  # sentences at once
 
 
@@ -67,7 +67,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
     def decode(
         self,
         z: Tensor,
-        how: Decoding | None = None,
+        how: GenerationConfig | None = None,
         seed: int = 0,
         rate: Rate = None,
         condition: Condition | None = None,
@@ -78,14 +78,14 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
             UserError: codes of another size, a rate out of the run's range, or labels that do not match.
         """
         z = self._codes(z)
-        c = condition_of(self.vae, len(z), rate, condition)
+        c = make_condition(self.vae, len(z), rate, condition)
         written = self._written(z, how or self._greedy(), seed, c)
         return self.tokenizer.decode_batch(written)
 
     def sample(
         self,
         n: int = 10,
-        how: Decoding | None = None,
+        how: GenerationConfig | None = None,
         seed: int = 0,
         rate: Rate = None,
         condition: Condition | None = None,
@@ -95,15 +95,15 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         Raises:
             UserError: a rate out of the run's range, or labels that are missing or unknown.
         """
-        c = condition_of(self.vae, n, rate, condition)
-        z = prior_codes(self.vae, n, seed, c=c).cpu()
-        how = how or Decoding(max_length=self.config.data.max_tokens)
+        c = make_condition(self.vae, n, rate, condition)
+        z = sample_prior(self.vae, n, seed, c=c).cpu()
+        how = how or GenerationConfig(max_length=self.config.data.max_tokens)
         return self.tokenizer.decode_batch(self._written(z, how, seed, c))
 
     def reconstruct(
         self,
         texts: Sequence[str],
-        how: Decoding | None = None,
+        how: GenerationConfig | None = None,
         sample: bool = False,
         seed: int = 0,
         rate: Rate = None,
@@ -117,7 +117,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         Raises:
             UserError: as `encode`.
         """
-        z, c = self._coded(texts, sample, seed, rate, condition)
+        z, c = self._encode(texts, sample, seed, rate, condition)
         back = self.tokenizer.decode_batch(self._written(z, how or self._greedy(), seed, c))
         shown = self.tokenizer.decode_batch(self._ids(texts))
         return [Reconstruction(a, b, a == b) for a, b in zip(shown, back, strict=True)]
@@ -128,7 +128,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         b: str,
         steps: int = 8,
         path: CodePath = "linear",
-        how: Decoding | None = None,
+        how: GenerationConfig | None = None,
         rate: float | None = None,
         condition: Condition | None = None,
     ) -> list[PathPoint]:
@@ -147,7 +147,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         towards: Sequence[str],
         away: Sequence[str],
         strength: float = 1.0,
-        how: Decoding | None = None,
+        how: GenerationConfig | None = None,
         rate: float | None = None,
         condition: Condition | None = None,
     ) -> list[str]:
@@ -174,13 +174,13 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
                 raise UserError(f"`{name}` holds no sentence: give some of those that have what is to change")
         return self.encode(towards).mean(0) - self.encode(away).mean(0)
 
-    def shifted(self, texts: Sequence[str], step: Tensor, how: Decoding | None = None) -> list[str]:
+    def shifted(self, texts: Sequence[str], step: Tensor, how: GenerationConfig | None = None) -> list[str]:
         """The sentence at each one's code plus `step`, (D,) or (N, D); greedy unless `how` says otherwise.
 
         Raises:
             UserError: as `encode`.
         """
-        z, c = self._coded(texts)
+        z, c = self._encode(texts)
         return self.tokenizer.decode_batch(self._written(z + step, how or self._greedy(), 0, c))
 
     def attribute(self, batches: Sequence[Batch], name: str) -> Tensor:
@@ -193,16 +193,16 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
             return torch.cat([batch.lengths for batch in batches]).float()
         return super().attribute(batches, name)
 
-    def _evaluated(
+    def _evaluation_inputs(
         self, data: str | None, batch_size: int, examples: int | None
-    ) -> tuple[str, list[TextBatch], TextMeasures]:
+    ) -> tuple[str, list[TextBatch], TextMetrics]:
         where, store = self._store(data)
-        batches = list(eval_feed(store, self.tokenizer, batch_size, examples))
+        batches = list(evaluation_batches(store, self.tokenizer, batch_size, examples))
         characters = int(store.chars[:examples].sum())
-        tools = TextTools(
-            self._reconstructed, partial(self._prior_sampled, batches), self._detokenized, characters
+        tools = TextGeneration(
+            self._reconstruct_greedily, partial(self._sample_greedily, batches), self._detokenize, characters
         )
-        return where, batches, TextMeasures(tools)
+        return where, batches, TextMetrics(tools)
 
     @property
     def _embedded_factors(self) -> Sequence[str]:
@@ -215,29 +215,31 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         splits = load_data(self.config.data, self.tokenizer)
         return ("valid", splits.valid) if splits.test is None else ("test", splits.test)
 
-    def _reconstructed(self, z: Tensor, batch: TextBatch) -> list[list[int]]:
+    def _reconstruct_greedily(self, z: Tensor, batch: TextBatch) -> list[list[int]]:
         return self._written(z, self._greedy(), c=self.vae.condition(batch))
 
-    def _prior_sampled(self, batches: Sequence[Batch], n: int, seed: int) -> list[list[int]]:
+    def _sample_greedily(self, batches: Sequence[Batch], n: int, seed: int) -> list[list[int]]:
         """N greedy draws; a model that is told labels is told those of examples."""
-        c = conditions_like(self.vae, batches, n)
-        return self._written(prior_codes(self.vae, n, seed, c=c), self._greedy(), c=c)
+        c = resample_conditions(self.vae, batches, n)
+        return self._written(sample_prior(self.vae, n, seed, c=c), self._greedy(), c=c)
 
-    def _detokenized(self, ids: list[int]) -> str:
+    def _detokenize(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids)
 
-    def _greedy(self) -> Decoding:
+    def _greedy(self) -> GenerationConfig:
         return replace(GREEDY, max_length=self.config.data.max_tokens)
 
     @torch.no_grad()
-    def _written(self, z: Tensor, how: Decoding, seed: int = 0, c: Tensor | None = None) -> list[list[int]]:
+    def _written(
+        self, z: Tensor, how: GenerationConfig, seed: int = 0, c: Tensor | None = None
+    ) -> list[list[int]]:
         """Word ids for codes (N, D), told c (N, C) or what the model says, a batch after the other."""
         decoder, written = self.vae.decoder, []
         assert isinstance(decoder, TextDecoder)
         for rows in torch.split(torch.arange(len(z)), WRITTEN):
-            part, random = z[rows].to(self.device), Randomness(seed, 0, rows.to(self.device))
+            part, random = z[rows].to(self.device), KeyedNoise(seed, 0, rows.to(self.device))
             likelihood: Any = self.vae.likelihood(part[None], None if c is None else c[rows].to(self.device))
-            written += decode(decoder, likelihood.start(), len(part), how, random)
+            written += generate_tokens(decoder, likelihood.start(), len(part), how, random)
         return written
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
@@ -252,4 +254,4 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         for start in range(0, len(ids), batch_size):
             batch = batch_from_ids(ids[start : start + batch_size], self.tokenizer.special, seed)
             rows = torch.arange(start, start + batch.size)
-            yield batch.changed(index=rows, random=Randomness(seed, 0, rows)).to(self.device)
+            yield batch.replace(index=rows, random=KeyedNoise(seed, 0, rows)).to(self.device)

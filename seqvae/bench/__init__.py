@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from seqvae.bench.pictures import draw_curves, draw_profile
-from seqvae.bench.report import FIGURES, bench, profile, table
-from seqvae.bench.sweeps import curves, slopes
-from seqvae.bench.tricks import ablation
+from seqvae.bench.report import FIGURES, bench, format_table, profile
+from seqvae.bench.sweeps import fit_slopes, measure_curves
+from seqvae.bench.tricks import run_ablation
 
 __all__ = [
     "FIGURES",
-    "ablation",
+    "run_ablation",
     "bench",
-    "curves",
+    "measure_curves",
     "draw_curves",
     "draw_profile",
     "profile",
-    "slopes",
-    "table",
+    "fit_slopes",
+    "format_table",
 ]

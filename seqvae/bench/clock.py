@@ -13,13 +13,13 @@ import torch
 Work = Callable[[], object]
 
 
-def seconds(work: Work, device: torch.device) -> float:
+def time_work(work: Work, device: torch.device) -> float:
     """Seconds from the start of `work` to the end of all that it gave the device to do.
 
     On one thread of a CPU they are those that this process computed: as if nothing else ran on the machine.
     """
     if device.type != "cuda":
-        clock = time.process_time if clock_of(device) == "process" else time.perf_counter
+        clock = time.process_time if clock_name(device) == "process" else time.perf_counter
         began = clock()
         work()
         return clock() - began
@@ -31,8 +31,8 @@ def seconds(work: Work, device: torch.device) -> float:
     return float(start.elapsed_time(end)) / 1000
 
 
-def clock_of(device: torch.device) -> str:
-    """`process` where `seconds` counts what this process computed, else `wall`."""
+def clock_name(device: torch.device) -> str:
+    """`process` where `time_work` counts what this process computed, else `wall`."""
     return "process" if device.type == "cpu" and torch.get_num_threads() == 1 else "wall"
 
 
@@ -40,7 +40,7 @@ def _event() -> torch.cuda.Event:
     return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
 
 
-def in_turn(
+def time_in_turns(
     works: Mapping[str, Work], device: torch.device, budget: float, least: int = 3
 ) -> dict[str, float]:
     """Least seconds of each, all timed in turn for about `budget` seconds.
@@ -48,17 +48,17 @@ def in_turn(
     Whatever else the machine does only adds to a time, and in turn it hits all alike.
     """
     for work in works.values():
-        seconds(work, device)  # the first time warms up
+        time_work(work, device)  # the first time warms up
     times: dict[str, list[float]] = {name: [] for name in works}
     began, rounds = time.perf_counter(), 0
     while rounds < least or time.perf_counter() - began < budget:
         for name, work in works.items():
-            times[name].append(seconds(work, device))
+            times[name].append(time_work(work, device))
         rounds += 1
     return {name: min(values) for name, values in times.items()}
 
 
-def forget_peak(device: torch.device) -> None:
+def reset_peak(device: torch.device) -> None:
     """Measure the peak of memory from here on; where a CPU's system cannot, from the start of the process."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -78,9 +78,9 @@ def peak_mb(device: torch.device) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
-def bandwidth(device: torch.device) -> float:
+def measure_bandwidth(device: torch.device) -> float:
     """Bytes a second that a copy between two large tables moves, read and written."""
     source = torch.zeros(1 << 25, device=device)
     target = torch.empty_like(source)
-    took = in_turn({"copy": lambda: target.copy_(source)}, device, 0.2)["copy"]
+    took = time_in_turns({"copy": lambda: target.copy_(source)}, device, 0.2)["copy"]
     return 2 * source.numel() * source.element_size() / took

@@ -24,16 +24,16 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 }
 
 
-def cold_starts(trainer: Trainer) -> dict[str, float]:
+def time_cold_starts(trainer: Trainer) -> dict[str, float]:
     """Seconds from a command's start to its end."""
     folder = trainer.path.parent
     save_weights(trainer.path, trainer.vae)
     write_card(trainer.path, trainer.config, trainer.data.codec, trainer.progress, "for a benchmark", "")
     (folder / "in.txt").write_text("w1 w2 w3\n", encoding="utf-8")
-    return {name: round(_took(command, trainer.path), 3) for name, command in COMMANDS.items()}
+    return {name: round(_time_command(command, trainer.path), 3) for name, command in COMMANDS.items()}
 
 
-def _took(command: tuple[str, ...], run: Path) -> float:
+def _time_command(command: tuple[str, ...], run: Path) -> float:
     parts = [str(run) if part == RUN else part for part in command]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *_paths()])}
     began = time.perf_counter()

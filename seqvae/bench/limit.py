@@ -90,7 +90,7 @@ def _unfused() -> Iterator[None]:
         output.KEPT_BYTES = kept
 
 
-def products_of(work: Callable[[], object]) -> list[Product]:
+def record_products(work: Callable[[], object]) -> list[Product]:
     """The factors of all matrix products in `work`, backward passes included, in their order."""
     with _unfused(), _Recorder() as recorder:
         work()
@@ -98,7 +98,7 @@ def products_of(work: Callable[[], object]) -> list[Product]:
     return products
 
 
-def alone(products: list[Product], device: torch.device) -> Callable[[], None]:
+def replay_products(products: list[Product], device: torch.device) -> Callable[[], None]:
     """A function that runs the products and nothing else, on numbers that mean nothing."""
     tables: dict[Table, Tensor] = {}
     for table in dict.fromkeys(factor for product in products for factor in product):
@@ -113,7 +113,7 @@ def alone(products: list[Product], device: torch.device) -> Callable[[], None]:
     return run
 
 
-def flops(products: list[Product]) -> int:
+def count_flops(products: list[Product]) -> int:
     """Multiplications and additions."""
     total = 0
     for a, b in products:

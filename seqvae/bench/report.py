@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from seqvae.bench.clock import bandwidth, clock_of, forget_peak, in_turn, peak_mb
-from seqvae.bench.cold import cold_starts
-from seqvae.bench.limit import alone, flops, products_of
-from seqvae.bench.setting import on_the_bench, overrides_of
-from seqvae.bench.work import BEAM, SAMPLES, SENTENCES, WORDS, Bench, bench_of
+from seqvae.bench.clock import clock_name, measure_bandwidth, peak_mb, reset_peak, time_in_turns
+from seqvae.bench.cold import time_cold_starts
+from seqvae.bench.limit import count_flops, record_products, replay_products
+from seqvae.bench.setting import overrides_by_preset, preset_trainer
+from seqvae.bench.work import BEAM, SAMPLES, SENTENCES, WORDS, Workload, make_workload
 from seqvae.trainer import Trainer
 
 FIGURES = (
@@ -38,9 +38,9 @@ def bench(preset: str = "reference", overrides: Iterable[str] = (), budget: floa
     Raises:
         UserError: no such preset, or a config that cannot be built.
     """
-    with on_the_bench(preset, overrides) as trainer:
-        found = {"preset": preset, **_where(trainer), **_measured(trainer, budget)}
-        return found | {"cold_start_s": cold_starts(trainer) if cold else None}
+    with preset_trainer(preset, overrides) as trainer:
+        found = {"preset": preset, **_where(trainer), **_measure(trainer, budget)}
+        return found | {"cold_start_s": time_cold_starts(trainer) if cold else None}
 
 
 def profile(presets: Iterable[str], overrides: Iterable[str] = (), budget: float = 3.0) -> dict[str, Any]:
@@ -50,11 +50,11 @@ def profile(presets: Iterable[str], overrides: Iterable[str] = (), budget: float
         UserError: no such preset, or a config that cannot be built.
     """
     found = {}
-    for preset, own in overrides_of(presets, overrides).items():
-        with on_the_bench(preset, own) as trainer:
-            made = bench_of(trainer)
+    for preset, own in overrides_by_preset(presets, overrides).items():
+        with preset_trainer(preset, own) as trainer:
+            made = make_workload(trainer)
             pieces = _pieces(made, budget)
-        speed = round(made.batch.units / pieces["whole"] * 1000)
+        speed = round(made.batch.num_targets / pieces["whole"] * 1000)
         found[preset] = {"train_tokens_per_s": speed, "step_ms": pieces}
     return found
 
@@ -64,17 +64,17 @@ def _where(trainer: Trainer) -> dict[str, Any]:
     return {
         "device": torch.cuda.get_device_name(trainer.device) if gpu else "cpu",
         "threads": torch.get_num_threads(),
-        "clock": clock_of(trainer.device),
+        "clock": clock_name(trainer.device),
         "precision": trainer.precision,
         "torch": torch.__version__,
         "parameters": sum(p.numel() for p in trainer.step_module.parameters()),
     }
 
 
-def _measured(trainer: Trainer, budget: float) -> dict[str, Any]:
-    made, device = bench_of(trainer), trainer.device
+def _measure(trainer: Trainer, budget: float) -> dict[str, Any]:
+    made, device = make_workload(trainer), trainer.device
     made.update()
-    forget_peak(device)
+    reset_peak(device)
     found = _training(made, budget)
     found["peak_mb"] = round(peak_mb(device), 1)
     found["step_ms"] = _pieces(made, budget)
@@ -82,25 +82,25 @@ def _measured(trainer: Trainer, budget: float) -> dict[str, Any]:
     return found | _use(made, budget)
 
 
-def _training(made: Bench, budget: float) -> dict[str, Any]:
+def _training(made: Workload, budget: float) -> dict[str, Any]:
     """The update of a typical batch with the making of one, and its products."""
-    products, device, data = products_of(made.update), made.trainer.device, made.pieces()["data"]
+    products, device, data = record_products(made.update), made.trainer.device, made.pieces()["data"]
 
     def step() -> None:
         data()
         made.update()
 
-    times = in_turn({"step": step, "limit": alone(products, device)}, device, 2 * budget)
-    speed, limit = made.batch.units / times["step"], made.batch.units / times["limit"]
+    times = time_in_turns({"step": step, "limit": replay_products(products, device)}, device, 2 * budget)
+    speed, limit = made.batch.num_targets / times["step"], made.batch.num_targets / times["limit"]
     return {
         "train_tokens_per_s": round(speed),
         "train_limit_ratio": round(speed / limit, 3),
         "train_limit_tokens_per_s": round(limit),
-        "limit_gflops_per_s": round(flops(products) / times["limit"] / 1e9, 1),
+        "limit_gflops_per_s": round(count_flops(products) / times["limit"] / 1e9, 1),
     }
 
 
-def _pieces(made: Bench, budget: float) -> dict[str, float]:
+def _pieces(made: Workload, budget: float) -> dict[str, float]:
     """Milliseconds of an update and of its parts, and the least that the optimizer's bytes can take.
 
     `rest` is what the parts do not account for: the latent, the KL, the objective, and what tables that all
@@ -112,20 +112,20 @@ def _pieces(made: Bench, budget: float) -> dict[str, float]:
         pieces["data"]()
         made.update()
 
-    times = in_turn({"whole": whole, **pieces}, made.trainer.device, 2 * budget)
+    times = time_in_turns({"whole": whole, **pieces}, made.trainer.device, 2 * budget)
     times["rest"] = max(0.0, times["whole"] - sum(times[name] for name in PIECES))
     numbers = sum(p.numel() for p in made.trainer.step_module.parameters())
-    times["optimizer_limit"] = ADAM_PASSES * 4 * numbers / bandwidth(made.trainer.device)
+    times["optimizer_limit"] = ADAM_PASSES * 4 * numbers / measure_bandwidth(made.trainer.device)
     return {name: round(1000 * took, 3) for name, took in times.items()}
 
 
-def _use(made: Bench, budget: float) -> dict[str, Any]:
+def _use(made: Workload, budget: float) -> dict[str, Any]:
     """What a trained model is used for, a row each: what is counted, and the work.
 
     `beam_cost` is greedy tokens/s over those of a beam, of as many sentences; `iw_speedup` is the time of a
     loop over samples, each a whole pass with the encoder, over ours.
     """
-    tokens, words = made.batch.units * SAMPLES, SENTENCES * WORDS
+    tokens, words = made.batch.num_targets * SAMPLES, SENTENCES * WORDS
     rows: dict[str, tuple[int, Callable[[], object]]] = {
         "decode_tokens_per_s": (words, made.write),
         "beam5_tokens_per_s": (words, lambda: made.write(beam=BEAM)),
@@ -134,8 +134,8 @@ def _use(made: Bench, budget: float) -> dict[str, Any]:
     }
     found: dict[str, Any] = {}
     for name, (count, work) in rows.items():
-        found |= _figure(name, count, work, made.trainer.device, budget)
-    loop = in_turn({"loop": made.importance_by_loop}, made.trainer.device, budget / 2)["loop"]
+        found |= _measure_figure(name, count, work, made.trainer.device, budget)
+    loop = time_in_turns({"loop": made.importance_by_loop}, made.trainer.device, budget / 2)["loop"]
     found["decode_sentences_per_s"] = round(found["decode_tokens_per_s"] / WORDS)
     found["beam_cost"] = round(found["decode_tokens_per_s"] / found["beam5_tokens_per_s"], 2)
     found["iw_loop_token_samples_per_s"] = round(tokens / loop)
@@ -143,14 +143,18 @@ def _use(made: Bench, budget: float) -> dict[str, Any]:
     return found
 
 
-def _figure(name: str, count: int, work: Callable[[], object], device: torch.device, budget: float) -> Any:
+def _measure_figure(
+    name: str, count: int, work: Callable[[], object], device: torch.device, budget: float
+) -> Any:
     work()
-    times = in_turn({"work": work, "limit": alone(products_of(work), device)}, device, budget)
+    times = time_in_turns(
+        {"work": work, "limit": replay_products(record_products(work), device)}, device, budget
+    )
     ratio = name.partition("_")[0] + "_limit_ratio"
     return {name: round(count / times["work"]), ratio: round(times["limit"] / times["work"], 3)}
 
 
-def table(found: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+def format_table(found: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Rows for people: what, how much, and the share of its limit."""
     for name, value in found.items():
         if isinstance(value, Mapping):

@@ -13,7 +13,7 @@ import torch
 
 from seqvae.checkpoint import create_run
 from seqvae.config import TextRunConfig, parse_config
-from seqvae.memory import freed_memory_kept
+from seqvae.memory import retain_freed_memory
 from seqvae.progress import Silent
 from seqvae.registry import UserError, lookup
 from seqvae.text.data import TextData, load_data
@@ -64,10 +64,12 @@ def bench_data(config: TextRunConfig, length: int | None = None) -> TextData:
     if length is None and (config.data.train or config.data.name):
         return load_data(config.data, config.tokenizer)
     words = int(config.tokenizer.arguments.get("vocab_size") or WORDS)
-    return made_up(words, max(SENTENCES, 4 * config.train.batch_size), length=length)
+    return generate_sentences(words, max(SENTENCES, 4 * config.train.batch_size), length=length)
 
 
-def made_up(words: int, sentences: int = SENTENCES, seed: int = 0, length: int | None = None) -> TextData:
+def generate_sentences(
+    words: int, sentences: int = SENTENCES, seed: int = 0, length: int | None = None
+) -> TextData:
     """Sentences of words drawn by Zipf's law, their lengths by a gamma law; nothing is written to disk.
 
     With `length` all have so many words.
@@ -98,7 +100,9 @@ def bench_trainer(config: TextRunConfig, data: TextData, folder: Path) -> Traine
 
 
 @contextmanager
-def on_the_bench(preset: str, overrides: Iterable[str] = (), length: int | None = None) -> Iterator[Trainer]:
+def preset_trainer(
+    preset: str, overrides: Iterable[str] = (), length: int | None = None
+) -> Iterator[Trainer]:
     """A trainer of a preset at its first step, with the threads that its config asks for.
 
     All sentences have so many words, if a `length` is given.
@@ -110,13 +114,13 @@ def on_the_bench(preset: str, overrides: Iterable[str] = (), length: int | None 
     threads = torch.get_num_threads()
     torch.set_num_threads(config.train.threads or threads)
     try:
-        with tempfile.TemporaryDirectory() as folder, freed_memory_kept():
+        with tempfile.TemporaryDirectory() as folder, retain_freed_memory():
             yield bench_trainer(config, bench_data(config, length), Path(folder) / "run")
     finally:
         torch.set_num_threads(threads)
 
 
-def overrides_of(presets: Iterable[str], overrides: Iterable[str]) -> dict[str, list[str]]:
+def overrides_by_preset(presets: Iterable[str], overrides: Iterable[str]) -> dict[str, list[str]]:
     """The overrides of each preset, but for arguments of an encoder or decoder that others of them have."""
     overrides = list(overrides)
     known = {preset: _arguments(preset) for preset in presets}

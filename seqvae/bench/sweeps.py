@@ -12,14 +12,14 @@ from itertools import pairwise
 from math import log
 from typing import Any, cast
 
-from seqvae.bench.clock import in_turn
+from seqvae.bench.clock import time_in_turns
 from seqvae.bench.corpora import Corpus, corpora
-from seqvae.bench.setting import WORDS, bench_data, on_the_bench, overrides_of
-from seqvae.bench.tricks import first_updates
-from seqvae.bench.work import Bench, bench_of
+from seqvae.bench.setting import WORDS, bench_data, overrides_by_preset, preset_trainer
+from seqvae.bench.tricks import run_first_updates
+from seqvae.bench.work import Workload, make_workload
 from seqvae.config import TextRunConfig
 from seqvae.registry import UserError, lookup
-from seqvae.text.feed import TextFeed
+from seqvae.text.feed import TextBatchSource
 
 ROWS = 8  # sentences that are decoded at once
 SMALL = ("width=256", "layers=2", "heads=4")  # of the Transformer, to bear 512 words on a CPU
@@ -32,31 +32,33 @@ LINES: dict[str, tuple[str, ...]] = {  # name of a line: its preset and what is 
         *(f"{part}.{size}" for part in ("encoder", "decoder") for size in SMALL),
     ),
 }
-Timed = Callable[[Bench, int], tuple[Callable[[], object], int]]  # the work at a point, and the units of it
+Timed = Callable[
+    [Workload, int], tuple[Callable[[], object], int]
+]  # the work at a point, and the units of it
 
 
-def _training(made: Bench, value: int) -> tuple[Callable[[], object], int]:
-    return made.update, made.batch.units
+def _training(made: Workload, value: int) -> tuple[Callable[[], object], int]:
+    return made.update, made.batch.num_targets
 
 
-def _likelihood(made: Bench, value: int) -> tuple[Callable[[], object], int]:
-    return lambda: made.importance(value), made.batch.units * value
+def _likelihood(made: Workload, value: int) -> tuple[Callable[[], object], int]:
+    return lambda: made.importance(value), made.batch.num_targets * value
 
 
-def _decoding(made: Bench, value: int) -> tuple[Callable[[], object], int]:
+def _decoding(made: Workload, value: int) -> tuple[Callable[[], object], int]:
     return lambda: made.write(ROWS, words=value), ROWS * value
 
 
-def _updates(made: Bench, value: int) -> tuple[Callable[[], object], int]:
-    return lambda: first_updates(made.trainer), first_updates(made.trainer)
+def _updates(made: Workload, value: int) -> tuple[Callable[[], object], int]:
+    return lambda: run_first_updates(made.trainer), run_first_updates(made.trainer)
 
 
-def _start(made: Bench, value: int) -> tuple[Callable[[], object], int]:
+def _start(made: Workload, value: int) -> tuple[Callable[[], object], int]:
     """From a config to its first batch, in milliseconds: of microseconds they are so many."""
     config = cast(TextRunConfig, made.trainer.config)
 
     def start() -> None:
-        feed = TextFeed(bench_data(config), config.train.batch_size, 1, config.train.seed)
+        feed = TextBatchSource(bench_data(config), config.train.batch_size, 1, config.train.seed)
         feed.update(0)
 
     return start, 1000
@@ -128,7 +130,7 @@ SWEEPS = {
 }
 
 
-def asked_for(sweeps: Iterable[str]) -> dict[str, tuple[int, ...]]:
+def parse_sweeps(sweeps: Iterable[str]) -> dict[str, tuple[int, ...]]:
     """The values of each sweep of `NAME` or `NAME=N,N,...`; of all where none is given.
 
     Raises:
@@ -145,7 +147,7 @@ def asked_for(sweeps: Iterable[str]) -> dict[str, tuple[int, ...]]:
     return found or {name: sweep.values for name, sweep in SWEEPS.items()}
 
 
-def curves(
+def measure_curves(
     sweeps: Iterable[str] = (), overrides: Iterable[str] = (), budget: float = 1.0
 ) -> list[dict[str, Any]]:
     """Rows of `sweep`, `line`, `at` and `cost` at each size: microseconds a token, or as `SWEEPS` say.
@@ -156,10 +158,10 @@ def curves(
     Raises:
         UserError: no such sweep, sizes that are none, or a config that cannot be built.
     """
-    presets = overrides_of({preset for preset, *_ in LINES.values()}, overrides)
+    presets = overrides_by_preset({preset for preset, *_ in LINES.values()}, overrides)
     points = [
         (name, line, value)
-        for name, values in asked_for(sweeps).items()
+        for name, values in parse_sweeps(sweeps).items()
         for line in SWEEPS[name].lines
         for value in values
     ]
@@ -173,16 +175,16 @@ def _cost(
     sweep: Sweep, line: str, value: int, given: tuple[Mapping[str, list[str]], Corpus], budget: float
 ) -> float:
     """Microseconds a unit at one point, with what is `given`: the presets' overrides, and corpora."""
-    with at_point(sweep, line, value, *given) as made:
+    with workload_at(sweep, line, value, *given) as made:
         work, units = sweep.timed(made, value)
-        took = in_turn({"work": work}, made.trainer.device, budget)["work"]
+        took = time_in_turns({"work": work}, made.trainer.device, budget)["work"]
     return 1e6 * took / units
 
 
 @contextmanager
-def at_point(
+def workload_at(
     sweep: Sweep, line: str, value: int, presets: Mapping[str, list[str]], corpus: Corpus
-) -> Iterator[Bench]:
+) -> Iterator[Workload]:
     """The bench of a line's preset where the size has this value."""
     preset, *changes = LINES[line]
     sets = [*changes, *presets[preset], *(f"{key}={value}" for key in sweep.keys)]
@@ -190,10 +192,10 @@ def at_point(
         if sweep.files_have_it:
             sets.append(f"data.train={stack.enter_context(corpus(value))}")
         length = value if sweep.sentences_have_it else None
-        yield bench_of(stack.enter_context(on_the_bench(preset, sets, length=length)))
+        yield make_workload(stack.enter_context(preset_trainer(preset, sets, length=length)))
 
 
-def slopes(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, str, str]]:
+def fit_slopes(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, str, str]]:
     """Rows for people: sweep, line, the two largest sizes, and the slope of log cost between them."""
     for sweep, line in dict.fromkeys((row["sweep"], row["line"]) for row in rows):
         own = [row for row in rows if (row["sweep"], row["line"]) == (sweep, line)]

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from seqvae.bench.clock import in_turn
-from seqvae.bench.setting import on_the_bench
+from seqvae.bench.clock import time_in_turns
+from seqvae.bench.setting import preset_trainer
 from seqvae.feeding import Rows
-from seqvae.text.feed import TextFeed
+from seqvae.text.feed import TextBatchSource
 from seqvae.text.output import OutputHead
 from seqvae.text.precision import compute_dtype
 from seqvae.trainer import Trainer
@@ -57,10 +57,10 @@ class PlainHead(nn.Module):
         return scores.view(targets.shape)
 
 
-class Unsorted(TextFeed):
+class Unsorted(TextBatchSource):
     """Sentences in a random order: a batch is as long as the longest of any."""
 
-    def _order_of(self, epoch: int) -> Sequence[Rows]:  # type: ignore[override]
+    def _epoch_order(self, epoch: int) -> Sequence[Rows]:  # type: ignore[override]
         order = np.random.default_rng([self.seed, epoch]).permutation(self.examples)
         return np.array_split(order, np.arange(self.batch_size, self.examples, self.batch_size))
 
@@ -70,9 +70,9 @@ def _plain_precision(trainer: Trainer) -> None:
 
 
 def _plain_order(trainer: Trainer) -> None:
-    feed = trainer.feed
-    if isinstance(feed, TextFeed):
-        trainer.feed = Unsorted(feed.data, feed.batch_size, feed.accumulate, feed.seed)
+    feed = trainer.batch_source
+    if isinstance(feed, TextBatchSource):
+        trainer.batch_source = Unsorted(feed.data, feed.batch_size, feed.accumulate, feed.seed)
 
 
 def _plain_recurrence(trainer: Trainer) -> None:
@@ -98,7 +98,7 @@ def _unfused(optimizer: Optimizer) -> Optimizer:
     return optimizer
 
 
-TRICKS: dict[str, Callable[[Trainer], None]] = {
+OPTIMISATIONS: dict[str, Callable[[Trainer], None]] = {
     "bf16 products": _plain_precision,
     "batches of like lengths": _plain_order,
     "own GRU": _plain_recurrence,
@@ -107,15 +107,15 @@ TRICKS: dict[str, Callable[[Trainer], None]] = {
 }
 
 
-def first_updates(trainer: Trainer) -> int:
+def run_first_updates(trainer: Trainer) -> int:
     """Train on the first batches of the epoch; their tokens, padding left out."""
     before, trainer.progress.step = trainer.progress.tokens, 0
-    for _ in range(min(UPDATES, trainer.feed.steps_per_epoch)):
+    for _ in range(min(UPDATES, trainer.batch_source.steps_per_epoch)):
         trainer.update()
     return trainer.progress.tokens - before
 
 
-def ablation(
+def run_ablation(
     preset: str = "reference", overrides: Iterable[str] = (), budget: float = 3.0
 ) -> list[dict[str, Any]]:
     """Rows of `without`, `tokens_per_s` and `share` of the speed with all tricks; all timed in turn.
@@ -129,17 +129,18 @@ def ablation(
     overrides = list(overrides)
     with ExitStack() as stack:
         trainers = {
-            name: stack.enter_context(on_the_bench(preset, overrides)) for name in (ALL, *TRICKS, NONE)
+            name: stack.enter_context(preset_trainer(preset, overrides))
+            for name in (ALL, *OPTIMISATIONS, NONE)
         }
         for name, trainer in trainers.items():
-            for trick, without in TRICKS.items():
+            for trick, without in OPTIMISATIONS.items():
                 if name in (trick, NONE):
                     without(trainer)
-        tokens = {name: first_updates(trainer) for name, trainer in trainers.items()}
-        works = {name: partial(first_updates, trainer) for name, trainer in trainers.items()}
-        times = in_turn(works, trainers[ALL].device, budget * len(works))
+        tokens = {name: run_first_updates(trainer) for name, trainer in trainers.items()}
+        works = {name: partial(run_first_updates, trainer) for name, trainer in trainers.items()}
+        times = time_in_turns(works, trainers[ALL].device, budget * len(works))
     # only now that no trainer asks for it any more is freed memory given back
-    times[MEMORY] = in_turn({MEMORY: works[ALL]}, trainers[ALL].device, budget)[MEMORY]
+    times[MEMORY] = time_in_turns({MEMORY: works[ALL]}, trainers[ALL].device, budget)[MEMORY]
     return _rows({name: tokens[ALL if name == MEMORY else name] / took for name, took in times.items()})
 
 

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from seqvae.batch import TextBatch
 from seqvae.device import autocast
-from seqvae.generate import codes, prior_codes
-from seqvae.metrics.likelihood import score
-from seqvae.numerics import Randomness
-from seqvae.text.decoding import Decoding, decode
+from seqvae.generate import choose_codes, sample_prior
+from seqvae.metrics.likelihood import score_batch
+from seqvae.numerics import KeyedNoise
+from seqvae.text.decoding import GenerationConfig, generate_tokens
 from seqvae.text.likelihood import TextDecoder
 from seqvae.trainer import Trainer
-from seqvae.updates import add_gradients, clipped
+from seqvae.updates import all_reduce_gradients, clip_grad_norms
 
 SAMPLES = 20  # K
 CELLS = 2**15  # samples x sentences x tokens that a decoder sees at once, as in `seqvae evaluate`
@@ -27,7 +27,7 @@ WORDS, SENTENCES, BEAM = 20, 256, 5  # forced words of a sentence, sentences at 
 
 
 @dataclass(frozen=True)
-class Bench:
+class Workload:
     """A trainer and a batch in the middle of its lengths; the model is only changed by `update`."""
 
     trainer: Trainer
@@ -51,8 +51,8 @@ class Bench:
     def move(self) -> None:
         """Clipping and the optimizer's step, as the loop does them."""
         trainer = self.trainer
-        add_gradients(trainer.step_module)
-        clipped(trainer.optimizers.values(), trainer.config.train.clip)
+        all_reduce_gradients(trainer.step_module)
+        clip_grad_norms(trainer.optimizers.values(), trainer.config.train.clip)
         for optimizer in trainer.optimizers.values():
             optimizer.step()
             optimizer.zero_grad()
@@ -60,12 +60,12 @@ class Bench:
     def pieces(self) -> dict[str, Callable[[], object]]:
         """The parts of an update, each alone, forward and backward."""
         trainer, batch, decoder = self.trainer, self.batch, self.decoder
-        z = prior_codes(trainer.vae, batch.size, 0, trainer.device)  # (B, D)
+        z = sample_prior(trainer.vae, batch.size, 0, trainer.device)  # (B, D)
         with torch.no_grad(), autocast(trainer.precision, trainer.device):
             features, _ = decoder.read(batch.inputs, decoder.start(z))
         features = features.float()
         return {
-            "data": lambda: trainer.feed.update(trainer.progress.step),
+            "data": lambda: trainer.batch_source.update(trainer.progress.step),
             "encoder": self._backward(lambda: trainer.vae.encoder(batch)),
             "decoder": self._backward(lambda: decoder.read(batch.inputs, decoder.start(z))[0]),
             "output": self._backward(
@@ -102,18 +102,18 @@ class Bench:
     def encode(self) -> None:
         """Posterior means of the batch."""
         with autocast(self.trainer.precision, self.trainer.device):
-            codes(self.trainer.vae.posterior(self.batch), self.batch)
+            choose_codes(self.trainer.vae.posterior(self.batch), self.batch)
 
     def write(self, rows: int = SENTENCES, beam: int | None = None, words: int = WORDS) -> list[list[int]]:
         """Sentences of so many words from prior codes; the end is forbidden."""
         trainer, decoder = self.trainer, self.decoder
-        how = Decoding(greedy=beam is None, beam=beam, max_length=words)
-        z = prior_codes(trainer.vae, rows, 0, trainer.device)
-        random = Randomness(0, 0, torch.arange(rows, device=trainer.device))
+        how = GenerationConfig(greedy=beam is None, beam=beam, max_length=words)
+        z = sample_prior(trainer.vae, rows, 0, trainer.device)
+        random = KeyedNoise(0, 0, torch.arange(rows, device=trainer.device))
         end = decoder.special.eos
         decoder.head.forbidden[end] = -torch.inf
         with torch.no_grad(), autocast(trainer.precision, trainer.device):
-            written = decode(decoder, decoder.start(z), rows, how, random)
+            written = generate_tokens(decoder, decoder.start(z), rows, how, random)
         decoder.head.forbidden[end] = 0.0
         return written
 
@@ -121,9 +121,9 @@ class Bench:
     def importance(self, samples: int = SAMPLES) -> None:
         """IW-NLL of the batch with K samples, the encoder once, in chunks as `seqvae evaluate` takes them."""
         batch, trainer = self.batch, self.trainer
-        chunk = max(1, CELLS // (batch.size * batch.cells))
+        chunk = max(1, CELLS // (batch.size * batch.decoder_positions))
         with autocast(trainer.precision, trainer.device):
-            score(trainer.vae, batch, samples, chunk)
+            score_batch(trainer.vae, batch, samples, chunk)
 
     def importance_by_loop(self) -> None:
         """The same as a loop over samples, each with its own run of the encoder."""
@@ -131,10 +131,12 @@ class Bench:
             self.importance(1)
 
 
-def bench_of(trainer: Trainer) -> Bench:
+def make_workload(trainer: Trainer) -> Workload:
     """The bench of a trainer, on the batch whose size in tokens is the median of its first ones."""
     trainer.step_module.train()
-    batches = [trainer.feed.update(step)[0] for step in range(min(50, trainer.feed.steps_per_epoch))]
+    batches = [
+        trainer.batch_source.update(step)[0] for step in range(min(50, trainer.batch_source.steps_per_epoch))
+    ]
     batches = [batch for batch in batches if batch.size == batches[0].size]
-    batch = sorted(batches, key=lambda b: b.units)[len(batches) // 2]
-    return Bench(trainer, batch.to(trainer.device))
+    batch = sorted(batches, key=lambda b: b.num_targets)[len(batches) // 2]
+    return Workload(trainer, batch.to(trainer.device))

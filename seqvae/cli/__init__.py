@@ -38,11 +38,11 @@ def main(arguments: list[str] | None = None) -> None:
     except (KeyboardInterrupt, typer.Abort):
         code = 128 + signal.SIGINT
     except Exception as error:
-        code = _told(error)
+        code = _report_error(error)
     sys.exit(code or 0)
 
 
-def _told(error: Exception) -> int:
+def _report_error(error: Exception) -> int:
     """Say what went wrong; the exit code."""
     if isinstance(error, UserError):
         print(f"seqvae: {error}", file=sys.stderr)

@@ -14,7 +14,7 @@ import typer
 from seqvae.registry import UserError
 
 if TYPE_CHECKING:
-    from seqvae.examples import Examples
+    from seqvae.examples import Inputs
 
 RUN = Annotated[str, typer.Argument(help="A run folder.", show_default=False)]
 DEVICE = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
@@ -32,7 +32,7 @@ GIVEN = Annotated[list[str] | None, typer.Argument(help="Sentences, or picture f
 INPUT = Annotated[str | None, typer.Option("--input", help="A file of sentences; - is standard input.")]
 
 
-def loaded(
+def load_vae(
     run: str,
     device: str,
     rate: float | None = None,
@@ -42,10 +42,10 @@ def loaded(
     """The run for use, at the rate and told the labels that were asked for."""
     from seqvae.api import load
 
-    return load(run, device, prior).with_defaults(rate, labels(condition) if condition else None)
+    return load(run, device, prior).with_defaults(rate, parse_labels(condition) if condition else None)
 
 
-def of_text(vae: Any, instead: str) -> None:
+def require_text(vae: Any, instead: str) -> None:
     """Refuse a run that writes no sentences.
 
     Raises:
@@ -55,23 +55,23 @@ def of_text(vae: Any, instead: str) -> None:
         raise UserError(f"{vae.run.path} is a model of {vae.modality}s, which has no sentences: {instead}")
 
 
-def drawn_into(vae: Any, output: Path | None) -> Path | None:
+def image_output(vae: Any, output: Path | None) -> Path | None:
     """The file that pictures go into; None where a run writes lines.
 
     Raises:
         UserError: pictures and no file for them, or lines and a file.
     """
-    from seqvae.build import wing_of
+    from seqvae.build import modality_of
 
-    wing = wing_of(vae.run.config)
-    if wing.drawn and output is None:
+    wing = modality_of(vae.run.config)
+    if wing.is_image and output is None:
         raise UserError(f"{vae.run.path} holds {wing.examples}: say where to with --output FILE.png")
-    if output is not None and not wing.drawn:
+    if output is not None and not wing.is_image:
         raise UserError(f"{vae.run.path} writes {wing.examples}, which are printed: leave out --output")
     return output
 
 
-def labels(condition: list[str]) -> dict[str, str]:
+def parse_labels(condition: list[str]) -> dict[str, str]:
     """Labels as people write them, LABEL=VALUE, by name.
 
     Raises:
@@ -88,7 +88,7 @@ def labels(condition: list[str]) -> dict[str, str]:
     return found
 
 
-def numbers(written: str, option: str = "--rates") -> list[float]:
+def parse_numbers(written: str, option: str = "--rates") -> list[float]:
     """Numbers as people write them, 2,4,8; at least one.
 
     Raises:
@@ -101,7 +101,7 @@ def numbers(written: str, option: str = "--rates") -> list[float]:
     raise UserError(f"{option} got {written!r}: write numbers with commas, as 2,4,8")
 
 
-def sentences(vae: Any, texts: list[str] | None, source: str | None) -> list[str]:
+def read_sentences(vae: Any, texts: list[str] | None, source: str | None) -> list[str]:
     """Sentences from the command line, or from a file as the run's own data were read.
 
     Raises:
@@ -118,41 +118,41 @@ def sentences(vae: Any, texts: list[str] | None, source: str | None) -> list[str
     return found
 
 
-def examples_asked(
+def read_examples(
     vae: Any, given: list[str] | None, source: str | None, data: str | None, n: int | None
-) -> Examples:
+) -> Inputs:
     """The first `n` examples that the command line names: by themselves, in a file or as data.
 
     Raises:
         UserError: not one of the three, or it cannot be read.
     """
-    from seqvae.build import wing_of
-    from seqvae.examples import Examples, examples_of
+    from seqvae.build import modality_of
+    from seqvae.examples import Inputs, load_inputs
 
     if data is not None:
         if given or source:
             raise UserError(f"--data {data} names all that is asked about: leave the rest out")
-        return examples_of(vae, data, n)
-    wing = wing_of(vae.run.config)
+        return load_inputs(vae, data, n)
+    wing = modality_of(vae.run.config)
     if bool(given) == (source is not None):
         raise UserError(f"give {wing.examples} as arguments, --input FILE or --data NAME, one of the three")
     if source is not None:
-        return examples_in(vae, source, n)
-    return Examples(wing.read(vae.run.codec, (given or [])[:n]))
+        return read_example_file(vae, source, n)
+    return Inputs(wing.read_examples(vae.run.codec, (given or [])[:n]))
 
 
-def examples_in(vae: Any, source: str, n: int | None = None) -> Examples:
+def read_example_file(vae: Any, source: str, n: int | None = None) -> Inputs:
     """The first `n` examples in a file: lines as they stand there, or pictures.
 
     Raises:
         UserError: it cannot be read, or holds none.
     """
-    from seqvae.build import wing_of
-    from seqvae.examples import Examples, examples_of
+    from seqvae.build import modality_of
+    from seqvae.examples import Inputs, load_inputs
 
-    if wing_of(vae.run.config).drawn:
-        return examples_of(vae, source, n)
-    return Examples(sentences(vae, None, source)[:n])
+    if modality_of(vae.run.config).is_image:
+        return load_inputs(vae, source, n)
+    return Inputs(read_sentences(vae, None, source)[:n])
 
 
 def _read(source: str, column: str) -> Iterator[str]:

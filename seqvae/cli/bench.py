@@ -10,7 +10,7 @@ import typer
 from seqvae.cli.asked import JSON
 from seqvae.cli.output import emit_json, emit_lines
 from seqvae.registry import UserError
-from seqvae.tables import aligned
+from seqvae.tables import align_columns
 
 PRESETS = ("reference", "batch128", "wide", "lstm", "transformer")
 
@@ -45,21 +45,25 @@ def bench(
 
 def _figures(preset: str, sets: list[str], seconds: float, cold: bool, json: bool) -> None:
     from seqvae.bench import bench as run
-    from seqvae.bench import table
+    from seqvae.bench import format_table
 
     found = run(preset, sets, seconds, cold)
-    emit_json(found) if json else emit_lines(aligned(("figure", "", "of its limit"), list(table(found))))
+    emit_json(found) if json else emit_lines(
+        align_columns(("figure", "", "of its limit"), list(format_table(found)))
+    )
 
 
 def _curves(picture: Path, sweep: list[str], sets: list[str], seconds: float, json: bool) -> None:
-    from seqvae.bench import curves, draw_curves, slopes
+    from seqvae.bench import draw_curves, fit_slopes, measure_curves
     from seqvae.plots import check_picture, save
 
     check_picture(picture)
-    rows = curves(sweep, sets, seconds)
+    rows = measure_curves(sweep, sets, seconds)
     path = save(draw_curves(rows), picture)
     head = ("sweep", "line", "from", "slope")
-    emit_json({"picture": str(path), "rows": rows}) if json else emit_lines(aligned(head, list(slopes(rows))))
+    emit_json({"picture": str(path), "rows": rows}) if json else emit_lines(
+        align_columns(head, list(fit_slopes(rows)))
+    )
 
 
 def _profile(picture: Path, presets: tuple[str, ...], sets: list[str], seconds: float, json: bool) -> None:
@@ -73,11 +77,11 @@ def _profile(picture: Path, presets: tuple[str, ...], sets: list[str], seconds: 
 
 
 def _ablation(preset: str, sets: list[str], seconds: float, json: bool) -> None:
-    from seqvae.bench import ablation
+    from seqvae.bench import run_ablation
 
-    rows = ablation(preset, sets, seconds)
+    rows = run_ablation(preset, sets, seconds)
     cells = [(r["without"] or "-", f"{r['tokens_per_s']:,}", f"{100 * r['share']:.0f} %") for r in rows]
-    emit_json(rows) if json else emit_lines(aligned(("without", "tokens/s", "of all"), cells))
+    emit_json(rows) if json else emit_lines(align_columns(("without", "tokens/s", "of all"), cells))
 
 
 COMMANDS = (bench,)

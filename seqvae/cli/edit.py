@@ -14,10 +14,10 @@ from seqvae.cli.asked import (
     RATE,
     RUN,
     TEXTS,
-    loaded,
-    numbers,
-    of_text,
-    sentences,
+    load_vae,
+    parse_numbers,
+    read_sentences,
+    require_text,
 )
 from seqvae.cli.output import emit_json, emit_lines
 
@@ -35,11 +35,11 @@ def edit(
     json: JSON = False,
 ) -> None:
     """Move sentences through the code: from what one group of sentences shares to what another does."""
-    vae = loaded(run, device, rate, condition=condition)
-    of_text(vae, "`seqvae traverse RUN --attribute NAME` moves pictures")
-    given = sentences(vae, texts, input_)
-    amounts = numbers(strength, "--strength")
-    direction = vae.direction(sentences(vae, None, towards), sentences(vae, None, away))
+    vae = load_vae(run, device, rate, condition=condition)
+    require_text(vae, "`seqvae traverse RUN --attribute NAME` moves pictures")
+    given = read_sentences(vae, texts, input_)
+    amounts = parse_numbers(strength, "--strength")
+    direction = vae.direction(read_sentences(vae, None, towards), read_sentences(vae, None, away))
     by_amount = [vae.shifted(given, amount * direction) for amount in amounts]
     rows = [list(zip(amounts, edited, strict=True)) for edited in zip(*by_amount, strict=True)]
     if json:

@@ -11,7 +11,7 @@ from seqvae.cli.asked import JSON
 from seqvae.cli.output import emit_json, emit_lines
 from seqvae.progress import Terminal
 from seqvae.registry import lookup
-from seqvae.tables import aligned
+from seqvae.tables import align_columns
 
 SETS = Annotated[list[str] | None, typer.Option("--set", help="key.path=value over every run's config.")]
 
@@ -28,13 +28,15 @@ def lesson(
 
     Runs that are there already are used again; an interrupted lesson goes on.
     """
-    from seqvae.lessons import LESSONS, Material, lesson_rows, teach
+    from seqvae.lessons import LESSONS, LessonArgs, lesson_rows, run_lesson
 
     if name is None:
         rows = [(row["name"], row["about"]) for row in lesson_rows()]
-        emit_json(lesson_rows()) if json else emit_lines(aligned(("lesson", "about"), rows))
+        emit_json(lesson_rows()) if json else emit_lines(align_columns(("lesson", "about"), rows))
         return
-    taught = teach(lookup("lesson", LESSONS, name), Material(out, data, seed, tuple(sets or ())), Terminal())
+    taught = run_lesson(
+        lookup("lesson", LESSONS, name), LessonArgs(out, data, seed, tuple(sets or ())), Terminal()
+    )
     if json:
         typer.echo(taught.record.read_text("utf-8"), nl=False)
     else:

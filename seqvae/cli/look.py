@@ -12,9 +12,9 @@ from seqvae.cli.asked import JSON
 from seqvae.cli.output import emit_json, emit_lines
 from seqvae.config import dump_config, load_config
 from seqvae.registry import UserError, lookup
-from seqvae.shipped import find_config, first_comment, shipped_configs
-from seqvae.tables import aligned
-from seqvae.tables import markdown as markdown_table
+from seqvae.shipped import find_config, read_first_comment, shipped_configs
+from seqvae.tables import align_columns
+from seqvae.tables import markdown_table as markdown_table
 from seqvae.yaml_files import read_yaml
 
 KINDS = (
@@ -50,7 +50,7 @@ def list_(
             emit_lines(markdown_table(columns, cells))
             continue
         typer.echo(f"\n{name}" if kind is None else name)
-        emit_lines(aligned(columns, cells))
+        emit_lines(align_columns(columns, cells))
 
 
 def show(
@@ -77,9 +77,9 @@ def show(
     typer.echo(f"\n# {card['progress']['step']} steps, selected {card['selected']}")
     typer.echo(f"# finished: {'yes' if card['progress']['finished'] else 'no'}")
     if "rate" in card:
-        from seqvae.rates import in_words
+        from seqvae.rates import describe_choice
 
-        typer.echo(f"# {in_words(card['rate'])}")
+        typer.echo(f"# {describe_choice(card['rate'])}")
 
 
 def cp(
@@ -109,20 +109,20 @@ def _rows(kind: str | None) -> dict[str, list[dict[str, Any]]]:
 
 def selftest() -> None:
     """Run the cases whose answers are known: pPCA, ln N, closed forms, the exact rate, controllers."""
-    from seqvae.selftest import selftest as run
+    from seqvae.selftest import run_selftest as run
 
     checks = run(lambda group: typer.echo(f"{group} ...", err=True))
     rows: list[tuple[str, ...]] = [
         ("ok" if c.holds else "FAIL", c.name, f"{c.got:.4f}", f"{c.known:.4f}", f"{c.tolerance:.4f}")
         for c in checks
     ]
-    emit_lines(aligned(("", "check", "got", "known", "within"), rows))
+    emit_lines(align_columns(("", "check", "got", "known", "within"), rows))
     if not all(c.holds for c in checks):
         raise typer.Exit(1)
 
 
 def _configs() -> list[dict[str, Any]]:
-    return [{"name": name, "about": first_comment(path)} for name, path in shipped_configs().items()]
+    return [{"name": name, "about": read_first_comment(path)} for name, path in shipped_configs().items()]
 
 
 COMMANDS = (list_, show, cp, selftest)

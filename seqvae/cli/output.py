@@ -20,14 +20,14 @@ def emit_lines(lines: Iterable[str]) -> None:
         typer.echo(line)
 
 
-def shown(value: object) -> str:
+def format_value(value: object) -> str:
     """A measure for people: four digits, nothing for None, the parts of lists and mappings side by side."""
     if value is None:
         return "-"
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
     if isinstance(value, list):
-        return " ".join(shown(v) for v in value)
+        return " ".join(format_value(v) for v in value)
     if isinstance(value, dict):
-        return "  ".join(f"{k} {shown(v)}" for k, v in value.items())
+        return "  ".join(f"{k} {format_value(v)}" for k, v in value.items())
     return str(value)

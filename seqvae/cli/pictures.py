@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from seqvae.cli.asked import CONDITION, DEVICE, JSON, PRIOR, RATE, RUN, drawn_into, loaded, numbers
+from seqvae.cli.asked import CONDITION, DEVICE, JSON, PRIOR, RATE, RUN, image_output, load_vae, parse_numbers
 from seqvae.cli.output import emit_json, emit_lines
 from seqvae.progress import Terminal
 
@@ -38,28 +38,28 @@ def plot(
 ) -> None:
     """Draw a picture of a run into a file; prints its path."""
     from seqvae.api import load
-    from seqvae.figures import draw
-    from seqvae.needs import Wanted
+    from seqvae.figures import draw_figure
+    from seqvae.needs import ReconstructionTarget
     from seqvae.plots import save
     from seqvae.rate_figures import table
-    from seqvae.subject import Subject
+    from seqvae.subject import PlotInputs
 
-    report, vae = Terminal(), loaded(run, device, rate, prior, condition)
-    subject = Subject(
+    report, vae = Terminal(), load_vae(run, device, rate, prior, condition)
+    subject = PlotInputs(
         vae,
         label,
         examples,
         seed,
         others=tuple(load(other, device) for other in others or []),
-        rates=tuple(numbers(rates)) if rates else (),
+        rates=tuple(parse_numbers(rates)) if rates else (),
         samples=samples,
         draws=draws,
-        wanted=Wanted(distortion=distortion),
+        wanted=ReconstructionTarget(distortion=distortion),
         progress=report.advance,
         beside=None if beside is None else load(beside, device),
     )
     rows = table(subject, name) if json else None
-    path = save(draw(subject, name), output)
+    path = save(draw_figure(subject, name), output)
     report.close()
     typer.echo(path) if rows is None else emit_json({"picture": str(path), "rows": rows})
 
@@ -82,13 +82,13 @@ def traverse(
     json: JSON = False,
 ) -> None:
     """Move one dim or one attribute of a code and leave the rest: sentences, or a strip of pictures."""
-    from seqvae.moving import Move, carrying, moved
+    from seqvae.moving import Traversal, regularised_dim, traverse
 
-    vae, move = loaded(run, device, rate, condition=condition), Move(dim, attribute, low, high, steps)
-    file = drawn_into(vae, output)
-    if (carrier := carrying(vae, move)) is not None:
+    vae, move = load_vae(run, device, rate, condition=condition), Traversal(dim, attribute, low, high, steps)
+    file = image_output(vae, output)
+    if (carrier := regularised_dim(vae, move)) is not None:
         typer.echo(f"dim {carrier} was trained to carry {attribute!r}: it moves alone", err=True)
-    decoded = vae.decode(moved(vae, example, move, seed=seed))
+    decoded = vae.decode(traverse(vae, example, move, seed=seed))
     if file is not None:
         from seqvae.plots import interpolation, save
 

@@ -10,10 +10,10 @@ from seqvae.cli.asked import DEVICE, JSON, RUN
 from seqvae.cli.output import emit_json, emit_lines
 from seqvae.config import Component
 from seqvae.progress import Terminal
-from seqvae.tables import aligned
+from seqvae.tables import align_columns
 
 if TYPE_CHECKING:
-    from seqvae.fitted import Fitted
+    from seqvae.fitted import PosthocPrior
 
 
 def fit_prior(
@@ -33,18 +33,20 @@ def fit_prior(
     A run with a dial gets one prior for all its rates, which is told the rate.
     """
     from seqvae.api import load
-    from seqvae.fitted import Amounts, fit_run
-    from seqvae.fitting import Fitting
+    from seqvae.fitted import FitBudget, fit_posthoc_prior
+    from seqvae.fitting import PriorFitConfig
 
     report, chosen = Terminal(), {"name": prior} | ({} if components is None else {"components": components})
-    loaded, amounts = load(run, device).run, Amounts(examples, samples=samples)
+    loaded, amounts = load(run, device).run, FitBudget(examples, samples=samples)
     spec = Component.model_validate(chosen)
-    fitted = fit_run(loaded, spec, name or prior, Fitting(seed=seed, rate=rate), amounts, report.advance)
+    fitted = fit_posthoc_prior(
+        loaded, spec, name or prior, PriorFitConfig(seed=seed, rate=rate), amounts, report.advance
+    )
     report.close()
     emit_json({"name": fitted.name, **fitted.report}) if json else emit_lines(_lines(fitted))
 
 
-def _lines(fitted: Fitted) -> list[str]:
+def _lines(fitted: PosthocPrior) -> list[str]:
     told = fitted.report
     rows: list[tuple[str, ...]] = [("held-out ln p(z)", *_pair(told["log_density"]))]
     if told["valid"]["trained"] is not None:
@@ -53,7 +55,7 @@ def _lines(fitted: Fitted) -> list[str]:
     for each in told.get("rates", ()):
         both = each["trained"], each["fitted"]
         rows.append((f"iw_nll at {each['nats']:g}", *(f"{numbers['iw_nll']:.3f}" for numbers in both)))
-    table = aligned(("nats", "trained prior", "fitted prior"), rows)
+    table = align_columns(("nats", "trained prior", "fitted prior"), rows)
     return [f"prior {fitted.name}: {told['n']} codes, {told['epochs']} epochs", *table]
 
 

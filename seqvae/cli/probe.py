@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from seqvae.cli.asked import DEVICE, JSON, RATE, RUN, loaded, numbers
-from seqvae.cli.output import emit_json, emit_lines, shown
+from seqvae.cli.asked import DEVICE, JSON, RATE, RUN, load_vae, parse_numbers
+from seqvae.cli.output import emit_json, emit_lines, format_value
 from seqvae.registry import UserError
-from seqvae.tables import aligned
+from seqvae.tables import align_columns
 
 KEYS = ("labels", "measure", "code", "raw", "baseline")
 
@@ -24,18 +24,18 @@ def probe(
     json: JSON = False,
 ) -> None:
     """Tell a label from few labelled examples by a straight line: on the code, and on raw input beside it."""
-    from seqvae.probing import Probing
+    from seqvae.probing import ProbeConfig
     from seqvae.probing import probe as probed
 
-    rows = probed(loaded(run, device, rate), label, Probing(_counts(labels), seeds))
+    rows = probed(load_vae(run, device, rate), label, ProbeConfig(_counts(labels), seeds))
     if json:
         emit_json(rows)
     else:
-        emit_lines(aligned(KEYS, [[shown(row[key]) for key in KEYS] for row in rows]))
+        emit_lines(align_columns(KEYS, [[format_value(row[key]) for key in KEYS] for row in rows]))
 
 
 def _counts(written: str) -> list[int]:
-    found = numbers(written, "--labels")
+    found = parse_numbers(written, "--labels")
     if any(n % 1 for n in found):
         raise UserError(f"--labels got {written!r}: write whole numbers with commas, as 100,500")
     return [int(n) for n in found]

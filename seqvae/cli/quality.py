@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from seqvae.cli.asked import CONDITION, DEVICE, JSON, PRIOR, RATE, RUN, SEED, loaded, of_text
-from seqvae.cli.output import emit_json, emit_lines, shown
-from seqvae.tables import aligned
+from seqvae.cli.asked import CONDITION, DEVICE, JSON, PRIOR, RATE, RUN, SEED, load_vae, require_text
+from seqvae.cli.output import emit_json, emit_lines, format_value
+from seqvae.tables import align_columns
 
 
 def quality(
@@ -28,15 +28,15 @@ def quality(
     """
     from seqvae.quality import real_quality, sample_quality
 
-    vae, judge = loaded(run, device, rate, prior, condition), loaded(scorer, device)
+    vae, judge = load_vae(run, device, rate, prior, condition), load_vae(scorer, device)
     for each in (vae, judge):
-        of_text(each, "`quality` reads sentences")
+        require_text(each, "`quality` reads sentences")
     drawn, real = sample_quality(vae, judge, n, seed), real_quality(vae, judge, n, seed)
-    rows = [(key, shown(value), shown(real[key])) for key, value in drawn.items()]
+    rows = [(key, format_value(value), format_value(real[key])) for key, value in drawn.items()]
     if json:
         emit_json({"samples": drawn, "real": real})
     else:
-        emit_lines(aligned(("measure", "samples", "real sentences"), rows))
+        emit_lines(align_columns(("measure", "samples", "real sentences"), rows))
 
 
 COMMANDS = (quality,)

@@ -14,18 +14,18 @@ from seqvae.cli.asked import (
     INPUT,
     JSON,
     RUN,
-    drawn_into,
-    examples_asked,
-    loaded,
-    numbers,
+    image_output,
+    load_vae,
+    parse_numbers,
+    read_examples,
 )
 from seqvae.cli.output import emit_json, emit_lines
 from seqvae.progress import Terminal
-from seqvae.tables import aligned
+from seqvae.tables import align_columns
 
 if TYPE_CHECKING:
-    from seqvae.examples import Examples
-    from seqvae.needs import Need, PictureNeed
+    from seqvae.examples import Inputs
+    from seqvae.needs import ImageMinimumRate, MinimumRate
 
 RATES = Annotated[str, typer.Option(help="Nats, as 2,4,8; each doubling of the trained range by default.")]
 
@@ -40,7 +40,7 @@ def rate(
     distortion: Annotated[float | None, typer.Option(help="Or the nats that p(x|z) may cost.")] = None,
     draws: Annotated[int, typer.Option(help="Codes of each posterior; 0 takes its mean.", min=0)] = 0,
     rounds: Annotated[int, typer.Option(help="Bisections; each halves the error in ln R.", min=0)] = 8,
-    ladder: Annotated[bool, typer.Option("--ladder", help="Show each at several rates instead.")] = False,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Show each at several rates instead.")] = False,
     choose: Annotated[bool, typer.Option("--choose", help="Give the run its best default rate.")] = False,
     rates: RATES = "",
     output: Annotated[Path | None, typer.Option(help="A .png or .pdf file: pictures, or needs.")] = None,
@@ -49,65 +49,65 @@ def rate(
     json: JSON = False,
 ) -> None:
     """How many nats does each example need to come back? For runs trained over a range of rates."""
-    from seqvae.needs import Wanted
+    from seqvae.needs import ReconstructionTarget
 
-    vae, asked = loaded(run, device, condition=condition), numbers(rates) if rates else []
+    vae, asked = load_vae(run, device, condition=condition), parse_numbers(rates) if rates else []
     if choose:
         _choose(vae, asked, json)
         return
-    shown = examples_asked(vae, given, input_, data, examples)
-    if ladder:
+    shown = read_examples(vae, given, input_, data, examples)
+    if sweep:
         _ladder(vae, shown, asked, output, json)
     else:
-        _needs(vae, shown, Wanted(accuracy, distortion, draws, rounds), output, json)
+        _needs(vae, shown, ReconstructionTarget(accuracy, distortion, draws, rounds), output, json)
 
 
 def _choose(vae: Any, rates: list[float], json: bool) -> None:
     from seqvae.default_rate import choose_rate
-    from seqvae.rates import in_words
+    from seqvae.rates import describe_choice
 
     report = Terminal()
     chosen = choose_rate(vae.run, rates, progress=report.advance)
     report.close()
-    emit_json(chosen) if json else emit_lines([in_words(chosen)])
+    emit_json(chosen) if json else emit_lines([describe_choice(chosen)])
 
 
-def _ladder(vae: Any, shown: Examples, rates: list[float], output: Path | None, json: bool) -> None:
-    from seqvae.rungs import picture_rungs, rungs
+def _ladder(vae: Any, shown: Inputs, rates: list[float], output: Path | None, json: bool) -> None:
+    from seqvae.rungs import reconstruct_at_rates, reconstruct_images_at_rates
 
-    if (file := drawn_into(vae, output)) is not None:
-        from seqvae.plots import ladder, save
+    if (file := image_output(vae, output)) is not None:
+        from seqvae.plots import rate_ladder, save
 
-        typer.echo(save(ladder(shown.x / 255, *picture_rungs(vae, shown, rates)), file))
+        typer.echo(save(rate_ladder(shown.x / 255, *reconstruct_images_at_rates(vae, shown, rates)), file))
         return
-    found = rungs(vae, shown, rates)
+    found = reconstruct_at_rates(vae, shown, rates)
     if json:
         emit_json([vars(rung) for rung in found])
         return
     for text in dict.fromkeys(rung.text for rung in found):
         rows = [(f"{r.nats:g}", "=" if r.exact else "", r.reconstruction) for r in found if r.text == text]
-        emit_lines([text, *aligned(("nats", "", "comes back as"), rows), ""])
+        emit_lines([text, *align_columns(("nats", "", "comes back as"), rows), ""])
 
 
-def _needs(vae: Any, shown: Examples, wanted: Any, output: Path | None, json: bool) -> None:
-    from seqvae.build import wing_of
-    from seqvae.needs import needs_of
+def _needs(vae: Any, shown: Inputs, wanted: Any, output: Path | None, json: bool) -> None:
+    from seqvae.build import modality_of
+    from seqvae.needs import find_minimum_rates
     from seqvae.rates import trained_range
 
-    report, (_, high), wing = Terminal(), trained_range(vae.vae.latent), wing_of(vae.run.config)
-    found = needs_of(vae, shown, wanted, report)
+    report, (_, high), wing = Terminal(), trained_range(vae.vae.latent), modality_of(vae.run.config)
+    found = find_minimum_rates(vae, shown, wanted, report)
     report.close()
     if output is not None:
-        from seqvae.plots import needs, save
+        from seqvae.plots import minimum_rates, save
 
-        typer.echo(save(needs([need.nats for need in found], high, wing.examples), output), err=True)
+        typer.echo(save(minimum_rates([need.nats for need in found], high, wing.examples), output), err=True)
     if json:
         emit_json([vars(need) for need in found])
     else:
-        emit_lines(aligned(("nats", wing.example), [(_nats(need, high), _row(need)) for need in found]))
+        emit_lines(align_columns(("nats", wing.example), [(_nats(need, high), _row(need)) for need in found]))
 
 
-def _nats(need: Need | PictureNeed, high: float) -> str:
+def _nats(need: MinimumRate | ImageMinimumRate, high: float) -> str:
     return f"> {high:g}" if need.nats is None else f"{need.nats:.2f}"
 
 

@@ -16,15 +16,15 @@ from seqvae.cli.asked import (
     RATE,
     RUN,
     SEED,
-    examples_asked,
-    loaded,
+    load_vae,
+    read_examples,
 )
 from seqvae.cli.output import emit_json, emit_lines
 from seqvae.progress import Terminal
-from seqvae.tables import aligned
+from seqvae.tables import align_columns
 
 if TYPE_CHECKING:
-    from seqvae.scoring import Score
+    from seqvae.scoring import ExampleScore
 
 HEAD = ("iw_nll", "per unit", "rate", "distortion")  # a unit is a token, or a picture
 
@@ -45,34 +45,34 @@ def score(
     json: JSON = False,
 ) -> None:
     """Say how likely each sentence or picture is, in nats: what is odd has many."""
-    from seqvae.build import wing_of
+    from seqvae.build import modality_of
     from seqvae.device import pick_device
-    from seqvae.distributed import is_main, one_voice
+    from seqvae.distributed import distributed_session, is_main
 
-    with one_voice(pick_device(device)):
-        vae = loaded(run, device, rate, prior, condition)
-        report, shown = Terminal(), examples_asked(vae, given, input_, data, examples)
+    with distributed_session(pick_device(device)):
+        vae = load_vae(run, device, rate, prior, condition)
+        report, shown = Terminal(), read_examples(vae, given, input_, data, examples)
         scores = vae.score(shown.x, samples, seed, condition=shown.condition, progress=report.advance)
         report.close()
         found = list(zip(shown.names, scores, strict=True))
         if sort:
             found.sort(key=lambda pair: -_per_unit(pair[1]))
         if is_main():
-            _tell(found, json, wing_of(vae.run.config).column)
+            _tell(found, json, modality_of(vae.run.config).column)
 
 
-def _tell(found: list[tuple[str, Score]], json: bool, column: str) -> None:
+def _tell(found: list[tuple[str, ExampleScore]], json: bool, column: str) -> None:
     if json:
         emit_json([{column: name, **vars(score)} for name, score in found])
         return
-    emit_lines(aligned((*HEAD, column), [(*_row(score), name) for name, score in found]))
+    emit_lines(align_columns((*HEAD, column), [(*_row(score), name) for name, score in found]))
 
 
-def _per_unit(score: Score) -> float:
+def _per_unit(score: ExampleScore) -> float:
     return (score.distortion if score.iw_nll is None else score.iw_nll) / score.units
 
 
-def _row(score: Score) -> tuple[str, ...]:
+def _row(score: ExampleScore) -> tuple[str, ...]:
     numbers: tuple[Any, ...] = (score.iw_nll, _per_unit(score), score.rate, score.distortion)
     return tuple("-" if number is None else f"{number:.2f}" for number in numbers)
 

@@ -9,14 +9,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from seqvae.cli.asked import CONDITION, DEVICE, JSON, PRIOR, RATE, RUN, loaded
-from seqvae.cli.output import emit_json, emit_lines, shown
+from seqvae.cli.asked import CONDITION, DEVICE, JSON, PRIOR, RATE, RUN, load_vae
+from seqvae.cli.output import emit_json, emit_lines, format_value
 from seqvae.config import RunConfig, load_config
 from seqvae.progress import Silent, Terminal
 from seqvae.registry import UserError
 from seqvae.shipped import find_config
-from seqvae.tables import aligned
-from seqvae.tables import markdown as markdown_table
+from seqvae.tables import align_columns
+from seqvae.tables import markdown_table as markdown_table
 
 
 def train(
@@ -62,12 +62,12 @@ def evaluate(
 ) -> None:
     """Measure a run: nats, rate, MI, active units, reconstructions, whether the code is read."""
     from seqvae.device import pick_device
-    from seqvae.distributed import is_main, one_voice
+    from seqvae.distributed import distributed_session, is_main
 
-    with one_voice(pick_device(device)):
+    with distributed_session(pick_device(device)):
         first = is_main()
         report = Terminal() if first else Silent()
-        result = loaded(run, device, rate, prior, condition).evaluate(
+        result = load_vae(run, device, rate, prior, condition).evaluate(
             data,
             samples,
             report.advance,
@@ -87,7 +87,7 @@ def evaluate(
         head = ["model", *map(label_of, HEADLINE)]
         emit_lines(markdown_table(head, [[run, *headline_cells(result)]]))
     else:
-        emit_lines(aligned(("measure", "value"), [(k, shown(v)) for k, v in result.items()]))
+        emit_lines(align_columns(("measure", "value"), [(k, format_value(v)) for k, v in result.items()]))
 
 
 def compare(
@@ -98,10 +98,10 @@ def compare(
     workers: Annotated[int, typer.Option(min=1, help="Runs at a time; they share the CPU's threads.")] = 1,
 ) -> None:
     """Train and measure variants of a config on one protocol; prints one table, mean ± s.d. over seeds."""
+    from seqvae.compare import available_slots, load_comparison
     from seqvae.compare import compare as compared
-    from seqvae.compare import load_comparison, places
 
-    where = places([name for name in devices.split(",") if name], workers)
+    where = available_slots([name for name in devices.split(",") if name], workers)
     named = [name for name in only.split(",") if name]
     table = compared(load_comparison(comparison), out, Terminal(), named, where)
     typer.echo(table.markdown(), nl=False)

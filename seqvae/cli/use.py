@@ -19,15 +19,15 @@ from seqvae.cli.asked import (
     RUN,
     SEED,
     TEXTS,
-    examples_in,
-    loaded,
-    of_text,
-    sentences,
+    load_vae,
+    read_example_file,
+    read_sentences,
+    require_text,
 )
 from seqvae.cli.output import emit_json, emit_lines
 
 if TYPE_CHECKING:
-    from seqvae.text.decoding import Decoding
+    from seqvae.text.decoding import GenerationConfig
 
 GREEDY = Annotated[bool, typer.Option("--greedy", help="The likeliest word at each place.")]
 BEAM = Annotated[int | None, typer.Option(help="Beam search of this width.")]
@@ -51,10 +51,10 @@ def sample(
     json: JSON = False,
 ) -> None:
     """Write sentences from codes drawn from the prior; repeated ones are counted on stderr."""
-    vae = loaded(run, device, rate, prior, condition)
-    of_text(vae, "`seqvae plot RUN samples` draws pictures")
+    vae = load_vae(run, device, rate, prior, condition)
+    require_text(vae, "`seqvae plot RUN samples` draws pictures")
     how = _how(vae, greedy=greedy, beam=beam, max_length=max_length)
-    how = _changed(how, temperature=temperature, top_k=top_k, top_p=top_p)
+    how = _with_defaults(how, temperature=temperature, top_k=top_k, top_p=top_p)
     texts = vae.sample(n, how, seed)
     emit_json([{"text": t} for t in texts]) if json else emit_lines(texts)
     copies = n - len(Counter(texts))
@@ -75,9 +75,11 @@ def reconstruct(
     json: JSON = False,
 ) -> None:
     """Send sentences through their codes and back; `=` marks those that came back whole."""
-    vae = loaded(run, device, rate, condition=condition)
-    of_text(vae, "`seqvae plot RUN reconstructions` draws pictures")
-    pairs = vae.reconstruct(sentences(vae, texts, input_), _how(vae, greedy=not beam, beam=beam), draw, seed)
+    vae = load_vae(run, device, rate, condition=condition)
+    require_text(vae, "`seqvae plot RUN reconstructions` draws pictures")
+    pairs = vae.reconstruct(
+        read_sentences(vae, texts, input_), _how(vae, greedy=not beam, beam=beam), draw, seed
+    )
     if json:
         emit_json([vars(p) for p in pairs])
     else:
@@ -97,8 +99,8 @@ def interpolate(
     json: JSON = False,
 ) -> None:
     """Walk from one sentence's code to another's; the ends are their reconstructions."""
-    vae = loaded(run, device, rate, condition=condition)
-    of_text(vae, "`seqvae plot RUN interpolation` draws pictures")
+    vae = load_vae(run, device, rate, condition=condition)
+    require_text(vae, "`seqvae plot RUN interpolation` draws pictures")
     points = vae.interpolate(a, b, steps, path, _how(vae, greedy=not beam, beam=beam))
     if json:
         emit_json({"a": a, "b": b, "path": path, "points": [vars(p) for p in points]})
@@ -117,18 +119,18 @@ def encode(
     device: DEVICE = "auto",
 ) -> None:
     """Write the codes of sentences, or of pictures, to a file."""
-    from seqvae.build import wing_of
+    from seqvae.build import modality_of
     from seqvae.codes import check_output, write_codes
     from seqvae.device import pick_device
-    from seqvae.distributed import is_main, one_voice
+    from seqvae.distributed import distributed_session, is_main
 
-    with one_voice(pick_device(device)):
+    with distributed_session(pick_device(device)):
         check_output(output)
-        vae = loaded(run, device, rate, condition=condition)
-        given = examples_in(vae, input_)
+        vae = load_vae(run, device, rate, condition=condition)
+        given = read_example_file(vae, input_)
         z = vae.encode(given.x, draw, seed, condition=given.condition)
         if is_main():
-            write_codes(output, z, None if wing_of(vae.run.config).drawn else given.names)
+            write_codes(output, z, None if modality_of(vae.run.config).is_image else given.names)
             typer.echo(f"{output}: {z.shape[0]} codes of {z.shape[1]} dims")
 
 
@@ -145,20 +147,20 @@ def decode(
     """Write the sentence of each code in a file."""
     from seqvae.codes import read_codes
 
-    vae = loaded(run, device, rate, condition=condition)
-    of_text(vae, "`ImageVAE.decode` gives pictures as tensors")
+    vae = load_vae(run, device, rate, condition=condition)
+    require_text(vae, "`ImageVAE.decode` gives pictures as tensors")
     texts = vae.decode(read_codes(input_), _how(vae, greedy=not beam, beam=beam, max_length=max_length))
     emit_json([{"text": t} for t in texts]) if json else emit_lines(texts)
 
 
-def _how(vae: Any, greedy: bool, beam: int | None, max_length: int | None = None) -> Decoding:
-    from seqvae.text.decoding import Decoding
+def _how(vae: Any, greedy: bool, beam: int | None, max_length: int | None = None) -> GenerationConfig:
+    from seqvae.text.decoding import GenerationConfig
 
     length = vae.config.data.max_tokens if max_length is None else max_length
-    return Decoding(greedy=greedy, beam=beam, max_length=length)
+    return GenerationConfig(greedy=greedy, beam=beam, max_length=length)
 
 
-def _changed(how: Decoding, **values: Any) -> Decoding:
+def _with_defaults(how: GenerationConfig, **values: Any) -> GenerationConfig:
     from dataclasses import replace
 
     return replace(how, **values)

@@ -27,10 +27,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from seqvae.board import Job, Place
-from seqvae.claims import Claim, alone
-from seqvae.compare.running import is_finished, places, refuse_another, results_of, run_entry
-from seqvae.compare.schema import COLUMNS, Comparison, Entry, chosen, entries, load_comparison
+from seqvae.board import Job, Slot
+from seqvae.claims import Lease, file_lock
+from seqvae.compare.running import (
+    available_slots,
+    execute_run,
+    is_finished,
+    read_results,
+    require_same_config,
+)
+from seqvae.compare.schema import COLUMNS, Comparison, RunSpec, load_comparison, run_specs, select_runs
 from seqvae.compare.table import (
     Table,
     as_markdown,
@@ -39,7 +45,7 @@ from seqvae.compare.table import (
     summarise,
     write_table,
 )
-from seqvae.distributed import started
+from seqvae.distributed import launched_world_size
 from seqvae.progress import Reporter, Silent
 from seqvae.registry import UserError
 from seqvae.signals import Interrupted
@@ -48,13 +54,13 @@ from seqvae.workers import run_jobs
 __all__ = [
     "COLUMNS",
     "Comparison",
-    "Entry",
+    "RunSpec",
     "Table",
     "as_markdown",
     "compare",
-    "entries",
+    "run_specs",
     "load_comparison",
-    "places",
+    "available_slots",
     "summarise",
 ]
 
@@ -64,7 +70,7 @@ def compare(
     out: Path,
     report: Reporter | None = None,
     only: Sequence[str] = (),
-    where: Sequence[Place] = (),
+    where: Sequence[Slot] = (),
 ) -> Table:
     """Train and measure whatever is not done yet, seed by seed, and write what there is after every run.
 
@@ -77,18 +83,23 @@ def compare(
         UserError: a config that does not hold, or a folder with something else in it; nothing is trained.
         Interrupted: a signal came; the next call goes on.
     """
-    if started() > 1:
+    if launched_world_size() > 1:
         raise UserError(
             "compare shares its runs out by itself: start it without torchrun, once a machine or device, "
             "each time with the same --out"
         )
     report = report or Silent()
-    runs = entries(comparison, out)
+    runs = run_specs(comparison, out)
     for run in runs:
-        refuse_another(run)
-    shown = _Shown(comparison, runs, out)
+        require_same_config(run)
+    shown = _TableWriter(comparison, runs, out)
     try:
-        run_jobs(_jobs(comparison, runs, only), shown.settle, report, where or places(comparison.devices, 1))
+        run_jobs(
+            _jobs(comparison, runs, only),
+            shown.settle,
+            report,
+            where or available_slots(comparison.devices, 1),
+        )
     except Interrupted as stop:
         done = len({result["run"] for result in shown.table().results})
         message = f"stopped with {done} of {len(runs)} runs done: the same command goes on"
@@ -101,22 +112,22 @@ def compare(
 
 
 @dataclass(frozen=True)
-class _Shown:
+class _TableWriter:
     """The table on disk: written anew whenever a run is settled."""
 
     comparison: Comparison
-    runs: Sequence[Entry]
+    runs: Sequence[RunSpec]
     out: Path
     failed: dict[str, str] = field(default_factory=dict)
 
     def table(self) -> Table:
         """As far as the runs have come."""
-        found = [result for run in self.runs for result in results_of(run, self.comparison)]
+        found = [result for run in self.runs for result in read_results(run, self.comparison)]
         return make_table(self.comparison, self.runs, found, self.failed)
 
     def alone(self) -> AbstractContextManager[None]:
         """Inside, no other program writes the table: the last one has read the numbers of all."""
-        return alone(self.out / ".table.claim")
+        return file_lock(self.out / ".table.claim")
 
     def written(self) -> Table:
         """The table, after it was written."""
@@ -132,22 +143,22 @@ class _Shown:
             self.written()
 
 
-def _jobs(comparison: Comparison, runs: Sequence[Entry], only: Sequence[str]) -> list[Job]:
+def _jobs(comparison: Comparison, runs: Sequence[RunSpec], only: Sequence[str]) -> list[Job]:
     """The runs that are not done, each after those it starts from."""
     trained = frozenset(run.name for run in runs if is_finished(run.path))
-    left = [run for run in chosen(runs, only, trained) if not results_of(run, comparison)]
+    left = [run for run in select_runs(runs, only, trained) if not read_results(run, comparison)]
     names = {run.name for run in left}
     return [
         Job(
             run.name,
-            partial(run_entry, run, comparison),
+            partial(execute_run, run, comparison),
             run.needs & names,
-            Claim(run.path.with_name(f".{run.path.name}.claim")),
+            Lease(run.path.with_name(f".{run.path.name}.claim")),
             partial(_is_done, run, comparison),
         )
         for run in left
     ]
 
 
-def _is_done(run: Entry, comparison: Comparison) -> bool:
-    return bool(results_of(run, comparison))
+def _is_done(run: RunSpec, comparison: Comparison) -> bool:
+    return bool(read_results(run, comparison))

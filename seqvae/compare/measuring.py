@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from seqvae.api import PretrainedVAE, TextVAE, load
-from seqvae.compare.schema import Comparison, Entry, Quality, run_folder
+from seqvae.compare.schema import Comparison, Quality, RunSpec, run_folder
 from seqvae.config import Component
-from seqvae.fitted import Amounts, fit_run, fitted_names, needs_real_codes
-from seqvae.fitting import Fitting
+from seqvae.fitted import FitBudget, fit_posthoc_prior, posthoc_prior_names, require_real_codes
+from seqvae.fitting import PriorFitConfig
 from seqvae.progress import Reporter
 from seqvae.quality import sample_quality
 from seqvae.registry import UserError
 
 QUALITY = ("forward_ppl", "reverse_ppl", "self_bleu", "distinct_1", "distinct_2", "copied", "empty")
-BRIEFLY = Amounts(valid=200, samples=5)  # the protocol measures what a prior brings, on other data
+BRIEFLY = FitBudget(valid=200, samples=5)  # the protocol measures what a prior brings, on other data
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Measurement:
     """Numbers of a finished run, kept in its report/NAME.json: the name holds all that changes them."""
 
     name: str
-    measure: Callable[[Entry, PretrainedVAE, Reporter], dict[str, Any]]
+    measure: Callable[[RunSpec, PretrainedVAE, Reporter], dict[str, Any]]
 
     def file(self, run: Path) -> Path:
         """Where the numbers are kept."""
@@ -42,13 +42,13 @@ def measurements(comparison: Comparison, variant: str, seed: int) -> list[Measur
     if comparison.quality:
         found.append(_quality(comparison, comparison.quality, None))
     if comparison.fit_prior:
-        found.append(_under_a_fitted_prior(comparison, comparison.fit_prior))
+        found.append(_posthoc_prior_metrics(comparison, comparison.fit_prior))
     if comparison.quality and comparison.fit_prior:
         found.append(_quality(comparison, comparison.quality, comparison.fit_prior))
     return found
 
 
-def at_rates(entry: Entry, comparison: Comparison) -> dict[str, tuple[Measurement, float]]:
+def evaluations_at_rates(entry: RunSpec, comparison: Comparison) -> dict[str, tuple[Measurement, float]]:
     """The evaluations at the rates of a run's variant, by the name of their rows."""
     rows = comparison.variants[entry.variant].rows(entry.variant).items()
     how = comparison.samples, comparison.test_examples
@@ -58,7 +58,7 @@ def at_rates(entry: Entry, comparison: Comparison) -> dict[str, tuple[Measuremen
 def _evaluation(samples: int, examples: int | None, rate: float | None = None) -> Measurement:
     """The protocol of `seqvae evaluate`, over the test split or its first examples."""
 
-    def measure(entry: Entry, vae: PretrainedVAE, report: Reporter) -> dict[str, Any]:
+    def measure(entry: RunSpec, vae: PretrainedVAE, report: Reporter) -> dict[str, Any]:
         found = vae.evaluate(samples=samples, progress=report.advance, examples=examples, rate=rate)
         report.close()
         return found
@@ -75,7 +75,7 @@ def _first(examples: int | None) -> str:
 def _factors(examples: int | None) -> Measurement:
     """`factor_scores` on the same examples; nothing of a model without a code."""
 
-    def measure(entry: Entry, vae: PretrainedVAE, report: Reporter) -> dict[str, Any]:
+    def measure(entry: RunSpec, vae: PretrainedVAE, report: Reporter) -> dict[str, Any]:
         if vae.latent_dim == 0:
             return {}
         found = vae.factor_scores(progress=report.advance, examples=examples)
@@ -86,13 +86,13 @@ def _factors(examples: int | None) -> Measurement:
 
 
 def _quality(comparison: Comparison, how: Quality, prior: str | None) -> Measurement:
-    """Prior samples as `seqvae.quality` judges them; under a fitted prior the keys end in `_fitted`."""
+    """Metrics of prior samples; under a fitted prior the keys end in `_fitted`."""
 
-    def measure(entry: Entry, vae: PretrainedVAE, report: Reporter) -> dict[str, Any]:
+    def measure(entry: RunSpec, vae: PretrainedVAE, report: Reporter) -> dict[str, Any]:
         if prior is not None:
-            if not _fits_a_prior(vae):
+            if not _supports_posthoc_prior(vae):
                 return {}
-            vae = vae.with_prior(_fitted(vae, prior, report))
+            vae = vae.with_prior(_ensure_posthoc_prior(vae, prior, report))
         assert isinstance(vae, TextVAE)
         judge = load(_judge(comparison, how, entry), entry.config.train.device)
         assert isinstance(judge, TextVAE)
@@ -104,7 +104,7 @@ def _quality(comparison: Comparison, how: Quality, prior: str | None) -> Measure
     return Measurement(name if prior is None else f"{name}-{prior}", measure)
 
 
-def _judge(comparison: Comparison, how: Quality, entry: Entry) -> Path:
+def _judge(comparison: Comparison, how: Quality, entry: RunSpec) -> Path:
     """The run of the language model that scores samples: the variant's first seed, or a folder."""
     if how.scorer not in comparison.variants:
         return Path(how.scorer)
@@ -112,13 +112,13 @@ def _judge(comparison: Comparison, how: Quality, entry: Entry) -> Path:
     return run_folder(entry.path.parents[1], how.scorer, seed)
 
 
-def _under_a_fitted_prior(comparison: Comparison, prior: str) -> Measurement:
+def _posthoc_prior_metrics(comparison: Comparison, prior: str) -> Measurement:
     """-ELBO, rate and IW-NLL of the same protocol under a prior fitted to the encoded training data."""
 
-    def measure(entry: Entry, vae: PretrainedVAE, report: Reporter) -> dict[str, Any]:
-        if not _fits_a_prior(vae):
+    def measure(entry: RunSpec, vae: PretrainedVAE, report: Reporter) -> dict[str, Any]:
+        if not _supports_posthoc_prior(vae):
             return {}
-        name = _fitted(vae, prior, report)
+        name = _ensure_posthoc_prior(vae, prior, report)
         found = vae.prior_gains(name, comparison.samples, comparison.test_examples, report.advance)["fitted"]
         report.close()
         return {f"{key}_fitted": value for key, value in (found or {}).items()}
@@ -127,17 +127,17 @@ def _under_a_fitted_prior(comparison: Comparison, prior: str) -> Measurement:
     return Measurement(f"evaluation-{comparison.samples}{first}-{prior}", measure)
 
 
-def _fitted(vae: PretrainedVAE, prior: str, report: Reporter) -> str:
+def _ensure_posthoc_prior(vae: PretrainedVAE, prior: str, report: Reporter) -> str:
     """The name of the prior, fitted now if it is not there yet."""
-    if prior not in fitted_names(vae.run.path):
+    if prior not in posthoc_prior_names(vae.run.path):
         report.note(f"fitting a {prior} to the codes of {vae.run.path}")
-        fit_run(vae.run, Component(name=prior), prior, Fitting(), BRIEFLY)
+        fit_posthoc_prior(vae.run, Component(name=prior), prior, PriorFitConfig(), BRIEFLY)
     return prior
 
 
-def _fits_a_prior(vae: PretrainedVAE) -> bool:
+def _supports_posthoc_prior(vae: PretrainedVAE) -> bool:
     try:
-        needs_real_codes(vae.vae.latent)
+        require_real_codes(vae.vae.latent)
     except UserError:
         return False
     return True

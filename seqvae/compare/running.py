@@ -11,20 +11,20 @@ from typing import Any
 import torch
 
 from seqvae.api import load
-from seqvae.board import Place
-from seqvae.build import wing_of
-from seqvae.checkpoint import Progress, read_card
-from seqvae.compare.measuring import Measurement, at_rates, measurements
-from seqvae.compare.schema import Comparison, Entry
+from seqvae.board import Slot
+from seqvae.build import modality_of
+from seqvae.checkpoint import TrainState, read_card
+from seqvae.compare.measuring import Measurement, evaluations_at_rates, measurements
+from seqvae.compare.schema import Comparison, RunSpec
 from seqvae.config import RunConfig, parse_config
 from seqvae.device import pick_device
-from seqvae.disk import disk_errors, write_atomically
+from seqvae.disk import explain_disk_errors, write_atomically
 from seqvae.progress import Reporter
 from seqvae.registry import UserError
 from seqvae.train import resume, train
 
 
-def run_entry(entry: Entry, comparison: Comparison, place: Place, report: Reporter) -> None:
+def execute_run(entry: RunSpec, comparison: Comparison, place: Slot, report: Reporter) -> None:
     """Train and measure whatever of a run is not done yet.
 
     Raises:
@@ -32,12 +32,12 @@ def run_entry(entry: Entry, comparison: Comparison, place: Place, report: Report
         Interrupted: a signal came; what is done is saved.
     """
     entry = _placed(entry, place)
-    trained(entry, report)
-    _measured(entry, measurements(comparison, entry.variant, entry.seed), report)
-    _measured(entry, [each for each, _ in at_rates(entry, comparison).values()], report)
+    ensure_trained(entry, report)
+    _measure(entry, measurements(comparison, entry.variant, entry.seed), report)
+    _measure(entry, [each for each, _ in evaluations_at_rates(entry, comparison).values()], report)
 
 
-def result_of(entry: Entry, comparison: Comparison) -> dict[str, Any] | None:
+def read_result(entry: RunSpec, comparison: Comparison) -> dict[str, Any] | None:
     """All numbers of a run, those of its training too; None as long as one measurement is missing."""
     wanted = measurements(comparison, entry.variant, entry.seed)
     files = [measurement.file(entry.path) for measurement in wanted]
@@ -49,12 +49,12 @@ def result_of(entry: Entry, comparison: Comparison) -> dict[str, Any] | None:
     return result | _training_numbers(entry)
 
 
-def results_of(entry: Entry, comparison: Comparison) -> list[dict[str, Any]]:
+def read_results(entry: RunSpec, comparison: Comparison) -> list[dict[str, Any]]:
     """The numbers of each row that a run has in the table: its own, or one at each of its variant's rates.
 
     Nothing as long as one measurement is missing.
     """
-    result, rates = result_of(entry, comparison), at_rates(entry, comparison)
+    result, rates = read_result(entry, comparison), evaluations_at_rates(entry, comparison)
     if result is None or not rates:
         return [] if result is None else [result]
     files = [measurement.file(entry.path) for measurement, _ in rates.values()]
@@ -71,10 +71,10 @@ def is_finished(run: Path) -> bool:
     """Whether a folder holds a run that was trained to its end."""
     if not (run / "config.json").is_file():
         return False
-    return Progress(**read_card(run)["progress"]).finished
+    return TrainState(**read_card(run)["progress"]).finished
 
 
-def refuse_another(entry: Entry) -> None:
+def require_same_config(entry: RunSpec) -> None:
     """Refuse a folder in which something else was trained.
 
     Raises:
@@ -87,7 +87,7 @@ def refuse_another(entry: Entry) -> None:
         raise UserError(f"{entry.path} holds a run of another config: remove it, or choose another --out")
 
 
-def places(devices: Sequence[str], workers: int) -> list[Place]:
+def available_slots(devices: Sequence[str], workers: int) -> list[Slot]:
     """A process a device, or `workers` of them where each config says; none where one run goes at a time.
 
     Raises:
@@ -100,10 +100,10 @@ def places(devices: Sequence[str], workers: int) -> list[Place]:
         if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
             raise UserError(f"device got {name!r}, but only {torch.cuda.device_count()} are seen here")
     names: list[str | None] = list(devices) or ([None] * workers if workers > 1 else [])
-    return [Place(name, max(1, torch.get_num_threads() // len(names))) for name in names]
+    return [Slot(name, max(1, torch.get_num_threads() // len(names))) for name in names]
 
 
-def _placed(entry: Entry, place: Place) -> Entry:
+def _placed(entry: RunSpec, place: Slot) -> RunSpec:
     """The entry with its device, and this process made ready for it."""
     if place.threads:
         torch.set_num_threads(place.threads)
@@ -125,21 +125,21 @@ def _placeless(config: RunConfig) -> dict[str, Any]:
     return same
 
 
-def trained(entry: Entry, report: Reporter) -> None:
+def ensure_trained(entry: RunSpec, report: Reporter) -> None:
     """Train, resume or pass over a run.
 
     Raises:
         UserError: it cannot be trained, or its folder holds a run of another config.
         Interrupted: a signal came; what is done is saved.
     """
-    refuse_another(entry)
+    require_same_config(entry)
     if not (entry.path / "config.json").is_file():
         train(entry.config, entry.path, report)
     elif not is_finished(entry.path):
         resume(entry.path, report)
 
 
-def _measured(entry: Entry, wanted: Sequence[Measurement], report: Reporter) -> None:
+def _measure(entry: RunSpec, wanted: Sequence[Measurement], report: Reporter) -> None:
     """Make what is missing; the model is loaded only for that."""
     missing = [measurement for measurement in wanted if not measurement.file(entry.path).is_file()]
     if not missing:
@@ -150,15 +150,15 @@ def _measured(entry: Entry, wanted: Sequence[Measurement], report: Reporter) -> 
 
 
 def _keep(file: Path, numbers: dict[str, Any]) -> None:
-    with disk_errors(file.parent.parent):
+    with explain_disk_errors(file.parent.parent):
         file.parent.mkdir(exist_ok=True)
         write_atomically(file, lambda p: p.write_text(json.dumps(numbers), "utf-8"))
 
 
-def _training_numbers(entry: Entry) -> dict[str, Any]:
+def _training_numbers(entry: RunSpec) -> dict[str, Any]:
     """What the training took."""
     progress = read_card(entry.path)["progress"]
-    unit = wing_of(entry.config).unit
+    unit = modality_of(entry.config).unit
     speed = progress["tokens"] / max(1e-9, progress["seconds"])
     minutes = progress["seconds"] / 60
     return {"train_minutes": minutes, f"train_{unit}_per_s": speed, "train_steps": progress["step"]}

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from seqvae.build import check_names
+from seqvae.build import check_config
 from seqvae.config import RunConfig, dump_config, load_config, parse_config
 from seqvae.metrics.keys import COMPARED, FACTOR_KEYS, LISTS, METRICS
 from seqvae.registry import UserError, suggest
@@ -90,7 +90,7 @@ class Comparison(BaseModel):
 
 
 @dataclass(frozen=True)
-class Entry:
+class RunSpec:
     """One run of a comparison: where it is, what it is, and the runs that must be there before it."""
 
     variant: str
@@ -123,7 +123,7 @@ def load_comparison(source: str | Path) -> Comparison:
         raise UserError(f"{source}: {place}: {problem['msg']} ({known})") from None
 
 
-def entries(comparison: Comparison, out: Path) -> list[Entry]:
+def run_specs(comparison: Comparison, out: Path) -> list[RunSpec]:
     """Every run, all variants of the first seed before those of the next; all configs are checked here.
 
     Raises:
@@ -147,7 +147,7 @@ def run_folder(out: Path, variant: str, seed: int) -> Path:
     return out / variant / f"seed-{seed}"
 
 
-def chosen(runs: Sequence[Entry], only: Sequence[str], finished: frozenset[str]) -> list[Entry]:
+def select_runs(runs: Sequence[RunSpec], only: Sequence[str], finished: frozenset[str]) -> list[RunSpec]:
     """The runs of the variants `only` names, or all of them.
 
     Raises:
@@ -167,10 +167,10 @@ def chosen(runs: Sequence[Entry], only: Sequence[str], finished: frozenset[str])
 
 def _entry(
     comparison: Comparison, base: RunConfig, wanted: dict[str, list[int]], which: tuple[str, int], out: Path
-) -> Entry:
+) -> RunSpec:
     variant, seed = which
-    config = _varied(base, comparison.variants[variant].changes, seed, variant)
-    check_names(config)
+    config = _apply_changes(base, comparison.variants[variant].changes, seed, variant)
+    check_config(config)
     ranged = isinstance(config.latent.arguments.get("nats"), list | tuple)
     if comparison.variants[variant].rates and not ranged:
         raise UserError(f"variant {variant!r} has rates, its latent no range of them: say nats: [2, 64]")
@@ -187,10 +187,10 @@ def _entry(
     if quality and quality.scorer in wanted:
         needs.add((quality.scorer, wanted[quality.scorer][0]))  # one judge for all
     named = {f"{name}, seed {number}" for name, number in needs - {which}}
-    return Entry(variant, seed, run_folder(out, variant, seed), config, frozenset(named))
+    return RunSpec(variant, seed, run_folder(out, variant, seed), config, frozenset(named))
 
 
-def _varied(base: RunConfig, changes: dict[str, Any], seed: int, variant: str) -> RunConfig:
+def _apply_changes(base: RunConfig, changes: dict[str, Any], seed: int, variant: str) -> RunConfig:
     """The base with a variant's blocks laid over it; a block of another name replaces the base's whole."""
     values = yaml.safe_load(dump_config(base))
     for key, change in changes.items():
@@ -201,7 +201,7 @@ def _varied(base: RunConfig, changes: dict[str, Any], seed: int, variant: str) -
     return parse_config(values, [f"train.seed={seed}"], where=f"variant {variant!r}")
 
 
-def _refuse_circles(runs: Sequence[Entry]) -> None:
+def _refuse_circles(runs: Sequence[RunSpec]) -> None:
     left = {run.name: set(run.needs) for run in runs}
     while ready := [name for name, needs in left.items() if not needs & left.keys()]:
         for name in ready:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from seqvae import plots
-from seqvae.compare.schema import COLUMNS, Comparison, Entry
+from seqvae.compare.schema import COLUMNS, Comparison, RunSpec
 from seqvae.disk import write_atomically
 from seqvae.registry import UserError
 from seqvae.runlog import read_metrics
-from seqvae.tables import markdown
+from seqvae.tables import markdown_table
 
 Result = dict[str, Any]  # all numbers of a run
 
@@ -50,7 +50,7 @@ class Table:
 
 
 def make_table(
-    comparison: Comparison, runs: Sequence[Entry], results: Sequence[Result], failed: Mapping[str, str]
+    comparison: Comparison, runs: Sequence[RunSpec], results: Sequence[Result], failed: Mapping[str, str]
 ) -> Table:
     """The table of all runs, those that are not done included."""
     wanted = {
@@ -60,7 +60,9 @@ def make_table(
     }
     order = list(wanted)
     results = sorted(results, key=lambda result: order.index(result["variant"]))
-    return Table(caption(comparison, runs, results), comparison.columns, results, wanted, failed, len(runs))
+    return Table(
+        make_caption(comparison, runs, results), comparison.columns, results, wanted, failed, len(runs)
+    )
 
 
 def summarise(results: Sequence[Result], columns: Sequence[str] = COLUMNS) -> list[Result]:
@@ -77,10 +79,10 @@ def summarise(results: Sequence[Result], columns: Sequence[str] = COLUMNS) -> li
 def as_markdown(rows: Sequence[Result], columns: Sequence[str] = COLUMNS) -> str:
     """The rows in Markdown; "-" where there is no number."""
     head = ["variant", "seeds", *columns]
-    return "\n".join(markdown(head, [[_cell(row[name]) for name in head] for row in rows])) + "\n"
+    return "\n".join(markdown_table(head, [[_cell(row[name]) for name in head] for row in rows])) + "\n"
 
 
-def caption(comparison: Comparison, runs: Sequence[Entry], results: Sequence[Result]) -> str:
+def make_caption(comparison: Comparison, runs: Sequence[RunSpec], results: Sequence[Result]) -> str:
     """The protocol in a line: data, test examples, K, seeds and budget."""
     data = {run.config.data.name or Path(str(run.config.data.train)).name for run in runs}
     splits = {str(result["data"]) for result in results if "data" in result}
@@ -103,7 +105,7 @@ def write_table(table: Table, out: Path) -> None:
     write_atomically(out / "table.md", lambda p: p.write_text(table.markdown(), "utf-8"))
 
 
-def draw_pictures(table: Table, runs: Sequence[Entry], out: Path) -> list[str]:
+def draw_pictures(table: Table, runs: Sequence[RunSpec], out: Path) -> list[str]:
     """rate-distortion.png and curves.png; why one of them was left out, a line each.
 
     The curves are those of each variant's first run that is done; a language model's NLL is a level.
@@ -127,7 +129,7 @@ def draw_pictures(table: Table, runs: Sequence[Entry], out: Path) -> list[str]:
     return left_out
 
 
-def _budget(run: Entry) -> str:
+def _budget(run: RunSpec) -> str:
     settings = run.config.train
     if settings.steps:
         return f"{settings.steps:,} steps"

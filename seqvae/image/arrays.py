@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seqvae.image.forming import in_a_line
+from seqvae.image.forming import first_line
 from seqvae.registry import UserError
 
 Array = npt.NDArray[Any]
@@ -31,7 +31,7 @@ def read_npy(path: Path) -> Array:
     try:
         found: Any = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        raise _damaged(path, error) from None
+        raise _damage_error(path, error) from None
     if not isinstance(found, np.ndarray):
         raise UserError(f"{path} holds several arrays: name it .npz")
     return found
@@ -47,7 +47,7 @@ def read_npz(path: Path) -> tuple[Array, dict[str, Array]]:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: array for name in archive.files if (array := _plain(archive, name)) is not None}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError) as error:
-        raise _damaged(path, error) from None
+        raise _damage_error(path, error) from None
     likely = [name for name, array in arrays.items() if array.ndim in (3, 4)]
     found = [name for name in NAMES if name in likely] + likely
     if not found:
@@ -78,6 +78,6 @@ def _columns(arrays: dict[str, Array], rows: int) -> dict[str, Array]:
     return columns
 
 
-def _damaged(path: Path, error: Exception) -> UserError:
-    reason = in_a_line(error)
+def _damage_error(path: Path, error: Exception) -> UserError:
+    reason = first_line(error)
     return UserError(f"{path} is no file of arrays that can be read ({reason}): save it again with numpy")

@@ -21,14 +21,14 @@ def cache_root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seqvae"
 
 
-def folder_of(*parts: object) -> Path:
+def cache_folder(*parts: object) -> Path:
     """Where that which these parts decide is kept."""
     key = hashlib.blake2b("\n".join(map(str, parts)).encode(), digest_size=16).hexdigest()
     return cache_root() / "pictures" / key
 
 
 @contextlib.contextmanager
-def appearing(folder: Path) -> Iterator[Path]:
+def atomic_folder(folder: Path) -> Iterator[Path]:
     """A folder of another name that becomes `folder` at the end, or vanishes after an error.
 
     Raises:

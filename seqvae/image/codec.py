@@ -18,7 +18,7 @@ Binarize = Literal["none", "fixed", "stochastic"]
 
 
 @dataclass(frozen=True)
-class PictureCodec:
+class ImageProcessor:
     """The pictures a model reads: C x H x W of values in [0, 1], binarised by this protocol."""
 
     channels: int
@@ -41,12 +41,12 @@ class PictureCodec:
         return {"shape": self.shape}
 
     @property
-    def card(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """All of it, for JSON."""
         return asdict(self)
 
     @classmethod
-    def from_card(cls, card: Mapping[str, Any]) -> Self:
+    def from_metadata(cls, card: Mapping[str, Any]) -> Self:
         """The codec of a card.
 
         Raises:
@@ -60,14 +60,14 @@ class PictureCodec:
     def save(self, folder: Path) -> None:
         """It has no files of its own: config.json holds the card."""
 
-    def raw(self, batch: ImageBatch) -> Tensor:
+    def raw_features(self, batch: ImageBatch) -> Tensor:
         """(B, C H W): the pixels, as they are scored."""
         return batch.targets.flatten(1)
 
     @property
     def fingerprint(self) -> str:
         """The same for the same settings."""
-        return hashlib.blake2b(json.dumps(self.card, sort_keys=True).encode(), digest_size=16).hexdigest()
+        return hashlib.blake2b(json.dumps(self.metadata, sort_keys=True).encode(), digest_size=16).hexdigest()
 
     @property
     def protocol(self) -> str:

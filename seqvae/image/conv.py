@@ -9,9 +9,17 @@ from itertools import pairwise
 
 from torch import nn
 
-from seqvae.conditions import Layers, modulated, widened
+from seqvae.conditions import ConditionedSequential, extend_inputs, film_layers
 from seqvae.image.decoder import Kind, Shape, Size, Variance
-from seqvae.image.maps import MapDecoder, MapEncoder, doubled, flat_size, halved, sizes_down, to_planes
+from seqvae.image.maps import (
+    MapDecoder,
+    MapEncoder,
+    downsampled_sizes,
+    downsampling_convs,
+    flat_size,
+    to_planes,
+    upsampling_convs,
+)
 
 
 class ConvEncoder(MapEncoder):
@@ -22,9 +30,11 @@ class ConvEncoder(MapEncoder):
 
     def __init__(self, shape: Shape, channels: Size = 32, hidden: Size = 256) -> None:
         super().__init__(shape)
-        sizes = sizes_down(*shape[1:])
+        sizes = downsampled_sizes(*shape[1:])
         maps = [shape[0]] + [channels] * (len(sizes) - 1)
-        self.maps = nn.Sequential(*(part for a, b in pairwise(maps) for part in (halved(a, b), nn.ReLU())))
+        self.maps = nn.Sequential(
+            *(part for a, b in pairwise(maps) for part in (downsampling_convs(a, b), nn.ReLU()))
+        )
         flat = flat_size(maps[-1], sizes[-1])
         self.dense = nn.Sequential(nn.Linear(flat, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
         self.out_dim = hidden
@@ -47,14 +57,14 @@ class ConvDecoder(MapDecoder):
         condition: int = 0,
     ) -> None:
         super().__init__(shape, latent_dim, likelihood, variance)
-        sizes = sizes_down(*shape[1:])[::-1]
+        sizes = downsampled_sizes(*shape[1:])[::-1]
         self.first = (channels, *sizes[0])
 
         def rectified(units: int) -> list[nn.Module]:
-            return [nn.ReLU(), *modulated(units, condition)]
+            return [nn.ReLU(), *film_layers(units, condition)]
 
-        self.dense = Layers(
-            widened(nn.Linear(self.inputs, hidden), condition),
+        self.dense = ConditionedSequential(
+            extend_inputs(nn.Linear(self.inputs, hidden), condition),
             *rectified(hidden),
             nn.Linear(hidden, hidden),
             *rectified(hidden),
@@ -63,6 +73,6 @@ class ConvDecoder(MapDecoder):
         ups = [
             part
             for a, b in pairwise(sizes[:-1])
-            for part in (*rectified(channels), doubled(channels, channels, a, b))
+            for part in (*rectified(channels), upsampling_convs(channels, channels, a, b))
         ]
-        self.maps = Layers(*ups, *rectified(channels), to_planes(channels, self.planes, sizes))
+        self.maps = ConditionedSequential(*ups, *rectified(channels), to_planes(channels, self.planes, sizes))

@@ -8,14 +8,14 @@ from functools import cached_property
 import numpy as np
 
 from seqvae.config import ImageDataConfig
-from seqvae.image.binarize import binarized
-from seqvae.image.codec import PictureCodec
-from seqvae.image.forming import Form
-from seqvae.image.labels import Categories, labelled
-from seqvae.image.readers import Column, Loaded, Reading, heldout_source, load_source
-from seqvae.image.splits import Rows, shared_out
-from seqvae.image.store import PictureStore
-from seqvae.labelled import keeping
+from seqvae.image.binarize import binarize_fixed
+from seqvae.image.codec import ImageProcessor
+from seqvae.image.forming import ImageSpec
+from seqvae.image.labels import Categories, align_labels
+from seqvae.image.readers import LabelColumn, RawImages, ReadOptions, find_heldout_source, load_source
+from seqvae.image.splits import Rows, split_rows
+from seqvae.image.store import ImageStore
+from seqvae.labelled import subsample_labels
 from seqvae.registry import UserError, lookup
 from seqvae.synthetic import PICTURES, PictureSet
 
@@ -27,10 +27,10 @@ PARTS = ("train", "valid", "test")
 class ImageData:
     """The pictures of a run, and the codec that makes batches of them."""
 
-    codec: PictureCodec
-    train: PictureStore
-    valid: PictureStore
-    test: PictureStore | None = None
+    codec: ImageProcessor
+    train: ImageStore
+    valid: ImageStore
+    test: ImageStore | None = None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -43,7 +43,7 @@ class ImageData:
         return self.train.label_names
 
     @property
-    def splits(self) -> dict[str, PictureStore]:
+    def splits(self) -> dict[str, ImageStore]:
         """The splits there are, by name."""
         named = zip(PARTS, (self.train, self.valid, self.test), strict=True)
         return {name: store for name, store in named if store is not None}
@@ -55,7 +55,7 @@ class ImageData:
         return [*lines, f"labels: {', '.join(self.labels)}"] if self.labels else lines
 
 
-def describe(store: PictureStore) -> str:
+def describe(store: ImageStore) -> str:
     """What became of one source, in plain words."""
     channels, height, width = store.pixels.shape[1:]
     words = [f"{len(store):,} pictures of {height} x {width} x {channels}"]
@@ -77,19 +77,19 @@ def load_data(data: ImageDataConfig) -> ImageData:
         raise UserError(f"data has both name {data.name!r} and train {data.train!r}: give one of them")
     stores = _file_stores(data, data.train) if data.train else _embedded_stores(data)
     if data.examples is not None:
-        stores["train"] = _taken(stores["train"], np.arange(min(data.examples, len(stores["train"]))))
-    if data.labelled is not None:
-        kept = keeping(stores["train"].labels, data.labelled, data.split_seed)
+        stores["train"] = _take_rows(stores["train"], np.arange(min(data.examples, len(stores["train"]))))
+    if data.num_labeled is not None:
+        kept = subsample_labels(stores["train"].labels, data.num_labeled, data.split_seed)
         stores["train"] = replace(stores["train"], labels=kept)
     channels, height, width = stores["train"].pixels.shape[1:]
-    codec = PictureCodec(channels, height, width, data.binarize, data.binarize_seed)
-    ready = {name: _prepared(store, codec, name) for name, store in stores.items()}
+    codec = ImageProcessor(channels, height, width, data.binarize, data.binarize_seed)
+    ready = {name: _prepare(store, codec, name) for name, store in stores.items()}
     return ImageData(codec, ready["train"], ready["valid"], ready.get("test"))
 
 
 def load_examples(
-    source: str, codec: PictureCodec, data: ImageDataConfig, categories: Categories | None = None
-) -> PictureStore:
+    source: str, codec: ImageProcessor, data: ImageDataConfig, categories: Categories | None = None
+) -> ImageStore:
     """One other source, read as `data` says; a label that it does not have is missing (NaN).
 
     `categories` are those of training.
@@ -97,22 +97,22 @@ def load_examples(
     Raises:
         UserError: whatever is wrong with the source, or pictures of another shape.
     """
-    loaded = load_source(source, _reading(data))
-    return _prepared(labelled(loaded, data.labels, categories, None), codec, source)
+    loaded = load_source(source, _read_options(data))
+    return _prepare(align_labels(loaded, data.labels, categories, None), codec, source)
 
 
-def _reading(data: ImageDataConfig) -> Reading:
+def _read_options(data: ImageDataConfig) -> ReadOptions:
     size = (data.size[0], data.size[1]) if data.size else None
-    return Reading(Form(size, data.channels), data.image_column, data.broken == "skip")
+    return ReadOptions(ImageSpec(size, data.channels), data.image_column, data.on_bad_image == "skip")
 
 
-def _file_stores(data: ImageDataConfig, source: str) -> dict[str, PictureStore]:
+def _file_stores(data: ImageDataConfig, source: str) -> dict[str, ImageStore]:
     """Files that were given, parts that the source brings, or shares of its pictures."""
-    how, given = _reading(data), {"valid": data.valid, "test": data.test}
-    whole = labelled(load_source(source, how), data.labels, None, source)
-    files = {name: path or heldout_source(source, name) for name, path in given.items()}
+    how, given = _read_options(data), {"valid": data.valid, "test": data.test}
+    whole = align_labels(load_source(source, how), data.labels, None, source)
+    files = {name: path or find_heldout_source(source, name) for name, path in given.items()}
     held = {
-        name: labelled(load_source(path, how), data.labels, whole.categories, path)
+        name: align_labels(load_source(path, how), data.labels, whole.categories, path)
         for name, path in files.items()
         if path
     }
@@ -122,38 +122,38 @@ def _file_stores(data: ImageDataConfig, source: str) -> dict[str, PictureStore]:
     }
     if not wanted:
         return {"train": whole, **held}
-    rows = shared_out(len(whole), wanted, data.max_heldout, data.split_seed, source)
-    return {name: _taken(whole, some) for name, some in rows.items()} | held
+    rows = split_rows(len(whole), wanted, data.max_heldout, data.split_seed, source)
+    return {name: _take_rows(whole, some) for name, some in rows.items()} | held
 
 
-def _embedded_stores(data: ImageDataConfig) -> dict[str, PictureStore]:
+def _embedded_stores(data: ImageDataConfig) -> dict[str, ImageStore]:
     name = data.name or DEFAULT_PICTURES
     made = lookup("picture set", PICTURES, name)
     stores = {}
     for part in PARTS:
         given = {"valid": data.valid, "test": data.test}.get(part)
-        loaded = load_source(given, _reading(data)) if given else _drawn(made, part)
-        stores[part] = labelled(loaded, data.labels, made.categories, given or f"picture set {name!r}")
+        loaded = load_source(given, _read_options(data)) if given else _render(made, part)
+        stores[part] = align_labels(loaded, data.labels, made.categories, given or f"picture set {name!r}")
     return stores
 
 
-def _drawn(made: PictureSet, part: str) -> Loaded:
+def _render(made: PictureSet, part: str) -> RawImages:
     codes = made.codes(part)
     values = made.values(codes).astype(np.float32)
     columns = {
-        name: Column(values[:, i], tuple(made.categories.get(name, ())))
+        name: LabelColumn(values[:, i], tuple(made.categories.get(name, ())))
         for i, name in enumerate(made.factors)
     }
-    return Loaded(made.render(codes), columns, made.places(part))
+    return RawImages(made.render(codes), columns, made.places(part))
 
 
-def _taken(store: PictureStore, rows: Rows) -> PictureStore:
+def _take_rows(store: ImageStore, rows: Rows) -> ImageStore:
     """Some of the pictures; a run from the first stays mapped, others are copied."""
     some = slice(0, len(rows)) if len(rows) and rows[-1] == len(rows) - 1 else rows
     return replace(store, pixels=store.pixels[some], labels=store.labels[rows], places=store.places[rows])
 
 
-def _prepared(store: PictureStore, codec: PictureCodec, where: str) -> PictureStore:
+def _prepare(store: ImageStore, codec: ImageProcessor, where: str) -> ImageStore:
     """Of the shape that the model reads, and binarised where that is done once for all."""
     channels, height, width = store.pixels.shape[1:]
     if (channels, height, width) != codec.shape:
@@ -163,4 +163,4 @@ def _prepared(store: PictureStore, codec: PictureCodec, where: str) -> PictureSt
         )
     if codec.binarize != "fixed":
         return store
-    return replace(store, pixels=binarized(store.pixels, store.places, codec.binarize_seed))
+    return replace(store, pixels=binarize_fixed(store.pixels, store.places, codec.binarize_seed))

@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from seqvae.conditions import beside
+from seqvae.conditions import concat_condition
 from seqvae.image.likelihood import (
     LOWEST_LOG_SCALE,
     LOWEST_LOGVAR,
@@ -123,7 +123,7 @@ class ImageDecoder(Decoder):
         return self.head.numbers * self.shape[0]
 
     @abstractmethod
-    def draw(self, z: Tensor, c: Tensor | None) -> Tensor:
+    def pixel_parameters(self, z: Tensor, c: Tensor | None) -> Tensor:
         """What the head reads, (N, P x C, H, W), of codes (N, `inputs`) with c (N, C), if any, behind."""
 
     def forward(self, z: Tensor, c: Tensor | None = None) -> PixelLikelihood:
@@ -131,12 +131,14 @@ class ImageDecoder(Decoder):
         if z.shape[-1] == 0:
             z = z.new_ones(*z.shape[:2], 1)
         c = None if c is None else c.expand(len(z), *c.shape)
-        raw = self.draw(beside(z, c).flatten(0, 1), None if c is None else c.flatten(0, 1))
+        raw = self.pixel_parameters(
+            concat_condition(z, c).flatten(0, 1), None if c is None else c.flatten(0, 1)
+        )
         likelihood: PixelLikelihood = self.head(raw.view(*z.shape[:2], *raw.shape[1:]))
         return likelihood
 
 
-def from_nothing(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> nn.Module:
+def zero_init(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> nn.Module:
     """A last layer whose bias starts at zero: nothing is known of the data yet."""
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)

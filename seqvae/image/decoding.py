@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from seqvae.image.cache import appearing, folder_of
-from seqvae.image.forming import Form, Pixels, in_a_line, picture_pixels
+from seqvae.image.cache import atomic_folder, cache_folder
+from seqvae.image.forming import ImageSpec, Pixels, first_line, picture_pixels
 from seqvae.registry import UserError
 
 FORMAT = 1
 
 
-class Encoded(NamedTuple):
+class EncodedImage(NamedTuple):
     """One picture still to be decoded: what errors call it, and how to open it as a PIL picture."""
 
     name: str
@@ -29,7 +29,7 @@ class Encoded(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Decoded:
+class DecodedImages:
     """The pictures that could be read, which of all they are, and the names of those that could not."""
 
     pixels: npt.NDArray[Any]  # (N, C, H, W)
@@ -37,25 +37,27 @@ class Decoded:
     broken: tuple[str, ...]
 
 
-def decoded(
-    pictures: Iterable[Encoded], count: int, form: Form, skip: bool, key: tuple[object, ...]
-) -> Decoded:
+def decode_images(
+    pictures: Iterable[EncodedImage], count: int, form: ImageSpec, skip: bool, key: tuple[object, ...]
+) -> DecodedImages:
     """All `count` pictures in one array; decoded once, then mapped from the cache under `key`.
 
     Raises:
         UserError: a broken picture (unless `skip`), pictures of different sizes, or none at all.
     """
-    folder = folder_of(FORMAT, form, skip, *key)
+    folder = cache_folder(FORMAT, form, skip, *key)
     if not (folder / "meta.json").exists():
-        with appearing(folder) as work:
-            meta = _written(pictures, count, form, skip, work)
+        with atomic_folder(folder) as work:
+            meta = _decode_to_file(pictures, count, form, skip, work)
             (work / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     pixels = np.load(folder / "pixels.npy", mmap_mode="r")[: len(meta["rows"])]
-    return Decoded(pixels, np.array(meta["rows"], np.int64), tuple(meta["broken"]))
+    return DecodedImages(pixels, np.array(meta["rows"], np.int64), tuple(meta["broken"]))
 
 
-def _written(pictures: Iterable[Encoded], count: int, form: Form, skip: bool, work: Path) -> dict[str, Any]:
+def _decode_to_file(
+    pictures: Iterable[EncodedImage], count: int, form: ImageSpec, skip: bool, work: Path
+) -> dict[str, Any]:
     """Decode into a file row by row; the first good picture says what the others must be like."""
     out: Pixels | None = None
     rows: list[int] = []
@@ -86,8 +88,8 @@ def _written(pictures: Iterable[Encoded], count: int, form: Form, skip: bool, wo
 
 def _broken(name: str, error: Exception) -> UserError:
     return UserError(
-        f"{name} is no picture that can be read ({in_a_line(error)}): "
-        "mend or remove it, or set data.broken=skip"
+        f"{name} is no picture that can be read ({first_line(error)}): "
+        "mend or remove it, or set data.on_bad_image=skip"
     )
 
 

@@ -15,7 +15,7 @@ from seqvae.image.decoder import Shape
 from seqvae.interfaces import Encoder
 
 
-def squashed(x: Tensor) -> Tensor:
+def clamp_straight_through(x: Tensor) -> Tensor:
     """X cut to [0, 1]; gradients pass where the next step leads back inside, so that no pixel is stuck."""
     kept = x + (x.clamp(0, 1) - x).detach()
     if kept.requires_grad:
@@ -50,4 +50,4 @@ class ImageEncoder(Encoder):
 
     def read(self, x: Tensor) -> Tensor:
         """H (K, H) of learned pictures (K, C, H, W), cut to [0, 1]."""
-        return self.features(squashed(x))
+        return self.features(clamp_straight_through(x))

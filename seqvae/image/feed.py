@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from seqvae.batch import ImageBatch
-from seqvae.feeding import EVALUATION_SEED, EpochFeed, Rows
+from seqvae.feeding import EVALUATION_SEED, EpochBatchSource, Rows
 from seqvae.image.batching import collate
-from seqvae.image.codec import PictureCodec
+from seqvae.image.codec import ImageProcessor
 from seqvae.image.data import ImageData
-from seqvae.image.store import PictureStore
+from seqvae.image.store import ImageStore
 
 
-class ImageFeed(EpochFeed):
+class ImageBatchSource(EpochBatchSource):
     """The training loop's view of a data set: batches of a permutation of its pictures."""
 
     def __init__(self, data: ImageData, batch_size: int, accumulate: int, seed: int) -> None:
@@ -24,18 +24,18 @@ class ImageFeed(EpochFeed):
 
     def valid(self, examples: int, batch_size: int = 64) -> Iterator[ImageBatch]:
         """The first `examples` validation pictures."""
-        return eval_feed(self.data.valid, self.data.codec, batch_size, examples)
+        return evaluation_batches(self.data.valid, self.data.codec, batch_size, examples)
 
-    def _order_of(self, epoch: int) -> list[Rows]:
+    def _epoch_order(self, epoch: int) -> list[Rows]:
         order = np.random.default_rng([self.seed, epoch]).permutation(self.examples)
         return [order[i : i + self.batch_size] for i in range(0, self.examples, self.batch_size)]
 
-    def _batch_of(self, rows: Rows, step: int, epoch: int) -> ImageBatch:
+    def _make_batch(self, rows: Rows, step: int, epoch: int) -> ImageBatch:
         return collate(self.data.train, rows, self.data.codec, self.seed, step, epoch + 1)
 
 
-def eval_feed(
-    store: PictureStore, codec: PictureCodec, batch_size: int = 64, examples: int | None = None
+def evaluation_batches(
+    store: ImageStore, codec: ImageProcessor, batch_size: int = 64, examples: int | None = None
 ) -> Iterator[ImageBatch]:
     """Every picture once, or the first `examples`, in order; the noise is that of evaluations."""
     rows = np.arange(len(store))[:examples]

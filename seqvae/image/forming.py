@@ -20,27 +20,27 @@ Pixels = npt.NDArray[np.uint8]
 _LUMA = np.array([19595, 38470, 7471], np.uint32)  # ITU-R 601 in 65536ths, as PIL weighs colours
 
 
-class Form(NamedTuple):
+class ImageSpec(NamedTuple):
     """What is asked of pictures; None leaves them as they are."""
 
     size: tuple[int, int] | None = None  # height, width
     channels: int | None = None
 
 
-def to_pixels(array: Array, form: Form, where: str) -> Pixels:
+def to_pixels(array: Array, form: ImageSpec, where: str) -> Pixels:
     """An array of grey (N, H, W) or other pictures (N, H, W, C), (N, C, H, W), formed; `where` opens errors.
 
     Raises:
         UserError: no pictures in it, or values that are no pixels.
     """
-    array = channels_first(array, where)
+    array = to_channels_first(array, where)
     if not array.size:
         raise UserError(f"{where} holds no pictures (shape {array.shape}): give at least one")
     pixels = with_channels(to_levels(array, where), form.channels)
-    return pixels if form.size in (None, pixels.shape[2:]) else resized(pixels, form.size)
+    return pixels if form.size in (None, pixels.shape[2:]) else resize(pixels, form.size)
 
 
-def channels_first(array: Array, where: str) -> Array:
+def to_channels_first(array: Array, where: str) -> Array:
     """(N, C, H, W), C 1 or 3, of what `to_pixels` takes; where C could be either axis it is the last.
 
     Raises:
@@ -90,7 +90,7 @@ def with_channels(pixels: Pixels, channels: int | None) -> Pixels:
     return luma
 
 
-def resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+def resize(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     """Every picture at `size` (height, width), interpolated linearly over its own pixels."""
     from PIL import Image
 
@@ -103,12 +103,12 @@ def resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     return out
 
 
-def in_a_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """What some library's error says first, for a message of ours."""
     return str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__
 
 
-def picture_pixels(picture: Image, form: Form) -> Pixels:
+def picture_pixels(picture: Image, form: ImageSpec) -> Pixels:
     """(C, H, W) of a PIL picture; without `channels`, one where it is grey and else three.
 
     Raises:

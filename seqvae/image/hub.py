@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from seqvae.image.decoding import Encoded
+from seqvae.image.decoding import EncodedImage
 from seqvae.registry import UserError, suggest
 
 
-def pictures(dataset: Any, column: str, where: str) -> Iterator[Encoded]:
+def iter_images(dataset: Any, column: str, where: str) -> Iterator[EncodedImage]:
     """The pictures of a column, each opened when asked.
 
     Raises:
@@ -26,10 +27,12 @@ def pictures(dataset: Any, column: str, where: str) -> Iterator[Encoded]:
     if not isinstance(dataset.features[column], datasets.Image):
         raise UserError(f"{where}: column {column!r} holds no pictures but {dataset.features[column]}")
     rows = dataset.select_columns([column]).cast_column(column, datasets.Image(decode=False))
-    return (Encoded(f"{where}, row {i}", lambda row=row: _opened(row[column])) for i, row in enumerate(rows))  # type: ignore[misc]
+    return (
+        EncodedImage(f"{where}, row {i}", partial(_open_image, row[column])) for i, row in enumerate(rows)
+    )
 
 
-def labels(
+def read_label_columns(
     dataset: Any, rows: npt.NDArray[np.int64]
 ) -> dict[str, tuple[npt.NDArray[np.float32], tuple[str, ...]]]:
     """Every column of numbers or classes: its values at `rows`, and the classes' names."""
@@ -51,7 +54,7 @@ def labels(
     return found
 
 
-def _opened(stored: dict[str, Any]) -> Any:
+def _open_image(stored: dict[str, Any]) -> Any:
     from io import BytesIO
 
     from PIL import Image

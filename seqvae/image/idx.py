@@ -35,7 +35,7 @@ def read_idx(path: Path, dims: int) -> npt.NDArray[Any]:
     shape = tuple(int.from_bytes(head[i : i + 4], "big") for i in range(4, len(head), 4))
     whole = math.prod(shape)
     if size is None:
-        data = np.frombuffer(_unpacked(path), np.uint8, offset=len(head))
+        data = np.frombuffer(_read_gzip(path), np.uint8, offset=len(head))
         _check_size(path, len(data), whole)
         return data.reshape(shape)
     _check_size(path, size - len(head), whole)
@@ -44,13 +44,13 @@ def read_idx(path: Path, dims: int) -> npt.NDArray[Any]:
     return np.memmap(path, np.uint8, "r", offset=len(head), shape=shape)
 
 
-def labels_beside(path: Path) -> Path | None:
+def find_label_file(path: Path) -> Path | None:
     """The label file of a file of pictures, by MNIST's names: images-idx3 -> labels-idx1."""
     name = re.sub(r"images([-.])idx3", r"labels\1idx1", path.name)
     return _there(path, name)
 
 
-def t10k_beside(path: Path) -> Path | None:
+def find_test_file(path: Path) -> Path | None:
     """The test part beside a training part, by MNIST's names: train-images -> t10k-images."""
     return _there(path, re.sub(r"^train-", "t10k-", path.name)) if "-idx3" in path.name else None
 
@@ -67,10 +67,10 @@ def _head(path: Path, count: int) -> tuple[bytes, int | None]:
         if file.read(2) != b"\x1f\x8b":
             file.seek(0)
             return file.read(count), path.stat().st_size
-    return _unpacked(path, count), None
+    return _read_gzip(path, count), None
 
 
-def _unpacked(path: Path, count: int = -1) -> bytes:
+def _read_gzip(path: Path, count: int = -1) -> bytes:
     try:
         with gzip.open(path) as file:
             return file.read(count)

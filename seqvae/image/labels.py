@@ -10,16 +10,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from seqvae.image.readers import Column, Loaded
-from seqvae.image.store import PictureStore
+from seqvae.image.readers import LabelColumn, RawImages
+from seqvae.image.store import ImageStore
 from seqvae.registry import UserError, suggest
 
 Categories = Mapping[str, Sequence[str]]
 
 
-def labelled(
-    loaded: Loaded, names: Sequence[str], categories: Categories | None, strict: str | None
-) -> PictureStore:
+def align_labels(
+    loaded: RawImages, names: Sequence[str], categories: Categories | None, strict: str | None
+) -> ImageStore:
     """The pictures with the labels `names` (N, L); categories are numbered as in `categories`, if given.
 
     Raises:
@@ -33,21 +33,21 @@ def labelled(
     ]
     labels = np.stack(values, 1) if values else np.zeros((len(loaded.pixels), 0))
     kept = {name: tuple(known[name]) for name in names if name in known}
-    return PictureStore(
+    return ImageStore(
         loaded.pixels, labels.astype(np.float32), tuple(names), loaded.places, kept, loaded.broken
     )
 
 
-def _column(loaded: Loaded, name: str, strict: str | None) -> Column:
+def _column(loaded: RawImages, name: str, strict: str | None) -> LabelColumn:
     if name in loaded.labels:
         return loaded.labels[name]
     if strict is not None:
         raise UserError(f"{strict} has no label {name!r}: {suggest(name, loaded.labels)}")
-    return Column(np.full(len(loaded.pixels), np.nan, np.float32))
+    return LabelColumn(np.full(len(loaded.pixels), np.nan, np.float32))
 
 
 def _numbered(
-    column: Column, names: Sequence[str], label: str, strict: str | None
+    column: LabelColumn, names: Sequence[str], label: str, strict: str | None
 ) -> npt.NDArray[np.float32]:
     """The same categories, as places in `names`; an unknown one is missing."""
     place = {name: float(i) for i, name in enumerate(names)}

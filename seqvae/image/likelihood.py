@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
 from seqvae.batch import ImageBatch
-from seqvae.numerics import LOG_2PI, Randomness
+from seqvae.numerics import LOG_2PI, KeyedNoise
 
 LEVELS = 256
 
@@ -70,14 +70,14 @@ class PixelLikelihood(ABC):
         """`log_prob` of pictures (B, C, H, W)."""
 
     @abstractmethod
-    def sample(self, random: Randomness) -> Tensor:
+    def sample(self, random: KeyedNoise) -> Tensor:
         """One picture a code, (S, B, C, H, W), drawn with the examples' own noise."""
 
 
-def _noise(random: Randomness, like: Tensor) -> Tensor:
+def _noise(random: KeyedNoise, like: Tensor) -> Tensor:
     """Uniform draws in the shape (S, B, C, H, W) of `like`; the noise is an example's own."""
     samples, size, *shape = like.shape
-    return random.rows(size).uniform("pixels", samples, *shape).transpose(0, 1).to(like)
+    return random.for_n(size).uniform("pixels", samples, *shape).transpose(0, 1).to(like)
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Bernoulli(PixelLikelihood):
         """Log p(x|z) in nats, (S, B)."""
         return bernoulli_log_prob(x, self.logits)
 
-    def sample(self, random: Randomness) -> Tensor:
+    def sample(self, random: KeyedNoise) -> Tensor:
         """Pictures of 0 and 1, (S, B, C, H, W)."""
         return (_noise(random, self.logits) < self.mean).float()
 
@@ -122,10 +122,10 @@ class Gaussian(PixelLikelihood):
         """Log density in nats, (S, B)."""
         return gaussian_log_prob(x, self.location, self.logvar)
 
-    def sample(self, random: Randomness) -> Tensor:
+    def sample(self, random: KeyedNoise) -> Tensor:
         """Real numbers, (S, B, C, H, W), that may lie outside [0, 1]."""
         samples, size, *shape = self.location.shape
-        noise = random.rows(size).normal("pixels", samples, *shape).transpose(0, 1).to(self.location)
+        noise = random.for_n(size).normal("pixels", samples, *shape).transpose(0, 1).to(self.location)
         return self.location + torch.exp(0.5 * self.logvar) * noise
 
 
@@ -146,7 +146,7 @@ class DiscretizedLogistic(PixelLikelihood):
         """Log mass in nats, (S, B)."""
         return logistic_log_prob(x, self.location, self.log_scale)
 
-    def sample(self, random: Randomness) -> Tensor:
+    def sample(self, random: KeyedNoise) -> Tensor:
         """Levels k / 255, (S, B, C, H, W)."""
         real = self.location + torch.exp(self.log_scale) * torch.logit(_noise(random, self.location))
         return torch.round(real.clamp(0, 1) * (LEVELS - 1)) / (LEVELS - 1)

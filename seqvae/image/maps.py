@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from seqvae.conditions import Layers
-from seqvae.image.decoder import ImageDecoder, from_nothing
+from seqvae.conditions import ConditionedSequential
+from seqvae.image.decoder import ImageDecoder, zero_init
 from seqvae.image.encoder import ImageEncoder
 
 SMALLEST = 8  # a side is halved while both are at least so long
@@ -17,7 +17,7 @@ KERNEL, STRIDE, PADDING = 4, 2, 1  # n -> n // 2
 Sides = tuple[int, int]  # height, width
 
 
-def sizes_down(height: int, width: int) -> list[Sides]:
+def downsampled_sizes(height: int, width: int) -> list[Sides]:
     """The sizes of the maps: halved, rounded down, until a side is below 8; once at least, where it can."""
     sizes = [(height, width)]
     while min(sizes[-1]) >= SMALLEST or (len(sizes) == 1 and min(sizes[-1]) >= 2):
@@ -25,12 +25,12 @@ def sizes_down(height: int, width: int) -> list[Sides]:
     return sizes
 
 
-def halved(inputs: int, outputs: int) -> nn.Conv2d:
+def downsampling_convs(inputs: int, outputs: int) -> nn.Conv2d:
     """A 4 x 4 convolution of stride 2."""
     return nn.Conv2d(inputs, outputs, KERNEL, STRIDE, PADDING)
 
 
-def doubled(inputs: int, outputs: int, small: Sides, large: Sides) -> nn.ConvTranspose2d:
+def upsampling_convs(inputs: int, outputs: int, small: Sides, large: Sides) -> nn.ConvTranspose2d:
     """The way back from maps of the `small` size to the `large` one, odd sides included."""
     spare = (large[0] - 2 * small[0], large[1] - 2 * small[1])
     return nn.ConvTranspose2d(inputs, outputs, KERNEL, STRIDE, PADDING, spare)
@@ -39,8 +39,8 @@ def doubled(inputs: int, outputs: int, small: Sides, large: Sides) -> nn.ConvTra
 def to_planes(maps: int, planes: int, sizes: list[Sides]) -> nn.Module:
     """The last layer of a decoder, to the last of `sizes`; 1 x 1 where nothing is left to double."""
     if len(sizes) == 1:
-        return from_nothing(nn.Conv2d(maps, planes, 1))
-    return from_nothing(doubled(maps, planes, *sizes[-2:]))
+        return zero_init(nn.Conv2d(maps, planes, 1))
+    return zero_init(upsampling_convs(maps, planes, *sizes[-2:]))
 
 
 def flat_size(maps: int, size: Sides) -> int:
@@ -64,10 +64,10 @@ class MapDecoder(ImageDecoder):
     """The mirror: dense layers, then maps that are larger and larger."""
 
     first: tuple[int, int, int]  # M, h, w of the smallest maps
-    dense: Layers  # (N, D) -> (N, M h w)
-    maps: Layers  # (N, M, h, w) -> (N, P x C, H, W)
+    dense: ConditionedSequential  # (N, D) -> (N, M h w)
+    maps: ConditionedSequential  # (N, M, h, w) -> (N, P x C, H, W)
 
-    def draw(self, z: Tensor, c: Tensor | None) -> Tensor:
+    def pixel_parameters(self, z: Tensor, c: Tensor | None) -> Tensor:
         """(N, P x C, H, W) of codes (N, D)."""
         raw: Tensor = self.maps(self.dense(z, c).view(len(z), *self.first), c)
         return raw

@@ -14,8 +14,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from seqvae.conditions import Layers, first_dense, modulated, widened
-from seqvae.image.decoder import ImageDecoder, Kind, Shape, Size, Variance, from_nothing
+from seqvae.conditions import ConditionedSequential, extend_inputs, film_layers, first_linear
+from seqvae.image.decoder import ImageDecoder, Kind, Shape, Size, Variance, zero_init
 from seqvae.image.encoder import ImageEncoder
 
 Widths = Annotated[tuple[Size, ...], Field(min_length=1)]
@@ -34,7 +34,7 @@ class Gated(nn.Module):
         return functional.glu(self.both(x))
 
 
-def dense(sizes: Sequence[int], activation: Activation, condition: int = 0) -> Layers:
+def dense(sizes: Sequence[int], activation: Activation, condition: int = 0) -> ConditionedSequential:
     """Layers from the first of `sizes` to the last, each with its activation and what it hears."""
 
     def layer(inputs: int, outputs: int) -> list[nn.Module]:
@@ -42,7 +42,9 @@ def dense(sizes: Sequence[int], activation: Activation, condition: int = 0) -> L
             return [Gated(inputs, outputs)]
         return [nn.Linear(inputs, outputs), nn.Tanh() if activation == "tanh" else nn.ReLU()]
 
-    return Layers(*(part for a, b in pairwise(sizes) for part in (*layer(a, b), *modulated(b, condition))))
+    return ConditionedSequential(
+        *(part for a, b in pairwise(sizes) for part in (*layer(a, b), *film_layers(b, condition)))
+    )
 
 
 class MLPEncoder(ImageEncoder):
@@ -83,10 +85,10 @@ class MLPDecoder(ImageDecoder):
     ) -> None:
         super().__init__(shape, latent_dim, likelihood, variance)
         self.layers = dense([self.inputs, *hidden], activation, condition)
-        widened(first_dense(self.layers), condition)
-        self.out = from_nothing(nn.Linear(hidden[-1], self.planes * shape[1] * shape[2]))
+        extend_inputs(first_linear(self.layers), condition)
+        self.out = zero_init(nn.Linear(hidden[-1], self.planes * shape[1] * shape[2]))
 
-    def draw(self, z: Tensor, c: Tensor | None) -> Tensor:
+    def pixel_parameters(self, z: Tensor, c: Tensor | None) -> Tensor:
         """(N, P x C, H, W) of codes (N, D)."""
         raw: Tensor = self.out(self.layers(z, c))
         return raw.view(len(z), self.planes, *self.shape[1:])

@@ -13,14 +13,14 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from seqvae.image.codec import PictureCodec
-from seqvae.image.forming import Form, in_a_line, picture_pixels
+from seqvae.image.codec import ImageProcessor
+from seqvae.image.forming import ImageSpec, first_line, picture_pixels
 from seqvae.registry import UserError
 
 Pixels = npt.NDArray[np.uint8]
 
 
-def read_pictures(paths: Sequence[str | Path], codec: PictureCodec) -> Pixels:
+def load_images(paths: Sequence[str | Path], codec: ImageProcessor) -> Pixels:
     """uint8 pixels (N, C, H, W) of picture files, brought to the codec's size and channels.
 
     Raises:
@@ -28,14 +28,14 @@ def read_pictures(paths: Sequence[str | Path], codec: PictureCodec) -> Pixels:
     """
     from PIL import Image
 
-    form = Form((codec.height, codec.width), codec.channels)
+    form = ImageSpec((codec.height, codec.width), codec.channels)
     out = np.zeros((len(paths), *codec.shape), np.uint8)
     for row, path in zip(out, paths, strict=True):
         try:
             with Image.open(path) as picture:
                 row[...] = picture_pixels(picture, form)
         except Exception as error:  # every format of PIL's has its own
-            reason = "no such file" if isinstance(error, FileNotFoundError) else in_a_line(error)
+            reason = "no such file" if isinstance(error, FileNotFoundError) else first_line(error)
             raise UserError(
                 f"{path} cannot be read as a picture ({reason}): give a .png or .jpg file"
             ) from None

@@ -9,19 +9,27 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from seqvae.conditions import Hearing, Layers, modulated, widened
-from seqvae.image.decoder import Kind, Shape, Size, Variance, from_nothing
-from seqvae.image.maps import MapDecoder, MapEncoder, doubled, flat_size, halved, sizes_down, to_planes
+from seqvae.conditions import ConditionedModule, ConditionedSequential, extend_inputs, film_layers
+from seqvae.image.decoder import Kind, Shape, Size, Variance, zero_init
+from seqvae.image.maps import (
+    MapDecoder,
+    MapEncoder,
+    downsampled_sizes,
+    downsampling_convs,
+    flat_size,
+    to_planes,
+    upsampling_convs,
+)
 
 WIDEST = 4  # times `channels`: maps double with each halving up to here
 
 
 def smooth(units: int, condition: int = 0) -> list[nn.Module]:
     """SiLU of hidden units or maps, and what they hear."""
-    return [nn.SiLU(), *modulated(units, condition)]
+    return [nn.SiLU(), *film_layers(units, condition)]
 
 
-class Block(Hearing):
+class Block(ConditionedModule):
     """x + f(x), f two 3 x 3 convolutions after their rectifiers, nothing at first."""
 
     def __init__(self, maps: int, condition: int = 0) -> None:
@@ -29,7 +37,9 @@ class Block(Hearing):
         second = nn.Conv2d(maps, maps, 3, padding=1)
         nn.init.zeros_(second.weight)  # or the sum would grow with every block
         first = nn.Conv2d(maps, maps, 3, padding=1)
-        self.f = Layers(*smooth(maps, condition), first, *smooth(maps, condition), from_nothing(second))
+        self.f = ConditionedSequential(
+            *smooth(maps, condition), first, *smooth(maps, condition), zero_init(second)
+        )
 
     def forward(self, h: Tensor, c: Tensor | None = None) -> Tensor:
         """(N, M, H, W)."""
@@ -49,10 +59,14 @@ class ResidualEncoder(MapEncoder):
 
     def __init__(self, shape: Shape, channels: Size = 32, blocks: Size = 1, hidden: Size = 256) -> None:
         super().__init__(shape)
-        sizes = sizes_down(*shape[1:])
+        sizes = downsampled_sizes(*shape[1:])
         maps = [shape[0], *widths(channels, len(sizes) - 1)]
         self.maps = nn.Sequential(
-            *(part for a, b in pairwise(maps) for part in (halved(a, b), *(Block(b) for _ in range(blocks))))
+            *(
+                part
+                for a, b in pairwise(maps)
+                for part in (downsampling_convs(a, b), *(Block(b) for _ in range(blocks)))
+            )
         )
         self.dense = nn.Sequential(nn.SiLU(), nn.Linear(flat_size(maps[-1], sizes[-1]), hidden), nn.SiLU())
         self.out_dim = hidden
@@ -76,15 +90,17 @@ class ResidualDecoder(MapDecoder):
         condition: int = 0,
     ) -> None:
         super().__init__(shape, latent_dim, likelihood, variance)
-        sizes = sizes_down(*shape[1:])[::-1]
+        sizes = downsampled_sizes(*shape[1:])[::-1]
         maps = widths(channels, max(1, len(sizes) - 1))[::-1]
         self.first = (maps[0], *sizes[0])
-        reads = widened(nn.Linear(self.inputs, hidden), condition)
-        self.dense = Layers(
+        reads = extend_inputs(nn.Linear(self.inputs, hidden), condition)
+        self.dense = ConditionedSequential(
             reads, *smooth(hidden, condition), nn.Linear(hidden, flat_size(maps[0], sizes[0]))
         )
         stages: list[nn.Module] = [Block(maps[0], condition) for _ in range(blocks)]
         for (small, large), (a, b) in zip(pairwise(sizes[:-1]), pairwise(maps), strict=True):
-            stages += [*smooth(a, condition), doubled(a, b, small, large)]
+            stages += [*smooth(a, condition), upsampling_convs(a, b, small, large)]
             stages += [Block(b, condition) for _ in range(blocks)]
-        self.maps = Layers(*stages, *smooth(maps[-1], condition), to_planes(maps[-1], self.planes, sizes))
+        self.maps = ConditionedSequential(
+            *stages, *smooth(maps[-1], condition), to_planes(maps[-1], self.planes, sizes)
+        )

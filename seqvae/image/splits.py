@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 from seqvae.registry import UserError
 
 Rows = npt.NDArray[np.int64]
 
 
-def shared_out(n: int, shares: Mapping[str, float], most: int, seed: int, where: str) -> dict[str, Rows]:
+def split_rows(n: int, shares: Mapping[str, float], most: int, seed: int, where: str) -> dict[str, Rows]:
     """Which of `n` rows each part gets, and what is left to `train`: sorted, by the seed alone.
 
     A part gets its share, at least 1 row and no more than `most`.
@@ -32,7 +32,7 @@ def shared_out(n: int, shares: Mapping[str, float], most: int, seed: int, where:
         raise UserError(
             f"{where} has {n} pictures, too few to set {' and '.join(sizes)} data aside: add more"
         )
-    order = torch.argsort(Randomness(seed, 0, torch.arange(n)).uniform("shares"), stable=True).numpy()
+    order = torch.argsort(KeyedNoise(seed, 0, torch.arange(n)).uniform("shares"), stable=True).numpy()
     ends = np.cumsum(list(sizes.values()))
     parts = {name: np.sort(order[end - sizes[name] : end]) for name, end in zip(sizes, ends, strict=True)}
     return {"train": np.sort(order[held:]), **parts}

@@ -17,7 +17,7 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
-class PictureStore:
+class ImageStore:
     """N pictures.
 
     `labels` hold numbers, or the place of a category's name in `categories`; NaN is missing. `places` (N,)
@@ -39,7 +39,7 @@ class PictureStore:
         """A hash of pixels, labels and places."""
         found = hashlib.blake2b(digest_size=16)
         found.update(f"{self.pixels.shape} {self.label_names} {dict(self.categories)}".encode())
-        for part in chunks(self.pixels):
+        for part in iter_chunks(self.pixels):
             found.update(part.tobytes())
         found.update(self.labels.tobytes())
         found.update(self.places.tobytes())
@@ -49,13 +49,13 @@ class PictureStore:
     def levels(self) -> str:
         """Which values the pixels have, in plain words."""
         low, high, grey = 255, 0, False
-        for part in chunks(self.pixels):
+        for part in iter_chunks(self.pixels):
             low, high = min(low, int(part.min())), max(high, int(part.max()))
             grey = grey or bool(((part != 0) & (part != 255)).any())
         return f"values from {low} to {high} of 255" if grey else "black and white alone"
 
 
-def chunks(pixels: Array) -> list[Array]:
+def iter_chunks(pixels: Array) -> list[Array]:
     """The pictures in runs that are small enough to be read at once."""
     rows = max(1, _AT_ONCE // max(1, pixels[:1].size))
     return [pixels[start : start + rows] for start in range(0, len(pixels), rows)]

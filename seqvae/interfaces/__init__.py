@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from seqvae.interfaces.kl import kl_divergence, register_kl
-from seqvae.interfaces.modality import Batch, Codec, Data, Feed, Labelled, Measures
+from seqvae.interfaces.modality import Batch, BatchSource, Data, LabeledSplit, ModalityMetrics, Processor
 from seqvae.interfaces.model import (
+    Citable,
     Decoder,
     Encoder,
     Latent,
@@ -12,29 +13,28 @@ from seqvae.interfaces.model import (
     Posterior,
     Prior,
     PriorDistribution,
-    Sourced,
-    stands_for,
+    point_estimate,
 )
-from seqvae.interfaces.remedy import Facts, Remedy
+from seqvae.interfaces.remedy import Remedy, RunContext
 
 __all__ = [
     "Batch",
-    "Codec",
+    "Processor",
     "Data",
     "Decoder",
     "Encoder",
-    "Facts",
-    "Feed",
-    "Labelled",
+    "RunContext",
+    "BatchSource",
+    "LabeledSplit",
     "Latent",
     "Likelihood",
-    "Measures",
+    "ModalityMetrics",
     "Posterior",
     "Prior",
     "PriorDistribution",
     "Remedy",
-    "Sourced",
+    "Citable",
     "kl_divergence",
     "register_kl",
-    "stands_for",
+    "point_estimate",
 ]

@@ -14,7 +14,7 @@ from torch import Tensor
 Batch = Any  # every wing brings its own type with size, units, cells, index, random, labels, condition
 
 
-class Codec(Protocol):
+class Processor(Protocol):
     """What turns the things of one modality into batches and back; a run keeps it."""
 
     unit: str  # what `batch.units` counts: tokens | pictures
@@ -25,7 +25,7 @@ class Codec(Protocol):
         ...
 
     @property
-    def card(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """The same for JSON: what config.json says of it."""
         ...
 
@@ -38,12 +38,12 @@ class Codec(Protocol):
         """Write its own files, where it has any."""
         ...
 
-    def raw(self, batch: Batch) -> Tensor:
+    def raw_features(self, batch: Batch) -> Tensor:
         """(B, F): the examples as numbers that a classifier without any model reads."""
         ...
 
 
-class Labelled(Protocol):
+class LabeledSplit(Protocol):
     """Labels of a split: numbers, or the places of categories' names."""
 
     @property
@@ -61,12 +61,12 @@ class Data(Protocol):
     """What a run trains on."""
 
     @property
-    def train(self) -> Labelled:
+    def train(self) -> LabeledSplit:
         """The training split."""
         ...
 
     @property
-    def codec(self) -> Codec:
+    def codec(self) -> Processor:
         """What made batches of it."""
         ...
 
@@ -85,7 +85,7 @@ class Data(Protocol):
         ...
 
 
-class Feed(Protocol):
+class BatchSource(Protocol):
     """The training loop's view of the data: batches as pure functions of (seed, step)."""
 
     @property
@@ -110,33 +110,33 @@ class Feed(Protocol):
         ...
 
 
-class Measures(Protocol):
+class ModalityMetrics(Protocol):
     """What only one modality can measure of a model; nats, over the N evaluation examples."""
 
-    def units(self, batches: Sequence[Batch], iw_nll: Tensor | None) -> dict[str, Any]:
+    def per_target(self, batches: Sequence[Batch], iw_nll: Tensor | None) -> dict[str, Any]:
         """How many units there are, and IW-NLL (N,), where there is one, a unit."""
         ...
 
-    def scores(self, likelihood: Any, batch: Batch) -> Tensor:
+    def position_log_probs(self, likelihood: Any, batch: Batch) -> Tensor:
         """(B, P): log p(x|z) of one sample by place; P = 1 where places do not come apart."""
         ...
 
-    def by_place(self, gains: Tensor, batch: Batch) -> Any:
-        """What `places` needs of one batch's gains (B, P)."""
+    def position_gains(self, gains: Tensor, batch: Batch) -> Any:
+        """What `summarise_positions` needs of one batch's gains (B, P)."""
         ...
 
-    def places(self, parts: Sequence[Any]) -> dict[str, Any]:
-        """Where in an example the code gains: from what `by_place` gave for each batch."""
+    def summarise_positions(self, parts: Sequence[Any]) -> dict[str, Any]:
+        """Where in an example the code gains: from what `position_gains` gave for each batch."""
         ...
 
-    def fidelity(self, batch: Batch, codes: Tensor, drawn: Tensor) -> Any:
-        """What `returned` needs of one batch: what comes back from `codes` (B, D), and from `drawn` ones."""
+    def compare_reconstructions(self, batch: Batch, codes: Tensor, drawn: Tensor) -> Any:
+        """What `summarise_reconstructions` needs: what comes back from `codes` (B, D) and `drawn` ones."""
         ...
 
-    def returned(self, parts: Sequence[Any]) -> dict[str, Any]:
-        """How well examples come back: from what `fidelity` gave for each batch."""
+    def summarise_reconstructions(self, parts: Sequence[Any]) -> dict[str, Any]:
+        """How well examples come back: from what `compare_reconstructions` gave for each batch."""
         ...
 
-    def draws(self, n: int, seed: int) -> dict[str, Any]:
+    def sample_metrics(self, n: int, seed: int) -> dict[str, Any]:
         """What `n` draws from the prior look like."""
         ...

@@ -17,7 +17,7 @@ from seqvae.interfaces.modality import Batch
 from seqvae.registry import UserError
 
 if TYPE_CHECKING:
-    from seqvae.numerics import Randomness
+    from seqvae.numerics import KeyedNoise
 
 
 class Posterior(Protocol):
@@ -33,7 +33,7 @@ class Posterior(Protocol):
         """(B, D): the one code that is decoded for each example, the mean unless that is no code."""
         ...
 
-    def rsample(self, n: int, random: Randomness) -> Tensor:
+    def rsample(self, n: int, random: KeyedNoise) -> Tensor:
         """Z (n, B, D), differentiable, drawn with the examples' own noise."""
         ...
 
@@ -45,12 +45,12 @@ class Posterior(Protocol):
         """The same distribution, without gradients."""
         ...
 
-    def index(self, i: Tensor | slice) -> Self:
+    def select(self, i: Tensor | slice) -> Self:
         """q(z|x) of the chosen examples."""
         ...
 
 
-def stands_for(q: Posterior) -> Tensor:
+def point_estimate(q: Posterior) -> Tensor:
     """(B, D): the one code that is decoded for each example."""
     return q.point_estimate
 
@@ -62,7 +62,7 @@ class PriorDistribution(Protocol):
         """(S, B) nats for z (S, B, D)."""
         ...
 
-    def sample(self, n: int, random: Randomness) -> Tensor:
+    def sample(self, n: int, random: KeyedNoise) -> Tensor:
         """Z (n, D); row i of the noise belongs to sample i."""
         ...
 
@@ -77,14 +77,14 @@ class Likelihood(Protocol):
         ...
 
 
-class Sourced:
+class Citable:
     """Whatever comes from a paper says which."""
 
     paper: ClassVar[str] = ""  # authors, title, where
     year: ClassVar[int] = 0
 
 
-class Encoder(nn.Module, Sourced, ABC):
+class Encoder(nn.Module, Citable, ABC):
     """Reads a batch into features."""
 
     out_dim: int
@@ -110,24 +110,25 @@ class Encoder(nn.Module, Sourced, ABC):
         raise UserError(f"{type(self).__name__} reads no learned inputs, which vamp needs: use prior mixture")
 
 
-class Latent(nn.Module, Sourced, ABC):
+class Latent(nn.Module, Citable, ABC):
     """A family of q(z|x) and its divergence from the prior.
 
     `has_density` is false where log q(z|x) does not exist (a plain autoencoder): rate and likelihoods
-    are then not defined, and evaluation says so instead of printing a number. `reads` is false where no
-    encoder is needed. `diagonal` is true where q(z|x) is a normal with `mean` and `logvar` (B, D).
-    `pathwise` is false where codes are choices, whose draws have no gradient but a substitute. `condition`
-    is how many features C the family tells posterior and decoder besides x: the rate that is asked for.
+    are then not defined, and evaluation says so instead of printing a number. `needs_encoder` is false where
+    no encoder is needed. `is_diagonal_gaussian` is true where q(z|x) is a normal with `mean` and `logvar` (B,
+    D). `reparameterized` is false where codes are choices, whose draws have no gradient but a substitute.
+    `condition` is how many features C the family tells posterior and decoder besides x: the rate that is
+    asked for.
     """
 
     dim: int
     condition: int = 0
-    reads: ClassVar[bool] = True
+    needs_encoder: ClassVar[bool] = True
     default_prior: ClassVar[str] = "standard"  # where the config names none
     priors: ClassVar[tuple[str, ...]] = ()  # the only ones that fit, where not all do
     has_density: ClassVar[bool] = True
-    diagonal: ClassVar[bool] = False
-    pathwise: ClassVar[bool] = True
+    is_diagonal_gaussian: ClassVar[bool] = False
+    reparameterized: ClassVar[bool] = True
 
     @abstractmethod
     def posterior(self, h: Tensor, c: Tensor | None = None) -> Posterior:
@@ -143,11 +144,11 @@ class Latent(nn.Module, Sourced, ABC):
         """
         return kl_divergence(q, p, z)
 
-    def default_condition(self, random: Randomness) -> Tensor | None:
+    def default_condition(self, random: KeyedNoise) -> Tensor | None:
         """C (B, C) of the examples of `random`: drawn in training, the default at use; none where C = 0."""
         return None
 
-    def for_decoder(self, z: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def decoder_inputs(self, z: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """What the decoder reads of codes z (S, B, D) and hears of the whole condition (B, C).
 
         What the family told is the condition's end.
@@ -175,7 +176,7 @@ class Latent(nn.Module, Sourced, ABC):
         return self
 
 
-class Prior(nn.Module, Sourced, ABC):
+class Prior(nn.Module, Citable, ABC):
     """p(z), or p(z|c) where it is told the C = `condition` features c."""
 
     condition: int = 0
@@ -185,7 +186,7 @@ class Prior(nn.Module, Sourced, ABC):
         """The distribution, differentiable in the prior's own parameters."""
 
 
-class Decoder(nn.Module, Sourced, ABC):
+class Decoder(nn.Module, Citable, ABC):
     """Turns codes into p(x|z)."""
 
     @abstractmethod

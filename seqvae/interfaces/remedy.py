@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, ClassVar
 from torch import Tensor, nn
 
 from seqvae.interfaces.modality import Batch
-from seqvae.interfaces.model import Sourced
+from seqvae.interfaces.model import Citable
 
 if TYPE_CHECKING:
     from seqvae.batch import Loss, VAEOutput
 
 
 @dataclass(frozen=True)
-class Facts:
+class RunContext:
     """What a remedy may know of the run when it is attached."""
 
     total_steps: int
@@ -28,34 +28,34 @@ class Facts:
     latent_dim: int
     vocab_size: int | None = None
     labels: tuple[str, ...] = ()  # names of the columns of batch.labels
-    known: tuple[float, ...] = ()  # of each, the share of the training examples that have it
+    label_coverage: tuple[float, ...] = ()  # of each, the share of the training examples that have it
 
 
-class Remedy(nn.Module, Sourced):
+class Remedy(nn.Module, Citable):
     """One cure; every method is idle by default and `objective.py` is its only caller.
 
     Parameters train with the model, buffers are saved with it. The model itself is never kept here.
     """
 
     batch_type: ClassVar[str] = "any"  # "text" or "image" where the remedy reads what only these have
-    shapes_whole_kl: ClassVar[bool] = False  # true where shape_kl is not elementwise: one of these a run
+    transforms_whole_kl: ClassVar[bool] = False  # true where shape_kl is not elementwise: one of these a run
 
-    def attach(self, vae: nn.Module, facts: Facts) -> None:
+    def attach(self, vae: nn.Module, facts: RunContext) -> None:
         """Create what depends on the model's sizes or on the run's length; called once."""
 
-    def encoder_reads(self, batch: Batch) -> Batch:
+    def on_encoder_input(self, batch: Batch) -> Batch:
         """Change what the encoder reads (training only)."""
         return batch
 
-    def decoder_reads(self, batch: Batch) -> Batch:
+    def on_decoder_input(self, batch: Batch) -> Batch:
         """Change what the decoder reads (training only), never the targets."""
         return batch
 
-    def decoder_codes(self, z: Tensor, batch: Batch) -> Tensor:
+    def on_latent(self, z: Tensor, batch: Batch) -> Tensor:
         """Change the codes (S, B, D) that the decoder reads (training only), never those the KL is of."""
         return z
 
-    def shape_kl(self, kl: Tensor, out: VAEOutput, step: Tensor | int) -> Tensor:
+    def transform_kl(self, kl: Tensor, out: VAEOutput, step: Tensor | int) -> Tensor:
         """(B, D) -> (B or 1, any): the KL that the optimizer sees."""
         return kl
 
@@ -67,19 +67,19 @@ class Remedy(nn.Module, Sourced):
         """
         return 1.0
 
-    def settled_at(self) -> int:
+    def schedule_end(self) -> int:
         """The first step from which this remedy's schedule does not change any more."""
         return 0
 
-    def extra(self, vae: nn.Module, out: VAEOutput, batch: Batch) -> Mapping[str, Tensor]:
+    def auxiliary_losses(self, vae: nn.Module, out: VAEOutput, batch: Batch) -> Mapping[str, Tensor]:
         """Further named terms () of the loss, already weighted."""
         return {}
 
-    def trained_parts(self, parts: frozenset[str]) -> frozenset[str]:
+    def trainable_parts(self, parts: frozenset[str]) -> frozenset[str]:
         """Which of `parts` the coming update moves: of all four, or of encoder and latent on their own."""
         return parts
 
-    def encoder_first(self, losses: Sequence[Tensor]) -> bool:
+    def extra_encoder_step(self, losses: Sequence[Tensor]) -> bool:
         """Whether the encoder alone takes one more update before the coming one.
 
         `losses` () are those of the updates that it has taken so far, in nats a token.
@@ -104,6 +104,6 @@ class Remedy(nn.Module, Sourced):
     def after_validation(self, metrics: Mapping[str, float]) -> None:
         """Feedback after a validation."""
 
-    def adversary(self) -> nn.Module | None:
+    def discriminator(self) -> nn.Module | None:
         """A second player with its own optimizer; `player(out, batch)` is its loss () on detached input."""
         return None

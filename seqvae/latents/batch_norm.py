@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from seqvae.interfaces import Latent
 from seqvae.latents.gaussian import DiagonalNormal
 from seqvae.numerics import batch_mean
-from seqvae.shares import count
+from seqvae.shares import global_batch_size
 
 MOMENTUM = 0.1
 EPSILON = 1e-8  # far below any variance that carries something: a larger one would eat the KL bound
@@ -33,7 +33,7 @@ class BatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, D) with mean 0 and variance 1 over the batch."""
-        if not self.training or count(x) == 1:
+        if not self.training or global_batch_size(x) == 1:
             return (x - self.mean) / (self.square + EPSILON).sqrt()
         mean = batch_mean(x)
         square = batch_mean((x - mean) ** 2)
@@ -47,7 +47,7 @@ class BatchNormGaussian(Latent):
 
     paper = "Zhu et al., A Batch Normalized Inference Network Keeps the KL Vanishing Away"
     year = 2020
-    diagonal = True
+    is_diagonal_gaussian = True
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class DUGaussian(Latent):
 
     paper = "Shen et al., Regularizing Variational Autoencoder with Diversity and Uncertainty Awareness"
     year = 2021
-    diagonal = True
+    is_diagonal_gaussian = True
 
     def __init__(
         self,

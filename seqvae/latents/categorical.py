@@ -14,17 +14,17 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from seqvae.interfaces import Latent, register_kl
-from seqvae.numerics import Randomness, one_hot
+from seqvae.numerics import KeyedNoise, one_hot
 from seqvae.priors.categorical import UniformCategorical
 from seqvae.registry import UserError
 
 
-def gumbel(uniform: Tensor) -> Tensor:
+def sample_gumbel(uniform: Tensor) -> Tensor:
     """-ln(-ln u): argmax(ln p + gumbel) is a draw from p (Gumbel 1954)."""
     return -torch.log(-torch.log(uniform))
 
 
-def hardened(scores: Tensor) -> Tensor:
+def straight_through(scores: Tensor) -> Tensor:
     """One-hot at the largest of the last dim; shape and type stay."""
     return one_hot(scores.argmax(-1), scores.shape[-1]).to(scores)
 
@@ -50,15 +50,15 @@ class Concrete:
     @property
     def point_estimate(self) -> Tensor:
         """One-hot codes (B, D) of the likeliest classes: the mean is no code."""
-        return hardened(self.log_p).flatten(-2)
+        return straight_through(self.log_p).flatten(-2)
 
-    def rsample(self, n: int, random: Randomness) -> Tensor:
+    def rsample(self, n: int, random: KeyedNoise) -> Tensor:
         """Z (n, B, D); a one-hot draw has the gradient of the relaxed one (straight-through)."""
         groups, classes = self.log_p.shape[-2:]
         uniform = random.uniform("posterior", n, groups, classes).transpose(0, 1)  # (n, B, G, C)
-        scores = self.log_p + gumbel(uniform).to(self.log_p)
+        scores = self.log_p + sample_gumbel(uniform).to(self.log_p)
         relaxed = torch.softmax(scores / self.temperature, -1)
-        z = relaxed if self.soft else hardened(scores) + (relaxed - relaxed.detach())
+        z = relaxed if self.soft else straight_through(scores) + (relaxed - relaxed.detach())
         return z.flatten(-2)
 
     def log_prob(self, z: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ class Concrete:
         """The same distribution, without gradients."""
         return replace(self, log_p=self.log_p.detach())
 
-    def index(self, i: Tensor | slice) -> Concrete:
+    def select(self, i: Tensor | slice) -> Concrete:
         """The posteriors of the chosen examples."""
         return replace(self, log_p=self.log_p[i])
 
@@ -100,7 +100,7 @@ class Categorical(Latent):
 
     paper = "Jang et al., Categorical Reparameterization with Gumbel-Softmax"
     year = 2017
-    pathwise = False
+    reparameterized = False
     default_prior: ClassVar[str] = "uniform_categorical"
     priors: ClassVar[tuple[str, ...]] = (default_prior,)
 

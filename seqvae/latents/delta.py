@@ -20,7 +20,7 @@ START = -3.0  # of the excess before its softplus: 0.05 nats a dim above the com
 SHARP = -0.5 * math.pi  # of the angle: all nats in a small variance, the mean at 0 and free to go both ways
 
 
-def committed(excess: Tensor, angle: Tensor, nats: float) -> ExactNormal:
+def committed_normals(excess: Tensor, angle: Tensor, nats: float) -> ExactNormal:
     """The normals whose dims cost KL_j = nats / D + softplus(excess_j), for any finite (B, D) inputs.
 
     With r_j = sqrt(2 KL_j): mu_j = r_j cos(angle_j), and sigma_j solves sigma^2 - ln sigma^2 - 1 = s_j^2 for
@@ -44,7 +44,7 @@ class Delta(Latent):
 
     paper = "Razavi et al., Preventing Posterior Collapse with delta-VAEs"
     year = 2019
-    diagonal = True
+    is_diagonal_gaussian = True
 
     def __init__(
         self,
@@ -61,4 +61,4 @@ class Delta(Latent):
 
     def posterior(self, h: Tensor, c: Tensor | None = None) -> ExactNormal:
         """q(z|x) from h (B, H)."""
-        return committed(self.excess(h), self.angle(h), self.nats)
+        return committed_normals(self.excess(h), self.angle(h), self.nats)

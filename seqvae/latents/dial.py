@@ -12,14 +12,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 from seqvae.registry import UserError
 
-Draw = Literal["log_uniform", "uniform"]
+RateSampling = Literal["log_uniform", "uniform"]
 
 
 @dataclass(frozen=True)
-class Dial:
+class RateRange:
     """Rates from `low` to `high` nats as a condition c = ln R, scaled to [-1, 1] over the range.
 
     Raises:
@@ -35,7 +35,7 @@ class Dial:
             raise UserError(f"nats got [{self.low:g}, {self.high:g}]: give the lower rate first")
 
     @property
-    def middle(self) -> float:
+    def geometric_mean(self) -> float:
         """The geometric mean, c = 0."""
         return math.sqrt(self.low * self.high)
 
@@ -47,14 +47,14 @@ class Dial:
     def condition(self, nats: Tensor) -> Tensor:
         """C (B, 1) of rates (B,)."""
         wide = nats.double()[:, None]
-        scaled = torch.log(wide / self.middle) / self.half if self.half else torch.zeros_like(wide)
+        scaled = torch.log(wide / self.geometric_mean) / self.half if self.half else torch.zeros_like(wide)
         return scaled.float()
 
     def nats(self, c: Tensor) -> Tensor:
         """Rates (B, 1) of c (B, 1), in fp64."""
-        return self.middle * torch.exp(self.half * c.double())
+        return self.geometric_mean * torch.exp(self.half * c.double())
 
-    def drawn(self, random: Randomness, draw: Draw) -> Tensor:
+    def sample(self, random: KeyedNoise, draw: RateSampling) -> Tensor:
         """C (B, 1) of a rate for every example, uniform in R or in ln R."""
         chance = random.uniform("rate")
         nats = self.low + chance * (self.high - self.low)

@@ -13,14 +13,14 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from seqvae.conditions import Turn, widened
+from seqvae.conditions import QuadraticCodeMap, extend_inputs
 from seqvae.interfaces import Latent, register_kl
-from seqvae.latents.dial import Dial, Draw
+from seqvae.latents.dial import RateRange, RateSampling
 from seqvae.latents.gaussian import DiagonalNormal
-from seqvae.numerics import Randomness, batch_mean
+from seqvae.numerics import KeyedNoise, batch_mean
 from seqvae.priors.standard import StandardNormal
 from seqvae.registry import UserError
-from seqvae.shares import count
+from seqvae.shares import global_batch_size
 
 SQRT_2 = 2**0.5
 NEWTON_STEPS = 10  # 8 reach 1e-12 for every abs(s) from 1e-20 to 1e3
@@ -74,7 +74,7 @@ class ExactNormal(DiagonalNormal):
         """The same distribution, without gradients."""
         return ExactNormal(self.mean.detach(), self.logvar.detach(), self.kl.detach())
 
-    def index(self, i: Tensor | slice) -> ExactNormal:
+    def select(self, i: Tensor | slice) -> ExactNormal:
         """The posteriors of the chosen examples."""
         return ExactNormal(self.mean[i], self.logvar[i], self.kl[i])
 
@@ -93,13 +93,13 @@ class ExactRate(Latent):
     R / D for each `feature` in the mean over the batch.
 
     With a range of `nats`, as [2, 64], one model serves all its rates: training draws an R for every example
-    (`draw`: uniform in ln R, or in R), use asks for one. The features are told ln R by scale and shift, each
-    raw m_j and s_j by a power of R (a high rate may spread over more dims than a low one). What the decoder
-    reads of z is turned, z + c z A + c^2 z B with c the ln R laid on [-1, 1], and each coordinate scaled by
-    another power, for a code of few nats is mostly noise; all start as the identity. Or the features are
-    told by one more `coordinate`. The decoder reads c beside z in any case (`tells`: both of them are told,
-    or one). Where nothing is asked for, evaluation takes the `rate` of the model: the range's geometric mean,
-    until another one is chosen; a training chooses one at its end.
+    (`rate_sampling`: uniform in ln R, or in R), use asks for one. The features are told ln R by scale and
+    shift, each raw m_j and s_j by a power of R (a high rate may spread over more dims than a low one). What
+    the decoder reads of z is turned, z + c z A + c^2 z B with c the ln R laid on [-1, 1], and each coordinate
+    scaled by another power, for a code of few nats is mostly noise; all start as the identity. Or the
+    features are told by one more `concat`. The decoder reads c beside z in any case (`condition_on`: both of
+    them are told, or one). Where nothing is asked for, evaluation takes the `rate` of the model: the range's
+    geometric mean, until another one is chosen; a training chooses one at its end.
 
     Raises:
         UserError: a range upside down, or rates of a range that are not each example's own.
@@ -107,7 +107,7 @@ class ExactRate(Latent):
 
     paper = "Slashed Normal: Parameterize Normal Posterior Distributions with KL Amplitude"
     year = 2025
-    diagonal = True
+    is_diagonal_gaussian = True
 
     def __init__(
         self,
@@ -115,52 +115,52 @@ class ExactRate(Latent):
         dim: Annotated[int, Field(gt=0)] = 32,
         nats: Nats | tuple[Nats, Nats] = 6.0,
         normalise: Literal["example", "batch", "feature"] = "example",
-        draw: Draw = "log_uniform",
-        tells: Literal["both", "encoder", "decoder"] = "both",
-        by: Literal["scale_and_shift", "coordinate"] = "scale_and_shift",
+        rate_sampling: RateSampling = "log_uniform",
+        condition_on: Literal["both", "encoder", "decoder"] = "both",
+        conditioning: Literal["film", "concat"] = "film",
     ) -> None:
         super().__init__()
-        self.dim, self.normalise, self.draw = dim, normalise, draw
-        self.tells, self.by = tells, by
-        self.dial = Dial(*nats) if isinstance(nats, tuple) else None
-        self.nats: float = nats if self.dial is None else self.dial.middle  # type: ignore[assignment]
+        self.dim, self.normalise, self.rate_sampling = dim, normalise, rate_sampling
+        self.condition_on, self.conditioning = condition_on, conditioning
+        self.rate_range = RateRange(*nats) if isinstance(nats, tuple) else None
+        self.nats: float = nats if self.rate_range is None else self.rate_range.geometric_mean  # type: ignore[assignment]
         self.raw = nn.Linear(features, 2 * dim)
         self.register_buffer("centre", torch.zeros(1, dim))
         self.register_buffer("power", torch.ones(1, 2 * dim))  # running mean squares of the raw features
         self.centre: Tensor
         self.power: Tensor
-        if self.dial:
-            self._tell_features(features)
+        if self.rate_range:
+            self._add_conditioning(features)
 
-    def _tell_features(self, features: int) -> None:
+    def _add_conditioning(self, features: int) -> None:
         """What a range of rates adds, all of it drawn from no generator: other weights stay as they were."""
         if self.normalise != "example":
             raise UserError(f"normalise got {self.normalise!r}: a range of nats needs 'example'")
         self.condition = 1
-        if self.tells != "decoder" and self.by == "coordinate":
-            widened(self.raw, 1)
-        elif self.tells != "decoder":
+        if self.condition_on != "decoder" and self.conditioning == "concat":
+            extend_inputs(self.raw, 1)
+        elif self.condition_on != "decoder":
             self.scale = nn.Parameter(torch.zeros(1, features))
             self.shift = nn.Parameter(torch.zeros(1, features))
             self.spread = nn.Parameter(torch.zeros(1, 2 * self.dim))  # powers of R
-        if self.tells != "encoder" and self.by == "scale_and_shift":
+        if self.condition_on != "encoder" and self.conditioning == "film":
             self.trust = nn.Parameter(torch.zeros(1, self.dim))  # powers of R
-            self.turn = Turn(self.dim)
+            self.turn = QuadraticCodeMap(self.dim)
         self.register_buffer("rate", torch.tensor(self.nats))
         self.rate: Tensor
 
     def posterior(self, h: Tensor, c: Tensor | None = None) -> ExactNormal:
         """q(z|x) from h (B, H), at the rates that c (B, 1) asks for."""
-        if self.dial is None:
+        if self.rate_range is None:
             return self._at(self.raw(h), (2 * self.nats) ** 0.5)
         c = self._default(len(h)) if c is None else c
-        return self._at(self._raw(h, c), torch.sqrt(2 * self.dial.nats(c)).to(h.dtype))
+        return self._at(self._raw(h, c), torch.sqrt(2 * self.rate_range.nats(c)).to(h.dtype))
 
     def _raw(self, h: Tensor, c: Tensor) -> Tensor:
         """Raw (m, s), (B, 2D), that know the rate."""
-        if self.tells == "decoder":
+        if self.condition_on == "decoder":
             raw: Tensor = self.raw(h)
-        elif self.by == "coordinate":
+        elif self.conditioning == "concat":
             raw = self.raw(torch.cat([h, c], -1))
         else:
             raw = self.raw(h * (1 + c @ self.scale) + c @ self.shift) * self._powers(c, self.spread)
@@ -168,33 +168,33 @@ class ExactRate(Latent):
 
     def _powers(self, c: Tensor, exponents: Tensor) -> Tensor:
         """(B, ·): (R / the middle of the range) to each of the exponents (1, ·)."""
-        assert self.dial is not None
-        return torch.exp(self.dial.half * c @ exponents)
+        assert self.rate_range is not None
+        return torch.exp(self.rate_range.half * c @ exponents)
 
-    def for_decoder(self, z: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def decoder_inputs(self, z: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Codes (S, B, D) turned by their rate and scaled by powers of it, and c (B, C).
 
         If only the encoder is told, c has a rate of nothing: what reads it stays as it began.
         """
-        if c is None or self.dial is None:
+        if c is None or self.rate_range is None:
             return z, c
-        if self.tells == "encoder":
+        if self.condition_on == "encoder":
             return z, torch.cat([c[:, :-1], torch.zeros_like(c[:, -1:])], -1)
-        if self.by == "coordinate":
+        if self.conditioning == "concat":
             return z, c
         told = c[:, -1:].to(z)
         return self.turn(z, told) * self._powers(told, self.trust), c
 
-    def default_condition(self, random: Randomness) -> Tensor | None:
+    def default_condition(self, random: KeyedNoise) -> Tensor | None:
         """C (B, 1): a rate drawn for each example in training, the model's own otherwise."""
-        if self.dial is None:
+        if self.rate_range is None:
             return None
-        return self.drawn(random) if self.training else self._default(len(random.index))
+        return self.sample_rates(random) if self.training else self._default(len(random.index))
 
-    def drawn(self, random: Randomness) -> Tensor:
+    def sample_rates(self, random: KeyedNoise) -> Tensor:
         """C (B, 1): a rate drawn for each example, as training does."""
-        assert self.dial is not None
-        return self.dial.drawn(random, self.draw)
+        assert self.rate_range is not None
+        return self.rate_range.sample(random, self.rate_sampling)
 
     def rate_condition(self, nats: Tensor) -> Tensor:
         """C (B, 1) that asks for rates (B,) in nats.
@@ -202,10 +202,10 @@ class ExactRate(Latent):
         Raises:
             UserError: a rate outside the range that was trained, or there is none.
         """
-        if self.dial is None:
+        if self.rate_range is None:
             return super().rate_condition(nats)
-        self.dial.check(nats)
-        return self.dial.condition(nats)
+        self.rate_range.check(nats)
+        return self.rate_range.condition(nats)
 
     def at_rate(self, nats: float) -> ExactRate:
         """The same family with another default rate.
@@ -219,27 +219,27 @@ class ExactRate(Latent):
         return other
 
     def _default(self, n: int) -> Tensor:
-        assert self.dial is not None
-        return self.dial.condition(self.rate.expand(n))
+        assert self.rate_range is not None
+        return self.rate_range.condition(self.rate.expand(n))
 
     def _at(self, raw: Tensor, length: Tensor | float) -> ExactNormal:
-        m, s = self._scaled(self._centred(raw), length).chunk(2, -1)
+        m, s = self._scale(self._center(raw), length).chunk(2, -1)
         return ExactNormal(m, log_variance(s), 0.5 * (m**2 + s**2))
 
-    def _centred(self, raw: Tensor) -> Tensor:
+    def _center(self, raw: Tensor) -> Tensor:
         """M without its mean: the batch's in training, the running one otherwise or for a batch of one."""
         m, s = raw.chunk(2, -1)
-        if self.training and count(raw) > 1:
+        if self.training and global_batch_size(raw) > 1:
             centre = batch_mean(m)
             self.centre.lerp_(centre.detach(), MOMENTUM)
         else:
             centre = self.centre
         return torch.cat([m - centre, s], -1)
 
-    def _scaled(self, v: Tensor, length: Tensor | float) -> Tensor:
+    def _scale(self, v: Tensor, length: Tensor | float) -> Tensor:
         """(B, 2D) scaled to `length` = sqrt(2R), so that half its square norm is R."""
         if self.normalise == "example":
-            return torch.mul(unit(v), length)
+            return torch.mul(unit_vector(v), length)
         power = self._power(v)
         if self.normalise == "batch":
             return torch.mul(v, (2 * self.nats / power.sum()).sqrt())
@@ -256,7 +256,7 @@ class ExactRate(Latent):
         return power
 
 
-def unit(v: Tensor) -> Tensor:
+def unit_vector(v: Tensor) -> Tensor:
     """V / |v| along the last dim for any finite v; the zero vector becomes a fixed direction."""
     largest = v.abs().amax(-1, keepdim=True)
     tiny = torch.finfo(v.dtype).tiny

@@ -12,10 +12,10 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor, nn
 
-from seqvae.flows import CouplingFlow, moved, weights_of
+from seqvae.flows import CouplingFlow, apply_flow, flow_parameters
 from seqvae.interfaces import Latent
 from seqvae.latents.gaussian import DiagonalNormal
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 
 Size = Annotated[int, Field(gt=0)]
 
@@ -35,20 +35,20 @@ class FlowPosterior:
     @property
     def mean(self) -> Tensor:
         """f(mean of the base), (B, D), in place of E z, which has no closed form."""
-        return moved(self.flow, self.weights, self.base.mean, self.context)[0]
+        return apply_flow(self.flow, self.weights, self.base.mean, self.context)[0]
 
     @property
     def point_estimate(self) -> Tensor:
         """f(mean of the base), (B, D)."""
         return self.mean
 
-    def rsample(self, n: int, random: Randomness) -> Tensor:
+    def rsample(self, n: int, random: KeyedNoise) -> Tensor:
         """Z (n, B, D)."""
-        return moved(self.flow, self.weights, self.base.rsample(n, random), self.context)[0]
+        return apply_flow(self.flow, self.weights, self.base.rsample(n, random), self.context)[0]
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Ln q(z|x) in nats, (S, B) for any z (S, B, D), drawn here or not."""
-        e, log_det = moved(self.flow, self.weights, z, self.context, back=True)
+        e, log_det = apply_flow(self.flow, self.weights, z, self.context, back=True)
         return self.base.log_prob(e) + log_det
 
     def detach(self) -> FlowPosterior:
@@ -56,9 +56,9 @@ class FlowPosterior:
         weights = {name: weight.detach() for name, weight in self.weights.items()}
         return FlowPosterior(self.base.detach(), self.context.detach(), self.flow, weights)
 
-    def index(self, i: Tensor | slice) -> FlowPosterior:
+    def select(self, i: Tensor | slice) -> FlowPosterior:
         """The posteriors of the chosen examples."""
-        return replace(self, base=self.base.index(i), context=self.context[i])
+        return replace(self, base=self.base.select(i), context=self.context[i])
 
 
 class Flow(Latent):
@@ -87,5 +87,5 @@ class Flow(Latent):
     def posterior(self, h: Tensor, c: Tensor | None = None) -> FlowPosterior:
         """q(z|x) from h (B, H)."""
         return FlowPosterior(
-            DiagonalNormal(self.mean(h), self.logvar(h)), h, self.flow, weights_of(self.flow)
+            DiagonalNormal(self.mean(h), self.logvar(h)), h, self.flow, flow_parameters(self.flow)
         )

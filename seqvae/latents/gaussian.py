@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from seqvae.interfaces import Latent, register_kl
-from seqvae.numerics import LOG_2PI, Randomness
+from seqvae.numerics import LOG_2PI, KeyedNoise
 from seqvae.priors.conditional import NormalOfCondition
 from seqvae.priors.standard import StandardNormal
 
@@ -27,7 +27,7 @@ class DiagonalNormal:
         """The mean, (B, D)."""
         return self.mean
 
-    def rsample(self, n: int, random: Randomness) -> Tensor:
+    def rsample(self, n: int, random: KeyedNoise) -> Tensor:
         """Z = mean + exp(logvar / 2) * noise, (n, B, D)."""
         noise = random.normal("posterior", n, self.mean.shape[-1])  # (B, n, D)
         return self.mean + torch.exp(0.5 * self.logvar) * noise.transpose(0, 1).to(self.mean)
@@ -41,7 +41,7 @@ class DiagonalNormal:
         """The same distribution, without gradients."""
         return DiagonalNormal(self.mean.detach(), self.logvar.detach())
 
-    def index(self, i: Tensor | slice) -> DiagonalNormal:
+    def select(self, i: Tensor | slice) -> DiagonalNormal:
         """The posteriors of the chosen examples."""
         return DiagonalNormal(self.mean[i], self.logvar[i])
 
@@ -73,7 +73,7 @@ class Gaussian(Latent):
 
     paper = "Kingma & Welling, Auto-Encoding Variational Bayes"
     year = 2014
-    diagonal = True
+    is_diagonal_gaussian = True
 
     def __init__(self, features: int, dim: Annotated[int, Field(gt=0)] = 32) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from seqvae.interfaces import Batch, Encoder, Latent, register_kl
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Point:
         """The point, (B, D)."""
         return self.mean
 
-    def rsample(self, n: int, random: Randomness) -> Tensor:
+    def rsample(self, n: int, random: KeyedNoise) -> Tensor:
         """The point itself, (n, B, D)."""
         return self.mean.expand(n, *self.mean.shape)
 
@@ -36,7 +36,7 @@ class Point:
         """The same point, without gradients."""
         return Point(self.mean.detach())
 
-    def index(self, i: Tensor | slice) -> Point:
+    def select(self, i: Tensor | slice) -> Point:
         """The points of the chosen examples."""
         return Point(self.mean[i])
 
@@ -68,7 +68,7 @@ class NoLatent(Latent):
 
     paper = "Mikolov et al., Recurrent Neural Network Based Language Model"
     year = 2010
-    reads: ClassVar[bool] = False
+    needs_encoder: ClassVar[bool] = False
 
     def __init__(self, features: int = 0) -> None:
         super().__init__()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from seqvae.interfaces import Latent, register_kl
-from seqvae.numerics import Randomness, log_sphere_area
+from seqvae.numerics import KeyedNoise, log_sphere_area
 from seqvae.priors.sphere import UniformSphere
 
 NODES = 8192  # of the table of angles
@@ -87,7 +87,7 @@ class VonMisesFisher:
         """Mu, (B, D)."""
         return self.direction
 
-    def rsample(self, n: int, random: Randomness) -> Tensor:
+    def rsample(self, n: int, random: KeyedNoise) -> Tensor:
         """Z (n, B, D): an angle from the table, then a random way to go from mu by it."""
         dim = self.direction.shape[-1]
         place = random.uniform("angle", n).transpose(0, 1).to(self.table) * NODES  # (n, B)
@@ -106,7 +106,7 @@ class VonMisesFisher:
         """The same distribution, without gradients."""
         return VonMisesFisher(self.direction.detach(), self.kappa, self.log_c, self.nats, self.table)
 
-    def index(self, i: Tensor | slice) -> VonMisesFisher:
+    def select(self, i: Tensor | slice) -> VonMisesFisher:
         """The posteriors of the chosen examples."""
         return VonMisesFisher(self.direction[i], self.kappa, self.log_c, self.nats, self.table)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from seqvae.lessons import code_size, few_labels, holes, memorising, radius, restoring, two_dims
-from seqvae.lessons.teaching import Lesson, Material, Taught, teach
+from seqvae.lessons.teaching import Lesson, LessonArgs, LessonResult, run_lesson
 
 # in the order of a course
-TAUGHT: tuple[Lesson, ...] = (memorising, holes, restoring, code_size, few_labels, radius, two_dims)
-LESSONS: dict[str, Lesson] = {lesson.NAME: lesson for lesson in TAUGHT}
+LESSON_MODULES: tuple[Lesson, ...] = (memorising, holes, restoring, code_size, few_labels, radius, two_dims)
+LESSONS: dict[str, Lesson] = {lesson.NAME: lesson for lesson in LESSON_MODULES}
 
 
 def lesson_rows() -> list[dict[str, Any]]:
@@ -18,4 +18,4 @@ def lesson_rows() -> list[dict[str, Any]]:
     return [{key: getattr(lesson, key.upper()) for key in keys} for lesson in LESSONS.values()]
 
 
-__all__ = ["LESSONS", "Lesson", "Material", "Taught", "lesson_rows", "teach"]
+__all__ = ["LESSONS", "Lesson", "LessonArgs", "LessonResult", "lesson_rows", "run_lesson"]

@@ -12,8 +12,8 @@ import torch
 from seqvae.config import RunConfig
 from seqvae.lessons.drawing import lines
 from seqvae.lessons.recipes import KINDS, picture_config, picture_models, pictures
-from seqvae.lessons.teaching import Material, Numbers, Runs, Table
-from seqvae.plots.style import FAINT, blank, label_axes, legend_beside
+from seqvae.lessons.teaching import LessonArgs, Numbers, Runs, Table
+from seqvae.plots.style import FAINT, label_axes, legend_beside, new_figure
 
 NAME = "code-size"
 ABOUT = "how many numbers a picture needs, and how many of those it is given a VAE uses"
@@ -27,7 +27,7 @@ LR, WIDTHS = 4e-3, (128, 128)
 ENOUGH = 0.1  # of all that larger codes bring: what the rest of them may still bring
 
 
-def configs(material: Material) -> dict[str, RunConfig]:
+def configs(material: LessonArgs) -> dict[str, RunConfig]:
     """Both kinds of model at every size of code; the embedded pictures have 4 factors."""
     return {
         f"{name}-{size}": picture_config(
@@ -43,7 +43,7 @@ def configs(material: Material) -> dict[str, RunConfig]:
     }
 
 
-def measure(runs: Runs, material: Material) -> Numbers:
+def measure(runs: Runs, material: LessonArgs) -> Numbers:
     """Held-out distortion and squared error by size, of both; the VAE's active units; and `floor`.
 
     `floor`: nats a picture that no code saves, since grey pixels are scored as the chance of white ones.
@@ -102,9 +102,9 @@ def enough_at(sizes: list[int], cost: list[float]) -> int:
     return sizes[left.index(True)]
 
 
-def draw(numbers: Numbers, runs: Runs, material: Material) -> Any:
+def draw(numbers: Numbers, runs: Runs, material: LessonArgs) -> Any:
     """Held-out distortion over the size of the code, and below it the VAE's active units."""
-    figure, sizes = blank(6.6, 5.6), numbers["sizes"]
+    figure, sizes = new_figure(6.6, 5.6), numbers["sizes"]
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     handles = lines(above, {name: (sizes, numbers[name]["distortion"]) for name in KINDS})
     look: dict[str, Any] = {"color": "#777777", "linewidth": 1, "linestyle": ":"}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seqvae.plots.style import DPI, INK, SMALL, Array, blank, colour, dashes, marker
+from seqvae.plots.style import DPI, INK, SMALL, Array, colour, dashes, marker, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,11 +42,11 @@ def bars(axes: Axes, heights: Mapping[str, Mapping[str, float]], digits: int = 2
 
 def side_by_side(*figures: Figure) -> Figure:
     """Finished figures in one, left to right, a pixel a pixel; each may have its own axes and legend."""
-    drawn = [_rendered(figure) for figure in figures]
+    drawn = [_render(figure) for figure in figures]
     height, gap = max(len(image) for image in drawn), DPI // 6
-    padded = [_padded(image, height, gap if i else 0) for i, image in enumerate(drawn)]
+    padded = [_pad(image, height, gap if i else 0) for i, image in enumerate(drawn)]
     whole = np.concatenate(padded, axis=1)
-    figure = blank(whole.shape[1] / DPI, height / DPI)
+    figure = new_figure(whole.shape[1] / DPI, height / DPI)
     figure.set_layout_engine("none")
     axes = figure.add_axes((0, 0, 1, 1))
     axes.imshow(whole, interpolation="nearest", aspect="auto")
@@ -61,7 +61,7 @@ def legend_above(axes: Axes, handles: Sequence[Any]) -> None:
     )
 
 
-def _rendered(figure: Figure) -> Array:
+def _render(figure: Figure) -> Array:
     from matplotlib.image import imread
 
     file = BytesIO()
@@ -70,7 +70,7 @@ def _rendered(figure: Figure) -> Array:
     return np.asarray(imread(file))[..., :3]
 
 
-def _padded(image: Array, height: int, left: int) -> Array:
+def _pad(image: Array, height: int, left: int) -> Array:
     above = (height - len(image)) // 2
     sides = ((above, height - len(image) - above), (left, 0), (0, 0))
     return np.pad(image, sides, constant_values=1.0)

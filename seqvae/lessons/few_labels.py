@@ -20,9 +20,9 @@ from seqvae.lessons.recipes import (
     sentence_models,
     sentences,
 )
-from seqvae.lessons.teaching import Material, Numbers, Runs, Table
+from seqvae.lessons.teaching import LessonArgs, Numbers, Runs, Table
 from seqvae.metrics.probe import linear_probe
-from seqvae.plots.style import Array, blank, label_axes, legend_beside
+from seqvae.plots.style import Array, label_axes, legend_beside, new_figure
 
 NAME = "few-labels"
 ABOUT = "a straight line on codes that were learned without labels, against raw input"
@@ -36,7 +36,7 @@ PICTURE_STEPS, SENTENCE_STEPS = 800, 800
 PICTURE_LABEL, SENTENCE_LABEL = "radius", "number"
 
 
-def configs(material: Material) -> dict[str, RunConfig]:
+def configs(material: LessonArgs) -> dict[str, RunConfig]:
     """A VAE of pictures and one of sentences, neither of which sees a label."""
     less = [{"name": "constant_beta", "beta": 0.1}]
     data, code = {"name": "blob_brightness", "labels": [PICTURE_LABEL]}, {"name": "gaussian", "dim": 16}
@@ -46,7 +46,7 @@ def configs(material: Material) -> dict[str, RunConfig]:
     }
 
 
-def measure(runs: Runs, material: Material) -> Numbers:
+def measure(runs: Runs, material: LessonArgs) -> Numbers:
     """By number of labels, how well a linear classifier or regression tells them from codes and raw input.
 
     Raw input is pixels, or how often each word stands in a sentence. The label of pictures is the radius of
@@ -57,8 +57,8 @@ def measure(runs: Runs, material: Material) -> Numbers:
     seen = [pictures(vae, "train", POOL), pictures(vae, "test", TESTED)]
     read = [sentences("train", POOL, SENTENCE_LABEL), sentences("test", TESTED, SENTENCE_LABEL)]
     words = sorted({word for text in read[0][0] for word in text.split()})
-    pixels = _probed([(vae.encode(x), x.flatten(1), y[:, 0]) for x, y in seen])
-    counts = _probed([(writer.encode(x), word_counts(x, words), y) for x, y in read])
+    pixels = _collect_features([(vae.encode(x), x.flatten(1), y[:, 0]) for x, y in seen])
+    counts = _collect_features([(writer.encode(x), word_counts(x, words), y) for x, y in read])
     return {
         "pictures": {"label": vae.config.data.labels[0], **pixels},
         "sentences": {"label": SENTENCE_LABEL, **counts},
@@ -76,7 +76,7 @@ def word_counts(texts: Sequence[str], words: Sequence[str]) -> Array:
     return counts
 
 
-def _probed(splits: Sequence[tuple[Any, Any, Any]]) -> Numbers:
+def _collect_features(splits: Sequence[tuple[Any, Any, Any]]) -> Numbers:
     """Codes, raw input and labels of the training and the test examples."""
     (code, raw, y), (code_test, raw_test, y_test) = splits
     counts = [n for n in LABELS if n <= len(y)]
@@ -122,9 +122,9 @@ def _ahead(what: str, m: Numbers) -> str:
     return f"on {what} the code is ahead of raw input with {' and '.join(better)} labels only ({at})"
 
 
-def draw(numbers: Numbers, runs: Runs, material: Material) -> Any:
+def draw(numbers: Numbers, runs: Runs, material: LessonArgs) -> Any:
     """Accuracy over the number of labels, pictures left and sentences right."""
-    figure = blank(8.6, 3.8)
+    figure = new_figure(8.6, 3.8)
     handles: list[Any] = []
     for axes, (what, m) in zip(figure.subplots(1, 2), numbers.items(), strict=True):
         known = {"code of a VAE": (m["labels"], m["code"]), "raw input": (m["labels"], m["raw"])}

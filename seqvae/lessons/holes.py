@@ -15,8 +15,8 @@ from seqvae.api import ImageVAE
 from seqvae.config import RunConfig
 from seqvae.lessons.drawing import bars, legend_above, side_by_side
 from seqvae.lessons.recipes import KINDS, picture_config, picture_models, pictures
-from seqvae.lessons.teaching import Material, Numbers, Runs, Table
-from seqvae.plots.style import blank, label_axes
+from seqvae.lessons.teaching import LessonArgs, Numbers, Runs, Table
+from seqvae.plots.style import label_axes, new_figure
 
 NAME = "holes"
 ABOUT = "what lies half-way between two codes of an autoencoder, and of a VAE"
@@ -30,7 +30,7 @@ NEIGHBOUR = 3  # the k of Kynkäänniemi et al.
 PAIRS, POINTS = 3, 9  # of the picture
 
 
-def configs(material: Material) -> dict[str, RunConfig]:
+def configs(material: LessonArgs) -> dict[str, RunConfig]:
     """An autoencoder and a VAE, alike but for the code."""
     return {
         name: picture_config(material, {"name": "blob"}, {"name": latent, "dim": DIM}, steps=STEPS)
@@ -38,15 +38,15 @@ def configs(material: Material) -> dict[str, RunConfig]:
     }
 
 
-def measure(runs: Runs, material: Material) -> Numbers:
+def measure(runs: Runs, material: LessonArgs) -> Numbers:
     """For pictures made of three kinds of codes: `distance` and `realistic`, see there.
 
     `held out`: codes of held-out pictures. `half-way`: the middle of two of these. `drawn`: N(0, I).
     """
-    return {name: _measured(vae, material.seed) for name, vae in picture_models(runs).items()}
+    return {name: _measure(vae, material.seed) for name, vae in picture_models(runs).items()}
 
 
-def _measured(vae: ImageVAE, seed: int) -> Numbers:
+def _measure(vae: ImageVAE, seed: int) -> Numbers:
     real, _ = pictures(vae, "train", REAL)
     codes = vae.encode(pictures(vae, "test", 2 * MADE)[0])
     first, second = codes[: len(codes) // 2 * 2].chunk(2)
@@ -55,10 +55,10 @@ def _measured(vae: ImageVAE, seed: int) -> Numbers:
         "half-way": vae.decode((first + second) / 2),
         "drawn": vae.sample(len(first), seed),
     }
-    return {kind: compared(found.flatten(1), real.flatten(1)) for kind, found in made.items()}
+    return {kind: compare_codes(found.flatten(1), real.flatten(1)) for kind, found in made.items()}
 
 
-def compared(made: Tensor, real: Tensor) -> dict[str, float]:
+def compare_codes(made: Tensor, real: Tensor) -> dict[str, float]:
     """Made pictures (N, F) against real ones (M, F).
 
     `distance`: the mean squared difference of their values from those of the nearest real one. `realistic`:
@@ -106,14 +106,14 @@ def _nearer(numbers: Numbers, kind: str, claim: str) -> str:
     return f"{told} ({near['distance']:.4f} against {far['distance']:.4f}, {shares})"
 
 
-def draw(numbers: Numbers, runs: Runs, material: Material) -> Any:
+def draw(numbers: Numbers, runs: Runs, material: LessonArgs) -> Any:
     """Strips between the same pictures by both, and the numbers as bars."""
     models = picture_models(runs)
     ends, _ = pictures(models["VAE"], "test", 2 * PAIRS)
     pairs = list(zip(ends[::2], ends[1::2], strict=True))
     strips = [vae.interpolate(a, b, POINTS) for a, b in pairs for vae in models.values()]
     walls = plots.interpolation(torch.stack(strips), list(models) * len(pairs))
-    figure = blank(4.2, 4.4)
+    figure = new_figure(4.2, 4.4)
     axes = figure.subplots()
     shown = {name: {kind: m[kind]["realistic"] for kind in CODES} for name, m in numbers.items()}
     handles = bars(axes, shown)

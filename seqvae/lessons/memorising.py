@@ -11,8 +11,8 @@ from typing import Any
 from seqvae.config import RunConfig
 from seqvae.lessons.drawing import log_ticks
 from seqvae.lessons.recipes import KINDS, picture_config
-from seqvae.lessons.teaching import Material, Numbers, Runs, Table
-from seqvae.plots.style import INK, blank, colour, label_axes, legend_beside
+from seqvae.lessons.teaching import LessonArgs, Numbers, Runs, Table
+from seqvae.plots.style import INK, colour, label_axes, legend_beside, new_figure
 from seqvae.runlog import read_metrics
 
 NAME = "memorising"
@@ -25,7 +25,7 @@ EXAMPLES, STEPS, EVERY, DIM = 500, 1000, 25, 16
 NOTHING = 0.01  # of the best held-out distortion: a rise below it is no reason to stop
 
 
-def configs(material: Material) -> dict[str, RunConfig]:
+def configs(material: LessonArgs) -> dict[str, RunConfig]:
     """The autoencoder and the VAE on the first 500 training pictures, alike but for the code."""
     data = {"name": "shapes", "examples": EXAMPLES}
     often: dict[str, Any] = {
@@ -40,12 +40,12 @@ def configs(material: Material) -> dict[str, RunConfig]:
     }
 
 
-def measure(runs: Runs, material: Material) -> Numbers:
-    """`way` of the lines that each training logged, see there."""
-    return {name: way(list(read_metrics(run))) for name, run in runs.items()}
+def measure(runs: Runs, material: LessonArgs) -> Numbers:
+    """`validation_curve` of the lines that each training logged, see there."""
+    return {name: validation_curve(list(read_metrics(run))) for name, run in runs.items()}
 
 
-def way(lines: list[dict[str, Any]]) -> Numbers:
+def validation_curve(lines: list[dict[str, Any]]) -> Numbers:
     """Distortion over the steps, in training (means between two logged steps) and held out.
 
     `stop`: the step of the lowest held-out distortion, where early stopping keeps the weights; `rise`: from
@@ -98,9 +98,9 @@ def _stopping(name: str, m: Mapping[str, Any]) -> str:
     return f"early stopping would keep the {name} of step {m['stop']} of {last}"
 
 
-def draw(numbers: Numbers, runs: Runs, material: Material) -> Any:
+def draw(numbers: Numbers, runs: Runs, material: LessonArgs) -> Any:
     """Training and held-out distortion over the steps, on a logarithmic axis, and where to stop."""
-    figure = blank(7.4, 4.2)
+    figure = new_figure(7.4, 4.2)
     axes, handles = figure.subplots(), []
     for i, (name, m) in enumerate(numbers.items()):
         look: dict[str, Any] = {"color": colour(i), "linewidth": 1.6}

@@ -11,10 +11,10 @@ from seqvae import plots
 from seqvae.config import RunConfig
 from seqvae.lessons.drawing import bars, legend_above, side_by_side
 from seqvae.lessons.recipes import picture_config, picture_models, pictures
-from seqvae.lessons.teaching import Material, Numbers, Runs, Table
-from seqvae.plots.style import blank, label_axes
+from seqvae.lessons.teaching import LessonArgs, Numbers, Runs, Table
+from seqvae.plots.style import label_axes, new_figure
 from seqvae.synthetic import PICTURES
-from seqvae.traverse import traversal
+from seqvae.traverse import traverse_dim
 
 NAME = "radius"
 ABOUT = "of a disc's place and size, which one the code tells more sharply, in nats"
@@ -26,13 +26,13 @@ DATA, STEPS, DIM, TESTED, ROWS = "blob_radius", 1500, 6, 2000, 5
 FACTORS = ("x", "y", "radius")
 
 
-def configs(material: Material) -> dict[str, RunConfig]:
+def configs(material: LessonArgs) -> dict[str, RunConfig]:
     """A VAE of discs of 16 radii at 64 x 64 places."""
     data = {"name": DATA, "labels": list(FACTORS)}
     return {"VAE": picture_config(material, data, {"name": "gaussian", "dim": DIM}, steps=STEPS)}
 
 
-def measure(runs: Runs, material: Material) -> Numbers:
+def measure(runs: Runs, material: LessonArgs) -> Numbers:
     """Nats spent on each factor (`factor_scores`), beside `whole`, what it takes to tell all its values.
 
     `rate` is the sum over all dims; `by_nats` holds each dim's nats, to order the picture.
@@ -62,12 +62,14 @@ def conclude(numbers: Numbers) -> str:
     return f"The radius is coded about as sharply as the position {shown}."
 
 
-def draw(numbers: Numbers, runs: Runs, material: Material) -> Any:
+def draw(numbers: Numbers, runs: Runs, material: LessonArgs) -> Any:
     """Nats by factor, and what each dim moves."""
     vae = picture_models(runs)["VAE"]
     base, steps = vae.encode(pictures(vae, "test", 1)[0])[0], torch.linspace(-3, 3, 9)
-    strips = torch.stack([vae.decode(traversal(base, dim, steps=len(steps))[0]) for dim in range(len(base))])
-    figure = blank(4.4, 3.8)
+    strips = torch.stack(
+        [vae.decode(traverse_dim(base, dim, steps=len(steps))[0]) for dim in range(len(base))]
+    )
+    figure = new_figure(4.4, 3.8)
     axes = figure.subplots()
     shown = {"spent by the code": numbers["nats"], "to tell all values apart": numbers["whole"]}
     handles = bars(axes, shown)

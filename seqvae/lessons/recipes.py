@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from seqvae.api import ImageVAE, PretrainedVAE, TextVAE, load
-from seqvae.build import wing_of
+from seqvae.build import modality_of
 from seqvae.config import RunConfig, parse_config
-from seqvae.lessons.teaching import Material, Runs
+from seqvae.lessons.teaching import LessonArgs, Runs
 from seqvae.synthetic import CORPORA
 
 KINDS = {"autoencoder": "deterministic", "VAE": "gaussian"}  # what lessons call them: the latent
@@ -27,7 +27,7 @@ Block = Mapping[str, Any]
 
 
 def picture_config(
-    material: Material,
+    material: LessonArgs,
     data: Block,
     latent: Block,
     remedies: Sequence[Block] = (),
@@ -48,11 +48,11 @@ def picture_config(
         "decoder": {**network, "likelihood": "bernoulli"},
         "remedies": list(remedies),
     }
-    return _parsed(material, values, {"batch_size": 64, "lr": 2e-3, **train})
+    return _parse(material, values, {"batch_size": 64, "lr": 2e-3, **train})
 
 
 def sentence_config(
-    material: Material, latent: Block, remedies: Sequence[Block] = (), **train: Any
+    material: LessonArgs, latent: Block, remedies: Sequence[Block] = (), **train: Any
 ) -> RunConfig:
     """A small recurrent network on the embedded sentences.
 
@@ -66,10 +66,10 @@ def sentence_config(
         "decoder": GRU,
         "remedies": list(remedies),
     }
-    return _parsed(material, values, {"batch_size": 64, "lr": 5e-3, **train})
+    return _parse(material, values, {"batch_size": 64, "lr": 5e-3, **train})
 
 
-def _parsed(material: Material, values: dict[str, Any], train: Block) -> RunConfig:
+def _parse(material: LessonArgs, values: dict[str, Any], train: Block) -> RunConfig:
     train = {"decay": "cosine", "precision": "fp32", "valid_examples": 500, **train, "seed": material.seed}
     return parse_config({**values, "train": train}, material.sets, where="lesson")
 
@@ -98,7 +98,7 @@ def _models(runs: Runs) -> dict[str, PretrainedVAE]:
 
 def pictures(vae: ImageVAE, split: str, n: int | None = None) -> tuple[Any, Tensor]:
     """The first `n` pictures (N, C, H, W) in [0, 1] of a split, with their labels (N, L)."""
-    data: Any = wing_of(vae.config).load_data(vae.config, vae.codec)
+    data: Any = modality_of(vae.config).load_data(vae.config, vae.codec)
     store = data.splits.get(split, data.valid)
     return torch.from_numpy(store.pixels[:n].copy()).float() / 255, torch.from_numpy(store.labels[:n].copy())
 

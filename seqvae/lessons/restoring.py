@@ -22,10 +22,10 @@ from seqvae.lessons.recipes import (
     sentence_models,
     sentences,
 )
-from seqvae.lessons.teaching import Material, Numbers, Runs, Table
-from seqvae.numerics import Randomness
-from seqvae.plots.style import blank, label_axes
-from seqvae.remedies.pixel_noise import noisy
+from seqvae.lessons.teaching import LessonArgs, Numbers, Runs, Table
+from seqvae.numerics import KeyedNoise
+from seqvae.plots.style import label_axes, new_figure
+from seqvae.remedies.pixel_noise import add_noise
 
 NAME = "restoring"
 ABOUT = "noisy pictures and sentences with missing words, restored by training on damaged input"
@@ -41,7 +41,7 @@ MISSING = "<unk>"
 TRAINED = ("without noise", "with noise")
 
 
-def configs(material: Material) -> dict[str, RunConfig]:
+def configs(material: LessonArgs) -> dict[str, RunConfig]:
     """Two autoencoders of pictures and two of sentences: trained on clean and on damaged input."""
     code, discs = {"name": "deterministic", "dim": DIM}, {"name": "blob_brightness"}
     salt = [{"name": "pixel_noise", "drop": 0.0, "salt": SALT}]
@@ -54,7 +54,7 @@ def configs(material: Material) -> dict[str, RunConfig]:
     }
 
 
-def measure(runs: Runs, material: Material) -> Numbers:
+def measure(runs: Runs, material: LessonArgs) -> Numbers:
     """Of pictures `error`: mean squared, of the damaged input and of what each model made of it.
 
     Of sentences `recovered`: the share of missing words that stand again in their places, and `kept`: of the
@@ -68,7 +68,7 @@ def measure(runs: Runs, material: Material) -> Numbers:
     words: Numbers = {}
     for kind in TRAINED:
         back = [pair.reconstruction for pair in writers[f"sentences {kind}"].reconstruct(blanked)]
-        words[kind] = restored(whole, blanked, back)
+        words[kind] = score_restoration(whole, blanked, back)
     example = {"whole": whole[0], "damaged": blanked[0]}
     return {
         "error": error,
@@ -80,7 +80,7 @@ def measure(runs: Runs, material: Material) -> Numbers:
 def damaged_pictures(runs: Runs, seed: int) -> tuple[Tensor, Tensor]:
     """Held-out pictures (N, C, H, W) and the same with noise."""
     clean, _ = pictures(picture_models(runs)["pictures without noise"], "test", TESTED)
-    return clean, noisy(clean, Randomness(seed, 0, torch.arange(len(clean))), salt=SALT)
+    return clean, add_noise(clean, KeyedNoise(seed, 0, torch.arange(len(clean))), salt=SALT)
 
 
 def squared_error(pixels: Tensor, clean: Tensor) -> float:
@@ -91,12 +91,12 @@ def squared_error(pixels: Tensor, clean: Tensor) -> float:
 def blanked_words(text: str, index: int, seed: int) -> str:
     """A sentence with a share of its words missing, one at least."""
     words = text.split()
-    chance = Randomness(seed, 0, torch.tensor([index])).uniform("lessons/blank", len(words))[0]
+    chance = KeyedNoise(seed, 0, torch.tensor([index])).uniform("lessons/blank", len(words))[0]
     missing = set(torch.nonzero(chance < BLANK)[:, 0].tolist()) or {int(chance.argmin())}
     return " ".join(MISSING if i in missing else word for i, word in enumerate(words))
 
 
-def restored(whole: Sequence[str], damaged: Sequence[str], back: Sequence[str]) -> Numbers:
+def score_restoration(whole: Sequence[str], damaged: Sequence[str], back: Sequence[str]) -> Numbers:
     """`recovered` and `kept`, shares of words, and the `first` sentence that came back."""
     hits: dict[bool, list[bool]] = {True: [], False: []}
     for texts in zip(whole, damaged, back, strict=True):
@@ -137,13 +137,13 @@ def conclude(numbers: Numbers) -> str:
     )
 
 
-def draw(numbers: Numbers, runs: Runs, material: Material) -> Any:
+def draw(numbers: Numbers, runs: Runs, material: LessonArgs) -> Any:
     """Damaged pictures and what both made of them, beside the shares of words."""
     vaes, (clean, damaged) = picture_models(runs), damaged_pictures(runs, material.seed)
     back = [vaes[f"pictures {kind}"].reconstruct(damaged[:SHOWN]) for kind in TRAINED]
     names = ("whole", "damaged", *(f"trained {kind}" for kind in TRAINED))
     walls = plots.rows_of(torch.stack([clean[:SHOWN], damaged[:SHOWN], *back]), names)
-    figure = blank(4.4, 4.0)
+    figure = new_figure(4.4, 4.0)
     axes = figure.subplots()
     shown = {f"trained {kind}": {KEYS[k]: numbers["words"][kind][k] for k in SHARES} for kind in TRAINED}
     handles = bars(axes, shown)

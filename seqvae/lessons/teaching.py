@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from seqvae.compare.running import trained
-from seqvae.compare.schema import Entry
+from seqvae.compare.running import ensure_trained
+from seqvae.compare.schema import RunSpec
 from seqvae.config import RunConfig
-from seqvae.disk import disk_errors, write_atomically
+from seqvae.disk import explain_disk_errors, write_atomically
 from seqvae.plots import save
-from seqvae.plots.style import blank
+from seqvae.plots.style import new_figure
 from seqvae.progress import Reporter, Silent
 from seqvae.registry import UserError
 from seqvae.signals import Interrupted
-from seqvae.tables import aligned
+from seqvae.tables import align_columns
 
 Numbers = dict[str, Any]  # what JSON can hold
 Runs = Mapping[str, Path]  # the run folders by name
@@ -25,7 +25,7 @@ Table = tuple[Sequence[str], Sequence[Sequence[str]]]  # head and rows
 
 
 @dataclass(frozen=True)
-class Material:
+class LessonArgs:
     """What a lesson is taught on: `data` in place of the embedded pictures, `sets` over every config."""
 
     out: Path
@@ -43,11 +43,11 @@ class Lesson(Protocol):
     YEAR: int
     TAKES_DATA: bool  # whether other pictures than the embedded ones may take their place
 
-    def configs(self, material: Material) -> Mapping[str, RunConfig]:
+    def configs(self, material: LessonArgs) -> Mapping[str, RunConfig]:
         """What to train, by the run's name."""
         ...
 
-    def measure(self, runs: Runs, material: Material) -> Numbers:
+    def measure(self, runs: Runs, material: LessonArgs) -> Numbers:
         """All that table, sentence and picture are made of."""
         ...
 
@@ -59,13 +59,13 @@ class Lesson(Protocol):
         """What follows, read from the numbers alone, whichever way they fall."""
         ...
 
-    def draw(self, numbers: Numbers, runs: Runs, material: Material) -> Any:
+    def draw(self, numbers: Numbers, runs: Runs, material: LessonArgs) -> Any:
         """The picture."""
         ...
 
 
 @dataclass(frozen=True)
-class Taught:
+class LessonResult:
     """What a lesson came to; the same stands in `record`, a JSON file."""
 
     table: Table
@@ -76,11 +76,11 @@ class Taught:
 
     def lines(self) -> Iterator[str]:
         """The table, the sentence and the picture's path, for a terminal."""
-        yield from aligned(*self.table)
+        yield from align_columns(*self.table)
         yield from ("", self.conclusion, "", str(self.picture))
 
 
-def teach(lesson: Lesson, material: Material, report: Reporter | None = None) -> Taught:
+def run_lesson(lesson: Lesson, material: LessonArgs, report: Reporter | None = None) -> LessonResult:
     """Train what is not trained yet into OUT/NAME, then write OUT/NAME.json and OUT/NAME.png.
 
     Raises:
@@ -92,12 +92,12 @@ def teach(lesson: Lesson, material: Material, report: Reporter | None = None) ->
         raise UserError(
             f"lesson {lesson.NAME!r} needs factors that are known: leave out --data, got {material.data}"
         )
-    blank(1, 1)  # whether pictures can be drawn at all is known before anything is trained
+    new_figure(1, 1)  # whether pictures can be drawn at all is known before anything is trained
     configs = lesson.configs(material)
     runs = {name: material.out / lesson.NAME / name for name in configs}
     _train(
         lesson.NAME,
-        [Entry(name, material.seed, runs[name], config) for name, config in configs.items()],
+        [RunSpec(name, material.seed, runs[name], config) for name, config in configs.items()],
         report,
     )
     numbers = lesson.measure(runs, material)
@@ -105,15 +105,15 @@ def teach(lesson: Lesson, material: Material, report: Reporter | None = None) ->
     known = {"lesson": lesson.NAME, "data": material.data, "seed": material.seed, "conclusion": conclusion}
     record = material.out / f"{lesson.NAME}.json"
     text = json.dumps({**known, "numbers": numbers}, indent=2) + "\n"
-    with disk_errors(material.out):
+    with explain_disk_errors(material.out):
         write_atomically(record, lambda path: path.write_text(text, "utf-8"))
     picture = save(lesson.draw(numbers, runs, material), material.out / f"{lesson.NAME}.png")
-    return Taught(lesson.table(numbers), conclusion, picture, record, numbers)
+    return LessonResult(lesson.table(numbers), conclusion, picture, record, numbers)
 
 
-def _train(name: str, entries: Sequence[Entry], report: Reporter) -> None:
+def _train(name: str, entries: Sequence[RunSpec], report: Reporter) -> None:
     for entry in entries:
         try:
-            trained(entry, report)
+            ensure_trained(entry, report)
         except Interrupted as stop:
             raise Interrupted(f"lesson {name!r} stopped: the same command goes on", stop.signal) from None

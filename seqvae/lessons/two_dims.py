@@ -13,7 +13,7 @@ from seqvae import plots
 from seqvae.config import RunConfig
 from seqvae.lessons.drawing import side_by_side
 from seqvae.lessons.recipes import picture_config, picture_models, pictures
-from seqvae.lessons.teaching import Material, Numbers, Runs, Table
+from seqvae.lessons.teaching import LessonArgs, Numbers, Runs, Table
 from seqvae.metrics.probe import linear_probe
 
 NAME = "two-dims"
@@ -25,13 +25,13 @@ TAKES_DATA = True
 STEPS, LABELLED, TESTED, SIDE = 1500, 1000, 1000, 9
 
 
-def configs(material: Material) -> dict[str, RunConfig]:
+def configs(material: LessonArgs) -> dict[str, RunConfig]:
     """A VAE with a code of two numbers."""
     data = {"name": "blob", "labels": ["x", "y"]}
     return {"VAE": picture_config(material, data, {"name": "gaussian", "dim": 2}, steps=STEPS)}
 
 
-def measure(runs: Runs, material: Material) -> Numbers:
+def measure(runs: Runs, material: LessonArgs) -> Numbers:
     """How well a straight line over the plane tells each label: `linear_probe` with up to 1,000 of them."""
     vae = picture_models(runs)["VAE"]
     names = list(vae.config.data.labels)
@@ -66,7 +66,7 @@ def conclude(numbers: Numbers) -> str:
 HALF = 0.5
 
 
-def draw(numbers: Numbers, runs: Runs, material: Material) -> Any:
+def draw(numbers: Numbers, runs: Runs, material: LessonArgs) -> Any:
     """The plane of codes coloured by the first label, and the grid of what the plane decodes to."""
     vae = picture_models(runs)["VAE"]
     x, labels = pictures(vae, "test", TESTED)

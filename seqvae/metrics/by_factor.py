@@ -12,18 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqvae.interfaces import Batch, stands_for
+from seqvae.interfaces import Batch, point_estimate
 from seqvae.metrics.disentanglement import disentanglement
 from seqvae.metrics.factors import Floats
-from seqvae.metrics.gaps import information
-from seqvae.metrics.gather import Walk, evaluating, exact
+from seqvae.metrics.gaps import factor_information
+from seqvae.metrics.gather import EvaluationPass, evaluation_mode, to_cpu_float64
 from seqvae.metrics.rate import kl_per_dim
 from seqvae.registry import UserError
 
 SIZES = ("n", "dims")  # of the codes that were measured; a report has its own
 
 
-def factor_numbers(walk: Walk, names: Sequence[str], seed: int = 0) -> dict[str, Any]:
+def factor_metrics(walk: EvaluationPass, names: Sequence[str], seed: int = 0) -> dict[str, Any]:
     """What `disentanglement` says of the codes that stand for the examples, and what each factor costs.
 
     The factors are the labels of the batches, whose `names` are given; one of more than 20 values is cut into
@@ -38,7 +38,7 @@ def factor_numbers(walk: Walk, names: Sequence[str], seed: int = 0) -> dict[str,
         raise UserError("a language model (latent: none) has no code to tell factors from")
     if not names:
         raise UserError("the data bring no labels, so there are no factors: train with data.labels")
-    codes, kl = _walked(walk)
+    codes, kl = _collect_codes(walk)
     labels = torch.cat([batch.labels for batch in walk.batches]).cpu().double().numpy()  # (N, F)
     if np.isnan(labels).all():
         raise UserError(f"no example has a label: factors need {', '.join(names)} of each of them")
@@ -46,7 +46,7 @@ def factor_numbers(walk: Walk, names: Sequence[str], seed: int = 0) -> dict[str,
     numbers = {key: value for key, value in found.items() if key not in SIZES}
     if kl is None:
         return numbers | {"nats_per_factor": None, "nats_unassigned": None}
-    spent = nats_per_factor(kl, information(codes, labels, told=True))
+    spent = nats_per_factor(kl, factor_information(codes, labels, told=True))
     shares = dict(zip(names, spent.tolist(), strict=True))
     return numbers | {"nats_per_factor": shares, "nats_unassigned": float(kl.sum() - spent.sum())}
 
@@ -64,18 +64,18 @@ def nats_per_factor(kl: Floats, told: Floats) -> Floats:
     return spent
 
 
-def _walked(walk: Walk) -> tuple[Floats, Floats | None]:
+def _collect_codes(walk: EvaluationPass) -> tuple[Floats, Floats | None]:
     """Codes (N, D), and the mean KL (D,) in nats where it comes apart by dims."""
     vae = walk.vae
 
     def read(batch: Batch, _: slice) -> tuple[Tensor, Tensor | None]:
         q = vae.posterior(batch)
         if not vae.latent.has_density:
-            return exact(stands_for(q)), None
+            return to_cpu_float64(point_estimate(q)), None
         kl = vae.latent.kl(q, vae.prior(vae.condition(batch)), q.rsample(1, batch.random))
-        return exact(stands_for(q)), exact(kl[0])
+        return to_cpu_float64(point_estimate(q)), to_cpu_float64(kl[0])
 
-    with evaluating(vae):
+    with evaluation_mode(vae):
         codes, costs = zip(*walk.over("factors", read), strict=True)
     z = torch.cat(codes).numpy()
     if costs[0] is None or costs[0].shape[1] != z.shape[1]:

@@ -15,7 +15,7 @@ class MeasurementError(RuntimeError):
     """A measured number that cannot be: a fault in the model or the measure, not a user's mistake."""
 
 
-def check(report: Mapping[str, Any], one_prior: bool = True) -> None:
+def check_report(report: Mapping[str, Any], one_prior: bool = True) -> None:
     """Hold a report to what must be true; what is null is not held to anything.
 
     0 <= MI <= min(rate, ln N); IW-NLL(K) <= -ELBO; IW-NLL falls with K; no number is NaN or infinite.

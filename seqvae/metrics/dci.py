@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from seqvae.metrics.extras import sklearn
-from seqvae.metrics.factors import Floats, as_classes, checked, halves, is_real, standardised
+from seqvae.metrics.extras import import_sklearn
+from seqvae.metrics.factors import Floats, as_classes, is_real, split_in_halves, standardize, validate_factors
 
 TREES = 30
 LEAF = 2  # examples a leaf holds at least
@@ -46,10 +46,10 @@ def dci(codes: Any, factors: Any, seed: int = 0) -> DCI:
     one factor, completeness for one dim.
 
     Raises:
-        UserError: see `checked`; scikit-learn is missing.
+        UserError: see `validate_factors`; scikit-learn is missing.
     """
-    codes, factors = checked(codes, factors)
-    codes = standardised(codes)
+    codes, factors = validate_factors(codes, factors)
+    codes = standardize(codes)
     columns, informed, errors = zip(*(_forest(codes, values, seed) for values in factors.T), strict=True)
     importance = np.stack(columns, axis=1)  # (D, F)
     per_dim = 1 - _entropy(importance)
@@ -61,10 +61,10 @@ def dci(codes: Any, factors: Any, seed: int = 0) -> DCI:
 
 def _forest(codes: Floats, values: Floats, seed: int) -> tuple[Floats, float, float]:
     """Importances (D,), informativeness and test error for one factor's values (N,)."""
-    known, ensemble = ~np.isnan(values), sklearn("ensemble")
+    known, ensemble = ~np.isnan(values), import_sklearn("ensemble")
     z, real = codes[known], is_real(values)
     y = values[known] if real else as_classes(values)[known]
-    learned, scored = halves(len(z), seed)
+    learned, scored = split_in_halves(len(z), seed)
     kind = ensemble.RandomForestRegressor if real else ensemble.RandomForestClassifier
     # every split may look at all dims: with a choice of them, dims that tell nothing would be used too
     model = kind(n_estimators=TREES, min_samples_leaf=LEAF, max_features=None, random_state=seed)

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from seqvae.metrics.dci import DCI, dci
-from seqvae.metrics.factors import Floats, checked
+from seqvae.metrics.factors import Floats, validate_factors
 from seqvae.metrics.fixed_factor import MIN_STD, beta_vae_score, factor_vae_score
-from seqvae.metrics.gaps import gap, mig, sap, shared_information
+from seqvae.metrics.gaps import mig, sap, shared_information, top_two_gap
 
 __all__ = ["DCI", "beta_vae_score", "dci", "disentanglement", "factor_vae_score", "mig", "sap"]
 
@@ -28,16 +28,16 @@ def disentanglement(
     unknown. What is not defined (a single factor, a single dim) is null.
 
     Raises:
-        UserError: see `checked` and `Sharing.of`; scikit-learn is missing.
+        UserError: see `validate_factors` and `Sharing.of`; scikit-learn is missing.
     """
-    codes, factors = checked(codes, factors, names)
+    codes, factors = validate_factors(codes, factors, names)
     shared, trees = shared_information(codes, factors), dci(codes, factors, seed)
     numbers: dict[str, Any] = {"n": len(codes), "dims": codes.shape[1], "factors": list(names)}
     numbers["beta_vae"] = beta_vae_score(codes, factors, seed, min_std=min_std)
     numbers["factor_vae"] = factor_vae_score(codes, factors, seed, min_std=min_std)
     numbers["dci_disentanglement"] = trees.disentanglement
     by_factor = {
-        "mig": gap(shared),
+        "mig": top_two_gap(shared),
         "sap": sap(codes, factors, seed),
         "dci_completeness": trees.completeness,
         "dci_informativeness": trees.informativeness,

@@ -26,15 +26,15 @@ def diversity(sentences: Sequence[str], training: Iterable[str], first: int = SE
         "samples": len(sentences),
         "diversity_of": len(few),
         "self_bleu": self_bleu(few),
-        "distinct_1": distinct(few, 1),
-        "distinct_2": distinct(few, 2),
+        "distinct_1": distinct_share(few, 1),
+        "distinct_2": distinct_share(few, 2),
         "distinct_sentences": len(set(few)),
-        "copied": copied(sentences, training),
+        "copied": copied_share(sentences, training),
         "empty": sum(not sentence.split() for sentence in sentences),
     }
 
 
-def distinct(sentences: Sequence[str], order: int) -> float | None:
+def distinct_share(sentences: Sequence[str], order: int) -> float | None:
     """Different n-grams of one order / all words (Li et al. 2016), in [0, 1]; None where there is no word."""
     words = sum(len(sentence.split()) for sentence in sentences)
     if not words:
@@ -42,7 +42,7 @@ def distinct(sentences: Sequence[str], order: int) -> float | None:
     return len({gram for sentence in sentences for gram in ngrams(sentence.split(), order)}) / words
 
 
-def copied(sentences: Sequence[str], training: Iterable[str]) -> float | None:
+def copied_share(sentences: Sequence[str], training: Iterable[str]) -> float | None:
     """Share of the sentences that stand in the training data word for word; None where there is none."""
     known = {" ".join(sentence.split()) for sentence in training}
     filled = [" ".join(sentence.split()) for sentence in sentences if sentence.split()]
@@ -64,7 +64,7 @@ def self_bleu(sentences: Sequence[str]) -> float | None:
         print("no self-BLEU: sacrebleu is not installed; `pip install 'seqvae[metrics]'`", file=sys.stderr)
         return None
     total = 0.0
-    for correct, possible, length, nearest in overlaps([sentence.split() for sentence in sentences]):
+    for correct, possible, length, nearest in count_overlaps([sentence.split() for sentence in sentences]):
         scored = BLEU.compute_bleu(
             correct, possible, length, nearest, "floor", EPSILON, effective_order=True, max_ngram_order=ORDER
         )
@@ -72,13 +72,13 @@ def self_bleu(sentences: Sequence[str]) -> float | None:
     return total / len(sentences)
 
 
-def overlaps(sentences: Sequence[Sequence[str]]) -> list[tuple[list[int], list[int], int, int]]:
+def count_overlaps(sentences: Sequence[Sequence[str]]) -> list[tuple[list[int], list[int], int, int]]:
     """For each sentence against all others: matched and possible n-grams by order, its length, the nearest.
 
     An n-gram matches as often as it stands in one other sentence at most; the nearest length of another
     sentence is the shorter of two that are as near. Counted once for all: the cost is that of the words.
     """
-    grams = [_counted(words) for words in sentences]
+    grams = [_count_ngrams(words) for words in sentences]
     most: dict[Gram, tuple[int, int]] = {}  # the two highest counts in a sentence
     for counts in grams:
         for gram, count in counts.items():
@@ -102,7 +102,7 @@ def ngrams(words: Sequence[str], order: int) -> list[Gram]:
     return [tuple(words[i : i + order]) for i in range(len(words) - order + 1)]
 
 
-def _counted(words: Sequence[str]) -> Counter[Gram]:
+def _count_ngrams(words: Sequence[str]) -> Counter[Gram]:
     return Counter(gram for order in range(1, ORDER + 1) for gram in ngrams(words, order))
 
 

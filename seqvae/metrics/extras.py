@@ -8,8 +8,8 @@ from typing import Any
 from seqvae.registry import UserError
 
 
-def sklearn(module: str) -> Any:
-    """The module `sklearn.<module>`.
+def import_sklearn(module: str) -> Any:
+    """The module `import_sklearn.<module>`.
 
     Raises:
         UserError: scikit-learn is not installed.

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 from seqvae.registry import UserError
 
 Floats = npt.NDArray[np.float64]
@@ -23,7 +23,7 @@ BINS = 20  # as in the code of Locatello et al. 2019
 FEWEST = 100  # examples; below, the halves that are scored say nothing
 
 
-def checked(codes: Any, factors: Any, names: Sequence[str] | None = None) -> tuple[Floats, Floats]:
+def validate_factors(codes: Any, factors: Any, names: Sequence[str] | None = None) -> tuple[Floats, Floats]:
     """Codes (N, D) and factors (N, F) in fp64; factors (N,) become one column, NaN stands for unknown.
 
     Raises:
@@ -68,7 +68,7 @@ def is_real(values: Floats) -> bool:
     return len(np.unique(values[~np.isnan(values)])) > BINS
 
 
-def equal_width(values: Floats, bins: int) -> Ints:
+def bin_equal_width(values: Floats, bins: int) -> Ints:
     """The bin 0 ... bins - 1 of each of values (N,), between their least and their largest."""
     low, high = float(values.min()), float(values.max())
     if high == low:
@@ -80,12 +80,12 @@ def equal_width(values: Floats, bins: int) -> Ints:
 def as_classes(values: Floats) -> Ints:
     """Classes 0 ... K - 1 of values (N,), -1 where they are unknown."""
     classes, known = np.full(len(values), -1), ~np.isnan(values)
-    found = equal_width(values[known], BINS) if is_real(values) else values[known]
+    found = bin_equal_width(values[known], BINS) if is_real(values) else values[known]
     classes[known] = np.unique(found, return_inverse=True)[1]
     return classes
 
 
-def standardised(codes: Floats) -> Floats:
+def standardize(codes: Floats) -> Floats:
     """(N, D) with mean 0 and variance 1 a dim; a dim that never changes is 0."""
     centred, scale = codes - codes.mean(0), codes.std(0)
     changes = scale > 1e-12 * np.abs(codes).max(0)
@@ -93,13 +93,13 @@ def standardised(codes: Floats) -> Floats:
     return divided
 
 
-def halves(n: int, seed: int) -> tuple[Ints, Ints]:
+def split_in_halves(n: int, seed: int) -> tuple[Ints, Ints]:
     """The numbers 0 ... n - 1 shuffled and cut in two: to learn from, and to score on."""
-    order = np.argsort(uniform("halves", n, 1, seed)[:, 0], kind="stable")
+    order = np.argsort(keyed_uniform("halves", n, 1, seed)[:, 0], kind="stable")
     return order[: n // 2], order[n // 2 :]
 
 
-def uniform(stream: str, rows: int, places: int, seed: int) -> Floats:
+def keyed_uniform(stream: str, rows: int, places: int, seed: int) -> Floats:
     """(rows, places) draws from the open interval (0, 1)."""
-    drawn = Randomness(seed, 0, torch.arange(rows)).uniform(f"disentanglement/{stream}", places)
+    drawn = KeyedNoise(seed, 0, torch.arange(rows)).uniform(f"disentanglement/{stream}", places)
     return np.asarray(drawn, np.float64)

@@ -14,8 +14,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from seqvae.metrics.extras import sklearn
-from seqvae.metrics.factors import Floats, Ints, as_classes, checked, halves, standardised, uniform
+from seqvae.metrics.extras import import_sklearn
+from seqvae.metrics.factors import (
+    Floats,
+    Ints,
+    as_classes,
+    keyed_uniform,
+    split_in_halves,
+    standardize,
+    validate_factors,
+)
 from seqvae.registry import UserError
 
 MIN_STD = 0.05  # of a dim's means; below, Locatello et al. 2019 (their code) leave it out
@@ -26,7 +34,7 @@ CELLS = 2**20  # numbers held at once, by a factor of a few
 
 
 @dataclass(frozen=True)
-class Sharing:
+class FactorGroups:
     """The examples of one half by the value of one factor: `rows` (M,) sorted by it, each with its group."""
 
     rows: Ints
@@ -34,7 +42,7 @@ class Sharing:
     counts: Ints  # (M,) and how many it holds
 
     @classmethod
-    def of(cls, factor: int, classes: Ints, half: Ints) -> Sharing:
+    def of(cls, factor: int, classes: Ints, half: Ints) -> FactorGroups:
         """Those of `half` whose class is known and held by enough.
 
         Raises:
@@ -78,15 +86,15 @@ def beta_vae_score(
     NaN for one factor, 1 / F where no dim is left.
 
     Raises:
-        UserError: see `checked` and `Sharing.of`; scikit-learn is missing.
+        UserError: see `validate_factors` and `FactorGroups.of`; scikit-learn is missing.
     """
-    codes, factors = checked(codes, factors)
+    codes, factors = validate_factors(codes, factors)
     codes = _alive(codes, min_std)
     if factors.shape[1] == 1 or codes.shape[1] == 0:
         return _without_choice(factors)
     learned, scored = (_votes(codes, factors, "pairs", (seed, votes, batch), half) for half in (0, 1))
-    model = sklearn("linear_model").LogisticRegression(max_iter=10_000)
-    scaled = sklearn("pipeline").make_pipeline(sklearn("preprocessing").StandardScaler(), model)
+    model = import_sklearn("linear_model").LogisticRegression(max_iter=10_000)
+    scaled = import_sklearn("pipeline").make_pipeline(import_sklearn("preprocessing").StandardScaler(), model)
     return float(scaled.fit(*learned).score(*scored))
 
 
@@ -101,9 +109,9 @@ def factor_vae_score(
     and scaling dims as long as `min_std` leaves them in. NaN for one factor, 1 / F where no dim is left.
 
     Raises:
-        UserError: see `checked` and `Sharing.of`.
+        UserError: see `validate_factors` and `FactorGroups.of`.
     """
-    codes, factors = checked(codes, factors)
+    codes, factors = validate_factors(codes, factors)
     codes = _alive(codes, min_std)
     if factors.shape[1] == 1 or codes.shape[1] == 0:
         return _without_choice(factors)
@@ -118,7 +126,7 @@ def factor_vae_score(
 
 def _alive(codes: Floats, min_std: float) -> Floats:
     """Standardised, without the dims that hardly change."""
-    return standardised(codes[:, codes.std(0) > min_std])
+    return standardize(codes[:, codes.std(0) > min_std])
 
 
 def _without_choice(factors: Floats) -> float:
@@ -133,18 +141,18 @@ def _votes(
 ) -> tuple[Floats, Ints]:
     """Features (V, D) and fixed factors (V,) from one half: two thirds of the votes from the first one."""
     seed, votes, batch = sizes
-    rows = halves(len(codes), seed)[half]
+    rows = split_in_halves(len(codes), seed)[half]
     each = max(1, votes * (2 - half) // 3 // factors.shape[1])
     features = []
     for factor, values in enumerate(factors.T):
-        sharing = Sharing.of(factor, as_classes(values), rows)
+        sharing = FactorGroups.of(factor, as_classes(values), rows)
         places = 2 * batch if kind == "pairs" else batch + 1
-        u = uniform(f"{kind}/{half}/{factor}", each, places, seed)
+        u = keyed_uniform(f"{kind}/{half}/{factor}", each, places, seed)
         features += list(_features(codes, sharing, kind, u))
     return np.concatenate(features), np.repeat(np.arange(factors.shape[1]), each)
 
 
-def _features(codes: Floats, sharing: Sharing, kind: Kind, u: Floats) -> Iterator[Floats]:
+def _features(codes: Floats, sharing: FactorGroups, kind: Kind, u: Floats) -> Iterator[Floats]:
     """(V, D) in parts, from draws u: mean differences of pairs, or variances of batches."""
     for part in np.array_split(u, -(-u.size * codes.shape[1] // CELLS)):
         if kind == "pairs":

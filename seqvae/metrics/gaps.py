@@ -11,11 +11,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seqvae.metrics.extras import sklearn
-from seqvae.metrics.factors import BINS, Floats, Ints, as_classes, checked, equal_width, halves, is_real
+from seqvae.metrics.extras import import_sklearn
+from seqvae.metrics.factors import (
+    BINS,
+    Floats,
+    Ints,
+    as_classes,
+    bin_equal_width,
+    is_real,
+    split_in_halves,
+    validate_factors,
+)
 
 
-def gap(scores: Floats) -> Floats:
+def top_two_gap(scores: Floats) -> Floats:
     """(F,): the largest minus the second largest over dims, from (D, F); with one dim the second is 0."""
     ordered = np.sort(
         np.vstack([scores, np.zeros_like(scores[:1])] if len(scores) == 1 else [scores]), axis=0
@@ -33,20 +42,20 @@ def mig(codes: Any, factors: Any, bins: int = BINS) -> Floats:
     (bins - 1) (K - 1) / 2N nats instead of 0. Blind to permuting, scaling and flipping dims.
 
     Raises:
-        UserError: see `checked`.
+        UserError: see `validate_factors`.
     """
-    return gap(shared_information(codes, factors, bins))
+    return top_two_gap(shared_information(codes, factors, bins))
 
 
 def shared_information(codes: Any, factors: Any, bins: int = BINS) -> Floats:
     """(D, F): I(z_j; v_k) / H(v_k), the share of a factor that one dim alone tells, from histograms."""
-    codes, factors = checked(codes, factors)
+    codes, factors = validate_factors(codes, factors)
     entropies = [histogram_information(known, known) for known, _ in map(_known, factors.T)]
-    shared: Floats = information(codes, factors, bins) / np.array(entropies)
+    shared: Floats = factor_information(codes, factors, bins) / np.array(entropies)
     return shared
 
 
-def information(codes: Any, factors: Any, bins: int = BINS, told: bool = False) -> Floats:
+def factor_information(codes: Any, factors: Any, bins: int = BINS, told: bool = False) -> Floats:
     """(D, F): I(z_j; v_k) in nats, from histograms of `bins` bins of equal width.
 
     With `told`, what independent things would show is taken off, and what they might show is 0: 2 N I is then
@@ -54,10 +63,10 @@ def information(codes: Any, factors: Any, bins: int = BINS, told: bool = False) 
     where 2 N I is more than 3 standard deviations, 3 sqrt(2 r), above r.
 
     Raises:
-        UserError: see `checked`.
+        UserError: see `validate_factors`.
     """
-    codes, factors = checked(codes, factors)
-    binned = np.stack([equal_width(column, bins) for column in codes.T])  # (D, N)
+    codes, factors = validate_factors(codes, factors)
+    binned = np.stack([bin_equal_width(column, bins) for column in codes.T])  # (D, N)
     columns = []
     for classes, known in map(_known, factors.T):
         cells = [(row[known], classes) for row in binned]
@@ -96,14 +105,14 @@ def sap(codes: Any, factors: Any, seed: int = 0, adjusted: bool = True) -> Float
     flipping dims.
 
     Raises:
-        UserError: see `checked`; scikit-learn is missing.
+        UserError: see `validate_factors`; scikit-learn is missing.
     """
-    return gap(predictability(codes, factors, seed, adjusted))
+    return top_two_gap(predictability(codes, factors, seed, adjusted))
 
 
 def predictability(codes: Any, factors: Any, seed: int = 0, adjusted: bool = True) -> Floats:
     """(D, F): how well one dim alone tells a factor, as `sap` compares them."""
-    codes, factors = checked(codes, factors)
+    codes, factors = validate_factors(codes, factors)
     columns = []
     for values in factors.T:
         known = ~np.isnan(values)
@@ -127,8 +136,8 @@ def _line_fits(codes: Floats, values: Floats) -> Floats:
 
 def _thresholds_fit(codes: Floats, classes: Ints, seed: int, adjusted: bool) -> Floats:
     """(D,): balanced accuracy of a tree of at most 2 K leaves on each dim."""
-    learned, scored = halves(len(codes), seed)
-    tree = sklearn("tree").DecisionTreeClassifier(
+    learned, scored = split_in_halves(len(codes), seed)
+    tree = import_sklearn("tree").DecisionTreeClassifier(
         max_leaf_nodes=2 * (int(classes.max()) + 1), class_weight="balanced", random_state=0
     )
     fits = []

@@ -15,20 +15,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seqvae.distributed import spread
-from seqvae.interfaces import Batch, Posterior, stands_for
-from seqvae.metrics.information import Information, chosen_rows, mutual_information
-from seqvae.metrics.likelihood import effective_samples, grouped_nll, iw_nll, score
+from seqvae.distributed import map_sharded
+from seqvae.interfaces import Batch, Posterior, point_estimate
+from seqvae.metrics.information import Information, choose_rows, mutual_information
+from seqvae.metrics.likelihood import effective_samples, grouped_nll, iw_nll, score_batch
 from seqvae.metrics.rate import kl_per_dim, standard_error
-from seqvae.metrics.units import active_units, mean_variance, spectrum
+from seqvae.metrics.units import active_units, mean_variance, sort_variances
 from seqvae.model import VAE
 
-Progress = Callable[[int, int, str], None]  # examples done, examples in all, what is being measured
+ProgressCallback = Callable[[int, int, str], None]  # examples done, examples in all, what is being measured
 THRESHOLDS = {"active_units": 0.01, "active_units_05": 0.05, "active_units_20": 0.2}
 
 
 @dataclass(frozen=True)
-class Gathered:
+class PerExample:
     """Columns over the N examples, in the order of the batches, on the CPU.
 
     `index` (N,), `z` (N, D) the first sample, `mean` (N, D), `code` (N, D) what stands for the example,
@@ -63,7 +63,7 @@ class Gathered:
 
 
 @dataclass(frozen=True)
-class Walk:
+class EvaluationPass:
     """A model over its evaluation examples, batch after batch; `together`, the processes share them out.
 
     All processes must walk then, and all of them have all results.
@@ -71,7 +71,7 @@ class Walk:
 
     vae: VAE
     batches: Sequence[Batch]
-    progress: Progress | None = None
+    progress: ProgressCallback | None = None
     together: bool = False
 
     def over(self, what: str, work: Callable[[Batch, slice], Any]) -> list[Any]:
@@ -87,10 +87,10 @@ class Walk:
             return found
 
         items = list(zip(self.batches, ends, strict=True))
-        return spread(items, worked, device) if self.together else [worked(item) for item in items]
+        return map_sharded(items, worked, device) if self.together else [worked(item) for item in items]
 
 
-def gather(walk: Walk, samples: int, chunk: Callable[[Batch], int]) -> Gathered:
+def run_evaluation_pass(walk: EvaluationPass, samples: int, chunk: Callable[[Batch], int]) -> PerExample:
     """Score K = `samples` codes an example, or one where there is only one; `chunk(batch)` at a time."""
     began, vae = time.perf_counter(), walk.vae
     dim = vae.latent.dim
@@ -98,24 +98,24 @@ def gather(walk: Walk, samples: int, chunk: Callable[[Batch], int]) -> Gathered:
     found = walk.over("likelihood", lambda batch, _: _rows(vae, batch, samples, chunk(batch)))
     posteriors, rows = zip(*found, strict=True)
     columns = {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
-    return Gathered(list(posteriors), columns, samples, dim, time.perf_counter() - began)
+    return PerExample(list(posteriors), columns, samples, dim, time.perf_counter() - began)
 
 
 def _rows(vae: VAE, batch: Batch, samples: int, chunk: int) -> tuple[Posterior, dict[str, Tensor]]:
-    scores = score(vae, batch, samples, chunk)
+    scores = score_batch(vae, batch, samples, chunk)
     columns = {"index": batch.index.cpu(), "z": scores.z.cpu(), "mean": scores.q.mean.cpu()}
-    columns["code"] = stands_for(scores.q).cpu()
-    columns["distortion"] = -exact(scores.log_px_z).mean(0)
+    columns["code"] = point_estimate(scores.q).cpu()
+    columns["distortion"] = -to_cpu_float64(scores.log_px_z).mean(0)
     if scores.log_weights is None:
         return scores.q, columns
-    weights = exact(scores.log_weights)  # (K, B)
-    columns |= {"kl": exact(scores.kl), "iw_nll": iw_nll(weights), "ess": effective_samples(weights)}
+    weights = to_cpu_float64(scores.log_weights)  # (K, B)
+    columns |= {"kl": to_cpu_float64(scores.kl), "iw_nll": iw_nll(weights), "ess": effective_samples(weights)}
     columns["iw_nll_half"] = grouped_nll(weights, min(2, samples))
     columns["iw_nll_one"] = -weights.mean(0)
     return scores.q, columns
 
 
-def likelihood_numbers(gathered: Gathered) -> dict[str, Any]:
+def likelihood_metrics(gathered: PerExample) -> dict[str, Any]:
     """The two halves of the ELBO and IW-NLL, nats an example, with standard errors over examples."""
     numbers: dict[str, Any] = {"n": gathered.n, "distortion": gathered.mean("distortion")}
     if "iw_nll" not in gathered:
@@ -131,10 +131,10 @@ def likelihood_numbers(gathered: Gathered) -> dict[str, Any]:
     return numbers | {"ess": gathered.mean("ess")}
 
 
-def code_numbers(gathered: Gathered, mi_examples: int, seed: int = 0) -> dict[str, Any]:
+def code_metrics(gathered: PerExample, mi_examples: int, seed: int = 0) -> dict[str, Any]:
     """What the codes hold: active units, rate by dimension, MI over at most `mi_examples` (0: no MI)."""
     variance = mean_variance(gathered["mean"].double())  # (D,)
-    numbers: dict[str, Any] = {"spectrum": spectrum(variance).tolist()}
+    numbers: dict[str, Any] = {"spectrum": sort_variances(variance).tolist()}
     numbers |= {name: active_units(variance, threshold) for name, threshold in THRESHOLDS.items()}
     if "kl" not in gathered:
         return numbers
@@ -144,24 +144,24 @@ def code_numbers(gathered: Gathered, mi_examples: int, seed: int = 0) -> dict[st
     numbers["kl_per_dim"] = kl_per_dim(gathered["kl"]).tolist()
     if mi_examples == 0:
         return numbers
-    found = information(gathered, mi_examples, seed)
+    found = information_metrics(gathered, mi_examples, seed)
     numbers |= {"mi": found.low, "mi_low": found.low, "mi_high": found.high}
     return numbers | {"mi_se": found.low_se, "mi_high_se": found.high_se, "mi_n": found.n}
 
 
-def information(gathered: Gathered, limit: int, seed: int = 0) -> Information:
+def information_metrics(gathered: PerExample, limit: int, seed: int = 0) -> Information:
     """MI over all examples, or over `limit` of them that their numbers and the seed choose."""
     if gathered.n <= limit:
         return mutual_information(gathered.posteriors, gathered["z"][None])
-    rows = chosen_rows(gathered["index"], limit, seed)
+    rows = choose_rows(gathered["index"], limit, seed)
     sizes = torch.tensor([q.mean.shape[0] for q in gathered.posteriors])
     places = [rows[(rows >= a) & (rows < b)] - a for a, b in pairwise([0, *sizes.cumsum(0).tolist()])]
     pairs = [(q, i.to(q.mean.device)) for q, i in zip(gathered.posteriors, places, strict=True) if len(i)]
-    return mutual_information([q.index(i) for q, i in pairs], gathered["z"][rows][None])
+    return mutual_information([q.select(i) for q, i in pairs], gathered["z"][rows][None])
 
 
 @contextlib.contextmanager
-def evaluating(vae: nn.Module) -> Iterator[None]:
+def evaluation_mode(vae: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients; every module gets its own mode back (frozen ones differ)."""
     modes = {module: module.training for module in vae.modules()}
     vae.eval()
@@ -173,7 +173,7 @@ def evaluating(vae: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def exact(x: Tensor) -> Tensor:
+def to_cpu_float64(x: Tensor) -> Tensor:
     """Fp64 on the CPU, where sums over the data set are taken."""
     return x.detach().cpu().double()
 

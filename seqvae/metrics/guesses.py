@@ -11,11 +11,11 @@ from typing import Any
 import torch
 
 from seqvae.interfaces import Batch
-from seqvae.metrics.gather import device_of, exact
+from seqvae.metrics.gather import device_of, to_cpu_float64
 from seqvae.model import VAE
 
 
-def guess_numbers(vae: VAE, batches: Sequence[Batch]) -> dict[str, Any]:
+def classifier_metrics(vae: VAE, batches: Sequence[Batch]) -> dict[str, Any]:
     """`label_accuracy`: the share of the examples with a label whose likeliest class under q(y|x) it is.
 
     `label_nll`: the mean of their -ln q(y|x) in nats, `label_n`: how many they are. Nothing where the model
@@ -26,10 +26,10 @@ def guess_numbers(vae: VAE, batches: Sequence[Batch]) -> dict[str, Any]:
         return {}
     rights, costs = [], []
     for batch in (batch.to(device_of(vae)) for batch in batches):
-        known = guess.known(batch.labels)  # (B, K)
+        known = guess.one_hot(batch.labels)  # (B, K)
         rows, log_q = known.any(-1), guess(batch)
         rights.append((log_q.argmax(-1) == known.argmax(-1))[rows].cpu())
-        costs.append(-exact((known * log_q).sum(-1)[rows]))
+        costs.append(-to_cpu_float64((known * log_q).sum(-1)[rows]))
     right, cost = torch.cat(rights), torch.cat(costs)
     if not len(right):
         return {}

@@ -58,7 +58,7 @@ def consistent_units(kl: Tensor, threshold: float = 0.03) -> int:
     return int((kl < threshold).sum())
 
 
-def hole_numbers(posteriors: Sequence[Posterior]) -> dict[str, Any]:
+def hole_metrics(posteriors: Sequence[Posterior]) -> dict[str, Any]:
     """`prior_gap_per_dim` and `consistent_units` of diagonal normals under the prior N(0, I).
 
     `posteriors` are those of consecutive batches, with `mean` and `logvar` (B, D).

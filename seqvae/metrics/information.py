@@ -16,8 +16,8 @@ from torch import Tensor
 
 from seqvae.interfaces import Posterior
 from seqvae.metrics.rate import standard_error
-from seqvae.normals import Normals, wide
-from seqvae.numerics import Randomness
+from seqvae.normals import DiagonalNormals, to_float64
+from seqvae.numerics import KeyedNoise
 
 
 class Density(Protocol):
@@ -93,7 +93,7 @@ class DiagonalDensity:
 
     def __init__(self, posteriors: Sequence[Posterior]) -> None:
         mean = torch.cat([q.mean for q in posteriors])
-        self.normals = Normals(mean, torch.cat([q.logvar for q in posteriors]))  # type: ignore[attr-defined]
+        self.normals = DiagonalNormals(mean, torch.cat([q.logvar for q in posteriors]))  # type: ignore[attr-defined]
         self.width = len(mean)
 
     def __call__(self, z: Tensor) -> Tensor:
@@ -111,32 +111,32 @@ class MixedDensity:
     def __call__(self, z: Tensor) -> Tensor:
         """(M, N) nats for codes (M, D)."""
         parts = [q.log_prob(z[:, None].to(q.mean.device)) for q in self.posteriors]  # (M, 1, D) meets (B, D)
-        return wide(torch.cat(parts, 1))
+        return to_float64(torch.cat(parts, 1))
 
 
-def chosen_rows(index: Tensor, limit: int, seed: int = 0) -> Tensor:
+def choose_rows(index: Tensor, limit: int, seed: int = 0) -> Tensor:
     """At most `limit` rows of the examples numbered by index (N,), the same ones in whatever order they come.
 
     Returned in rising order of row; the stated subset for a set whose N x N density would be too large.
     """
-    return ring(index, seed, "subset")[:limit].sort().values
+    return keyed_order(index, seed, "subset")[:limit].sort().values
 
 
-def partners(index: Tensor, seed: int = 0) -> Tensor:
+def choose_partners(index: Tensor, seed: int = 0) -> Tensor:
     """(N,): for each example the row of another one, each used once; itself only where N = 1.
 
     One ring through all examples, in an order keyed by seed and `index` (N,), not by their order here.
     """
-    order = ring(index, seed, "partners")
+    order = keyed_order(index, seed, "partners")
     other = torch.empty_like(order)
     other[order] = order.roll(-1)
     return other
 
 
-def ring(index: Tensor, seed: int, stream: str) -> Tensor:
+def keyed_order(index: Tensor, seed: int, stream: str) -> Tensor:
     """(N,): rows in an order that depends on the examples' numbers and the seed alone."""
     by_number = index.argsort(stable=True)
-    keys = Randomness(seed, 0, index[by_number]).uniform(stream)  # (N,)
+    keys = KeyedNoise(seed, 0, index[by_number]).uniform(stream)  # (N,)
     return by_number[keys.argsort(stable=True)]
 
 

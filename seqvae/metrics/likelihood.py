@@ -13,7 +13,7 @@ from torch import Tensor
 
 from seqvae.interfaces import Batch, Posterior
 from seqvae.model import VAE
-from seqvae.numerics import Randomness, log_mean_exp
+from seqvae.numerics import KeyedNoise, log_mean_exp
 
 DRAWN = 100  # samples an example that share a draw; a size that followed the chunk would change the noise
 
@@ -41,7 +41,7 @@ def effective_samples(log_weights: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Scores:
+class ImportanceScores:
     """What the K samples of one batch came to."""
 
     q: Posterior
@@ -51,7 +51,7 @@ class Scores:
     log_weights: Tensor | None  # (K, B) nats; none where q(z|x) has no density
 
 
-def score(vae: VAE, batch: Batch, samples: int, chunk: int) -> Scores:
+def score_batch(vae: VAE, batch: Batch, samples: int, chunk: int) -> ImportanceScores:
     """Score K = `samples` codes an example, `chunk` at a time; the encoder runs once.
 
     The noise depends on neither the chunk nor the batch size. Only the decoder's work is chunked: what is
@@ -61,17 +61,19 @@ def score(vae: VAE, batch: Batch, samples: int, chunk: int) -> Scores:
     density = vae.latent.has_density and vae.latent.dim > 0
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     first = None
-    for z in codes(q, batch.random, samples, chunk):
-        out = vae.at(batch, q, z)
+    for z in sample_codes(q, batch.random, samples, chunk):
+        out = vae.decode_from(batch, q, z)
         parts.append((out.kl.mean(0) * len(z), out.log_px_z, out.log_weights if density else out.log_px_z))
         first = z[0] if first is None else first
     assert first is not None
     kl, log_px_z, log_weights = zip(*parts, strict=True)
     known = vae.latent.has_density or vae.latent.dim == 0
-    return Scores(q, first, sum(kl) / samples, torch.cat(log_px_z), torch.cat(log_weights) if known else None)
+    return ImportanceScores(
+        q, first, sum(kl) / samples, torch.cat(log_px_z), torch.cat(log_weights) if known else None
+    )
 
 
-def codes(q: Posterior, random: Randomness, samples: int, chunk: int) -> Iterator[Tensor]:
+def sample_codes(q: Posterior, random: KeyedNoise, samples: int, chunk: int) -> Iterator[Tensor]:
     """Codes (at most `chunk`, B, D), `samples` in all, drawn `DRAWN` at a time whatever the chunk."""
     for number, start in enumerate(range(0, samples, DRAWN)):
         z = q.rsample(min(DRAWN, samples - start), random.fold(number))  # (<= DRAWN, B, D)

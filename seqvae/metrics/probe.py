@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from seqvae.metrics.extras import sklearn
-from seqvae.numerics import Randomness
+from seqvae.metrics.extras import import_sklearn
+from seqvae.numerics import KeyedNoise
 from seqvae.registry import UserError
 
 Array = npt.NDArray[Any]
@@ -121,13 +121,13 @@ def _score(train: Labelled, test: Labelled, scales: tuple[Array, Array, Array], 
         raise UserError(f"the {n} labels drawn are all {y[0]}: ask for more labels")
     tried: list[tuple[float, float]] = []
     for scale in deviations:
-        x, x_test = _turned((train[0][rows] - mean) / scale, (test[0] - mean) / scale)
-        score, model = _cross_validated(x, y, folds, _models(real))
+        x, x_test = _rotate((train[0][rows] - mean) / scale, (test[0] - mean) / scale)
+        score, model = _cross_validate(x, y, folds, _models(real))
         tried.append((score, float(model.score(x_test, test[1]))))
     return max(tried, key=lambda pair: pair[0])[1]
 
 
-def _turned(x: Array, test: Array) -> tuple[Array, Array]:
+def _rotate(x: Array, test: Array) -> tuple[Array, Array]:
     """The same in at most n features: a rotation, to which a squared penalty is blind."""
     if x.shape[1] <= x.shape[0]:
         return x, test
@@ -137,16 +137,18 @@ def _turned(x: Array, test: Array) -> tuple[Array, Array]:
 
 def _models(real: bool) -> list[Any]:
     """From the most to the least penalised."""
-    linear = sklearn("linear_model")
+    linear = import_sklearn("linear_model")
     if real:
         return [linear.Ridge(alpha=alpha) for alpha in PENALTIES]
     return [linear.LogisticRegression(C=strength, max_iter=300) for strength in STRENGTHS]
 
 
-def _cross_validated(x: Array, y: Array, folds: Array, models: Sequence[Any]) -> tuple[float, Any]:
+def _cross_validate(x: Array, y: Array, folds: Array, models: Sequence[Any]) -> tuple[float, Any]:
     """The best mean score over folds, and the first model that has it, fitted on all."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", sklearn("exceptions").ConvergenceWarning)  # the weakest penalties
+        warnings.simplefilter(
+            "ignore", import_sklearn("exceptions").ConvergenceWarning
+        )  # the weakest penalties
         warnings.filterwarnings("ignore", "The number of unique classes")  # few labels of many classes
         means = []
         for model in models:
@@ -176,4 +178,4 @@ def balanced_folds(labels: Array, seed: int) -> Array:
 
 
 def _draws(stream: str, n: int, seed: int) -> Array:
-    return np.asarray(Randomness(seed, 0, torch.arange(n)).uniform(f"probe/{stream}"))
+    return np.asarray(KeyedNoise(seed, 0, torch.arange(n)).uniform(f"probe/{stream}"))

@@ -17,8 +17,8 @@ from torch.optim import SGD, Adam, Optimizer
 
 from seqvae.interfaces import Batch, kl_divergence
 from seqvae.latents.gaussian import DiagonalNormal
-from seqvae.metrics.gather import Progress, device_of, evaluating, exact
-from seqvae.metrics.likelihood import codes
+from seqvae.metrics.gather import ProgressCallback, device_of, evaluation_mode, to_cpu_float64
+from seqvae.metrics.likelihood import sample_codes
 from seqvae.metrics.rate import standard_error
 from seqvae.model import VAE
 from seqvae.registry import UserError
@@ -30,7 +30,7 @@ Count = Annotated[int, Field(gt=0)]
 
 
 @dataclass(frozen=True)
-class Refining:
+class SVIConfig:
     """How an example's posterior is improved; the rate of the steps falls linearly to nothing."""
 
     steps: Count = 20
@@ -42,8 +42,8 @@ class Refining:
     chunk: Count = 5  # of these, how many the decoder sees at once
 
 
-def refine(
-    vae: VAE, batches: Sequence[Batch], how: Refining | None = None, progress: Progress | None = None
+def amortisation_gap(
+    vae: VAE, batches: Sequence[Batch], how: SVIConfig | None = None, progress: ProgressCallback | None = None
 ) -> dict[str, Any]:
     """The amortisation gap: -ELBO of the encoder's q(z|x) less that of the refined one, nats an example.
 
@@ -59,23 +59,23 @@ def refine(
     Raises:
         UserError: q(z|x) is no diagonal normal, or there is no example.
     """
-    how = how or Refining()
-    needs_diagonal_codes(vae)
+    how = how or SVIConfig()
+    require_diagonal_gaussian(vae)
     rows, done, total = [], 0, sum(batch.size for batch in batches)
     if not total:
         raise UserError("nothing to refine: the data set holds no example; give one that does")
-    with evaluating(vae), frozen(vae):
+    with evaluation_mode(vae), frozen_parameters(vae):
         for batch in batches:
             rows.append(_rows(vae, batch.to(device_of(vae)), how))
             done += batch.size
             if progress is not None:
                 progress(done, total, "refinement")
-    return {"n": total, "steps": how.steps} | _told(
+    return {"n": total, "steps": how.steps} | _summarise(
         *(torch.cat(column) for column in zip(*rows, strict=True))
     )
 
 
-def refined(vae: VAE, batch: Batch, q: DiagonalNormal, how: Refining) -> DiagonalNormal:
+def svi_posterior(vae: VAE, batch: Batch, q: DiagonalNormal, how: SVIConfig) -> DiagonalNormal:
     """`q` after gradient steps on each example's own ELBO in (mean, logvar), every step with its own noise.
 
     Means move in units of the encoder's own deviations, so that the scale of a dim does not matter. An
@@ -88,7 +88,7 @@ def refined(vae: VAE, batch: Batch, q: DiagonalNormal, how: Refining) -> Diagona
     for step in range(how.steps):
         for group in optimizer.param_groups:
             group["lr"] = how.lr * (1 - step / how.steps)
-        with torch.enable_grad(), native_recurrence():
+        with torch.enable_grad(), without_cudnn():
             moved = DiagonalNormal(mean + deviation * shift, logvar + more)
             loss = path_loss(vae, batch, moved, how.draws, OWN + step)
             found = torch.autograd.grad(loss, [shift, more])
@@ -117,13 +117,13 @@ def negative_elbo(vae: VAE, batch: Batch, q: DiagonalNormal, z: Tensor) -> tuple
     return -log_px_z.mean(0), kl.sum(-1).mean(0)
 
 
-def needs_diagonal_codes(vae: VAE) -> None:
+def require_diagonal_gaussian(vae: VAE) -> None:
     """Refuse latents whose q(z|x) is no diagonal normal.
 
     Raises:
         UserError: such a latent.
     """
-    if not vae.latent.diagonal:
+    if not vae.latent.is_diagonal_gaussian:
         raise UserError(
             f"refinement moves a mean and a variance of each dim, {type(vae.latent).__name__} has none: "
             "it is for gaussian, bn_gaussian, du_gaussian, exact_rate and delta"
@@ -131,7 +131,7 @@ def needs_diagonal_codes(vae: VAE) -> None:
 
 
 @contextlib.contextmanager
-def frozen(module: nn.Module) -> Iterator[None]:
+def frozen_parameters(module: nn.Module) -> Iterator[None]:
     """No parameter asks for a gradient inside; afterwards those ask that asked before."""
     asking = [p for p in module.parameters() if p.requires_grad]
     try:
@@ -143,18 +143,18 @@ def frozen(module: nn.Module) -> Iterator[None]:
             parameter.requires_grad_()
 
 
-def native_recurrence() -> Any:
+def without_cudnn() -> Any:
     """Without cuDNN, whose recurrent nets have gradients in training mode only."""
     return torch.backends.cudnn.flags(enabled=False)
 
 
-def _rows(vae: VAE, batch: Batch, how: Refining) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _rows(vae: VAE, batch: Batch, how: SVIConfig) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     q: Any = vae.posterior(batch)
-    after = refined(vae, batch, q, how)
-    return *_measured(vae, batch, q, how), *_measured(vae, batch, after, how)
+    after = svi_posterior(vae, batch, q, how)
+    return *_measure(vae, batch, q, how), *_measure(vae, batch, after, how)
 
 
-def _told(before: Tensor, rate: Tensor, after: Tensor, rate_after: Tensor) -> dict[str, float]:
+def _summarise(before: Tensor, rate: Tensor, after: Tensor, rate_after: Tensor) -> dict[str, float]:
     """Means over the examples, from columns (N,)."""
     gap = before - after
     return {
@@ -167,17 +167,17 @@ def _told(before: Tensor, rate: Tensor, after: Tensor, rate_after: Tensor) -> di
     }
 
 
-def _measured(vae: VAE, batch: Batch, q: DiagonalNormal, how: Refining) -> tuple[Tensor, Tensor]:
+def _measure(vae: VAE, batch: Batch, q: DiagonalNormal, how: SVIConfig) -> tuple[Tensor, Tensor]:
     """-ELBO and rate (B,), means over the samples, in fp64."""
     parts = []
-    for z in codes(q, batch.random, how.samples, how.chunk):
-        distortion, rate = (exact(x) for x in negative_elbo(vae, batch, q, z))
+    for z in sample_codes(q, batch.random, how.samples, how.chunk):
+        distortion, rate = (to_cpu_float64(x) for x in negative_elbo(vae, batch, q, z))
         parts.append(torch.stack([distortion + rate, rate]) * len(z))
     neg_elbo, rate = torch.stack(parts).sum(0) / how.samples
     return neg_elbo, rate
 
 
-def _optimizer(leaves: list[Tensor], how: Refining) -> Optimizer:
+def _optimizer(leaves: list[Tensor], how: SVIConfig) -> Optimizer:
     if how.optimizer == "adam":
         return Adam(leaves, lr=how.lr, eps=EPSILON)
     return SGD(leaves, lr=how.lr, momentum=how.momentum)

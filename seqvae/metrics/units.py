@@ -13,7 +13,7 @@ def mean_variance(means: Tensor) -> Tensor:
     return ((means - means.mean(0)) ** 2).mean(0)  # var() warns where D = 0
 
 
-def spectrum(variance: Tensor) -> Tensor:
+def sort_variances(variance: Tensor) -> Tensor:
     """(D,): the same variances, the largest first.
 
     Print it beside the count: the count saturates where the means are normalised over the batch.

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from seqvae.batch import Loss, VAEOutput
-from seqvae.interfaces import Batch, Facts, Posterior, Remedy, Sourced
+from seqvae.interfaces import Batch, Citable, Posterior, Remedy, RunContext
 from seqvae.model import PARTS, VAE
 from seqvae.registry import UserError
 
-ENCODER_SIDE = frozenset({"encoder", "latent"})  # what the encoder's own updates may move
+INFERENCE_PARTS = frozenset({"encoder", "latent"})  # what the encoder's own updates may move
 
 
-class Objective(nn.Module, Sourced, ABC):
+class Objective(nn.Module, Citable, ABC):
     """A loss with remedies at their seams."""
 
     def __init__(self, remedies: Iterable[Remedy] = ()) -> None:
@@ -31,7 +31,7 @@ class Objective(nn.Module, Sourced, ABC):
     def forward(self, vae: VAE, batch: Batch, step: Tensor | int) -> Loss:
         """The loss of one batch at update `step`, a tensor () on the device in training."""
 
-    def attach(self, vae: VAE, facts: Facts | None = None) -> None:
+    def attach(self, vae: VAE, facts: RunContext | None = None) -> None:
         """Refuse a model or data for which this loss has no meaning; called once.
 
         Raises:
@@ -39,85 +39,85 @@ class Objective(nn.Module, Sourced, ABC):
         """
 
     @property
-    def cures(self) -> list[Remedy]:
+    def remedy_list(self) -> list[Remedy]:
         """The remedies, in the order in which a batch meets them."""
         return cast(list[Remedy], list(self.remedies))
 
     def beta(self, step: Tensor | int) -> Tensor | float:
         """The product of all factors at update `step`, () fp32 where it is a tensor."""
         factor: Tensor | float = 1.0
-        for remedy in self.cures:
+        for remedy in self.remedy_list:
             factor = factor * remedy.beta(step)
         return factor.float() if isinstance(factor, Tensor) else factor
 
-    def adversaries(self) -> list[nn.Module]:
+    def discriminators(self) -> list[nn.Module]:
         """The second players, whose parameters have an optimizer of their own."""
-        return [rival for remedy in self.cures if (rival := remedy.adversary()) is not None]
+        return [rival for remedy in self.remedy_list if (rival := remedy.discriminator()) is not None]
 
-    def settled_at(self) -> int:
+    def schedule_end(self) -> int:
         """The update from which no schedule changes any more; no checkpoint is chosen before."""
-        return max((remedy.settled_at() for remedy in self.cures), default=0)
+        return max((remedy.schedule_end() for remedy in self.remedy_list), default=0)
 
-    def trained_parts(self, parts: Iterable[str] = PARTS) -> frozenset[str]:
+    def trainable_parts(self, parts: Iterable[str] = PARTS) -> frozenset[str]:
         """Which of `parts` the coming update moves."""
         moved = frozenset(parts)
-        for remedy in self.cures:
-            moved = remedy.trained_parts(moved)
+        for remedy in self.remedy_list:
+            moved = remedy.trainable_parts(moved)
         return moved
 
-    def encoder_first(self, losses: Sequence[Tensor]) -> bool:
+    def extra_encoder_step(self, losses: Sequence[Tensor]) -> bool:
         """Whether some remedy gives the encoder one more update of its own, after those of `losses`."""
-        return any(remedy.encoder_first(losses) for remedy in self.cures)
+        return any(remedy.extra_encoder_step(losses) for remedy in self.remedy_list)
 
     def capture_obstacle(self) -> str:
         """Why the coming updates cannot be captured, for the first remedy that says so; empty if they can."""
-        return next((reason for remedy in self.cures if (reason := remedy.capture_obstacle())), "")
+        return next((reason for remedy in self.remedy_list if (reason := remedy.capture_obstacle())), "")
 
     def wants_mi(self) -> bool:
         """Whether some remedy needs `mi_low` of the coming validation."""
-        return any(remedy.wants_mi() for remedy in self.cures)
+        return any(remedy.wants_mi() for remedy in self.remedy_list)
 
     def after_step(self, loss: Loss) -> None:
         """Pass the loss of an update on to controllers."""
-        for remedy in self.cures:
+        for remedy in self.remedy_list:
             remedy.after_step(loss)
 
     def after_validation(self, metrics: dict[str, float]) -> None:
         """Pass a validation on to stop rules."""
-        for remedy in self.cures:
+        for remedy in self.remedy_list:
             remedy.after_validation(metrics)
 
-    def _read(self, batch: Batch) -> Batch:
+    def _apply_input_hooks(self, batch: Batch) -> Batch:
         """The batch as remedies let encoder and decoder read it."""
-        for remedy in self.cures:
-            batch = remedy.encoder_reads(batch)
-        for remedy in self.cures:
-            batch = remedy.decoder_reads(batch)
+        for remedy in self.remedy_list:
+            batch = remedy.on_encoder_input(batch)
+        for remedy in self.remedy_list:
+            batch = remedy.on_decoder_input(batch)
         return batch
 
-    def _walked(self, vae: VAE, batch: Batch, q: Posterior, z: Tensor) -> VAEOutput:
+    def _decode(self, vae: VAE, batch: Batch, q: Posterior, z: Tensor) -> VAEOutput:
         """The walk from codes (S, B, D) on, with what remedies let the decoder read of them."""
         read = z
-        for remedy in self.cures:
-            read = remedy.decoder_codes(read, batch)
-        return vae.at(batch, q, z, read)
+        for remedy in self.remedy_list:
+            read = remedy.on_latent(read, batch)
+        return vae.decode_from(batch, q, z, read)
 
-    def _shaped(self, out: VAEOutput, step: Tensor | int) -> Tensor:
+    def _transformed_kl(self, out: VAEOutput, step: Tensor | int) -> Tensor:
         """The KL (B, any), or (1, any), as remedies let the optimizer see it."""
         kl = out.kl.mean(0)  # (B, D)
-        for remedy in self.cures:
-            kl = remedy.shape_kl(kl, out, step)
+        for remedy in self.remedy_list:
+            kl = remedy.transform_kl(kl, out, step)
         return kl
 
     def _loss(self, plain: Tensor, beta: Tensor | float, vae: VAE, out: VAEOutput, batch: Batch) -> Loss:
         """`plain` with the further terms; rate and distortion are those of the plain ELBO, whatever it is."""
         terms: dict[str, Tensor] = {}
-        for remedy in self.cures:
-            terms |= remedy.extra(vae, out, batch)
+        for remedy in self.remedy_list:
+            terms |= remedy.auxiliary_losses(vae, out, batch)
         total = plain
         for term in terms.values():
             total = total + term
-        losses: list[Tensor] = [rival(out, batch) for rival in self.adversaries()]
+        losses: list[Tensor] = [rival(out, batch) for rival in self.discriminators()]
         adversary = torch.stack(losses).sum() if losses else total.new_zeros(())
         rate, distortion, kl_per_dim = out.rate.mean(), out.distortion.mean(), out.kl.mean((0, 1))
         return Loss(total, rate, distortion, kl_per_dim, beta, terms, adversary)
@@ -136,12 +136,12 @@ class TrainStep(nn.Module):
         return loss
 
 
-def one_shaper(remedies: Sequence[Remedy]) -> None:
+def check_single_kl_transform(remedies: Sequence[Remedy]) -> None:
     """Refuse two remedies that each reshape the whole KL.
 
     Raises:
         UserError: such remedies.
     """
-    shapers = [type(r).__name__ for r in remedies if r.shapes_whole_kl]
+    shapers = [type(r).__name__ for r in remedies if r.transforms_whole_kl]
     if len(shapers) > 1:
         raise UserError(f"{' and '.join(shapers)} both reshape the whole KL: keep one of them")

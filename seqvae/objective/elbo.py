@@ -9,7 +9,7 @@ from torch import Tensor
 from seqvae.batch import Loss
 from seqvae.interfaces import Batch, Remedy
 from seqvae.model import VAE
-from seqvae.objective.base import Objective, one_shaper
+from seqvae.objective.base import Objective, check_single_kl_transform
 
 
 class ELBO(Objective):
@@ -26,13 +26,13 @@ class ELBO(Objective):
 
     def __init__(self, remedies: Iterable[Remedy] = ()) -> None:
         super().__init__(remedies)
-        one_shaper(self.cures)
+        check_single_kl_transform(self.remedy_list)
 
     def forward(self, vae: VAE, batch: Batch, step: Tensor | int) -> Loss:
         """The loss of one batch at update `step`."""
-        batch = self._read(batch)
+        batch = self._apply_input_hooks(batch)
         q = vae.posterior(batch)
-        out = self._walked(vae, batch, q, q.rsample(1, batch.random))
-        shaped = self._shaped(out, step).sum(-1).mean()
+        out = self._decode(vae, batch, q, q.rsample(1, batch.random))
+        shaped = self._transformed_kl(out, step).sum(-1).mean()
         beta = self.beta(step)
         return self._loss(out.distortion.mean() + beta * shaped, beta, vae, out, batch)

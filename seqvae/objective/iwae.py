@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from seqvae.batch import Loss
-from seqvae.interfaces import Batch, Facts, Remedy
+from seqvae.interfaces import Batch, Remedy, RunContext
 from seqvae.model import VAE
 from seqvae.numerics import log_mean_exp
 from seqvae.objective.base import Objective
@@ -55,19 +55,19 @@ class IWAE(Objective):
     ) -> None:
         super().__init__(remedies)
         self.samples, self.estimator = samples, estimator
-        seams = [(type(r), (type(r).shape_kl, type(r).beta)) for r in self.cures]
-        acting = [kind.__name__ for kind, own in seams if own != (Remedy.shape_kl, Remedy.beta)]
+        seams = [(type(r), (type(r).transform_kl, type(r).beta)) for r in self.remedy_list]
+        acting = [kind.__name__ for kind, own in seams if own != (Remedy.transform_kl, Remedy.beta)]
         if acting:
             names = " and ".join(acting)
             raise UserError(f"it has no KL for {names} to act on: leave that out, or take elbo")
 
-    def attach(self, vae: VAE, facts: Facts | None = None) -> None:
+    def attach(self, vae: VAE, facts: RunContext | None = None) -> None:
         """Refuse codes without a density, or with none that has a gradient.
 
         Raises:
             UserError: such a latent.
         """
-        if not (vae.latent.has_density and vae.latent.pathwise):
+        if not (vae.latent.has_density and vae.latent.reparameterized):
             raise UserError(
                 "objective 'iwae' weighs codes by their density and follows its gradient, "
                 f"{type(vae.latent).__name__} has none: take elbo, or another latent"
@@ -75,11 +75,11 @@ class IWAE(Objective):
 
     def forward(self, vae: VAE, batch: Batch, step: Tensor | int) -> Loss:
         """The loss of one batch; all K samples of an example pass the decoder at once."""
-        batch = self._read(batch)
+        batch = self._apply_input_hooks(batch)
         q = vae.posterior(batch)
         z = q.rsample(self.samples, batch.random)  # (K, B, D)
         path = z.view_as(z)  # the way of z into the bound, apart from that into further terms
-        out = self._walked(vae, batch, q, path)
+        out = self._decode(vae, batch, q, path)
         bound = log_mean_exp(out.log_weights)  # (B,)
         if self.estimator == "dreg":
             fixed = replace(out, q=q.detach())

@@ -15,9 +15,9 @@ from pydantic import Field
 from torch import Tensor
 
 from seqvae.batch import Loss, VAEOutput
-from seqvae.interfaces import Batch, Facts, Remedy
+from seqvae.interfaces import Batch, Remedy, RunContext
 from seqvae.model import VAE
-from seqvae.objective.base import Objective, one_shaper
+from seqvae.objective.base import Objective, check_single_kl_transform
 from seqvae.registry import UserError
 
 
@@ -45,15 +45,17 @@ class SemiSupervised(Objective):
     ) -> None:
         """`label` is the one that may be missing: by default the first of `condition`."""
         super().__init__(remedies)
-        one_shaper(self.cures)
+        check_single_kl_transform(self.remedy_list)
         self.alpha, self.share = alpha, 1.0
-        seams = [(type(r), (type(r).extra, type(r).adversary)) for r in self.cures]
-        acting = [kind.__name__ for kind, own in seams if own != (Remedy.extra, Remedy.adversary)]
+        seams = [(type(r), (type(r).auxiliary_losses, type(r).discriminator)) for r in self.remedy_list]
+        acting = [
+            kind.__name__ for kind, own in seams if own != (Remedy.auxiliary_losses, Remedy.discriminator)
+        ]
         if acting:
             names = " and ".join(acting)
             raise UserError(f"it walks an example once a class, {names} reads one walk: leave that out")
 
-    def attach(self, vae: VAE, facts: Facts | None = None) -> None:
+    def attach(self, vae: VAE, facts: RunContext | None = None) -> None:
         """Learn how many examples have their label.
 
         Raises:
@@ -61,37 +63,37 @@ class SemiSupervised(Objective):
         """
         if vae.classifier is None:
             raise UserError("objective 'semi_supervised' needs a label to guess: name it in condition")
-        if facts is not None and facts.known:
-            self.share = facts.known[vae.classifier.label.column]
+        if facts is not None and facts.label_coverage:
+            self.share = facts.label_coverage[vae.classifier.label.column]
         if not self.share:
             name = vae.classifier.label.name
             raise UserError(f"objective 'semi_supervised' got no example with {name!r}: label some")
 
     def forward(self, vae: VAE, batch: Batch, step: Tensor | int) -> Loss:
         """The loss of one batch; encoder and classifier run once, the rest once a class."""
-        batch, guess = self._read(batch), vae.classifier
+        batch, guess = self._apply_input_hooks(batch), vae.classifier
         assert guess is not None
-        log_q, known = guess(batch), guess.known(batch.labels)  # (B, Y)
+        log_q, known = guess(batch), guess.one_hot(batch.labels)  # (B, Y)
         labelled = known.sum(-1)  # (B,) 1, or 0 where the label is missing
         weight = torch.where(labelled[:, None] > 0, known, log_q.exp())  # (B, Y)
         h, beta = vae.encoder(batch), self.beta(step)
-        walks = [self._walk(vae, batch, h, value) for value in guess.label.codes]
-        costs = [out.distortion + beta * self._shaped(out, step).sum(-1) for out in walks]
+        walks = [self._walk(vae, batch, h, value) for value in guess.label.class_values]
+        costs = [out.distortion + beta * self._transformed_kl(out, step).sum(-1) for out in walks]
         bound = torch.stack(costs, -1) + math.log(len(walks))  # (B, Y)
         plain = (weight * bound).sum(-1) + (1 - labelled) * (weight * log_q).sum(-1)
-        loss = self._loss(plain.mean(), beta, vae, _averaged(walks, weight), batch)
+        loss = self._loss(plain.mean(), beta, vae, _average_over_classes(walks, weight), batch)
         missed = -self.alpha / self.share * (known * log_q).sum(-1).mean()
         return replace(loss, total=loss.total + missed, terms={**loss.terms, "classification": missed})
 
     def _walk(self, vae: VAE, batch: Batch, h: Tensor, value: float) -> VAEOutput:
         """The walk of the batch as if all examples were of one class."""
         assert vae.classifier is not None
-        batch = batch.changed(labels=vae.classifier.label.put(batch.labels, value))
+        batch = batch.replace(labels=vae.classifier.label.with_values(batch.labels, value))
         q = vae.posterior(batch, h)
-        return self._walked(vae, batch, q, q.rsample(1, batch.random))
+        return self._decode(vae, batch, q, q.rsample(1, batch.random))
 
 
-def _averaged(walks: Sequence[VAEOutput], weight: Tensor) -> VAEOutput:
+def _average_over_classes(walks: Sequence[VAEOutput], weight: Tensor) -> VAEOutput:
     """KL and log p(x|z) in the mean over walks with weights (B, Y); all else is that of the first walk."""
     kl = torch.stack([out.kl * w[:, None] for out, w in zip(walks, weight.unbind(-1), strict=True)])
     log_px_z = torch.stack([out.log_px_z * w for out, w in zip(walks, weight.unbind(-1), strict=True)])

@@ -7,14 +7,14 @@ saved, and forgotten. matplotlib (the extra `plots`) is imported when the first 
 from __future__ import annotations
 
 from seqvae.plots.costs import Costs, cost_curves, profile
-from seqvae.plots.dial import against_rate, needs
+from seqvae.plots.dial import against_rate, minimum_rates
 from seqvae.plots.dims import kl_per_dim, posterior
 from seqvae.plots.numbers import curves, gain_by_position
 from seqvae.plots.pictures import (
     interpolation,
-    ladder,
     manifold,
     manifold_axis,
+    rate_ladder,
     reconstructions,
     rows_of,
     samples,
@@ -35,10 +35,10 @@ __all__ = [
     "gain_by_position",
     "interpolation",
     "kl_per_dim",
-    "ladder",
+    "rate_ladder",
     "manifold",
     "manifold_axis",
-    "needs",
+    "minimum_rates",
     "posterior",
     "profile",
     "rate_distortion",

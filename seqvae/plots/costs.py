@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from seqvae.plots.dial import Points, pairs_of
-from seqvae.plots.style import INK, LABEL, SMALL, Array, blank, colour, dashes, label_axes, legend_beside
+from seqvae.plots.style import INK, LABEL, SMALL, Array, colour, dashes, label_axes, legend_beside, new_figure
 from seqvae.registry import UserError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def cost_curves(panels: Sequence[Costs]) -> Figure:
         raise UserError("cost_curves got no numbers: give a cost at some size for each line")
     rows = -(-len(panels) // COLUMNS)
     columns = min(COLUMNS, len(panels))
-    figure = blank(3.2 * columns + 1.3, 2.7 * rows)
+    figure = new_figure(3.2 * columns + 1.3, 2.7 * rows)
     drawn = figure.subplots(rows, columns, squeeze=False).ravel()
     names = list(dict.fromkeys(name for panel in panels for name in panel.lines))
     for axes, panel in zip(drawn, panels, strict=False):
@@ -136,7 +136,7 @@ def profile(steps: Mapping[str, Mapping[str, float]]) -> Figure:
     """
     if not steps or not all(sum(step.get(part, 0.0) for part in PARTS) > 0 for step in steps.values()):
         raise UserError("profile got no times: give the step_ms of `seqvae bench --json` by name")
-    figure = blank(8.6, 1.1 + 0.42 * len(steps))
+    figure = new_figure(8.6, 1.1 + 0.42 * len(steps))
     axes = figure.subplots()
     for row, step in enumerate(steps.values()):
         for left, part, share in _shares(step):

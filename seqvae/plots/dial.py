@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from seqvae.plots.style import INK, Array, blank, colour, dashes, label_axes, legend_beside
+from seqvae.plots.style import INK, Array, colour, dashes, label_axes, legend_beside, new_figure
 from seqvae.registry import UserError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ DASHED = ("--", ":", "-.")
 BINS = 24
 
 
-def needs(nats: Sequence[float | None], high: float, what: str = "examples") -> Figure:
+def minimum_rates(nats: Sequence[float | None], high: float, what: str = "examples") -> Figure:
     """How many nats examples need to come back: a histogram over ln R.
 
     None is one that does not come back at the highest rate; all of these are one bar right of it.
@@ -34,7 +34,7 @@ def needs(nats: Sequence[float | None], high: float, what: str = "examples") -> 
     beyond = len(nats) - len(found)
     low = min([*found, high / 2])
     edges = np.geomspace(low, high, BINS + 1)
-    figure = blank(6.4, 3.4)
+    figure = new_figure(6.4, 3.4)
     axes = figure.subplots()
     axes.hist(found, bins=edges, color=colour(0))  # type: ignore[arg-type]
     if beyond:
@@ -56,7 +56,7 @@ def against_rate(panels: Panels, levels: Mapping[str, Mapping[str, float]] | Non
     """
     if not panels:
         raise UserError("against_rate got no numbers: give some against the rate")
-    figure = blank(3.4 * len(panels) + 1.6, 3.4)
+    figure = new_figure(3.4 * len(panels) + 1.6, 3.4)
     names = list(dict.fromkeys(name for numbers in panels.values() for name in numbers))
     drawn = figure.subplots(1, len(panels), squeeze=False)[0]
     for (label, numbers), axes in zip(panels.items(), drawn, strict=True):

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from seqvae.plots.style import COLOURS, FAINT, INK, LABEL, SMALL, Array, Numbers, array, blank, label_axes
+from seqvae.plots.style import (
+    COLOURS,
+    FAINT,
+    INK,
+    LABEL,
+    SMALL,
+    Array,
+    Numbers,
+    label_axes,
+    new_figure,
+    to_array,
+)
 from seqvae.registry import UserError
 
 if TYPE_CHECKING:
@@ -33,11 +44,11 @@ def posterior(
     Raises:
         UserError: no codes (N, D), or `kl` or `prior` of another D.
     """
-    found = array(z)
+    found = to_array(z)
     if found.ndim != 2 or 0 in found.shape:
         raise UserError(f"posterior got codes of shape {found.shape}: give (N, D)")
-    nats = None if kl is None else array(kl)
-    drawn = None if prior is None else array(prior)
+    nats = None if kl is None else to_array(kl)
+    drawn = None if prior is None else to_array(prior)
     for what, given in (("kl", nats), ("prior draws", drawn)):
         if given is not None and given.shape[-1] != found.shape[1]:
             raise UserError(f"posterior got {what} of shape {given.shape} for codes of {found.shape[1]} dims")
@@ -45,7 +56,7 @@ def posterior(
     shown = order[:panels]
     columns = min(4, len(shown))
     rows = -(-len(shown) // columns)
-    figure = blank(max(3.6, 2.1 * columns), 1.55 * rows + 0.6)
+    figure = new_figure(max(3.6, 2.1 * columns), 1.55 * rows + 0.6)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for axes, dim in zip(grid, shown, strict=False):
         _marginal(axes, found[:, dim], None if drawn is None else drawn[:, dim])
@@ -70,11 +81,11 @@ def kl_per_dim(kl: Numbers) -> Figure:
     Raises:
         UserError: not one number a dim.
     """
-    nats = array(kl).astype(float)
+    nats = to_array(kl).astype(float)
     if nats.ndim != 1 or not len(nats):
         raise UserError(f"kl_per_dim got numbers of shape {nats.shape}: give one a dim, (D,)")
     order = np.argsort(-nats, kind="stable")
-    figure = blank(min(12.0, max(4.0, 0.22 * len(nats) + 1)), 2.8)
+    figure = new_figure(min(12.0, max(4.0, 0.22 * len(nats) + 1)), 2.8)
     axes = figure.subplots()
     tones = [COLOURS[0] if value > ACTIVE else FAINT for value in nats[order]]
     axes.bar(range(len(nats)), nats[order], color=tones, width=0.8)

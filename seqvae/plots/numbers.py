@@ -10,14 +10,14 @@ from seqvae.plots.style import (
     FAINT,
     INK,
     LABEL,
-    array,
-    blank,
     colour,
     dashes,
     label_axes,
     legend_beside,
     marker,
-    whole_numbers,
+    new_figure,
+    to_array,
+    use_whole_numbers,
 )
 from seqvae.registry import UserError
 
@@ -44,7 +44,7 @@ def curves(runs: Mapping[str, Lines]) -> Figure:
     given = {name: list(lines) for name, lines in runs.items()}
     if not any(given.values()):
         raise UserError("curves got no line of metrics.jsonl: give a run that has trained some steps")
-    figure = blank(9.0, 5.6)
+    figure = new_figure(9.0, 5.6)
     panels = dict(zip(CURVES, figure.subplots(2, 2, sharex=True).ravel(), strict=True))
     handles = []
     for i, (name, lines) in enumerate(given.items()):
@@ -75,14 +75,14 @@ def gain_by_position(gains: Mapping[str, Sequence[float]]) -> Figure:
     """
     if not any(len(row) for row in gains.values()):
         raise UserError("gain_by_position got no numbers: give the gain_by_position of an evaluation")
-    figure = blank(6.4, 3.4)
+    figure = new_figure(6.4, 3.4)
     axes = figure.subplots()
     axes.axhline(0, color=FAINT, linewidth=0.8)
     handles = []
     for i, (name, row) in enumerate(gains.items()):
         look = {"color": colour(i), "linestyle": dashes(i), "marker": marker(i), "markersize": 3.5}
-        handles += axes.plot(range(1, len(row) + 1), array(row), **look, linewidth=1.3, label=name)
-    whole_numbers(axes.xaxis)
+        handles += axes.plot(range(1, len(row) + 1), to_array(row), **look, linewidth=1.3, label=name)
+    use_whole_numbers(axes.xaxis)
     label_axes(axes, "position of the token", "gain from the own code (nats)")
     if len(gains) > 1:
         legend_beside(figure, handles)
@@ -122,4 +122,4 @@ def _heights(axes: Axes, key: str, runs: Iterable[Sequence[Mapping[str, Any]]]) 
     room = 0.05 * (high - low) or 0.5
     axes.set_ylim(low - room, high + room)
     if key == "active_units":
-        whole_numbers(axes.yaxis)
+        use_whole_numbers(axes.yaxis)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from seqvae.plots.style import INK, LABEL, SMALL, Array, Numbers, array, blank
+from seqvae.plots.style import INK, LABEL, SMALL, Array, Numbers, new_figure, to_array
 from seqvae.registry import UserError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def interpolation(strips: Numbers, names: Sequence[str] = ()) -> Figure:
     return figure
 
 
-def ladder(originals: Numbers, strips: Numbers, rates: Sequence[float]) -> Figure:
+def rate_ladder(originals: Numbers, strips: Numbers, rates: Sequence[float]) -> Figure:
     """Pictures (N, C, H, W) and what comes back of them at each of T rates (N, T, C, H, W), a row each.
 
     Raises:
@@ -122,7 +122,7 @@ def manifold(pictures: Numbers, axis: Numbers, dims: Sequence[int] = (0, 1)) -> 
     Raises:
         UserError: no square of pictures, or an axis of another length.
     """
-    grid, places = _pixels(pictures, 2), array(axis)
+    grid, places = _pixels(pictures, 2), to_array(axis)
     if not len(grid) == grid.shape[1] == len(places):
         raise UserError(
             f"manifold got {len(grid)} x {grid.shape[1]} pictures and an axis of {len(places)}: "
@@ -157,7 +157,7 @@ def traversals_beside(
     Raises:
         UserError: sizes that do not fit together.
     """
-    steps = array(values)
+    steps = to_array(values)
     panels = {name: _by_nats(*model, len(steps), rows) for name, model in models.items()}
     grids = [grid for grid, _ in panels.values()]
     figure = _sized(max(grids, key=len), len(grids))
@@ -173,7 +173,7 @@ def traversals_beside(
 
 def _by_nats(pictures: Numbers, kl: Numbers, steps: int, rows: int) -> tuple[Array, list[str]]:
     """Pictures (R, S, H, W, 3) of the `rows` dims of most nats, and what stands beside each."""
-    grid, nats = _pixels(pictures, 2), array(kl)
+    grid, nats = _pixels(pictures, 2), to_array(kl)
     if grid.shape[:2] != (len(nats), steps):
         raise UserError(
             f"traversals got {grid.shape[0]} x {grid.shape[1]} pictures for {len(nats)} dims "
@@ -185,7 +185,7 @@ def _by_nats(pictures: Numbers, kl: Numbers, steps: int, rows: int) -> tuple[Arr
 
 def _pixels(values: Numbers, lead: int) -> Array:
     """Pictures (…, H, W, 3) in [0, 1] from (…, C, H, W) or (…, H, W), with `lead` dims before."""
-    found = array(values)
+    found = to_array(values)
     if found.ndim == lead + 2:
         found = np.expand_dims(found, lead)
     if found.ndim != lead + 3 or found.shape[lead] not in (1, 3) or 0 in found.shape:
@@ -217,7 +217,7 @@ def _sized(grid: Array, panels: int = 1) -> Figure:
     rows, columns, height, width, _ = grid.shape
     size = max(CELL, 6 / columns) if columns < 10 else CELL  # few pictures are shown larger
     size = min(size, 1.1, 12 / max(rows, columns))
-    return blank(panels * (max(3.0, columns * size * width / height) + 1.2), rows * size + 0.5)
+    return new_figure(panels * (max(3.0, columns * size * width / height) + 1.2), rows * size + 0.5)
 
 
 def _paint(axes: Axes, grid: Array) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seqvae.metrics.extras import sklearn
+from seqvae.metrics.extras import import_sklearn
 from seqvae.plots.style import (
     COLOURS,
     FAINT,
@@ -20,12 +20,12 @@ from seqvae.plots.style import (
     SMALL,
     Array,
     Numbers,
-    array,
-    blank,
     colour,
     label_axes,
     legend_beside,
     marker,
+    new_figure,
+    to_array,
 )
 from seqvae.registry import UserError
 
@@ -78,22 +78,22 @@ def tsne_embedding(codes: Numbers, seed: int = 0) -> Array:
     Raises:
         UserError: scikit-learn is not installed, or fewer than 5 codes.
     """
-    found = array(codes).astype(np.float32)
+    found = to_array(codes).astype(np.float32)
     if found.ndim != 2 or len(found) < 5:
         raise UserError(f"t-SNE got codes of shape {found.shape}: give (N, D) with at least 5 of them")
-    made = sklearn("manifold").TSNE(perplexity=min(30, (len(found) - 1) / 3), random_state=seed)
+    made = import_sklearn("manifold").TSNE(perplexity=min(30, (len(found) - 1) / 3), random_state=seed)
     return np.asarray(made.fit_transform(found))
 
 
 def _plane(points: Numbers) -> Array:
-    found = array(points).astype(float)
+    found = to_array(points).astype(float)
     if found.ndim != 2 or found.shape[1] != 2 or not len(found):
         raise UserError(f"a plane got points of shape {found.shape}: give (N, 2), or lay codes out by t-SNE")
     return found
 
 
 def _scatter(where: Array, labels: Numbers | None, name: str) -> tuple[Figure, Axes]:
-    figure = blank(6.2, 5.0)
+    figure = new_figure(6.2, 5.0)
     axes = figure.subplots()
     size = float(np.clip(18000 / len(where), 5, 30))
     looks: dict[str, Any] = {"s": size, "alpha": 0.8, "linewidths": 0}
@@ -101,7 +101,7 @@ def _scatter(where: Array, labels: Numbers | None, name: str) -> tuple[Figure, A
     if labels is None:
         axes.scatter(*where.T, color=COLOURS[0], **looks)
         return figure, axes
-    given = array(labels)
+    given = to_array(labels)
     if given.shape != (len(where),):
         raise UserError(f"got labels of shape {given.shape} for {len(where)} points: give one each")
     known = given.astype(str) != "nan"

@@ -14,12 +14,12 @@ from seqvae.plots.style import (
     INK,
     SMALL,
     Array,
-    blank,
     colour,
     dashes,
     label_axes,
     legend_beside,
     marker,
+    new_figure,
 )
 from seqvae.registry import UserError
 
@@ -119,10 +119,10 @@ def _mean(reports: Iterable[Report], key: str) -> float:
 def _room(panels: Panels) -> tuple[Figure, Axes, list[Axes]]:
     """The axes of the plane, and those of small panels beside it, two in a row."""
     if not panels:
-        figure = blank(7.6, 5.4)
+        figure = new_figure(7.6, 5.4)
         return figure, figure.subplots(), []
     rows = -(-len(panels) // 2)
-    figure = blank(13.0, 5.4)
+    figure = new_figure(13.0, 5.4)
     grid = figure.add_gridspec(rows, 4, width_ratios=(1, 1, 1, 1))
     small = [figure.add_subplot(grid[i // 2, 2 + i % 2]) for i in range(len(panels))]
     return figure, figure.add_subplot(grid[:, :2]), small

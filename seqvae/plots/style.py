@@ -38,7 +38,7 @@ LABEL, SMALL = 9, 7.5  # points
 MANY = 26  # legend entries that still fit into one column
 
 
-def blank(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     """An empty figure, in inches, whose layout cuts nothing off.
 
     Raises:
@@ -82,7 +82,7 @@ def save(figure: Figure, path: str | Path) -> Path:
     return path
 
 
-def array(values: Numbers) -> Array:
+def to_array(values: Numbers) -> Array:
     """A numpy array of numbers or words; a tensor may be on a device and have gradients."""
     if hasattr(values, "detach"):
         values = values.detach().cpu().float()
@@ -103,7 +103,7 @@ def label_axes(axes: Axes, x: str = "", y: str = "", title: str = "", grid: bool
         axes.set_axisbelow(True)
 
 
-def whole_numbers(axis: Axis) -> None:
+def use_whole_numbers(axis: Axis) -> None:
     """Ticks at whole numbers only: there is no half unit."""
     from matplotlib.ticker import MaxNLocator
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from seqvae.interfaces import Latent, Prior
-from seqvae.numerics import Randomness, one_hot
+from seqvae.numerics import KeyedNoise, one_hot
 from seqvae.registry import UserError
 
 
@@ -27,9 +27,9 @@ class UniformCategorical:
         """-G ln C in nats, (S, B) for one-hot z (S, B, D)."""
         return torch.full_like(z[..., 0], -self.groups * math.log(self.classes))
 
-    def sample(self, n: int, random: Randomness) -> Tensor:
+    def sample(self, n: int, random: KeyedNoise) -> Tensor:
         """One-hot z (n, D)."""
-        uniform = random.rows(n).uniform("prior", self.groups)  # below 1, so the product may round up to C
+        uniform = random.for_n(n).uniform("prior", self.groups)  # below 1, so the product may round up to C
         chosen = (uniform * self.classes).long().clamp(max=self.classes - 1)
         return one_hot(chosen, self.classes).to(uniform).flatten(1)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from seqvae.interfaces import Prior
-from seqvae.numerics import LOG_2PI, Randomness
+from seqvae.numerics import LOG_2PI, KeyedNoise
 from seqvae.registry import UserError
 
 
@@ -27,9 +27,9 @@ class NormalOfCondition:
         squares = (z - self.mean) ** 2 * torch.exp(-self.logvar)
         return -0.5 * (LOG_2PI + self.logvar + squares).sum(-1)
 
-    def sample(self, n: int, random: Randomness) -> Tensor:
+    def sample(self, n: int, random: KeyedNoise) -> Tensor:
         """Z (n, D), n = B: a code for each condition."""
-        noise = random.rows(n).normal("prior", self.mean.shape[-1]).to(self.mean)
+        noise = random.for_n(n).normal("prior", self.mean.shape[-1]).to(self.mean)
         return self.mean + torch.exp(0.5 * self.logvar) * noise
 
 

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from seqvae.flows import CouplingFlow
 from seqvae.interfaces import Prior
-from seqvae.numerics import LOG_2PI, Randomness
+from seqvae.numerics import LOG_2PI, KeyedNoise
 
 Size = Annotated[int, Field(gt=0)]
 
 
 @dataclass(frozen=True)
-class MovedNormal:
+class FlowDistribution:
     """The density of z = f(e), e from N(0, I) in `dim` dimensions; f is told c (B, C), where there is one."""
 
     flow: CouplingFlow
@@ -32,10 +32,10 @@ class MovedNormal:
         log_p: Tensor = -0.5 * (LOG_2PI + e**2).sum(-1) + log_det
         return log_p
 
-    def sample(self, n: int, random: Randomness) -> Tensor:
+    def sample(self, n: int, random: KeyedNoise) -> Tensor:
         """Z (n, D)."""
         weight = next(self.flow.parameters())
-        z: Tensor = self.flow(random.rows(n).normal("prior", self.dim).to(weight), self.c)[0]
+        z: Tensor = self.flow(random.for_n(n).normal("prior", self.dim).to(weight), self.c)[0]
         return z
 
 
@@ -56,6 +56,6 @@ class FlowPrior(Prior):
         self.dim, self.condition = dim, condition
         self.flow = CouplingFlow(dim, layers, hidden, condition)
 
-    def forward(self, c: Tensor | None = None) -> MovedNormal:
+    def forward(self, c: Tensor | None = None) -> FlowDistribution:
         """The distribution, each example's own where it is told c (B, C)."""
-        return MovedNormal(self.flow, self.dim, c if self.condition else None)
+        return FlowDistribution(self.flow, self.dim, c if self.condition else None)

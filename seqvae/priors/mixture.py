@@ -14,10 +14,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from seqvae.interfaces import Prior
-from seqvae.normals import Normals
-from seqvae.numerics import LOG_2PI, Randomness
+from seqvae.normals import DiagonalNormals
+from seqvae.numerics import LOG_2PI, KeyedNoise
 
-HEARING = 32  # units between a condition and what it moves
+CONDITIONED_PARTS = 32  # units between a condition and what it moves
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,15 @@ class GaussianMixture:
     def log_prob(self, z: Tensor) -> Tensor:
         """Ln p(z) in nats, (S, B) for z (S, B, D)."""
         if self.mean.dim() == 2:
-            each = Normals(self.mean, self.logvar).log_prob(z).to(z)  # (S, B, K)
+            each = DiagonalNormals(self.mean, self.logvar).log_prob(z).to(z)  # (S, B, K)
         else:
             squares = (z[..., None, :] - self.mean) ** 2 * torch.exp(-self.logvar)  # (S, B, K, D)
             each = -0.5 * (LOG_2PI + self.logvar + squares).sum(-1)
         return torch.logsumexp(self.log_w + each, -1)
 
-    def sample(self, n: int, random: Randomness) -> Tensor:
+    def sample(self, n: int, random: KeyedNoise) -> Tensor:
         """Z (n, D): a component each, then its Gaussian."""
-        rows = random.rows(n)
+        rows = random.for_n(n)
         ladder = self.log_w.exp().cumsum(-1).expand(n, -1).contiguous()  # (n, K)
         chance = rows.uniform("component").to(ladder)[:, None]
         chosen = torch.searchsorted(ladder, chance)[:, 0]
@@ -70,7 +70,7 @@ class MixturePrior(Prior):
         self.mean = nn.Parameter(math.sqrt(0.5) * torch.randn(components, dim))
         self.logvar = nn.Parameter(torch.full((components, dim), math.log(0.5)))
         self.condition = condition
-        self.told = _moving(condition, components * (2 * dim + 1)) if condition else None
+        self.told = _zero_linear(condition, components * (2 * dim + 1)) if condition else None
 
     def forward(self, c: Tensor | None = None) -> GaussianMixture:
         """The distribution, each example's own where it is told c (B, C)."""
@@ -82,9 +82,9 @@ class MixturePrior(Prior):
         return GaussianMixture(weights, self.mean + mean, self.logvar + logvar)
 
 
-def _moving(condition: int, outputs: int) -> nn.Sequential:
+def _zero_linear(condition: int, outputs: int) -> nn.Sequential:
     """From c (B, C) to (B, `outputs`), zero at first."""
-    last = nn.Linear(HEARING, outputs)
+    last = nn.Linear(CONDITIONED_PARTS, outputs)
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
-    return nn.Sequential(nn.Linear(condition, HEARING), nn.SiLU(), last)
+    return nn.Sequential(nn.Linear(condition, CONDITIONED_PARTS), nn.SiLU(), last)

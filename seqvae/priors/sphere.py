@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from seqvae.interfaces import Prior
-from seqvae.numerics import Randomness, log_sphere_area
+from seqvae.numerics import KeyedNoise, log_sphere_area
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class UniformSphere:
         """-ln area of the sphere, (S, B) for z (S, B, D)."""
         return torch.full_like(z[..., 0], -log_sphere_area(self.dim))
 
-    def sample(self, n: int, random: Randomness) -> Tensor:
+    def sample(self, n: int, random: KeyedNoise) -> Tensor:
         """Z (n, D) of length 1."""
-        return normalize(random.rows(n).normal("prior", self.dim), dim=-1)
+        return normalize(random.for_n(n).normal("prior", self.dim), dim=-1)
 
 
 class UniformSpherePrior(Prior):

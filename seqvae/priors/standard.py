@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from seqvae.interfaces import Prior
-from seqvae.numerics import LOG_2PI, Randomness
+from seqvae.numerics import LOG_2PI, KeyedNoise
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class StandardNormal:
         """Log N(z; 0, I) in nats, (S, B) for z (S, B, D)."""
         return -0.5 * (LOG_2PI + z**2).sum(-1)
 
-    def sample(self, n: int, random: Randomness) -> Tensor:
+    def sample(self, n: int, random: KeyedNoise) -> Tensor:
         """Z (n, D)."""
-        return random.rows(n).normal("prior", self.dim)
+        return random.for_n(n).normal("prior", self.dim)
 
 
 class StandardPrior(Prior):

@@ -14,8 +14,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from seqvae.interfaces import Encoder, Latent, Posterior, Prior
-from seqvae.normals import Normals
-from seqvae.numerics import Randomness
+from seqvae.normals import DiagonalNormals
+from seqvae.numerics import KeyedNoise
 
 
 @dataclass(frozen=True)
@@ -33,17 +33,17 @@ class PosteriorMixture:
         """Ln q(z|u_k), (S, B, K)."""
         q: Any = self.components
         if self.normal:
-            return Normals(q.mean, q.logvar).log_prob(z).to(z)
+            return DiagonalNormals(q.mean, q.logvar).log_prob(z).to(z)
         found: Tensor = q.log_prob(z[..., None, :])  # (S, B, 1, D) meets (K, D)
         return found
 
-    def sample(self, n: int, random: Randomness) -> Tensor:
+    def sample(self, n: int, random: KeyedNoise) -> Tensor:
         """Z (n, D): a pseudo-input each, then its posterior, with noise that no example uses."""
-        rows = random.rows(n).fold(1901)
+        rows = random.for_n(n).fold(1901)
         uniform = rows.uniform("component")  # below 1, so the product may round up to K
         count = len(self.components.mean)
         chosen = (uniform * count).long().clamp(max=count - 1)
-        return self.components.index(chosen).rsample(1, rows)[0]
+        return self.components.select(chosen).rsample(1, rows)[0]
 
 
 class VampPrior(Prior):
@@ -76,4 +76,4 @@ class VampPrior(Prior):
         with torch.autocast(h.device.type, enabled=False):
             components = latent.posterior(h.float())
         latent.train(training)
-        return PosteriorMixture(components, latent.diagonal)
+        return PosteriorMixture(components, latent.is_diagonal_gaussian)

@@ -9,19 +9,19 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from seqvae.interfaces import Facts, Remedy
-from seqvae.remedies.needs import needs_density
+from seqvae.interfaces import Remedy, RunContext
+from seqvae.remedies.needs import require_density
 
 Positive = Annotated[int, Field(gt=0)]
 
 
-def still_falls(losses: Sequence[Tensor], most: int, window: int) -> bool:
-    """Whether to go on after these losses (): looked at after each `window`, and at most `most` in all.
+def still_falls(losses: Sequence[Tensor], max_inner_steps: int, window: int) -> bool:
+    """Whether to go on after these losses (); checked after each `window`, at most `max_inner_steps` in all.
 
     They fall while the mean of the last window is not above that of the window before it.
     """
     count = len(losses)
-    if count >= most:
+    if count >= max_inner_steps:
         return False
     if count % window or count < 2 * window:
         return True
@@ -32,37 +32,37 @@ def still_falls(losses: Sequence[Tensor], most: int, window: int) -> bool:
 class AggressiveEncoder(Remedy):
     """Encoder-only updates while their loss falls, then one of prior and decoder; later plain training.
 
-    The phase ends at the first validation whose MI is below that of the one before. Up to `most` encoder
-    updates go before each decoder update; schedules and steps count the latter alone.
+    The phase ends at the first validation whose MI is below that of the one before. Up to `max_inner_steps`
+    encoder updates go before each decoder update; schedules and steps count the latter alone.
     """
 
     paper = "He et al., Lagging Inference Networks and Posterior Collapse in Variational Autoencoders"
     year = 2019
 
-    def __init__(self, most: Positive = 100, window: Positive = 15) -> None:
+    def __init__(self, max_inner_steps: Positive = 100, window: Positive = 15) -> None:
         super().__init__()
-        self.most, self.window = most, window
+        self.max_inner_steps, self.window = max_inner_steps, window
         self.register_buffer("aggressive", torch.tensor(True))
         self.register_buffer("mi", torch.tensor(float("-inf"), dtype=torch.float64))
         self.aggressive: Tensor
         self.mi: Tensor
         self._known: tuple[Tensor, int, bool] | None = None  # `aggressive`, its version, its value
 
-    def attach(self, vae: nn.Module, facts: Facts) -> None:
+    def attach(self, vae: nn.Module, facts: RunContext) -> None:
         """Look at the latent.
 
         Raises:
             UserError: its codes have no MI.
         """
-        needs_density("aggressive_encoder", vae)
+        require_density("aggressive_encoder", vae)
 
-    def trained_parts(self, parts: frozenset[str]) -> frozenset[str]:
+    def trainable_parts(self, parts: frozenset[str]) -> frozenset[str]:
         """The encoder side on its own, or all but it; all parts once the phase is over."""
         return parts - {"encoder", "latent"} if "decoder" in parts and self.lasts else parts
 
-    def encoder_first(self, losses: Sequence[Tensor]) -> bool:
+    def extra_encoder_step(self, losses: Sequence[Tensor]) -> bool:
         """While the phase lasts and the losses fall."""
-        return self.lasts and still_falls(losses, self.most, self.window)
+        return self.lasts and still_falls(losses, self.max_inner_steps, self.window)
 
     def wants_mi(self) -> bool:
         """While the phase lasts."""

@@ -12,9 +12,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from seqvae.batch import VAEOutput
-from seqvae.interfaces import Batch, Facts, Remedy
+from seqvae.interfaces import Batch, Remedy, RunContext
 from seqvae.registry import UserError, suggest
-from seqvae.shares import gathered
+from seqvae.shares import all_gather_rows
 
 LENGTH = "length"  # known without a label: predicted tokens
 
@@ -53,7 +53,7 @@ class AttributeRegularization(Remedy):
         self.weight, self.delta = weight, delta
         self.columns: dict[int, int | None] = {}  # dim -> column of batch.labels, none for the length
 
-    def attach(self, vae: nn.Module, facts: Facts) -> None:
+    def attach(self, vae: nn.Module, facts: RunContext) -> None:
         """Find the columns.
 
         Raises:
@@ -68,16 +68,16 @@ class AttributeRegularization(Remedy):
                 )
             self.columns[dim] = self._column(name, facts)
 
-    def extra(self, vae: nn.Module, out: VAEOutput, batch: Batch) -> dict[str, Tensor]:
+    def auxiliary_losses(self, vae: nn.Module, out: VAEOutput, batch: Batch) -> dict[str, Tensor]:
         """The weighted sum over the attributes, each in the mean over this batch's pairs."""
-        z = gathered(out.z[0])
+        z = all_gather_rows(out.z[0])
         losses = [z.new_zeros(())]
         for dim, column in self.columns.items():
             attribute = batch.lengths.to(z) if column is None else batch.labels[:, column]
-            losses.append(ordering_loss(z[:, dim], gathered(attribute), self.delta))
+            losses.append(ordering_loss(z[:, dim], all_gather_rows(attribute), self.delta))
         return {"attribute_regularization": self.weight * torch.stack(losses).sum()}
 
-    def _column(self, name: str, facts: Facts) -> int | None:
+    def _column(self, name: str, facts: RunContext) -> int | None:
         if name in facts.labels:
             return facts.labels.index(name)
         if name == LENGTH and facts.vocab_size is not None:

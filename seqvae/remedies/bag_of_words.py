@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from seqvae.batch import TextBatch, VAEOutput
-from seqvae.interfaces import Facts, Remedy
+from seqvae.interfaces import Remedy, RunContext
 from seqvae.numerics import masked_sum
 
 
@@ -33,13 +33,13 @@ class BagOfWords(Remedy):
         super().__init__()
         self.weight, self.hidden = weight, hidden
 
-    def attach(self, vae: nn.Module, facts: Facts) -> None:
+    def attach(self, vae: nn.Module, facts: RunContext) -> None:
         """Make the MLP."""
         assert facts.vocab_size is not None
         first, last = nn.Linear(facts.latent_dim, self.hidden), nn.Linear(self.hidden, facts.vocab_size)
         self.words = nn.Sequential(first, nn.Tanh(), last)
 
-    def extra(self, vae: nn.Module, out: VAEOutput, batch: TextBatch) -> dict[str, Tensor]:
+    def auxiliary_losses(self, vae: nn.Module, out: VAEOutput, batch: TextBatch) -> dict[str, Tensor]:
         """The loss, mean over sentences; the end token does not count as a word."""
         words = batch.mask & (batch.targets != batch.special.eos)
         loss = bag_of_words_loss(self.words(out.z), batch.targets, words)

@@ -9,13 +9,13 @@ from pydantic import Field
 from torch import Tensor
 
 from seqvae.batch import TextBatch
-from seqvae.interfaces import Facts, Remedy
+from seqvae.interfaces import Remedy, RunContext
 from seqvae.numerics import constant
 
 Rate = Annotated[float, Field(ge=0, le=1)]
 
 
-def shuffled(source: Tensor, lengths: Tensor, reach: float, chance: Tensor) -> Tensor:
+def shuffle_words(source: Tensor, lengths: Tensor, reach: float, chance: Tensor) -> Tensor:
     """Each word moves at most `reach` places: sort by place + reach x chance (Lample et al. 2018).
 
     The end token (the last real one) stays. source and chance (in (0, 1)) are (B, T).
@@ -27,7 +27,7 @@ def shuffled(source: Tensor, lengths: Tensor, reach: float, chance: Tensor) -> T
     return source.gather(1, keys.argsort(dim=1, stable=True))
 
 
-def dropped(source: Tensor, lengths: Tensor, drop: Tensor, pad: int) -> tuple[Tensor, Tensor]:
+def drop_words(source: Tensor, lengths: Tensor, drop: Tensor, pad: int) -> tuple[Tensor, Tensor]:
     """Leave out the words where `drop` (B, T) is true and close the gaps; the end token stays."""
     places = torch.arange(source.shape[1], device=source.device)
     real = places < lengths[:, None]
@@ -58,22 +58,22 @@ class Denoising(Remedy):
         self.drop, self.blank, self.substitute, self.shuffle = drop, blank, substitute, shuffle
         self.vocab_size = 0
 
-    def attach(self, vae: torch.nn.Module, facts: Facts) -> None:
+    def attach(self, vae: torch.nn.Module, facts: RunContext) -> None:
         """Learn how many words may stand in."""
         self.vocab_size = facts.vocab_size or 0
 
-    def encoder_reads(self, batch: TextBatch) -> TextBatch:
+    def on_encoder_input(self, batch: TextBatch) -> TextBatch:
         """The batch with another `source`."""
         source, lengths = batch.source, batch.source_lengths
         if self.shuffle:
-            source = shuffled(source, lengths, self.shuffle, self._chance("shuffle", batch))
-        source = self._replaced(source, batch)
+            source = shuffle_words(source, lengths, self.shuffle, self._chance("shuffle", batch))
+        source = self._replace(source, batch)
         if self.drop:
             lost = self._chance("drop", batch) < self.drop
-            source, lengths = dropped(source, lengths, lost, batch.special.pad)
-        return batch.changed(source=source, source_lengths=lengths)
+            source, lengths = drop_words(source, lengths, lost, batch.special.pad)
+        return batch.replace(source=source, source_lengths=lengths)
 
-    def _replaced(self, source: Tensor, batch: TextBatch) -> Tensor:
+    def _replace(self, source: Tensor, batch: TextBatch) -> Tensor:
         """Blanks and substitutes; special tokens are neither replaced nor stand in."""
         special = constant(tuple(sorted(set(vars(batch.special).values()))), source.device, torch.long)
         word = ~torch.isin(source, special)

@@ -12,10 +12,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from seqvae.batch import VAEOutput
-from seqvae.interfaces import Batch, Facts, Remedy
+from seqvae.interfaces import Batch, Remedy, RunContext
 from seqvae.numerics import batch_mean
-from seqvae.remedies.needs import needs_diagonal
-from seqvae.shares import count, pooled
+from seqvae.remedies.needs import require_diagonal
+from seqvae.shares import global_batch_size, global_mean
 
 NonNegative = Annotated[float, Field(ge=0)]
 
@@ -24,10 +24,10 @@ def covariance(x: Tensor) -> Tensor:
     """Cov (D, D) of the rows of x (B, D), divided by B; in fp32 also under autocast."""
     centred = x - batch_mean(x)
     with torch.autocast(x.device.type, enabled=False):
-        return pooled(centred.T @ centred / len(x))
+        return global_mean(centred.T @ centred / len(x))
 
 
-def away_from_identity(cov: Tensor, off_diagonal: float, diagonal: float) -> Tensor:
+def identity_penalty(cov: Tensor, off_diagonal: float, diagonal: float) -> Tensor:
     """off_diagonal x sum_{i != j} C_ij^2 + diagonal x sum_i (C_ii - 1)^2, (), from C (D, D)."""
     own = cov.diagonal()
     others = cov - torch.diag(own)
@@ -54,20 +54,20 @@ class DIP(Remedy):
         self.kind, self.off_diagonal = kind, off_diagonal
         self.diagonal = (10 if kind == "i" else 1) * off_diagonal if diagonal is None else diagonal
 
-    def attach(self, vae: nn.Module, facts: Facts) -> None:
+    def attach(self, vae: nn.Module, facts: RunContext) -> None:
         """Look at the latent.
 
         Raises:
             UserError: the posterior is no diagonal normal.
         """
-        needs_diagonal("dip", vae)
+        require_diagonal("dip", vae)
 
-    def extra(self, vae: nn.Module, out: VAEOutput, batch: Batch) -> dict[str, Tensor]:
+    def auxiliary_losses(self, vae: nn.Module, out: VAEOutput, batch: Batch) -> dict[str, Tensor]:
         """The penalty of this batch; 0 for a batch of one, which has no covariance."""
         mean, logvar = out.q.mean, out.q.logvar  # type: ignore[attr-defined]
-        if count(mean) < 2:
+        if global_batch_size(mean) < 2:
             return {"dip": mean.new_zeros(())}
         cov = covariance(mean)
         if self.kind == "ii":
             cov = cov + torch.diag(batch_mean(torch.exp(logvar))[0])
-        return {"dip": away_from_identity(cov, self.off_diagonal, self.diagonal)}
+        return {"dip": identity_penalty(cov, self.off_diagonal, self.diagonal)}

@@ -15,15 +15,15 @@ from torch.func import functional_call
 from torch.nn.functional import softplus
 
 from seqvae.batch import VAEOutput
-from seqvae.interfaces import Batch, Facts, Remedy
-from seqvae.numerics import Randomness
-from seqvae.remedies.needs import needs_pathwise
-from seqvae.shares import gathered, own
+from seqvae.interfaces import Batch, Remedy, RunContext
+from seqvae.numerics import KeyedNoise
+from seqvae.remedies.needs import require_reparameterized
+from seqvae.shares import all_gather_rows, local_slice
 
 SLOPE = 0.2  # of the leaky rectifiers
 
 
-def permuted(z: Tensor, random: Randomness) -> Tensor:
+def permute_dims(z: Tensor, random: KeyedNoise) -> Tensor:
     """Each dim of z (B, D) in another order of the examples: a draw of prod_j q(z_j)."""
     return z.gather(0, random.uniform("factor_vae", z.shape[1]).argsort(0))
 
@@ -45,7 +45,7 @@ class Discriminator(nn.Module):
     def forward(self, out: VAEOutput, batch: Batch) -> Tensor:
         """Its own loss ()."""
         z = out.z[0].detach()
-        apart = own(permuted(gathered(z), batch.random.gathered()))
+        apart = local_slice(permute_dims(all_gather_rows(z), batch.random.all_gather()))
         with torch.autocast(z.device.type, enabled=False):
             return ratio_loss(self.log_ratio(z), self.log_ratio(apart))
 
@@ -75,19 +75,19 @@ class FactorVAE(Remedy):
         super().__init__()
         self.gamma, self.hidden, self.layers = gamma, hidden, layers
 
-    def attach(self, vae: nn.Module, facts: Facts) -> None:
+    def attach(self, vae: nn.Module, facts: RunContext) -> None:
         """Make the discriminator.
 
         Raises:
             UserError: the codes are no random real numbers.
         """
-        needs_pathwise("factor_vae", vae)
+        require_reparameterized("factor_vae", vae)
         self.player = Discriminator(facts.latent_dim, self.hidden, self.layers)
 
-    def extra(self, vae: nn.Module, out: VAEOutput, batch: Batch) -> dict[str, Tensor]:
+    def auxiliary_losses(self, vae: nn.Module, out: VAEOutput, batch: Batch) -> dict[str, Tensor]:
         """The weighted TC of this batch's codes."""
         return {"factor_vae": self.gamma * self.player.total_correlation(out.z[0])}
 
-    def adversary(self) -> nn.Module:
+    def discriminator(self) -> nn.Module:
         """The discriminator."""
         return self.player

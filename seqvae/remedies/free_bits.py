@@ -24,13 +24,13 @@ class FreeBits(Remedy):
 
     paper = "Kingma et al., Improving Variational Inference with Inverse Autoregressive Flow"
     year = 2016
-    shapes_whole_kl = True
+    transforms_whole_kl = True
 
     def __init__(self, nats: Nats = 0.25) -> None:
         super().__init__()
         self.nats = nats
 
-    def shape_kl(self, kl: Tensor, out: VAEOutput, step: Tensor | int) -> Tensor:
+    def transform_kl(self, kl: Tensor, out: VAEOutput, step: Tensor | int) -> Tensor:
         """(B, D) -> (1, D)."""
         return free_bits(kl, self.nats)
 
@@ -45,7 +45,7 @@ class FreeBitsExample(Remedy):
         super().__init__()
         self.nats = nats
 
-    def shape_kl(self, kl: Tensor, out: VAEOutput, step: Tensor | int) -> Tensor:
+    def transform_kl(self, kl: Tensor, out: VAEOutput, step: Tensor | int) -> Tensor:
         """(B, D) -> (B, D)."""
         return kl.clamp(min=self.nats)
 
@@ -55,12 +55,12 @@ class FreeBitsTotal(Remedy):
 
     paper = "Roberts et al., A Hierarchical Latent Vector Model for Learning Long-Term Structure in Music"
     year = 2018
-    shapes_whole_kl = True
+    transforms_whole_kl = True
 
     def __init__(self, nats: Nats = 8.0) -> None:
         super().__init__()
         self.nats = nats
 
-    def shape_kl(self, kl: Tensor, out: VAEOutput, step: Tensor | int) -> Tensor:
+    def transform_kl(self, kl: Tensor, out: VAEOutput, step: Tensor | int) -> Tensor:
         """(B, D) -> (B, 1)."""
         return kl.sum(-1, keepdim=True).clamp(min=self.nats)

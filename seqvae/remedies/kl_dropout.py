@@ -13,12 +13,12 @@ from torch import Tensor
 
 from seqvae.batch import VAEOutput
 from seqvae.interfaces import Remedy
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 
 SEED = 0  # the choice of dims is the same for every run: it depends on the update alone
 
 
-def drop_terms(kl: Tensor, rate: float, random: Randomness) -> Tensor:
+def drop_terms(kl: Tensor, rate: float, random: KeyedNoise) -> Tensor:
     """KL_j / (1 - rate) or, with probability `rate`, 0; a dim's choice is one for all rows. (B, D) -> (B, D).
 
     `random` numbers the D dims, not the examples. The mean over choices is the KL itself.
@@ -42,7 +42,7 @@ class KLDropout(Remedy):
         super().__init__()
         self.rate = rate
 
-    def shape_kl(self, kl: Tensor, out: VAEOutput, step: Tensor | int) -> Tensor:
+    def transform_kl(self, kl: Tensor, out: VAEOutput, step: Tensor | int) -> Tensor:
         """(B, D) -> (B, D)."""
         dims = torch.arange(kl.shape[-1], device=kl.device)
-        return drop_terms(kl, self.rate, Randomness(SEED, step, dims))
+        return drop_terms(kl, self.rate, KeyedNoise(SEED, step, dims))

@@ -11,12 +11,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from seqvae.interfaces import Batch, Facts, Remedy
-from seqvae.numerics import Randomness
+from seqvae.interfaces import Batch, Remedy, RunContext
+from seqvae.numerics import KeyedNoise
 from seqvae.registry import UserError
 
 
-def drop_entries(z: Tensor, rate: float, random: Randomness) -> Tensor:
+def drop_entries(z: Tensor, rate: float, random: KeyedNoise) -> Tensor:
     """Each entry of z becomes 0 with probability `rate`, else z / (1 - rate). (S, B, D) -> (S, B, D)."""
     dropped = random.uniform("latent dropout", len(z), z.shape[-1]).transpose(0, 1) < rate
     return torch.where(dropped, 0.0, z / (1 - rate))
@@ -39,7 +39,7 @@ class LatentDropout(Remedy):
         super().__init__()
         self.rate = rate
 
-    def attach(self, vae: nn.Module, facts: Facts) -> None:
+    def attach(self, vae: nn.Module, facts: RunContext) -> None:
         """Refuse a model without a code.
 
         Raises:
@@ -50,6 +50,6 @@ class LatentDropout(Remedy):
                 "remedy 'latent_dropout' drops entries of a code, latent 'none' has none: leave it out"
             )
 
-    def decoder_codes(self, z: Tensor, batch: Batch) -> Tensor:
+    def on_latent(self, z: Tensor, batch: Batch) -> Tensor:
         """What the decoder reads instead of z (S, B, D)."""
         return drop_entries(z, self.rate, batch.random)

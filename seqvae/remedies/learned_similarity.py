@@ -14,7 +14,7 @@ from torch.func import functional_call
 from torch.nn.functional import softplus
 
 from seqvae.batch import ImageBatch, VAEOutput
-from seqvae.interfaces import Facts, Remedy
+from seqvae.interfaces import Remedy, RunContext
 from seqvae.registry import UserError
 
 SLOPE = 0.2  # of the leaky rectifiers
@@ -27,7 +27,7 @@ def feature_distance(a: Tensor, b: Tensor) -> Tensor:
     return 0.5 * (a - b).square().flatten(1).sum(1)
 
 
-def telling_loss(real: Tensor, drawn: Tensor) -> Tensor:
+def discriminator_loss(real: Tensor, drawn: Tensor) -> Tensor:
     """Cross-entropy () in nats of telling pictures from reconstructions by their logits (B,)."""
     return 0.5 * (softplus(-real).mean() + softplus(drawn).mean())
 
@@ -50,10 +50,10 @@ class Discriminator(nn.Module):
     def forward(self, out: VAEOutput, batch: ImageBatch) -> Tensor:
         """Its own loss ()."""
         with torch.no_grad():
-            drawn = _drawn(out)
+            drawn = _reconstruct(out)
         with torch.autocast(drawn.device.type, enabled=False):
             logits = [self.logit(self.features(x).flatten(1))[:, 0] for x in (batch.targets, drawn)]
-            return telling_loss(*logits)
+            return discriminator_loss(*logits)
 
     def distance(self, x: Tensor, drawn: Tensor) -> Tensor:
         """`feature_distance` (B,), with gradients to pictures `drawn` and not to the weights."""
@@ -63,7 +63,7 @@ class Discriminator(nn.Module):
             return feature_distance(found[0], found[1])
 
 
-def _drawn(out: VAEOutput) -> Tensor:
+def _reconstruct(out: VAEOutput) -> Tensor:
     """Reconstructions (B, C, H, W) from the first sample of each code."""
     likelihood: Any = out.likelihood
     mean: Tensor = likelihood.mean[0].float()
@@ -88,7 +88,7 @@ class LearnedSimilarity(Remedy):
         super().__init__()
         self.weight, self.channels = weight, channels
 
-    def attach(self, vae: nn.Module, facts: Facts) -> None:
+    def attach(self, vae: nn.Module, facts: RunContext) -> None:
         """Make the discriminator.
 
         Raises:
@@ -103,11 +103,11 @@ class LearnedSimilarity(Remedy):
             )
         self.player = Discriminator(shape, self.channels)
 
-    def extra(self, vae: nn.Module, out: VAEOutput, batch: ImageBatch) -> dict[str, Tensor]:
+    def auxiliary_losses(self, vae: nn.Module, out: VAEOutput, batch: ImageBatch) -> dict[str, Tensor]:
         """The weighted distance, in the mean over this batch."""
-        distance = self.player.distance(batch.targets, _drawn(out))
+        distance = self.player.distance(batch.targets, _reconstruct(out))
         return {"learned_similarity": self.weight * distance.mean()}
 
-    def adversary(self) -> nn.Module:
+    def discriminator(self) -> nn.Module:
         """The discriminator."""
         return self.player

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from seqvae.batch import VAEOutput
 from seqvae.interfaces import Batch, Remedy
-from seqvae.shares import gathered
+from seqvae.shares import all_gather_rows
 
 
 def inverse_multiquadratic(a: Tensor, b: Tensor) -> Tensor:
@@ -41,11 +41,11 @@ class MMD(Remedy):
         super().__init__()
         self.weight = weight
 
-    def extra(self, vae: nn.Module, out: VAEOutput, batch: Batch) -> dict[str, Tensor]:
+    def auxiliary_losses(self, vae: nn.Module, out: VAEOutput, batch: Batch) -> dict[str, Tensor]:
         """The discrepancy between this batch's codes and as many prior draws; 0 for a batch of one."""
-        z = gathered(out.z[0])
+        z = all_gather_rows(out.z[0])
         if len(z) < 2:
             return {"mmd": z.new_zeros(())}
         with torch.no_grad():
-            draws = out.p.sample(len(z), batch.random.gathered().fold(1))
+            draws = out.p.sample(len(z), batch.random.all_gather().fold(1))
         return {"mmd": self.weight * mmd(z, draws)}

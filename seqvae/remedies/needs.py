@@ -9,17 +9,17 @@ from torch import nn
 from seqvae.registry import UserError
 
 
-def needs_diagonal(name: str, vae: nn.Module) -> None:
+def require_diagonal(name: str, vae: nn.Module) -> None:
     """Refuse latents whose q(z|x) is no diagonal normal.
 
     Raises:
         UserError: such a latent.
     """
     latent: Any = vae.latent
-    _refuse_unless(latent.diagonal, name, "a mean and a variance of each dim", latent)
+    _refuse_unless(latent.is_diagonal_gaussian, name, "a mean and a variance of each dim", latent)
 
 
-def needs_density(name: str, vae: nn.Module) -> None:
+def require_density(name: str, vae: nn.Module) -> None:
     """Refuse latents without a code, or without a density of it.
 
     Raises:
@@ -29,14 +29,14 @@ def needs_density(name: str, vae: nn.Module) -> None:
     _refuse_unless(latent.dim > 0 and latent.has_density, name, "random codes", latent)
 
 
-def needs_pathwise(name: str, vae: nn.Module) -> None:
-    """Refuse what `needs_density` does, and codes that are choices.
+def require_reparameterized(name: str, vae: nn.Module) -> None:
+    """Refuse what `require_density` does, and codes that are choices.
 
     Raises:
         UserError: such a latent.
     """
     latent: Any = vae.latent
-    real = latent.dim > 0 and latent.has_density and latent.pathwise
+    real = latent.dim > 0 and latent.has_density and latent.reparameterized
     _refuse_unless(real, name, "random codes of real numbers", latent)
 
 

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from seqvae.batch import ImageBatch
 from seqvae.interfaces import Remedy
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 from seqvae.remedies.denoising import Rate
 
 
-def noisy(
-    x: Tensor, random: Randomness, drop: float = 0.0, salt: float = 0.0, gaussian: float = 0.0
+def add_noise(
+    x: Tensor, random: KeyedNoise, drop: float = 0.0, salt: float = 0.0, gaussian: float = 0.0
 ) -> Tensor:
     """Pictures (B, C, H, W) in [0, 1], damaged by one kind of noise after the other.
 
@@ -54,7 +54,7 @@ class PixelNoise(Remedy):
         super().__init__()
         self.drop, self.salt, self.gaussian = drop, salt, gaussian
 
-    def encoder_reads(self, batch: ImageBatch) -> ImageBatch:
+    def on_encoder_input(self, batch: ImageBatch) -> ImageBatch:
         """The batch with another `source`; targets stay."""
-        source = noisy(batch.source, batch.random, self.drop, self.salt, self.gaussian)
-        return batch.changed(source=source)
+        source = add_noise(batch.source, batch.random, self.drop, self.salt, self.gaussian)
+        return batch.replace(source=source)

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from seqvae.interfaces import Facts, Remedy
+from seqvae.interfaces import Remedy, RunContext
 from seqvae.numerics import as_step
 
 Steps = Annotated[int, Field(gt=0)]
@@ -70,11 +70,11 @@ class _Annealing(Remedy):
         super().__init__()
         self.steps = steps or 0
 
-    def attach(self, vae: nn.Module, facts: Facts) -> None:
+    def attach(self, vae: nn.Module, facts: RunContext) -> None:
         """Take the share of the run, where no length was given."""
         self.steps = self.steps or max(1, round(self.share * facts.total_steps))
 
-    def settled_at(self) -> int:
+    def schedule_end(self) -> int:
         """Where beta reaches 1."""
         return self.steps
 
@@ -117,12 +117,12 @@ class SigmoidAnnealing(Remedy):
         super().__init__()
         self.midpoint, self.slope = midpoint or 0, slope or 0.0
 
-    def attach(self, vae: nn.Module, facts: Facts) -> None:
+    def attach(self, vae: nn.Module, facts: RunContext) -> None:
         """Take the share of the run, where no midpoint was given."""
         self.midpoint = self.midpoint or max(1, round(0.15 * facts.total_steps))
         self.slope = self.slope or 10 / self.midpoint
 
-    def settled_at(self) -> int:
+    def schedule_end(self) -> int:
         """Where beta passes 0.99."""
         return math.ceil(self.midpoint + math.log(99) / self.slope)
 
@@ -145,7 +145,7 @@ class ExponentialAnnealing(Remedy):
         super().__init__()
         self.rate, self.maximum = rate, maximum
 
-    def settled_at(self) -> int:
+    def schedule_end(self) -> int:
         """Where beta passes 99 % of its maximum."""
         return math.ceil(math.log(0.01) / math.log(self.rate))
 
@@ -164,11 +164,11 @@ class CyclicalAnnealing(Remedy):
         super().__init__()
         self.cycles, self.ratio, self.total = cycles, ratio, 0
 
-    def attach(self, vae: nn.Module, facts: Facts) -> None:
+    def attach(self, vae: nn.Module, facts: RunContext) -> None:
         """Learn the run's length."""
         self.total = facts.total_steps
 
-    def settled_at(self) -> int:
+    def schedule_end(self) -> int:
         """The start of the last plateau."""
         return math.ceil(self.total * (self.cycles - 1 + self.ratio) / self.cycles)
 

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from seqvae.batch import VAEOutput
-from seqvae.interfaces import Facts, Remedy
+from seqvae.interfaces import Remedy, RunContext
 from seqvae.numerics import batch_mean
 from seqvae.remedies.schedules import Step, linear
 
@@ -28,7 +28,7 @@ class Capacity(Remedy):
 
     paper = "Burgess et al., Understanding Disentangling in beta-VAE"
     year = 2018
-    shapes_whole_kl = True
+    transforms_whole_kl = True
 
     def __init__(
         self,
@@ -39,15 +39,15 @@ class Capacity(Remedy):
         super().__init__()
         self.nats, self.gamma, self.steps = nats, gamma, steps or 0
 
-    def attach(self, vae: nn.Module, facts: Facts) -> None:
+    def attach(self, vae: nn.Module, facts: RunContext) -> None:
         """Take the share of the run, where no length was given."""
         self.steps = self.steps or max(1, round(0.8 * facts.total_steps))
 
-    def settled_at(self) -> int:
+    def schedule_end(self) -> int:
         """Where C stops rising."""
         return self.steps
 
-    def shape_kl(self, kl: Tensor, out: VAEOutput, step: Step) -> Tensor:
+    def transform_kl(self, kl: Tensor, out: VAEOutput, step: Step) -> Tensor:
         """(B, D) -> (1, 1)."""
         return self.gamma * (batch_rate(kl) - self.nats * linear(step, self.steps)).abs()
 
@@ -57,12 +57,12 @@ class TargetRate(Remedy):
 
     paper = "Alemi et al., Fixing a Broken ELBO"
     year = 2018
-    shapes_whole_kl = True
+    transforms_whole_kl = True
 
     def __init__(self, nats: NonNegative = 8.0, weight: NonNegative = 1.0) -> None:
         super().__init__()
         self.nats, self.weight = nats, weight
 
-    def shape_kl(self, kl: Tensor, out: VAEOutput, step: Step) -> Tensor:
+    def transform_kl(self, kl: Tensor, out: VAEOutput, step: Step) -> Tensor:
         """(B, D) -> (1, 1)."""
         return self.weight * (batch_rate(kl) - self.nats) ** 2

@@ -14,10 +14,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from seqvae.batch import VAEOutput
-from seqvae.interfaces import Batch, Facts, Remedy
+from seqvae.interfaces import Batch, Remedy, RunContext
 from seqvae.numerics import LOG_2PI
-from seqvae.remedies.needs import needs_diagonal
-from seqvae.shares import gathered
+from seqvae.remedies.needs import require_diagonal
+from seqvae.shares import all_gather_rows
 
 Estimate = Literal["weighted", "stratified"]
 
@@ -63,18 +63,18 @@ class TotalCorrelation(Remedy):
         super().__init__()
         self.weight, self.estimate, self.examples = beta - 1, estimate, 1
 
-    def attach(self, vae: nn.Module, facts: Facts) -> None:
+    def attach(self, vae: nn.Module, facts: RunContext) -> None:
         """Learn N.
 
         Raises:
             UserError: the posterior is no diagonal normal.
         """
-        needs_diagonal("total_correlation", vae)
+        require_diagonal("total_correlation", vae)
         self.examples = facts.examples
 
-    def extra(self, vae: nn.Module, out: VAEOutput, batch: Batch) -> dict[str, Tensor]:
+    def auxiliary_losses(self, vae: nn.Module, out: VAEOutput, batch: Batch) -> dict[str, Tensor]:
         """The weighted TC of this batch's codes."""
-        mean, logvar = gathered(out.q.mean), gathered(out.q.logvar)  # type: ignore[attr-defined]
+        mean, logvar = all_gather_rows(out.q.mean), all_gather_rows(out.q.logvar)  # type: ignore[attr-defined]
         shares = log_shares(len(mean), self.examples, self.estimate, mean.device).to(mean)
-        tc = total_correlation(log_densities(gathered(out.z[0]), mean, logvar), shares)
+        tc = total_correlation(log_densities(all_gather_rows(out.z[0]), mean, logvar), shares)
         return {"total_correlation": self.weight * tc}

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from seqvae.batch import TextBatch
 from seqvae.interfaces import Remedy
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 
 
-def drop_words(inputs: Tensor, rate: float, unk: int, random: Randomness) -> Tensor:
+def drop_words(inputs: Tensor, rate: float, unk: int, random: KeyedNoise) -> Tensor:
     """Each input word becomes `unk` with probability `rate`; the start token stays. (B, T) -> (B, T)."""
     dropped = random.uniform("word dropout", inputs.shape[1]) < rate
     later = torch.arange(inputs.shape[1], device=inputs.device) > 0
@@ -31,7 +31,7 @@ class WordDropout(Remedy):
         super().__init__()
         self.rate = rate
 
-    def decoder_reads(self, batch: TextBatch) -> TextBatch:
+    def on_decoder_input(self, batch: TextBatch) -> TextBatch:
         """The batch with some `inputs` replaced; targets and source stay."""
         unk, random = batch.special.unk, batch.random
-        return batch.changed(inputs=drop_words(batch.inputs, self.rate, unk, random))
+        return batch.replace(inputs=drop_words(batch.inputs, self.rate, unk, random))

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 from seqvae.synthetic import blob, sentences, shapes
 
 
@@ -63,7 +63,7 @@ class PictureSet:
         """The combinations of `split` (train, valid or test), (N, F), in the seed's order."""
         counts = tuple(len(values) for values in self.factors.values())
         every = torch.arange(int(np.prod(counts)))
-        order = torch.argsort(Randomness(self.seed, 0, every).uniform("pictures"), stable=True)
+        order = torch.argsort(KeyedNoise(self.seed, 0, every).uniform("pictures"), stable=True)
         return np.stack(np.unravel_index(order.numpy()[self.places(split)], counts), 1)
 
     def places(self, split: str) -> npt.NDArray[np.int64]:

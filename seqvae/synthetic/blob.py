@@ -34,11 +34,11 @@ def draw(values: Values) -> npt.NDArray[np.uint8]:
     A pixel is as bright as the disc covers it, taken as radius + 1/2 - distance between 0 and 1.
     """
     values = np.asarray(values, np.float32)
-    parts = [_drawn(values[i : i + _AT_ONCE]) for i in range(0, len(values), _AT_ONCE)]
+    parts = [_render(values[i : i + _AT_ONCE]) for i in range(0, len(values), _AT_ONCE)]
     return np.concatenate(parts)[:, None] if parts else np.zeros((0, 1, SIDE, SIDE), np.uint8)
 
 
-def _drawn(values: Values) -> npt.NDArray[np.uint8]:
+def _render(values: Values) -> npt.NDArray[np.uint8]:
     rows, count = values.shape
     centres = np.arange(SIDE, dtype=np.float32) + np.float32(0.5)
     across = (centres - (LOW + (HIGH - LOW) * values[:, :1])) ** 2  # (N, W)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from seqvae.interfaces import Decoder, Encoder
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class VectorBatch:
 
     x: Tensor
     index: Tensor
-    random: Randomness
+    random: KeyedNoise
     condition: Tensor | None = None
 
     @property
@@ -35,7 +35,7 @@ class VectorBatch:
         return len(self.index)
 
     @property
-    def cells(self) -> int:
+    def decoder_positions(self) -> int:
         """A vector costs what a token does."""
         return 1
 
@@ -45,7 +45,7 @@ class VectorBatch:
         condition = None if self.condition is None else self.condition.to(device)
         return replace(self, **moved, condition=condition)
 
-    def changed(self, **values: Any) -> VectorBatch:
+    def replace(self, **values: Any) -> VectorBatch:
         """A copy with some fields replaced."""
         return replace(self, **values)
 
@@ -53,11 +53,11 @@ class VectorBatch:
 def linear_data(eigenvalues: Sequence[float], n: int, seed: int = 0, step: int = 0) -> VectorBatch:
     """N vectors whose covariance is exactly diag `eigenvalues`, not only in the mean; noise for `step`."""
     index = torch.arange(n)
-    noise = Randomness(seed, 0, index).normal("data", len(eigenvalues)).double()
+    noise = KeyedNoise(seed, 0, index).normal("data", len(eigenvalues)).double()
     noise = noise - noise.mean(0)
     whitener = torch.linalg.inv(torch.linalg.cholesky(noise.T @ noise / n)).T
     x = noise @ whitener * torch.tensor(eigenvalues, dtype=torch.float64).sqrt()
-    return VectorBatch(x.float(), index, Randomness(seed, step, index))
+    return VectorBatch(x.float(), index, KeyedNoise(seed, step, index))
 
 
 class LinearEncoder(Encoder):

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from seqvae.keyed import permuted
+from seqvae.keyed import keyed_permutation
 
 # (singular, plural): no two forms are alike, or number could not be read off a sentence
 _PEOPLE = (
@@ -75,7 +75,7 @@ def sentence(factors: Mapping[str, int] | Sequence[int] | npt.NDArray[np.int64])
     values = [factors[name] for name in NAMES] if isinstance(factors, Mapping) else list(factors)
     if len(values) != len(NAMES) or any(not 0 <= v < n for v, n in zip(values, _SHAPE, strict=True)):
         raise IndexError(f"factors {values} do not lie in {dict(zip(NAMES, _SHAPE, strict=True))}")
-    return _worded(*(int(v) for v in values))
+    return _assemble(*(int(v) for v in values))
 
 
 def iter_sentences(n: int, seed: int, start: int = 0) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -90,12 +90,12 @@ def iter_sentences(n: int, seed: int, start: int = 0) -> Iterator[tuple[str, tup
         raise ValueError(f"{n} sentences from place {start} were asked for, there are {SIZE}")
     for first in range(start, start + n, _CHUNK):
         places = np.arange(first, min(first + _CHUNK, start + n), dtype=np.uint64)
-        codes = np.unravel_index(permuted(places, SIZE, seed).astype(np.int64), _SHAPE)
+        codes = np.unravel_index(keyed_permutation(places, SIZE, seed).astype(np.int64), _SHAPE)
         for row in np.stack(codes, axis=1).tolist():
-            yield _worded(*row), tuple(row)
+            yield _assemble(*row), tuple(row)
 
 
-def _worded(
+def _assemble(
     question: int,
     negation: int,
     tense: int,
@@ -108,8 +108,8 @@ def _worded(
     thing: int,
     place: int,
 ) -> str:
-    who = _determined(f"{_ADJECTIVES[adjective]} {_PEOPLE[subject][number]}", number, definite)
-    what = _determined(_THINGS[thing][object_number], object_number, 0)
+    who = _add_determiner(f"{_ADJECTIVES[adjective]} {_PEOPLE[subject][number]}", number, definite)
+    what = _add_determiner(_THINGS[thing][object_number], object_number, 0)
     rest = f"{what} {_PLACES[place]}"
     base = _VERBS[verb][0]
     helper = ("did", "do" if number else "does", "will")[tense]
@@ -117,15 +117,15 @@ def _worded(
         return f"{helper} {who} {'not ' if negation else ''}{base} {rest} ?"
     if negation:
         return f"{who} {helper} not {base} {rest} ."
-    return f"{who} {_inflected(verb, tense, number)} {rest} ."
+    return f"{who} {_inflect(verb, tense, number)} {rest} ."
 
 
-def _determined(words: str, number: int, definite: int) -> str:
+def _add_determiner(words: str, number: int, definite: int) -> str:
     if definite:
         return f"the {words}"
     return f"some {words}" if number else f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
-def _inflected(verb: int, tense: int, number: int) -> str:
+def _inflect(verb: int, tense: int, number: int) -> str:
     base, third, past = _VERBS[verb]
     return (past, base if number else third, f"will {base}")[tense]

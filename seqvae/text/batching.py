@@ -15,8 +15,8 @@ import numpy.typing as npt
 import torch
 
 from seqvae.batch import SpecialIds, TextBatch
-from seqvae.keyed import permuted
-from seqvae.numerics import Randomness
+from seqvae.keyed import keyed_permutation
+from seqvae.numerics import KeyedNoise
 from seqvae.text.store import TokenStore
 
 Rows = npt.NDArray[np.int64]
@@ -73,12 +73,12 @@ def _batch(
         special=special,
         index=index,
         labels=labels,
-        random=Randomness(seed, step, index),
+        random=KeyedNoise(seed, step, index),
     )
 
 
 @dataclass(frozen=True)
-class EpochOrder(Sequence[Rows]):
+class LengthBucketSampler(Sequence[Rows]):
     """The batches of one epoch, each an array of rows: a function of (seed, epoch), of similar lengths.
 
     A block of 65,536 sentences, drawn from all of the corpus, is permuted, sorted by length within pools of
@@ -117,18 +117,18 @@ class EpochOrder(Sequence[Rows]):
     def _in_order(self, block: int) -> tuple[Rows, Rows]:
         """The rows of a block, batch after batch, and where each batch starts, as they are met."""
         random = np.random.default_rng([self.seed, self.epoch, block])
-        rows = random.permutation(self._drawn(block))
+        rows = random.permutation(self._shuffled_blocks(block))
         lengths = self.offsets[rows + 1] - self.offsets[rows]
         places = np.arange(len(rows))
         rows = rows[np.lexsort((lengths, places // (self.batch_size * _POOL)))]
         return rows, random.permutation(places[:: self.batch_size])
 
-    def _drawn(self, block: int) -> Rows:
+    def _shuffled_blocks(self, block: int) -> Rows:
         size = self._batches * self.batch_size
         if self.examples <= size:
             return np.arange(self.examples)
         places = np.arange(block * size, min((block + 1) * size, self.examples), dtype=np.uint64)
-        return permuted(places, self.examples, self.seed * 2**32 + self.epoch).astype(np.int64)
+        return keyed_permutation(places, self.examples, self.seed * 2**32 + self.epoch).astype(np.int64)
 
 
 def eval_batches(lengths: npt.NDArray[Any], batch_size: int, max_tokens: int | None = None) -> list[Rows]:

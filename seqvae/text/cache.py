@@ -27,7 +27,7 @@ def content_key(*parts: object) -> str:
     return hashlib.blake2b("\n".join(map(str, parts)).encode(), digest_size=16).hexdigest()
 
 
-def remembered_hash(path: Path) -> str:
+def cached_hash(path: Path) -> str:
     """The hash of a file's bytes, read again only after its size or time changed."""
     stat = path.stat()
     state = f"{stat.st_size} {stat.st_mtime_ns}"
@@ -38,7 +38,7 @@ def remembered_hash(path: Path) -> str:
             return digest
     digest = corpus.file_hash(path)
     work = note.with_name(f".{note.name}.{uuid.uuid4().hex[:8]}")
-    with writing_to(note):
+    with explain_write_errors(note):
         note.parent.mkdir(parents=True, exist_ok=True)
         work.write_text(f"{state}\n{digest}", encoding="utf-8")
         work.replace(note)
@@ -46,14 +46,14 @@ def remembered_hash(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def appearing(folder: Path, mark: str) -> Iterator[Path]:
+def atomic_folder(folder: Path, mark: str) -> Iterator[Path]:
     """A folder of another name that becomes `folder` at the end, or vanishes after an error.
 
     Where another process was first (the file `mark` is there), its folder stays.
     """
     work = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
     try:
-        with writing_to(folder):
+        with explain_write_errors(folder):
             work.mkdir(parents=True)
             yield work
             _moved(work, folder, mark)
@@ -72,7 +72,7 @@ def _moved(work: Path, folder: Path, mark: str) -> None:
 
 
 @contextlib.contextmanager
-def writing_to(where: Path) -> Iterator[None]:
+def explain_write_errors(where: Path) -> Iterator[None]:
     """Turns a full disk or a missing right under `where` into one line that says what to do."""
     try:
         yield

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from seqvae.hub_data import heldout_split, load_split
+from seqvae.hub_data import find_heldout_split, load_split
 from seqvae.registry import UserError
 from seqvae.text.readers import (
     JSON,
@@ -52,17 +52,17 @@ def is_table(source: str) -> bool:
     return not Path(source).is_file() or suffix(Path(source)) in (*JSON, *TABLES, ".parquet")
 
 
-def heldout_source(source: str, split: str) -> str | None:
+def find_heldout_source(source: str, split: str) -> str | None:
     """The validation or test part (`split` is valid or test) that a dataset of several splits brings."""
     if Path(source).is_file() or "@" in source:
         return None
-    return heldout_split(source, _located(source)[0], split)
+    return find_heldout_split(source, _locate(source)[0], split)
 
 
 def content_hash(source: str, remember: Callable[[Path], str] | None = None) -> str:
     """A hash of what `source` holds; `remember` may answer for one file without reading it."""
     hashed = remember or file_hash
-    path, split = _located(source)
+    path, split = _locate(source)
     if path is None:
         return f"hub:{source}:{_dataset(source, 'train')._fingerprint}"
     if path.is_file():
@@ -77,7 +77,7 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
-def _located(source: str) -> tuple[Path | None, str | None]:
+def _locate(source: str) -> tuple[Path | None, str | None]:
     """(path, split) of a source on this machine, (None, None) for a Hub id."""
     if not source:
         raise UserError("the data source is empty: name a file, a saved datasets folder or a Hub id")
@@ -92,7 +92,7 @@ def _located(source: str) -> tuple[Path | None, str | None]:
 
 
 def _reader(source: str, column: str, labels: tuple[str, ...], split: str) -> Iterator[Example]:
-    path, _ = _located(source)
+    path, _ = _locate(source)
     if path is None or path.is_dir():
         return _read_dataset(source, column, labels, split)
     kind = suffix(path)
@@ -116,4 +116,4 @@ def _read_dataset(source: str, column: str, labels: tuple[str, ...], split: str)
 
 def _dataset(source: str, split: str) -> Any:
     """A `datasets.Dataset`; a split named in the source goes before `split`."""
-    return load_split(source, _located(source)[0], split)
+    return load_split(source, _locate(source)[0], split)

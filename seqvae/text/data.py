@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from seqvae.config import Component, TextDataConfig
-from seqvae.labelled import keeping
+from seqvae.labelled import subsample_labels
 from seqvae.registry import UserError, construct, lookup, suggest
 from seqvae.synthetic import CORPORA, SentenceCorpus
 from seqvae.text import corpus
-from seqvae.text.cache import appearing, cache_root, content_key
+from seqvae.text.cache import atomic_folder, cache_root, content_key
 from seqvae.text.readers import Example
-from seqvae.text.splits import Categories, Split, file_split, file_splits, first
+from seqvae.text.splits import Categories, Split, file_split, file_splits, take_first
 from seqvae.text.store import FORMAT, TokenStore, open_store
 from seqvae.text.tokenizer import TextTokenizer
 from seqvae.text.tokenizer_training import TOKENIZERS
@@ -82,8 +82,8 @@ def load_data(data: TextDataConfig, tokenizer: Component | TextTokenizer) -> Tex
         tokenizer = _cached_tokenizer(tokenizer, splits["train"])
     train = _cached_store(splits["train"], tokenizer, data, None)
     _check_filled(train, data)
-    if data.labelled is not None:
-        train = replace(train, labels=keeping(train.labels, data.labelled, data.split_seed))
+    if data.num_labeled is not None:
+        train = replace(train, labels=subsample_labels(train.labels, data.num_labeled, data.split_seed))
     held = {
         name: _cached_store(split, tokenizer, data, train.categories)
         for name, split in splits.items()
@@ -124,7 +124,7 @@ def _splits(data: TextDataConfig) -> dict[str, Split]:
         raise UserError(f"data has both name {data.name!r} and train {data.train!r}: give one of them")
     splits = file_splits(data, data.train) if data.train else _embedded_splits(data)
     if data.examples is not None:
-        splits["train"] = first(splits["train"], data.examples)
+        splits["train"] = take_first(splits["train"], data.examples)
     return splits
 
 
@@ -185,6 +185,6 @@ def _cached_tokenizer(spec: Component, train: Split) -> TextTokenizer:
     if (folder / "tokenizer.json").exists():
         return TextTokenizer.load(folder)
     tokenizer = construct("tokenizer", TOKENIZERS, spec, texts=texts())
-    with appearing(folder, "tokenizer.json") as work:
+    with atomic_folder(folder, "tokenizer.json") as work:
         tokenizer.save(work)
     return tokenizer

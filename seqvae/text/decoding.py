@@ -13,17 +13,17 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 from seqvae.registry import UserError
 from seqvae.text.likelihood import DecoderState, TextDecoder
-from seqvae.text.precision import weights_held
-from seqvae.text.wide import Choices
+from seqvae.text.precision import weight_cache
+from seqvae.text.wide import BeamCandidates
 
 BEAMS, GPU_BEAMS = 2560, 1 << 15  # followed at once: a CPU has their states near it then
 
 
 @dataclass(frozen=True)
-class Decoding:
+class GenerationConfig:
     """How sentences are drawn. `greedy` and `beam` leave chance out; the filters work on samples."""
 
     greedy: bool = False
@@ -53,8 +53,8 @@ class Decoding:
 
 
 @torch.no_grad()
-def decode(
-    decoder: TextDecoder, state: DecoderState, rows: int, how: Decoding, random: Randomness
+def generate_tokens(
+    decoder: TextDecoder, state: DecoderState, rows: int, how: GenerationConfig, random: KeyedNoise
 ) -> list[list[int]]:
     """Word ids of `rows` sentences, without start and end; `state` is `decoder.start(z, c)`.
 
@@ -62,21 +62,21 @@ def decode(
     """
     if rows == 0:
         return []
-    with weights_held():
+    with weight_cache():
         if not how.beam:
-            return _one_by_one(decoder, state, rows, how, random)
+            return _sample_tokens(decoder, state, rows, how, random)
         device = random.index.device
-        groups = torch.split(torch.arange(rows, device=device), _together(how.beam, device))
+        groups = torch.split(torch.arange(rows, device=device), _merge_rows(how.beam, device))
         return list(chain(*(_Beams(decoder, state.select(some), len(some), how).run() for some in groups)))
 
 
-def _together(width: int, device: torch.device) -> int:
+def _merge_rows(width: int, device: torch.device) -> int:
     """How many sentences beams search for at once."""
     return max(1, (GPU_BEAMS if device.type == "cuda" else BEAMS) // width)
 
 
-def _one_by_one(
-    decoder: TextDecoder, state: DecoderState, rows: int, how: Decoding, random: Randomness
+def _sample_tokens(
+    decoder: TextDecoder, state: DecoderState, rows: int, how: GenerationConfig, random: KeyedNoise
 ) -> list[list[int]]:
     device = random.index.device
     written = torch.full((rows, how.max_length), decoder.special.eos, device=device)
@@ -86,9 +86,9 @@ def _one_by_one(
         features, state = decoder.read(words[:, None], state)
         last = features[:, -1]  # (alive, H)
         if how.greedy:
-            words = decoder.head.best(last)
+            words = decoder.head.argmax(last)
         else:
-            words = _drawn(decoder.head(last), how, random, place, alive)
+            words = _sample_next(decoder.head(last), how, random, place, alive)
         written[alive, place] = words
         going = (words != decoder.special.eos).nonzero()[:, 0]
         if len(going) == len(words):
@@ -103,16 +103,18 @@ def _until(words: list[int], end: int) -> list[int]:
     return words[: words.index(end)] if end in words else words
 
 
-def _drawn(logits: Tensor, how: Decoding, random: Randomness, place: int, alive: Tensor) -> Tensor:
+def _sample_next(
+    logits: Tensor, how: GenerationConfig, random: KeyedNoise, place: int, alive: Tensor
+) -> Tensor:
     """One word a row by inverting the cumulative distribution, (N, V) -> (N,)."""
-    probabilities = torch.softmax(filtered(logits / how.temperature, how.top_k, how.top_p), -1)
+    probabilities = torch.softmax(filter_logits(logits / how.temperature, how.top_k, how.top_p), -1)
     ladder = probabilities.double().cumsum(-1)
-    here = Randomness(random.seed, random.step, random.index[alive])
+    here = KeyedNoise(random.seed, random.step, random.index[alive])
     chance = here.uniform(f"word {place}", 1).double() * ladder[:, -1:]
     return torch.searchsorted(ladder, chance, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
 
 
-def filtered(logits: Tensor, top_k: int | None, top_p: float | None) -> Tensor:
+def filter_logits(logits: Tensor, top_k: int | None, top_p: float | None) -> Tensor:
     """Logits with all but the k best, and all beyond the share p (Holtzman et al. 2020), at -inf."""
     if top_k is not None and top_k < logits.shape[-1]:
         worst_kept = logits.topk(top_k, -1).values[..., -1:]
@@ -131,7 +133,7 @@ class _Beams:
     A sentence leaves as soon as no beam of it can still beat its best ended one.
     """
 
-    def __init__(self, decoder: TextDecoder, state: DecoderState, rows: int, how: Decoding) -> None:
+    def __init__(self, decoder: TextDecoder, state: DecoderState, rows: int, how: GenerationConfig) -> None:
         device, self.eos, max_length = decoder.head.weight.device, decoder.special.eos, how.max_length
         self.decoder, self.width, self.max_length = decoder, how.beam or 1, max_length
         self.chosen = torch.full((rows, max_length + 1), self.eos, device=device)
@@ -146,7 +148,7 @@ class _Beams:
         """Word ids of each sentence."""
         for place in range(self.max_length + 1):
             features, self.state = self.decoder.read(self.words[:, None], self.state)
-            ended, ahead = self._scored(features[:, -1])
+            ended, ahead = self._score(features[:, -1])
             self._keep_ended(ended)
             going = (self.scores.amax(1) > self.best).nonzero()[:, 0]
             if place == self.max_length or not len(going):
@@ -156,12 +158,12 @@ class _Beams:
         self.chosen[self.alive[cut], : self.written.shape[-1]] = self.written[cut, 0]
         return [_until(row, self.eos) for row in self.chosen.tolist()]
 
-    def _scored(self, features: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+    def _score(self, features: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
         """From features (A U, H): scores of ending here (A, U), and the best scores, beams, words ahead."""
         ended, ahead, start, beams = [], [], 0, self.scores.shape[1]
         for logits in self.decoder.head.chunks(features, beams):
             end = logits.at(self.words.new_full((len(logits.low), 1), self.eos)).view(-1, beams)
-            choices = Choices.of(logits.without(self.eos), beams, self.width)
+            choices = BeamCandidates.of(logits.without(self.eos), beams, self.width)
             scores = self.scores[start : start + len(end)] - torch.logaddexp2(choices.log2_sums, end)
             start += len(end)
             ended.append(scores + end)
@@ -182,11 +184,11 @@ class _Beams:
         """Let the sentences `going` go on with the beams (A, W) they branch from, and the others leave."""
         rows = going[:, None] * self.scores.shape[1] + beams
         self.alive, self.best, self.scores = self.alive[going], self.best[going], totals
-        self.written = torch.cat([_branched(self.written[going], beams), words[..., None]], -1)
+        self.written = torch.cat([_branch_states(self.written[going], beams), words[..., None]], -1)
         self.state = self.state.select(rows.flatten())
         self.words = words.flatten()
 
 
-def _branched(written: Tensor, parent: Tensor) -> Tensor:
+def _branch_states(written: Tensor, parent: Tensor) -> Tensor:
     """What the parents (A, W) of new beams have written, (A, W, T)."""
     return written.gather(1, parent[..., None].expand(-1, -1, written.shape[-1]))

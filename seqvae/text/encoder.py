@@ -22,12 +22,12 @@ class TextEncoder(Encoder):
     embedding: nn.Embedding
 
     @abstractmethod
-    def pooled(self, x: Tensor, mask: Tensor) -> Tensor:
+    def pool_states(self, x: Tensor, mask: Tensor) -> Tensor:
         """H (B, H) of embedded words (B, T, E), those where `mask` (B, T) is true."""
 
     def forward(self, batch: TextBatch) -> Tensor:
         """H (B, H)."""
-        return self.pooled(self.embedding(batch.source), batch.source_mask)
+        return self.pool_states(self.embedding(batch.source), batch.source_mask)
 
     def pseudo_inputs(self, count: int) -> Tensor:
         """(count, T, E) draws from N(0, s^2), s the words' own root mean square."""
@@ -36,4 +36,4 @@ class TextEncoder(Encoder):
 
     def read(self, x: Tensor) -> Tensor:
         """H (K, H) of sentences of vectors (K, T, E), none of them padding."""
-        return self.pooled(x, torch.ones(x.shape[:2], dtype=torch.bool, device=x.device))
+        return self.pool_states(x, torch.ones(x.shape[:2], dtype=torch.bool, device=x.device))

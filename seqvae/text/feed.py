@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from seqvae.batch import TextBatch
-from seqvae.feeding import EVALUATION_SEED, EpochFeed, Rows
-from seqvae.text.batching import EpochOrder, collate, eval_batches
+from seqvae.feeding import EVALUATION_SEED, EpochBatchSource, Rows
+from seqvae.text.batching import LengthBucketSampler, collate, eval_batches
 from seqvae.text.data import TextData
 from seqvae.text.store import TokenStore
 from seqvae.text.tokenizer import TextTokenizer
 
 
-class TextFeed(EpochFeed):
+class TextBatchSource(EpochBatchSource):
     """The training loop's view of a corpus: batches of similar lengths."""
 
     def __init__(self, data: TextData, batch_size: int, accumulate: int, seed: int) -> None:
@@ -22,16 +22,16 @@ class TextFeed(EpochFeed):
 
     def valid(self, examples: int, batch_size: int = 64) -> Iterator[TextBatch]:
         """The first `examples` validation sentences, by length."""
-        return eval_feed(self.data.valid, self.data.tokenizer, batch_size, examples)
+        return evaluation_batches(self.data.valid, self.data.tokenizer, batch_size, examples)
 
-    def _order_of(self, epoch: int) -> EpochOrder:
-        return EpochOrder(self.data.train.offsets, self.batch_size, self.seed, epoch)
+    def _epoch_order(self, epoch: int) -> LengthBucketSampler:
+        return LengthBucketSampler(self.data.train.offsets, self.batch_size, self.seed, epoch)
 
-    def _batch_of(self, rows: Rows, step: int, epoch: int) -> TextBatch:
+    def _make_batch(self, rows: Rows, step: int, epoch: int) -> TextBatch:
         return collate(self.data.train, rows, self.data.tokenizer.special, self.seed, step)
 
 
-def eval_feed(
+def evaluation_batches(
     store: TokenStore, tokenizer: TextTokenizer, batch_size: int = 64, examples: int | None = None
 ) -> Iterator[TextBatch]:
     """Every sentence once, or the first `examples`, by length; the noise is that of evaluations."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from seqvae.text.precision import low
+from seqvae.text.precision import cast_cached
 
 CACHED = 1 << 18  # numbers of one kind that stay near a CPU while several operations read them
 
@@ -44,16 +44,16 @@ def gru_of_samples(
     steps have. Without gradients.
     """
     w_x, w_h, b_x, b_h = weights
-    w_x, w_h = low(w_x, dtype), low(w_h, dtype)
+    w_x, w_h = cast_cached(w_x, dtype), cast_cached(w_h, dtype)
     inputs, hidden = x.shape[-1], h.shape[-1]
     from_x = _from_x(_cast(x, dtype), w_x[:, :inputs], b_x, b_h)
     constant = None if always is None else (always.to(dtype) @ w_x[:, inputs:].T).float()
     if constant is not None:
         constant[..., 2 * hidden :] *= 2
-    return _walked(from_x, h.float(), w_h, b_h, False, constant).states[1:]
+    return _run_forward(from_x, h.float(), w_h, b_h, False, constant).states[1:]
 
 
-class _Walk(NamedTuple):
+class _Forward(NamedTuple):
     """What the steps went through: all that the gradient needs."""
 
     states: Tensor  # (T + 1, B, H)
@@ -63,7 +63,7 @@ class _Walk(NamedTuple):
 
 
 def _from_x(x: Tensor, w_x: Tensor, b_x: Tensor, b_h: Tensor) -> Tensor:
-    """What x (T, B, E) brings to the gates, (T, B, 3H); to n twice, as `_walked` takes it."""
+    """What x (T, B, E) brings to the gates, (T, B, 3H); to n twice, as `_run_forward` takes it."""
     steps, rows, _ = x.shape
     both = 2 * (len(w_x) // 3)
     from_x = (x.flatten(0, 1) @ w_x.T).float().view(steps, rows, len(w_x))
@@ -72,9 +72,9 @@ def _from_x(x: Tensor, w_x: Tensor, b_x: Tensor, b_h: Tensor) -> Tensor:
     return from_x
 
 
-def _walked(
+def _run_forward(
     from_x: Tensor, h: Tensor, w_h: Tensor, b_h: Tensor, gates: bool = True, always: Tensor | None = None
-) -> _Walk:
+) -> _Forward:
     """Walk from h (..., H) with what x brings, (T, B, 3H), and `always` (..., 3H); w_h is in the precision.
 
     tanh(a) is 2 s(2a) - 1, within 2e-7: a CPU takes a third of the time for it. All but the states is in the
@@ -96,13 +96,13 @@ def _walked(
     return walk
 
 
-def _room(h: Tensor, steps: int, gates: bool) -> _Walk:
+def _room(h: Tensor, steps: int, gates: bool) -> _Forward:
     """Room for a walk, that of the gates for one step alone if they are not kept."""
     rows, hidden = h.shape[:-1], h.shape[-1]
     states = h.new_empty(steps + 1, *rows, hidden)
     sizes, kept = (2 * hidden, hidden, hidden), steps if gates else min(steps, 1)
     others = (h.new_empty(kept, *rows, size).expand(steps, *rows, size) for size in sizes)
-    return _Walk(states, *others)
+    return _Forward(states, *others)
 
 
 def _cast(x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -116,7 +116,7 @@ class _GRULayer(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, h: Tensor, *rest: Any) -> Tensor:
         w_x, w_h, b_x, b_h, dtype = rest
         lows = _cast(x, dtype), w_x.to(dtype), w_h.to(dtype)
-        walk = _walked(_from_x(*lows[:2], b_x, b_h), h.float(), lows[2], b_h)
+        walk = _run_forward(_from_x(*lows[:2], b_x, b_h), h.float(), lows[2], b_h)
         ctx.save_for_backward(*lows, *walk)
         return walk.states[1:]
 
@@ -124,19 +124,19 @@ class _GRULayer(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, w_x, w_h, *saved = ctx.saved_tensors
-        walk = _Walk(*saved)
+        walk = _Forward(*saved)
         hidden, dtype = walk.states.shape[-1], x.dtype
-        d_gates, low_gates, d_h = _walked_back(grads[0], walk, w_h)
+        d_gates, low_gates, d_h = _run_backward(grads[0], walk, w_h)
         d_b = d_gates.sum(0)  # (4H,): n, r, z, U_n h
         met_x, met_h = low_gates[:, : 3 * hidden], low_gates[:, hidden:]
-        d_w_x = _turned((met_x.T @ x.flatten(0, 1)).float(), hidden)
+        d_w_x = _transpose((met_x.T @ x.flatten(0, 1)).float(), hidden)
         d_w_h = (met_h.T @ walk.states[:-1].flatten(0, 1).to(dtype)).float()
         as_met = torch.cat([w_x[2 * hidden :], w_x[: 2 * hidden]])
         d_x = (met_x @ as_met).float().view_as(x) if ctx.needs_input_grad[0] else None
-        return d_x, d_h, d_w_x, d_w_h, _turned(d_b[: 3 * hidden], hidden), d_b[hidden:], None
+        return d_x, d_h, d_w_x, d_w_h, _transpose(d_b[: 3 * hidden], hidden), d_b[hidden:], None
 
 
-def _walked_back(d_states: Tensor, walk: _Walk, w_h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _run_backward(d_states: Tensor, walk: _Forward, w_h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of what enters the gates, (T B, 4H) as n, r, z, U_n h, and of the first state (B, H).
 
     Those of the gates come twice: in fp32 and in the precision of products.
@@ -155,7 +155,7 @@ def _walked_back(d_states: Tensor, walk: _Walk, w_h: Tensor) -> tuple[Tensor, Te
     return d_gates.view(-1, 4 * hidden), low_gates.view(-1, 4 * hidden), d_h
 
 
-def _factors(walk: _Walk) -> Tensor:
+def _factors(walk: _Forward) -> Tensor:
     """How a change of h' changes what enters the gates: (T, B, 4, H) for n, r, z and U_n h."""
     steps, rows, hidden = walk.new.shape
     factors = walk.new.new_empty(steps, rows, 4, hidden)
@@ -170,6 +170,6 @@ def _factors(walk: _Walk) -> Tensor:
     return factors
 
 
-def _turned(d: Tensor, hidden: int) -> Tensor:
+def _transpose(d: Tensor, hidden: int) -> Tensor:
     """From n, r, z to r, z, n."""
     return torch.cat([d[hidden:], d[:hidden]])

@@ -71,6 +71,6 @@ class Autoregressive:
         return self.decoder.start(self.z.flatten(0, 1), c)
 
 
-def never_said(special: SpecialIds) -> tuple[int, ...]:
+def forbidden_ids(special: SpecialIds) -> tuple[int, ...]:
     """Padding and start; but the start is said where it is the end token too, as in GPT-2's tokenizers."""
     return tuple({special.pad, special.bos} - {special.eos})

@@ -71,7 +71,7 @@ def corpus_bleu(hypotheses: Sequence[str], references: Sequence[str]) -> float |
     return float(bleu.corpus_score(list(hypotheses), [list(references)]).score)
 
 
-def fidelity(
+def reconstruction_scores(
     hypotheses: Sequence[list[int]], references: Sequence[list[int]], detokenize: Callable[[list[int]], str]
 ) -> dict[str, float | None]:
     """How well sentences came back: `token_accuracy exact_match bleu edit_distance`."""

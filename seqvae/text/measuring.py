@@ -32,7 +32,7 @@ def bits_per_character(total_nll: float, characters: int, sentences: int) -> flo
 
 
 @dataclass(frozen=True)
-class TextTools:
+class TextGeneration:
     """What measuring needs of a tokenizer and a decoder; token ids are without specials and `</s>`."""
 
     reconstruct: Callable[[Tensor, TextBatch], Sentences]  # greedy, from codes (B, D)
@@ -42,14 +42,14 @@ class TextTools:
 
 
 @dataclass(frozen=True)
-class TextMeasures:
+class TextMetrics:
     """The text wing's answers to `interfaces.Measures`; without tools, those that need no decoding."""
 
-    tools: TextTools | None = None
+    tools: TextGeneration | None = None
 
-    def units(self, batches: Sequence[TextBatch], iw_nll: Tensor | None) -> dict[str, Any]:
+    def per_target(self, batches: Sequence[TextBatch], iw_nll: Tensor | None) -> dict[str, Any]:
         """Predicted tokens, and IW-NLL per token and per character."""
-        tokens = sum(batch.units for batch in batches)
+        tokens = sum(batch.num_targets for batch in batches)
         numbers: dict[str, Any] = {"tokens": tokens}
         if iw_nll is None:
             return numbers
@@ -58,36 +58,38 @@ class TextMeasures:
             numbers["bits_per_char"] = bits_per_character(total, self.tools.characters, len(iw_nll))
         return numbers | {"ppl": perplexity(total, tokens)}
 
-    def scores(self, likelihood: Any, batch: TextBatch) -> Tensor:
+    def position_log_probs(self, likelihood: Any, batch: TextBatch) -> Tensor:
         """Log p of each token (B, T)."""
         scored: Tensor = likelihood.token_log_probs(batch)[0]
         return scored
 
-    def by_place(self, gains: Tensor, batch: TextBatch) -> tuple[Tensor, Tensor]:
+    def position_gains(self, gains: Tensor, batch: TextBatch) -> tuple[Tensor, Tensor]:
         """Sums and counts at the first positions."""
         return measures.by_position(gains, batch.mask.cpu(), POSITIONS)
 
-    def places(self, parts: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Any]:
+    def summarise_positions(self, parts: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Any]:
         """`gain_by_position`: nats lost there when z is another sentence's."""
         return {"gain_by_position": measures.position_means(parts)}
 
-    def fidelity(self, batch: TextBatch, codes: Tensor, drawn: Tensor) -> tuple[Sentences, ...]:
+    def compare_reconstructions(
+        self, batch: TextBatch, codes: Tensor, drawn: Tensor
+    ) -> tuple[Sentences, ...]:
         """Greedy sentences from posterior means, from one sample each, and the wanted ones."""
         if self.tools is None:
             return ()
         back = (self.tools.reconstruct(z, batch) for z in (codes, drawn))
         return (*back, measures.sentences(batch))
 
-    def returned(self, parts: Sequence[tuple[Sentences, ...]]) -> dict[str, Any]:
+    def summarise_reconstructions(self, parts: Sequence[tuple[Sentences, ...]]) -> dict[str, Any]:
         """Accuracy, exact matches, BLEU and edit distance of what came back."""
         if self.tools is None:
             return {}
         at_mean, at_sample, wanted = (list(chain(*rows)) for rows in zip(*parts, strict=True))
-        sampled = measures.fidelity(at_sample, wanted, self.tools.detokenize)
-        whole = measures.fidelity(at_mean, wanted, self.tools.detokenize)
+        sampled = measures.reconstruction_scores(at_sample, wanted, self.tools.detokenize)
+        whole = measures.reconstruction_scores(at_mean, wanted, self.tools.detokenize)
         return {**whole, "reconstruction_at_samples": sampled}
 
-    def draws(self, n: int, seed: int) -> dict[str, Any]:
+    def sample_metrics(self, n: int, seed: int) -> dict[str, Any]:
         """How many of `n` greedy prior draws are different sentences."""
         if self.tools is None:
             return {}

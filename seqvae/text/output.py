@@ -14,8 +14,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from seqvae.numerics import is_static
-from seqvae.text.precision import compute_dtype, held
-from seqvae.text.wide import BITS, NATS, Logits, evenly, room_for
+from seqvae.text.precision import cached, compute_dtype
+from seqvae.text.wide import BITS, NATS, Logits, even_chunk_size, logits_buffer
 
 CHUNK_BYTES = 1 << 23  # of products made at once on a CPU, which stays near the cache
 FEWEST = 64  # rows at once: for fewer a CPU mostly waits for the weights
@@ -38,7 +38,7 @@ class _TokenLogProb(torch.autograd.Function):
         kept = h.new_empty(min(len(h), room), len(weight), dtype=dtype)
         low, few = lows[0], len(kept)
         products = _Products(*lows[1:], rows=len(h))
-        log_p = [*_residual(products, low[:few], y[:few], kept), *_scored(products, low[few:], y[few:])]
+        log_p = [*_residual(products, low[:few], y[:few], kept), *_log_probs(products, low[few:], y[few:])]
         ctx.save_for_backward(*lows, y, kept)
         ctx.dtypes = h.dtype, weight.dtype, bias.dtype
         return torch.cat(log_p)
@@ -57,7 +57,7 @@ class _TokenLogProb(torch.autograd.Function):
             torch.mul(residual @ weight, minus[rows], out=d_h[rows])
             if d_bias is not None:
                 d_bias += (low_minus[rows].T @ residual)[0]
-                d_weight = _added(d_weight, residual.T, scaled[rows])
+                d_weight = _add_product(d_weight, residual.T, scaled[rows])
         if d_weight is None or d_bias is None:
             return d_h.to(like_h), None, None, None, None
         return d_h.to(like_h), d_weight.to(like_weight), d_bias.to(like_bias), None, None
@@ -72,12 +72,12 @@ class _Products:
     def __init__(self, weight: Tensor, bias: Tensor, rows: int, bits: bool = False) -> None:
         self.weight, self.unit = weight, BITS if bits or not _waits(weight) else 1.0
         self.bias = bias * self.unit
-        self.low = weight.new_empty(max(1, min(rows, _at_once(weight))), len(weight))
-        self.room = room_for(self.low)
+        self.low = weight.new_empty(max(1, min(rows, _rows_per_chunk(weight))), len(weight))
+        self.room = logits_buffer(self.low)
 
     def of(self, h: Tensor, group: int = 1) -> Iterator[Logits]:
         """The logits of whole groups of the rows h (N, H), each in the room of those before."""
-        size = group * evenly(len(h) // group, len(self.low) // group)
+        size = group * even_chunk_size(len(h) // group, len(self.low) // group)
         for some in torch.split(h, size):
             low = torch.mm(some, self.weight.T, out=self.low[: len(some)])
             yield Logits(low, self.bias, self.unit, self.room)
@@ -108,7 +108,7 @@ class _Products:
         return own[:, 0] * NATS, x, 1 / sums
 
 
-def _scored(products: _Products, h: Tensor, y: Tensor) -> Iterator[Tensor]:
+def _log_probs(products: _Products, h: Tensor, y: Tensor) -> Iterator[Tensor]:
     """Log p (n,) of the words y (N,), some at a time."""
     for rows, x in products.parts(h):
         yield products.softmax(x, h[rows], y[rows])[0]
@@ -137,7 +137,7 @@ def _residuals(h: Tensor, products: _Products, y: Tensor, kept: Tensor) -> Itera
         yield rows, out
 
 
-def _added(total: Tensor | None, a: Tensor, b: Tensor) -> Tensor:
+def _add_product(total: Tensor | None, a: Tensor, b: Tensor) -> Tensor:
     """Total + a b in fp32; the first product needs no table of zeros to be added to."""
     if total is None:
         return (a @ b).float()
@@ -149,7 +149,7 @@ def _waits(x: Tensor) -> bool:
     return x.is_cuda or is_static()
 
 
-def _at_once(weight: Tensor) -> int:
+def _rows_per_chunk(weight: Tensor) -> int:
     size = CHUNK_BYTES * (GPU_CHUNKS if weight.is_cuda else 1)
     return max(FEWEST, size // (len(weight) * weight.itemsize))
 
@@ -173,7 +173,7 @@ class OutputHead(nn.Module):
         """Logits (..., V) in fp32."""
         return self._low(features).float()
 
-    def best(self, features: Tensor) -> Tensor:
+    def argmax(self, features: Tensor) -> Tensor:
         """The likeliest word after each of the features (..., H), the first of equals."""
         rows = features.reshape(-1, features.shape[-1])
         best = torch.cat([logits.first_largest() for logits in self.chunks(rows)])
@@ -191,7 +191,7 @@ class OutputHead(nn.Module):
             rows = max(group, len(features))
             return _Products(self._weights(dtype)[0], self.bias + self.forbidden, rows, bits=True)
 
-        yield from held((self, dtype, group), made).of(features.to(dtype), group)
+        yield from cached((self, dtype, group), made).of(features.to(dtype), group)
 
     def log_prob(self, features: Tensor, targets: Tensor) -> Tensor:
         """Log p(target | features) in nats, (..., ) for features (..., H); -inf for what is never said."""
@@ -205,7 +205,7 @@ class OutputHead(nn.Module):
                 out: Tensor = _TokenLogProb.apply(rows, self.weight, bias, y, dtype)  # type: ignore[no-untyped-call]
             else:
                 products = _Products(self._weights(dtype)[0], self.bias + self.forbidden, len(rows))
-                out = torch.cat([*_scored(products, rows.to(dtype), y)])
+                out = torch.cat([*_log_probs(products, rows.to(dtype), y)])
         return out.view(targets.shape)
 
     def _low(self, features: Tensor) -> Tensor:
@@ -215,4 +215,4 @@ class OutputHead(nn.Module):
             return functional.linear(features.to(dtype), *self._weights(dtype))
 
     def _weights(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        return held((self, dtype), lambda: (self.weight.to(dtype), (self.bias + self.forbidden).to(dtype)))
+        return cached((self, dtype), lambda: (self.weight.to(dtype), (self.bias + self.forbidden).to(dtype)))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 T = TypeVar("T")
-_HELD: ContextVar[dict[Hashable, Any] | None] = ContextVar("held", default=None)
+_CACHE: ContextVar[dict[Hashable, Any] | None] = ContextVar("held", default=None)
 
 
 def compute_dtype(device: torch.device) -> torch.dtype:
@@ -21,18 +21,18 @@ def compute_dtype(device: torch.device) -> torch.dtype:
 
 
 @contextmanager
-def weights_held() -> Iterator[None]:
+def weight_cache() -> Iterator[None]:
     """Inside, weights must not change: what is made of them, such as copies in bf16, is made once."""
-    token = _HELD.set({})
+    token = _CACHE.set({})
     try:
         yield
     finally:
-        _HELD.reset(token)
+        _CACHE.reset(token)
 
 
-def held(key: Hashable, make: Callable[[], T]) -> T:
-    """What `make` gives; inside of `weights_held`, and without gradients, it is made once for each key."""
-    store = _HELD.get()
+def cached(key: Hashable, make: Callable[[], T]) -> T:
+    """What `make` gives; inside of `weight_cache`, and without gradients, it is made once for each key."""
+    store = _CACHE.get()
     if store is None or torch.is_grad_enabled():
         return make()
     if key not in store:
@@ -40,6 +40,6 @@ def held(key: Hashable, make: Callable[[], T]) -> T:
     return cast(T, store[key])
 
 
-def low(weight: Tensor, dtype: torch.dtype) -> Tensor:
+def cast_cached(weight: Tensor, dtype: torch.dtype) -> Tensor:
     """The weight in `dtype`."""
-    return weight if weight.dtype == dtype else held((weight, dtype), lambda: weight.to(dtype))
+    return weight if weight.dtype == dtype else cached((weight, dtype), lambda: weight.to(dtype))

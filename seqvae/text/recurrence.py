@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from seqvae.text.gru import Weights, gru_layer, gru_of_samples
-from seqvae.text.precision import compute_dtype, low
+from seqvae.text.precision import cast_cached, compute_dtype
 
 State = tuple[Tensor, ...]  # h, or h and c of an LSTM, each (L, N, H)
 
 
-def run(
+def run_rnn(
     rnn: nn.RNNBase, x: Tensor, state: State | None = None, always: Tensor | None = None
 ) -> tuple[Tensor, State]:
     """Outputs (N, T, H) over x (B, T, E), and the last state; each sentence is read by all of its S states.
@@ -31,12 +31,12 @@ def run(
     with torch.autocast(x.device.type, enabled=False):
         if ours and state is not None and len(x) < state[0].shape[1] and not torch.is_grad_enabled():
             return _run_samples(rnn, x, state[0], always, dtype)
-        x = _joined(x, state, always)
+        x = _concat_inputs(x, state, always)
         if ours:
             first = x.new_zeros(rnn.num_layers, len(x), rnn.hidden_size) if state is None else state[0]
             return _run_layers(rnn, [], x.transpose(0, 1), first, dtype)
-        weights = {name: low(weight, dtype) for name, weight in rnn.named_parameters()}
-        given = None if state is None else _packed(tuple(part.to(dtype) for part in state))
+        weights = {name: cast_cached(weight, dtype) for name, weight in rnn.named_parameters()}
+        given = None if state is None else _pack_state(tuple(part.to(dtype) for part in state))
         y, last = torch.func.functional_call(rnn, weights, (x.to(dtype), given))
     return y, last if isinstance(last, tuple) else (last,)
 
@@ -70,7 +70,7 @@ def _run_direction(rnn: nn.RNNBase, place: int, x: Tensor) -> Tensor:
     return out
 
 
-def _joined(x: Tensor, state: State | None, always: Tensor | None) -> Tensor:
+def _concat_inputs(x: Tensor, state: State | None, always: Tensor | None) -> Tensor:
     """Inputs (N, T, E + D) of as many rows as the state has."""
     rows = len(x) if state is None else state[0].shape[1]
     x = x if rows == len(x) else x.repeat(rows // len(x), 1, 1)
@@ -103,5 +103,5 @@ def _weights(rnn: nn.RNNBase, layer: int) -> Weights:
     return w_x, w_h, b_x, b_h
 
 
-def _packed(state: State) -> Tensor | State:
+def _pack_state(state: State) -> Tensor | State:
     return state if len(state) > 1 else state[0]

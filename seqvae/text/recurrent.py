@@ -15,16 +15,16 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from seqvae.batch import SpecialIds
-from seqvae.conditions import Gain, beside, widened, with_zeros
+from seqvae.conditions import FeatureScale, append_zero_columns, concat_condition, extend_inputs
 from seqvae.text.encoder import TextEncoder
-from seqvae.text.likelihood import TextDecoder, never_said
+from seqvae.text.likelihood import TextDecoder, forbidden_ids
 from seqvae.text.output import OutputHead
 from seqvae.text.pooling import POOLINGS, Pooling
-from seqvae.text.recurrence import State, run, run_both_directions
+from seqvae.text.recurrence import State, run_both_directions, run_rnn
 
 Size = Annotated[int, Field(gt=0)]
-Rate = Annotated[float, Field(ge=0, lt=1)]
-Place = Literal["state", "steps", "softmax"]
+DropoutRate = Annotated[float, Field(ge=0, lt=1)]
+InjectionPoint = Literal["state", "steps", "softmax"]
 
 
 class RecurrentEncoder(TextEncoder, ABC):
@@ -40,7 +40,7 @@ class RecurrentEncoder(TextEncoder, ABC):
         layers: Size = 1,
         bidirectional: bool = False,
         pooling: Pooling = "last",
-        dropout: Rate = 0.0,
+        dropout: DropoutRate = 0.0,
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocab_size, embed)
@@ -53,13 +53,13 @@ class RecurrentEncoder(TextEncoder, ABC):
         self.pool = POOLINGS[pooling]
         self.out_dim = hidden * (2 if bidirectional else 1)
 
-    def pooled(self, x: Tensor, mask: Tensor) -> Tensor:
+    def pool_states(self, x: Tensor, mask: Tensor) -> Tensor:
         """H (B, H) of embedded words (B, T, E), those where `mask` (B, T) is true."""
         x = self.dropout(x)
         if self.rnn.bidirectional:
             states = self._both_directions(x, mask)
         else:
-            states, _ = run(self.rnn, x)  # padding is on the right: no real state has read it
+            states, _ = run_rnn(self.rnn, x)  # padding is on the right: no real state has read it
         return self.dropout(self.pool(states.float(), mask))  # type: ignore[no-any-return]
 
     def _both_directions(self, x: Tensor, mask: Tensor) -> Tensor:
@@ -122,8 +122,8 @@ class RecurrentDecoder(TextDecoder, ABC):
         embed: Size = 256,
         hidden: Size = 256,
         layers: Size = 1,
-        dropout: Rate = 0.0,
-        z_to: tuple[Place, ...] = ("state", "steps", "softmax"),
+        dropout: DropoutRate = 0.0,
+        z_to: tuple[InjectionPoint, ...] = ("state", "steps", "softmax"),
         tie: bool = False,
         condition: int = 0,
     ) -> None:
@@ -136,25 +136,27 @@ class RecurrentDecoder(TextDecoder, ABC):
         width = embed + (latent_dim if self.steps else 0)
         self.rnn = self.cell(width, hidden, layers, batch_first=True, dropout=between)
         if self.steps:
-            self._tell_steps(condition)
+            self._extend_recurrence(condition)
         self.dropout = nn.Dropout(dropout)
-        self.first = widened(nn.Linear(latent_dim, layers * hidden), condition) if "state" in places else None
+        self.first = (
+            extend_inputs(nn.Linear(latent_dim, layers * hidden), condition) if "state" in places else None
+        )
         features = embed if tie else hidden
         self.narrow = nn.Linear(hidden, features) if features != hidden else nn.Identity()
-        self.skip = widened(nn.Linear(latent_dim, features), condition) if "softmax" in places else None
-        self.gains = Gain(2 * features, condition) if condition and self.skip else None
+        self.skip = extend_inputs(nn.Linear(latent_dim, features), condition) if "softmax" in places else None
+        self.gains = FeatureScale(2 * features, condition) if condition and self.skip else None
         tied = self.embedding.weight if tie else None
-        self.head = OutputHead(features, vocab_size, never_said(special), tied)
+        self.head = OutputHead(features, vocab_size, forbidden_ids(special), tied)
 
-    def _tell_steps(self, condition: int) -> None:
+    def _extend_recurrence(self, condition: int) -> None:
         """Let the recurrence read `condition` features more, to which it is deaf at first."""
         weight: Tensor = self.rnn.get_parameter("weight_ih_l0")
-        self.rnn.weight_ih_l0 = with_zeros(weight, condition)
+        self.rnn.weight_ih_l0 = append_zero_columns(weight, condition)
         self.rnn.input_size += condition
 
     def start(self, z: Tensor, c: Tensor | None = None) -> RecurrentState:
         """The state before the first word, for codes (N, D)."""
-        z, gain = beside(z, c), None
+        z, gain = concat_condition(z, c), None
         skip = None if self.skip is None else self.skip(z)
         if self.gains is not None:
             gain, of_skip = self.gains(c).chunk(2, -1)
@@ -166,7 +168,7 @@ class RecurrentDecoder(TextDecoder, ABC):
         if self.training:  # each row has a dropout of its own
             inputs = inputs.repeat(len(state.every_step) // len(inputs), 1)
         x = self.dropout(self.embedding(inputs))  # (N, T, E), or of fewer rows that several states share
-        y, last = run(self.rnn, x, state.state, state.every_step)
+        y, last = run_rnn(self.rnn, x, state.state, state.every_step)
         features = self.narrow(self.dropout(y))
         if state.gain is not None:
             features = features * state.gain[:, None].to(features)

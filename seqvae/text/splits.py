@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from seqvae.config import TextDataConfig
-from seqvae.keyed import GOLDEN, mixed
+from seqvae.keyed import GOLDEN, mix
 from seqvae.registry import UserError
 from seqvae.text import corpus
-from seqvae.text.cache import remembered_hash
+from seqvae.text.cache import cached_hash
 from seqvae.text.readers import Example
 
 Categories = Mapping[str, Sequence[str]]
@@ -30,7 +30,7 @@ class Split:
     categories: Categories | None = None
 
 
-def first(split: Split, n: int) -> Split:
+def take_first(split: Split, n: int) -> Split:
     """The first `n` examples with text."""
 
     def examples() -> Iterator[Example]:
@@ -45,7 +45,7 @@ def file_split(name: str, source: str, data: TextDataConfig, labels: tuple[str, 
     def examples() -> Iterator[Example]:
         return corpus.read_corpus(source, text_column=data.text_column, labels=labels)
 
-    key = f"{corpus.content_hash(source, remembered_hash)}|{data.text_column}|{labels}"
+    key = f"{corpus.content_hash(source, cached_hash)}|{data.text_column}|{labels}"
     return Split(name, examples, key, labels)
 
 
@@ -58,16 +58,16 @@ def file_splits(data: TextDataConfig, source: str) -> dict[str, Split]:
     labels = tuple(data.labels)
     whole = file_split("train", source, data, labels)
     named = {"valid": data.valid, "test": data.test}
-    given = {k: v or corpus.heldout_source(source, k) for k, v in named.items()}
+    given = {k: v or corpus.find_heldout_source(source, k) for k, v in named.items()}
     files = {k: file_split(k, v, data, labels) for k, v in given.items() if v}
     shares = {"valid": data.valid_share, "test": data.test_share}
     wanted = {k: share for k, share in shares.items() if k not in files and (share or k == "valid")}
     if not wanted:
         return {"train": whole, **files}
-    return {**_shared_out(whole, wanted, data, source), **files}
+    return {**_split_stream(whole, wanted, data, source), **files}
 
 
-def _shared_out(
+def _split_stream(
     whole: Split, shares: dict[str, float], data: TextDataConfig, source: str
 ) -> dict[str, Split]:
     """The training part and those set aside, all from one stream; rows are chosen when first needed."""
@@ -123,16 +123,16 @@ def _smallest_hashes(n: int, k: int, seed: int, chunk: int = 1 << 20) -> npt.NDA
     rows = np.zeros(0, np.int64)
     for start in range(0, n, chunk):
         more = np.arange(start, min(start + chunk, n))
-        best, rows = np.concatenate([best, _hashed(more, seed)]), np.concatenate([rows, more])
+        best, rows = np.concatenate([best, _hash_rows(more, seed)]), np.concatenate([rows, more])
         order = np.lexsort((rows, best))[:k]
         best, rows = best[order], rows[order]
     return rows
 
 
-def _hashed(rows: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.uint64]:
+def _hash_rows(rows: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.uint64]:
     """SplitMix64 (Steele 2014) of (seed, row)."""
     x = (rows.astype(np.uint64) + np.uint64(1)) * np.uint64(GOLDEN)
-    return mixed(x ^ np.uint64((seed * 0xD1342543DE82EF95 + 1) % 2**64))
+    return mix(x ^ np.uint64((seed * 0xD1342543DE82EF95 + 1) % 2**64))
 
 
 def _rows_of(examples: Iterator[Example], rows: npt.NDArray[np.int64], inside: bool) -> Iterator[Example]:

@@ -52,7 +52,7 @@ class TextTokenizer:
         return {"vocab_size": self.vocab_size, "special": self.special}
 
     @property
-    def card(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """The same for JSON."""
         return {"vocab_size": self.vocab_size, "special": asdict(self.special)}
 
@@ -118,7 +118,7 @@ class TextTokenizer:
         rows = [self._kept(ids) for ids in batch]
         return list(self._tokenizer.decode_batch(rows, skip_special_tokens=False))
 
-    def raw(self, batch: TextBatch) -> Tensor:
+    def raw_features(self, batch: TextBatch) -> Tensor:
         """(B, V): how often each token stands in each sentence, `</s>` and all."""
         counts = torch.zeros(batch.size, self.vocab_size)
         return counts.scatter_add_(1, batch.targets, batch.mask.float())
@@ -167,7 +167,7 @@ class TextTokenizer:
             UserError: no such file, or not a tokenizer.
         """
         file = Path(path) / _FILES[0] if Path(path).is_dir() else Path(path)
-        tokenizer = changed(_read(file), post_processor=None)  # it would add special tokens
+        tokenizer = with_json_entries(_read(file), post_processor=None)  # it would add special tokens
         return cls(tokenizer, _special_ids(tokenizer, _named_roles(file.parent)))
 
 
@@ -182,7 +182,7 @@ def _words(tokenizer: Tokenizer, unknown: int) -> dict[str, int] | None:
     return known if plain and known.get(model.unk_token) == unknown else None
 
 
-def changed(tokenizer: Tokenizer, **values: Any) -> Tokenizer:
+def with_json_entries(tokenizer: Tokenizer, **values: Any) -> Tokenizer:
     """A copy with some top-level entries of its JSON replaced."""
     return Tokenizer.from_str(json.dumps(json.loads(tokenizer.to_str()) | values))
 

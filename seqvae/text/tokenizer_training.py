@@ -12,7 +12,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 
 from seqvae.batch import SpecialIds
 from seqvae.registry import UserError
-from seqvae.text.tokenizer import TextTokenizer, changed, token_id
+from seqvae.text.tokenizer import TextTokenizer, token_id, with_json_entries
 
 PAD, UNK, BOS, EOS = SPECIALS = ("<pad>", "<unk>", "<s>", "</s>")
 UNKNOWN_WORDS = ("<unk>", "_UNK")  # how PTB and Yahoo write a word that their makers removed
@@ -33,7 +33,7 @@ def train_word(texts: Iterable[str], vocab_size: int | None = None, lowercase: b
     tokenizer = Tokenizer(models.WordLevel(_vocabulary(counts, vocab_size, "words"), unk_token=UNK))
     tokenizer.normalizer = normalizers.Lowercase() if lowercase else None
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return _finished(tokenizer, words=True)
+    return _add_special_tokens(tokenizer, words=True)
 
 
 def train_char(texts: Iterable[str], vocab_size: int | None = None, lowercase: bool = False) -> TextTokenizer:
@@ -45,7 +45,7 @@ def train_char(texts: Iterable[str], vocab_size: int | None = None, lowercase: b
     tokenizer = Tokenizer(models.BPE(vocabulary, [], unk_token=UNK))
     tokenizer.normalizer = normalizers.Lowercase() if lowercase else None
     tokenizer.decoder = decoders.Fuse()
-    return _finished(tokenizer)
+    return _add_special_tokens(tokenizer)
 
 
 def _vocabulary(counts: Counter[str], vocab_size: int | None, things: str) -> dict[str, int]:
@@ -90,7 +90,7 @@ def train_bpe(texts: Iterable[str], vocab_size: int | None = None, lowercase: bo
         initial_alphabet=alphabet,
         show_progress=False,
     )
-    return _trained(tokenizer, trainer, texts, vocab_size, _too_large)
+    return _train(tokenizer, trainer, texts, vocab_size, _too_large)
 
 
 def train_unigram(
@@ -112,7 +112,7 @@ def train_unigram(
         unk_token=UNK,
         show_progress=False,
     )
-    return _trained(tokenizer, trainer, texts, vocab_size, _fell_short)
+    return _train(tokenizer, trainer, texts, vocab_size, _fell_short)
 
 
 def _fell_short(vocab_size: int, there: int) -> str:
@@ -123,7 +123,7 @@ def _fell_short(vocab_size: int, there: int) -> str:
     )
 
 
-def _trained(
+def _train(
     tokenizer: Tokenizer,
     trainer: Any,
     texts: Iterable[str],
@@ -131,7 +131,7 @@ def _trained(
     too_few: Callable[[int, int], str],
 ) -> TextTokenizer:
     try:
-        tokenizer.train_from_iterator(_batched(texts), trainer)
+        tokenizer.train_from_iterator(_in_batches(texts), trainer)
     except UserError:
         raise
     except Exception as error:
@@ -140,16 +140,16 @@ def _trained(
     there = tokenizer.get_vocab_size()
     if size is not None and there < size:
         raise UserError(too_few(size, there))
-    return _finished(tokenizer)
+    return _add_special_tokens(tokenizer)
 
 
-def _batched(texts: Iterable[str], size: int = 1000) -> Iterator[list[str]]:
+def _in_batches(texts: Iterable[str], size: int = 1000) -> Iterator[list[str]]:
     texts = iter(texts)
     while batch := list(itertools.islice(texts, size)):
         yield batch
 
 
-def _finished(tokenizer: Tokenizer, words: bool = False) -> TextTokenizer:
+def _add_special_tokens(tokenizer: Tokenizer, words: bool = False) -> TextTokenizer:
     """With the special tokens.
 
     Outside word vocabularies `<unk>` is no special token to the library, which would then spell it out.
@@ -158,7 +158,7 @@ def _finished(tokenizer: Tokenizer, words: bool = False) -> TextTokenizer:
     if not words:
         added = json.loads(tokenizer.to_str())["added_tokens"]
         added = [token | {"special": token["content"] != UNK} for token in added]
-        tokenizer = changed(tokenizer, added_tokens=added)
+        tokenizer = with_json_entries(tokenizer, added_tokens=added)
     return TextTokenizer(tokenizer, SpecialIds(*(token_id(tokenizer, s) for s in SPECIALS)))
 
 

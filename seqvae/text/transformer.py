@@ -15,20 +15,20 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from seqvae.batch import SpecialIds
-from seqvae.conditions import beside, widened
+from seqvae.conditions import concat_condition, extend_inputs
 from seqvae.registry import UserError
 from seqvae.text.encoder import TextEncoder
-from seqvae.text.likelihood import TextDecoder, never_said
+from seqvae.text.likelihood import TextDecoder, forbidden_ids
 from seqvae.text.output import OutputHead
 from seqvae.text.pooling import POOLINGS, Pooling
 
 Size = Annotated[int, Field(gt=0)]
-Rate = Annotated[float, Field(ge=0, lt=1)]
-Place = Literal["slots", "norms", "embeddings", "softmax"]
+DropoutRate = Annotated[float, Field(ge=0, lt=1)]
+InjectionPoint = Literal["slots", "norms", "embeddings", "softmax"]
 KeysValues = tuple[Tensor, Tensor]  # each (N, A, P, W / A)
 
 
-def rotated(x: Tensor, start: int) -> Tensor:
+def apply_rotary(x: Tensor, start: int) -> Tensor:
     """Rotary positions (Su et al. 2021) for x (N, A, T, C), whose first token is number `start`."""
     half = x.shape[-1] // 2
     frequencies = 10000 ** (-torch.arange(half, device=x.device) / half)
@@ -57,7 +57,7 @@ class Attention(nn.Module):
         """Outputs (N, T, W), and all keys and values so far; `mask` is true where one may look."""
         q, k, v = self.split(self.queries_keys_values(x).chunk(3, -1))
         start = 0 if past is None else past[0].shape[-2]
-        q, k = rotated(q, start), rotated(k, start)
+        q, k = apply_rotary(q, start), apply_rotary(k, start)
         if past is not None:
             k, v = torch.cat([past[0], k], -2), torch.cat([past[1], v], -2)
         seen = (k, v)
@@ -102,12 +102,12 @@ class Block(nn.Module):
     ) -> tuple[Tensor, KeysValues]:
         """Y (N, T, W), and all keys and values so far."""
         first, second = change or (None, None)
-        y, seen = self.attention(_changed(self.norm_attention(x), first), mask, past, slots)
+        y, seen = self.attention(_modulate(self.norm_attention(x), first), mask, past, slots)
         x = x + self.dropout(y)
-        return x + self.dropout(self.mlp(_changed(self.norm_mlp(x), second))), seen
+        return x + self.dropout(self.mlp(_modulate(self.norm_mlp(x), second))), seen
 
 
-def _changed(x: Tensor, change: KeysValues | None) -> Tensor:
+def _modulate(x: Tensor, change: KeysValues | None) -> Tensor:
     return x if change is None else x * (1 + change[0]) + change[1]
 
 
@@ -131,7 +131,7 @@ class TransformerEncoder(TextEncoder):
         layers: Size = 2,
         heads: Size = 4,
         pooling: Pooling = "mean",
-        dropout: Rate = 0.1,
+        dropout: DropoutRate = 0.1,
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocab_size, width)
@@ -142,7 +142,7 @@ class TransformerEncoder(TextEncoder):
         self.pool = POOLINGS[pooling]
         self.out_dim = width
 
-    def pooled(self, x: Tensor, mask: Tensor) -> Tensor:
+    def pool_states(self, x: Tensor, mask: Tensor) -> Tensor:
         """H (B, W) of embedded words (B, T, W), those where `mask` (B, T) is true."""
         x = self.dropout(x)
         for block in self.blocks:
@@ -191,8 +191,8 @@ class TransformerDecoder(TextDecoder):
         width: Size = 256,
         layers: Size = 2,
         heads: Size = 4,
-        dropout: Rate = 0.1,
-        z_to: tuple[Place, ...] = ("slots", "softmax"),
+        dropout: DropoutRate = 0.1,
+        z_to: tuple[InjectionPoint, ...] = ("slots", "softmax"),
         slots: Size = 4,
         tie: bool = False,
         condition: int = 0,
@@ -207,19 +207,19 @@ class TransformerDecoder(TextDecoder):
         self.norm = nn.LayerNorm(width)
         self.slots = slots if "slots" in places else 0
 
-        def reading(place: Place, outputs: int) -> nn.Linear | None:
-            return widened(nn.Linear(latent_dim, outputs), condition) if place in places else None
+        def reading(place: InjectionPoint, outputs: int) -> nn.Linear | None:
+            return extend_inputs(nn.Linear(latent_dim, outputs), condition) if place in places else None
 
         self.z_to_slots = reading("slots", layers * 2 * slots * width)
         self.z_to_norms = reading("norms", layers * 4 * width)
         self.z_to_embeddings = reading("embeddings", width)
         self.z_to_softmax = reading("softmax", width)
         tied = self.embedding.weight if tie else None
-        self.head = OutputHead(width, vocab_size, never_said(special), tied)
+        self.head = OutputHead(width, vocab_size, forbidden_ids(special), tied)
 
     def start(self, z: Tensor, c: Tensor | None = None) -> TransformerState:
         """The state before the first word, for codes (N, D)."""
-        z = beside(z, c)
+        z = concat_condition(z, c)
         none: tuple[None, ...] = (None,) * len(self.blocks)
         return TransformerState(
             length=0,

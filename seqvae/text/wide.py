@@ -24,18 +24,18 @@ def block_maxima(x: Tensor, size: int) -> Tensor:
     return x[:, : blocks * size].view(len(x), blocks, size).amax(-1)
 
 
-def evenly(rows: int, most: int) -> int:
+def even_chunk_size(rows: int, most: int) -> int:
     """The size of the fewest equal shares of rows, at most so large: a small last one would cost as much."""
     return max(1, -(-rows // max(1, -(-rows // most))))
 
 
-def room_for(low: Tensor) -> Tensor:
+def logits_buffer(low: Tensor) -> Tensor:
     """An fp32 table (few, V) for `Logits.parts` of products (n, V): all rows on a GPU."""
     few = len(low) if low.is_cuda else max(1, NEAR * torch.get_num_threads() // (4 * low.shape[1]))
     return low.new_empty(min(few, len(low)), low.shape[1], dtype=torch.float32)
 
 
-def in_blocks(start: Tensor, size: int) -> Tensor:
+def block_words(start: Tensor, size: int) -> Tensor:
     """The words (A, M S) of blocks that begin at `start` (A, M)."""
     return (start[..., None] + torch.arange(size, device=start.device)).flatten(1)
 
@@ -51,7 +51,7 @@ class Logits:
 
     def parts(self) -> Iterator[Tensor]:
         """Logits (few, V) in fp32, each in the place of those before; they may be overwritten."""
-        for low in torch.split(self.low, evenly(len(self.low), len(self.room))):
+        for low in torch.split(self.low, even_chunk_size(len(self.low), len(self.room))):
             room = self.room[: len(low)]
             from_low = low if low.dtype == room.dtype else room.copy_(low)
             yield torch.add(self.bias, from_low, alpha=self.unit, out=room)
@@ -70,7 +70,7 @@ class Logits:
         size = BLOCK if len(self.bias) >= 2 * BLOCK else 1
         maxima = torch.cat([block_maxima(x, size) for x in self.parts()])
         start = maxima.max(-1).indices[:, None] * size
-        words = torch.cat([in_blocks(start, size), self.left_over(size).expand(len(start), -1)], 1)
+        words = torch.cat([block_words(start, size), self.left_over(size).expand(len(start), -1)], 1)
         return words.gather(1, self.at(words).max(-1).indices[:, None])[:, 0]
 
     def left_over(self, size: int) -> Tensor:
@@ -84,7 +84,7 @@ class Logits:
 
 
 @dataclass(frozen=True)
-class Choices:
+class BeamCandidates:
     """What each of U beams of A sentences may go on with."""
 
     logits: Logits  # (A U, V), bits
@@ -93,7 +93,7 @@ class Choices:
     log2_sums: Tensor  # (A, U) of the powers 2^bits of all
 
     @classmethod
-    def of(cls, logits: Logits, beams: int, width: int) -> Choices:
+    def of(cls, logits: Logits, beams: int, width: int) -> BeamCandidates:
         """Choices of which `width` will be wanted; few words are blocks of their own."""
         words = len(logits.bias)
         size = BLOCK if words >= 4 * width * BLOCK else 1
@@ -118,7 +118,7 @@ class Choices:
         owner, left = chosen // blocks, self.logits.left_over(self.size)
         every = torch.arange(beams, device=left.device).repeat_interleave(len(left)).expand(len(chosen), -1)
         rows = torch.cat([owner.repeat_interleave(self.size, 1), every], 1)
-        inside = in_blocks((chosen - owner * blocks) * self.size, self.size)
+        inside = block_words((chosen - owner * blocks) * self.size, self.size)
         words = torch.cat([inside, left.repeat(beams).expand(len(chosen), -1)], 1)
         total = self.logits.at(words, rows) + scores.gather(1, rows)
         total, found = total.topk(min(width, total.shape[1]), 1)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seqvae.registry import UserError
-from seqvae.text.cache import appearing
+from seqvae.text.cache import atomic_folder
 from seqvae.text.readers import Example, Value
 from seqvae.text.store import FORMAT, Array, Counts, TokenStore, open_store
 from seqvae.text.tokenizer import TextTokenizer
@@ -42,7 +42,7 @@ def build_store(
         UserError: no room on the disk or no right to write, a label that mixes numbers with names.
     """
     folder = Path(folder)
-    with appearing(folder, "meta.json") as work:
+    with atomic_folder(folder, "meta.json") as work:
         columns = [_Column(name, (categories or {}).get(name)) for name in label_names]
         writer = _Writer(work, tokenizer, max_tokens, overlong == "drop", columns)
         rows = iter(examples)
@@ -86,7 +86,7 @@ class _Writer:
         """Tokenize and append."""
         texts = [example.text for example in chunk]
         flat, lengths = self.tokenizer.encode_flat(texts)
-        kept, lengths_kept, flat = self._selected(flat, lengths)
+        kept, lengths_kept, flat = self._select(flat, lengths)
         chars = np.fromiter(map(len, texts), np.int32, len(texts))
         for i in np.flatnonzero(lengths > self.max_tokens) if not self.drops else ():
             chars[i] = self.tokenizer.characters(texts[i], self.max_tokens)
@@ -96,9 +96,9 @@ class _Writer:
         self._write("offsets", ends.astype(np.int64))
         self._write("chars", chars[kept])
         if self.columns:
-            self._write("labels", self._labelled(chunk)[kept])
+            self._write("labels", self._label_columns(chunk)[kept])
 
-    def _selected(self, flat: Array, lengths: Array) -> tuple[Array, Array, Array]:
+    def _select(self, flat: Array, lengths: Array) -> tuple[Array, Array, Array]:
         """(N,) what is kept, the kept lengths, the kept tokens; everything counted."""
         overlong, empty = lengths > self.max_tokens, lengths == 0
         kept = ~empty & ~(overlong & self.drops)
@@ -113,7 +113,7 @@ class _Writer:
         counts.unknown += int((flat == self.tokenizer.special.unk).sum())
         return kept, np.minimum(lengths[kept], self.max_tokens), flat
 
-    def _labelled(self, chunk: Sequence[Example]) -> Array:
+    def _label_columns(self, chunk: Sequence[Example]) -> Array:
         columns = zip(*(example.labels for example in chunk), strict=True)
         coded = [column.codes(values) for column, values in zip(self.columns, columns, strict=True)]
         return np.stack(coded, axis=1)

@@ -8,8 +8,8 @@ import torch
 from tiny_pictures import codec_of, grey, loaded, store_of
 
 from seqvae.image.batching import batch_from_pixels, collate
-from seqvae.image.binarize import FIXED, binarized, whitened
-from seqvae.image.feed import ImageFeed, eval_feed
+from seqvae.image.binarize import FIXED, binarize_fixed, sample_binary
+from seqvae.image.feed import ImageBatchSource, evaluation_batches
 
 MANY = 4000
 
@@ -17,7 +17,7 @@ MANY = 4000
 def test_rates_are_grey_values() -> None:
     """Each of 256 levels within four standard errors of level / 255; black and white without any."""
     levels = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16).repeat(MANY, 0)
-    white = binarized(levels, np.arange(MANY), seed=3)
+    white = binarize_fixed(levels, np.arange(MANY), seed=3)
     assert set(np.unique(white)) == {0, 255}
     chance = np.arange(256) / 255
     error = np.sqrt(chance * (1 - chance) / MANY)
@@ -29,25 +29,27 @@ def test_rates_are_grey_values() -> None:
 
 def test_a_draw_belongs_to_seed_epoch_and_place() -> None:
     pixels, places = grey(6, 8, 8), np.arange(6)
-    one = whitened(pixels, places, 0)
-    assert torch.equal(one, whitened(pixels, places, 0))
-    assert not torch.equal(one, whitened(pixels, places, 1))
-    assert not torch.equal(one, whitened(pixels, places, 0, draw=1))
-    assert not torch.equal(one, whitened(pixels, places + 1, 0))
+    one = sample_binary(pixels, places, 0)
+    assert torch.equal(one, sample_binary(pixels, places, 0))
+    assert not torch.equal(one, sample_binary(pixels, places, 1))
+    assert not torch.equal(one, sample_binary(pixels, places, 0, draw=1))
+    assert not torch.equal(one, sample_binary(pixels, places + 1, 0))
     order = np.array([4, 1])
-    assert torch.equal(whitened(pixels[order], places[order], 0), one[order])  # whatever else is in the batch
+    assert torch.equal(
+        sample_binary(pixels[order], places[order], 0), one[order]
+    )  # whatever else is in the batch
 
 
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     pixels, places = grey(9), np.arange(9)
-    whole = binarized(pixels, places, 0)
+    whole = binarize_fixed(pixels, places, 0)
     monkeypatch.setattr("seqvae.image.binarize._AT_ONCE", 70)
-    assert np.array_equal(binarized(pixels, places, 0), whole)
+    assert np.array_equal(binarize_fixed(pixels, places, 0), whole)
 
 
 def test_neighbouring_pixels_are_drawn_apart() -> None:
     half = np.full((MANY, 1, 2, 2), 128, np.uint8)
-    white = whitened(half, np.arange(MANY), 0).flatten(1).numpy()
+    white = sample_binary(half, np.arange(MANY), 0).flatten(1).numpy()
     assert np.abs(np.corrcoef(white.T) - np.eye(4)).max() < 4.5 / np.sqrt(MANY)
 
 
@@ -59,14 +61,14 @@ def test_stochastic_is_drawn_anew_each_epoch_and_once_for_evaluation() -> None:
     assert torch.equal(first, again)
     assert not torch.equal(first, second)
     assert set(first.unique().tolist()) == {0.0, 1.0}
-    evaluated = torch.cat([batch.targets for batch in eval_feed(store, codec, batch_size=4)])
+    evaluated = torch.cat([batch.targets for batch in evaluation_batches(store, codec, batch_size=4)])
     assert torch.equal(evaluated, collate(store, rows, codec, draw=FIXED).targets)
     assert not torch.equal(evaluated, first)
 
 
 def test_epochs_of_a_feed_are_draws_of_their_own(tmp_path: object) -> None:
     data = loaded(examples=40, binarize="stochastic")
-    feed = ImageFeed(data, batch_size=40, accumulate=1, seed=0)
+    feed = ImageBatchSource(data, batch_size=40, accumulate=1, seed=0)
     epochs = []
     for step in (0, 1):
         (batch,) = feed.update(step)
@@ -77,13 +79,13 @@ def test_epochs_of_a_feed_are_draws_of_their_own(tmp_path: object) -> None:
 
 def test_fixed_is_the_same_in_training_and_evaluation() -> None:
     data = loaded(examples=40, binarize="fixed", binarize_seed=2)
-    feed = ImageFeed(data, batch_size=8, accumulate=1, seed=0)
+    feed = ImageBatchSource(data, batch_size=8, accumulate=1, seed=0)
     seen: dict[int, torch.Tensor] = {}
     for step in range(15):  # three epochs
         for batch in feed.update(step):
             for i, x in zip(batch.index.tolist(), batch.targets, strict=True):
                 assert torch.equal(seen.setdefault(i, x), x)
-    evaluated = torch.cat([batch.targets for batch in eval_feed(data.train, data.codec)])
+    evaluated = torch.cat([batch.targets for batch in evaluation_batches(data.train, data.codec)])
     assert torch.equal(evaluated, torch.stack([seen[i] for i in range(40)]))
     other = loaded(examples=40, binarize="fixed", binarize_seed=3)
     assert not np.array_equal(other.train.pixels, data.train.pixels)
@@ -99,7 +101,8 @@ def test_the_draw_of_a_stochastic_evaluation_is_the_fixed_one() -> None:
     fixed, stochastic = (loaded(examples=10, binarize=kind) for kind in ("fixed", "stochastic"))
     for name in ("valid", "test"):
         batches = [
-            next(iter(eval_feed(data.splits[name], data.codec))).targets for data in (fixed, stochastic)
+            next(iter(evaluation_batches(data.splits[name], data.codec))).targets
+            for data in (fixed, stochastic)
         ]
         assert torch.equal(*batches)
 

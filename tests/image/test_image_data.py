@@ -16,11 +16,11 @@ from tiny_pictures import grey, loaded, write_folder, write_idx
 
 from seqvae.config import ImageDataConfig
 from seqvae.image.data import load_data, load_examples
-from seqvae.image.forming import Form, with_channels
-from seqvae.image.readers import Reading, load_source
+from seqvae.image.forming import ImageSpec, with_channels
+from seqvae.image.readers import ReadOptions, load_source
 from seqvae.registry import UserError
 
-PLAIN = Reading()
+PLAIN = ReadOptions()
 
 
 def mnist_like(folder: Path, suffix: str = ".gz", train: int = 40, test: int = 6) -> Path:
@@ -234,9 +234,9 @@ def test_a_broken_picture_is_named_or_skipped_by_choice(tmp_path: Path) -> None:
     root = write_folder(tmp_path, grey(6), HOMES)
     victim = root / "cats" / "002.png"
     victim.write_bytes(victim.read_bytes()[:40])
-    with pytest.raises(UserError, match=r"002\.png is no picture that can be read .*data\.broken=skip"):
+    with pytest.raises(UserError, match=r"002\.png is no picture that can be read .*data\.on_bad_image=skip"):
         loaded(root)
-    found = load_source(str(root), Reading(skip_broken=True))
+    found = load_source(str(root), ReadOptions(skip_broken=True))
     assert len(found.pixels) == 5
     assert found.broken == (str(victim),)
     assert found.labels["folder"].values.tolist() == [0, 0, 1, 1, 2]
@@ -376,7 +376,7 @@ def test_sizes_are_changed_alike_in_arrays_and_folders(tmp_path: Path) -> None:
     pixels = grey(3, 12, 10)
     root = write_folder(tmp_path / "pictures", pixels, [""] * 3)
     np.save(tmp_path / "a.npy", pixels)
-    how = Reading(Form((6, 5), 1))
+    how = ReadOptions(ImageSpec((6, 5), 1))
     one, other = (load_source(str(source), how).pixels for source in (root, tmp_path / "a.npy"))
     assert one.shape == (3, 1, 6, 5)
     assert np.array_equal(one, other)

@@ -7,11 +7,11 @@ import torch
 from tiny_pictures import loaded, picture_batch
 
 from seqvae.batch import ImageBatch
-from seqvae.image.feed import ImageFeed, eval_feed
+from seqvae.image.feed import ImageBatchSource, evaluation_batches
 
 
-def feed(batch_size: int = 7, accumulate: int = 1, seed: int = 0, **settings: object) -> ImageFeed:
-    return ImageFeed(
+def feed(batch_size: int = 7, accumulate: int = 1, seed: int = 0, **settings: object) -> ImageBatchSource:
+    return ImageBatchSource(
         loaded(**({"examples": 40, "labels": ["x", "y"]} | settings)), batch_size, accumulate, seed
     )
 
@@ -77,17 +77,17 @@ def test_the_encoders_own_updates() -> None:
 
 def test_evaluation_reads_every_picture_in_order_whatever_the_batches() -> None:
     data = loaded(labels=["x"], binarize="stochastic")
-    one, other = (list(eval_feed(data.valid, data.codec, size)) for size in (64, 100))
+    one, other = (list(evaluation_batches(data.valid, data.codec, size)) for size in (64, 100))
     assert torch.cat([batch.index for batch in one]).tolist() == list(range(512))
     for name in ("targets", "labels"):
         assert torch.equal(*(torch.cat([getattr(batch, name) for batch in made]) for made in (one, other)))
     assert torch.equal(*(torch.cat([batch.random.normal("n", 2) for batch in made]) for made in (one, other)))
-    few = list(ImageFeed(data, 8, 1, seed=3).valid(30, batch_size=20))
+    few = list(ImageBatchSource(data, 8, 1, seed=3).valid(30, batch_size=20))
     assert [batch.size for batch in few] == [20, 10]
     assert torch.equal(few[0].targets, one[0].targets[:20])  # the seed of training does not matter
 
 
 def test_a_batch_moves_and_counts() -> None:
     batch = picture_batch(3)
-    assert (batch.size, batch.cells, batch.condition) == (3, 1, None)
+    assert (batch.size, batch.decoder_positions, batch.condition) == (3, 1, None)
     assert same(batch.to("cpu"), batch)

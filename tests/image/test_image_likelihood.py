@@ -24,14 +24,14 @@ from seqvae.image.likelihood import (
     at_least,
     logistic_log_prob,
 )
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 
 MANY = 20_000
 
 
 def batch_of(x: torch.Tensor) -> ImageBatch:
     index = torch.arange(len(x))
-    return ImageBatch(x, x, index, torch.zeros(len(x), 0), Randomness(0, 0, index))
+    return ImageBatch(x, x, index, torch.zeros(len(x), 0), KeyedNoise(0, 0, index))
 
 
 def one_pixel(values: torch.Tensor) -> ImageBatch:
@@ -108,7 +108,7 @@ def test_spreads_have_a_floor() -> None:
 
 
 def samples_of(likelihood: object) -> torch.Tensor:
-    drawn: torch.Tensor = likelihood.sample(Randomness(0, 0, torch.arange(MANY)))  # type: ignore[attr-defined]
+    drawn: torch.Tensor = likelihood.sample(KeyedNoise(0, 0, torch.arange(MANY)))  # type: ignore[attr-defined]
     return drawn.flatten().double()
 
 
@@ -151,6 +151,6 @@ def test_face(likelihood: Bernoulli | Gaussian | DiscretizedLogistic) -> None:
     exact = likelihood.log_prob(batch)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(likelihood.log_prob(batch), exact)  # sums over pixels stay in fp32
-    first = likelihood.sample(Randomness(0, 0, torch.arange(3)))
-    assert torch.equal(first, likelihood.sample(Randomness(0, 0, torch.arange(3))))
-    assert not torch.equal(first, likelihood.sample(Randomness(1, 0, torch.arange(3))))
+    first = likelihood.sample(KeyedNoise(0, 0, torch.arange(3)))
+    assert torch.equal(first, likelihood.sample(KeyedNoise(0, 0, torch.arange(3))))
+    assert not torch.equal(first, likelihood.sample(KeyedNoise(1, 0, torch.arange(3))))

@@ -13,14 +13,14 @@ import pytest
 import torch
 from tiny_pictures import picture_batch, tiny_vae
 
-from seqvae.conditions import Modulation, first_dense
+from seqvae.conditions import FiLM, first_linear
 from seqvae.config import Component, ImageRunConfig, load_config
 from seqvae.image import DECODERS, ENCODERS
-from seqvae.image.encoder import squashed
-from seqvae.image.maps import sizes_down
+from seqvae.image.encoder import clamp_straight_through
+from seqvae.image.maps import downsampled_sizes
 from seqvae.image.mlp import MLPEncoder
 from seqvae.interfaces import Encoder
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 from seqvae.objective import ELBO
 from seqvae.registry import UserError, construct
 from seqvae.synthetic import PICTURES
@@ -109,7 +109,7 @@ def test_a_condition_is_read(name: str) -> None:
     z, c = torch.randn(2, 3, 2), torch.randn(3, 2)
     with torch.no_grad():
         assert torch.equal(decoder(z, c).mean, decoder(z, c + 1).mean), "at first it is deaf"
-        torch.nn.init.normal_(first_dense(decoder).weight[:, -2:])
+        torch.nn.init.normal_(first_linear(decoder).weight[:, -2:])
         mean = decoder(z, c).mean
         assert mean.shape == (2, 3, 1, 9, 11)
         assert not torch.equal(mean, decoder(z, c + 1).mean)
@@ -127,7 +127,7 @@ def test_a_condition_is_read(name: str) -> None:
 )
 def test_every_hidden_layer_hears_the_condition(name: str, more: dict[str, Any], count: int) -> None:
     decoder, _ = conditional(name, 2, **more)
-    told = [layer for layer in decoder.modules() if isinstance(layer, Modulation)]
+    told = [layer for layer in decoder.modules() if isinstance(layer, FiLM)]
     assert len(told) == count
     z, c = torch.randn(2, 3, 2), torch.randn(3, 2)
     other = torch.cat([c[:2], c[2:] + 1])
@@ -147,7 +147,7 @@ def test_every_hidden_layer_hears_the_condition(name: str, more: dict[str, Any],
 def test_hearing_costs_no_draw_and_no_weight_where_there_is_nothing_to_hear(name: str) -> None:
     (plain, after), (told, later) = conditional(name, 0), conditional(name, 3)
     assert torch.equal(after, later)
-    assert not [layer for layer in plain.modules() if isinstance(layer, Modulation)]
+    assert not [layer for layer in plain.modules() if isinstance(layer, FiLM)]
     z = torch.randn(2, 3, 2)
     torch.testing.assert_close(told(z, torch.randn(3, 3)).mean, plain(z).mean)
 
@@ -186,7 +186,7 @@ def test_learned_pictures_that_are_pictures_are_read_as_pictures(name: str) -> N
 
 def test_cut_pixels_can_come_back() -> None:
     x = torch.tensor([-0.5, -0.5, 0.5, 1.5, 1.5], requires_grad=True)
-    y = squashed(x)
+    y = clamp_straight_through(x)
     assert y.tolist() == [0.0, 0.0, 0.5, 1.0, 1.0]
     y.backward(torch.tensor([1.0, -1.0, 1.0, 1.0, -1.0]))  # a step goes against the gradient
     assert x.grad is not None
@@ -200,16 +200,16 @@ def test_vamp_works_on_pictures(name: str) -> None:
     loss.rate.backward()
     assert math.isfinite(float(loss.total.detach()))
     assert bool(vae.prior.pseudo.grad.any())
-    assert vae.prior().sample(5, Randomness(0, 0, torch.arange(5))).shape == (5, 2)
+    assert vae.prior().sample(5, KeyedNoise(0, 0, torch.arange(5))).shape == (5, 2)
 
 
 def test_depth_follows_the_size() -> None:
-    assert sizes_down(28, 28) == [(28, 28), (14, 14), (7, 7)]
-    assert sizes_down(64, 64)[-1] == (4, 4)
-    assert sizes_down(32, 32)[-1] == (4, 4)
-    assert sizes_down(17, 23) == [(17, 23), (8, 11), (4, 5)]
-    assert sizes_down(2, 2) == [(2, 2), (1, 1)]
-    assert sizes_down(1, 4) == [(1, 4)]
+    assert downsampled_sizes(28, 28) == [(28, 28), (14, 14), (7, 7)]
+    assert downsampled_sizes(64, 64)[-1] == (4, 4)
+    assert downsampled_sizes(32, 32)[-1] == (4, 4)
+    assert downsampled_sizes(17, 23) == [(17, 23), (8, 11), (4, 5)]
+    assert downsampled_sizes(2, 2) == [(2, 2), (1, 1)]
+    assert downsampled_sizes(1, 4) == [(1, 4)]
 
 
 def test_layers_of_the_papers() -> None:

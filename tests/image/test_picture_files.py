@@ -10,10 +10,10 @@ import pytest
 import torch
 from tiny_pictures import codec_of, grey, picture_batch, tiny_vae, write_folder
 
-from seqvae.image.codec import PictureCodec
+from seqvae.image.codec import ImageProcessor
 from seqvae.image.measures import bits_per_dim, pixel_accuracy, squared_error
-from seqvae.image.measuring import ImageMeasures
-from seqvae.image.pictures import levels, read_pictures
+from seqvae.image.measuring import ImageMetrics
+from seqvae.image.pictures import levels, load_images
 from seqvae.registry import UserError
 
 
@@ -26,27 +26,27 @@ def test_pictures_are_read_as_the_model_wants_them(tmp_path: Path) -> None:
     pixels = grey(3, channels=3)
     root = write_folder(tmp_path, pixels, [""] * 3)
     files = sorted(root.glob("*.png"))
-    assert np.array_equal(read_pictures(files, codec_of(pixels)), pixels)
-    assert read_pictures(files[:2], PictureCodec(1, 9, 4)).shape == (2, 1, 9, 4)
-    assert read_pictures([], PictureCodec(1, 9, 4)).shape == (0, 1, 9, 4)
+    assert np.array_equal(load_images(files, codec_of(pixels)), pixels)
+    assert load_images(files[:2], ImageProcessor(1, 9, 4)).shape == (2, 1, 9, 4)
+    assert load_images([], ImageProcessor(1, 9, 4)).shape == (0, 1, 9, 4)
     (tmp_path / "bad.png").write_bytes(b"no picture")
     for name, told in (("none.png", "no such file"), ("bad.png", "cannot identify")):
         with pytest.raises(UserError, match=f"{name} cannot be read as a picture \\(.*{told}"):
-            read_pictures([tmp_path / name], codec_of(pixels))
+            load_images([tmp_path / name], codec_of(pixels))
 
 
 def test_a_codec_is_its_card(tmp_path: Path) -> None:
-    codec = PictureCodec(3, 9, 4, "fixed", 7)
-    assert PictureCodec.from_card(codec.card) == codec
+    codec = ImageProcessor(3, 9, 4, "fixed", 7)
+    assert ImageProcessor.from_metadata(codec.metadata) == codec
     assert codec.sizes == {"shape": (3, 9, 4)}
-    assert codec.fingerprint == PictureCodec(**codec.card).fingerprint
-    assert codec.fingerprint != PictureCodec(3, 9, 4, "fixed", 8).fingerprint
+    assert codec.fingerprint == ImageProcessor(**codec.metadata).fingerprint
+    assert codec.fingerprint != ImageProcessor(3, 9, 4, "fixed", 8).fingerprint
     assert str(codec) == "9 x 4 x 3"
     codec.save(tmp_path)
     assert list(tmp_path.iterdir()) == []
-    for card in ({}, {"vocab_size": 7}, {**codec.card, "more": 1}):
+    for card in ({}, {"vocab_size": 7}, {**codec.metadata, "more": 1}):
         with pytest.raises(UserError, match="describes no pictures"):
-            PictureCodec.from_card(card)
+            ImageProcessor.from_metadata(card)
 
 
 def test_measures_of_pixels() -> None:
@@ -59,22 +59,29 @@ def test_measures_of_pixels() -> None:
 
 def test_what_an_evaluation_asks_of_pictures() -> None:
     vae, batches = tiny_vae(), [picture_batch(3), picture_batch(2, seed=1)]
-    measures = ImageMeasures(lambda z, batch: vae.likelihood(z[None], batch.condition))
-    assert measures.units(batches, None) == {"pictures": 5}
-    units = measures.units(batches, torch.full((5,), 35 * math.log(2)))
+    measures = ImageMetrics(lambda z, batch: vae.likelihood(z[None], batch.condition))
+    assert measures.per_target(batches, None) == {"pictures": 5}
+    units = measures.per_target(batches, torch.full((5,), 35 * math.log(2)))
     assert units["bits_per_dim"] == pytest.approx(1.0)
-    assert "bits_per_dim" not in ImageMeasures(discrete=False).units(batches, torch.ones(5))
+    assert "bits_per_dim" not in ImageMetrics(discrete=False).per_target(batches, torch.ones(5))
     with torch.no_grad():
         codes = [torch.randn(batch.size, 2) for batch in batches]
-        parts = [measures.fidelity(batch, z, z + 1) for batch, z in zip(batches, codes, strict=True)]
-        numbers = measures.returned(parts)
+        parts = [
+            measures.compare_reconstructions(batch, z, z + 1) for batch, z in zip(batches, codes, strict=True)
+        ]
+        numbers = measures.summarise_reconstructions(parts)
         errors = [
             squared_error(vae.likelihood(z[None]).mean[0], b.targets)
             for b, z in zip(batches, codes, strict=True)
         ]
-        scores = measures.scores(vae.likelihood(codes[0][None]), batches[0])
+        scores = measures.position_log_probs(vae.likelihood(codes[0][None]), batches[0])
     assert numbers["squared_error"] == pytest.approx(float(torch.cat(errors).mean()))
     assert set(numbers["reconstruction_at_samples"]) == {"squared_error", "pixel_accuracy"}
     assert scores.shape == (3, 1)
-    assert ImageMeasures().returned([ImageMeasures().fidelity(batches[0], codes[0], codes[0])]) == {}
-    assert (measures.places([None]), measures.draws(3, 0)) == ({}, {})
+    assert (
+        ImageMetrics().summarise_reconstructions(
+            [ImageMetrics().compare_reconstructions(batches[0], codes[0], codes[0])]
+        )
+        == {}
+    )
+    assert (measures.summarise_positions([None]), measures.sample_metrics(3, 0)) == ({}, {})

@@ -15,11 +15,11 @@ from tiny_text import SIZES, text_batch, tiny_config, tiny_vae
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from seqvae.build import build_vae, check_names
+from seqvae.build import build_vae, check_config
 from seqvae.evaluate import evaluate
-from seqvae.generate import codes, prior_codes
+from seqvae.generate import choose_codes, sample_prior
 from seqvae.latents.categorical import Categorical, Concrete, kl_to_uniform
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 from seqvae.priors import StandardNormal
 from seqvae.priors.categorical import UniformCategorical
 from seqvae.registry import UserError
@@ -30,8 +30,8 @@ LOG_P = torch.log_softmax(
 SPEC: dict[str, Any] = {"name": "categorical", "groups": 2, "classes": 3}
 
 
-def random(n: int = 2) -> Randomness:
-    return Randomness(0, 0, torch.arange(n))
+def random(n: int = 2) -> KeyedNoise:
+    return KeyedNoise(0, 0, torch.arange(n))
 
 
 def every_code() -> Tensor:
@@ -115,12 +115,12 @@ def test_mean_is_the_expectation_and_mode_is_a_code() -> None:
     z = every_code()
     torch.testing.assert_close(q.mean, torch.einsum("sb,sbd->bd", q.log_prob(z).exp(), z.expand(9, 2, 6)))
     assert q.point_estimate.tolist() == [[0, 1, 0, 1, 0, 0], [1, 0, 0, 0, 0, 1]]
-    assert torch.equal(codes(q, text_batch()), q.point_estimate)  # what is decoded for an example
+    assert torch.equal(choose_codes(q, text_batch()), q.point_estimate)  # what is decoded for an example
 
 
 def test_index_and_detach() -> None:
     q = Concrete(LOG_P.clone().requires_grad_(), 1.0, True)
-    assert torch.equal(q.index(torch.tensor([1])).log_p, LOG_P[1:])
+    assert torch.equal(q.select(torch.tensor([1])).log_p, LOG_P[1:])
     assert not q.detach().log_p.requires_grad
     assert q.detach().soft
 
@@ -135,11 +135,11 @@ def test_prior_draws_are_uniform_and_keyed() -> None:
 
 def test_evaluation_measures_the_discrete_code() -> None:
     vae, batch = tiny_vae(latent=SPEC), text_batch()
-    assert prior_codes(vae, 4, seed=0).shape == (4, 6)
+    assert sample_prior(vae, 4, seed=0).shape == (4, 6)
     report = evaluate(vae, [batch], samples=400)
     with torch.no_grad():
         z = every_code().expand(9, batch.size, 6)
-        out = vae.at(batch, vae.posterior(batch), z)
+        out = vae.decode_from(batch, vae.posterior(batch), z)
         exact = -torch.logsumexp(out.log_px_z - 2 * math.log(3), 0).mean()  # ln sum_z p(z) p(x|z)
     assert report["iw_nll"] == pytest.approx(float(exact), abs=0.02)
     assert len(report["kl_per_dim"]) == 2
@@ -149,7 +149,7 @@ def test_evaluation_measures_the_discrete_code() -> None:
 def test_priors_over_real_codes_are_refused() -> None:
     config = tiny_config(latent={**SPEC, "prior": {"name": "standard"}})
     with pytest.raises(UserError, match="got prior 'standard': use uniform_categorical"):
-        check_names(config)
+        check_config(config)
     latent = Categorical(4, groups=2, classes=3)
     q = latent.posterior(torch.randn(2, 4))
     with pytest.raises(UserError, match="a prior over real codes"):

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from seqvae.latents.delta import Delta, committed
+from seqvae.latents.delta import Delta, committed_normals
 from seqvae.latents.gaussian import kl_to_standard
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 from seqvae.priors import StandardNormal, StandardPrior
 
 EXCESSES = [-1e4, -100.0, -3.0, 0.0, 3.0, 40.0]
@@ -31,7 +31,7 @@ def grid() -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("nats", [1e-3, 0.2, 5.0])
 def test_the_kl_of_the_very_normal_is_never_below_delta(nats: float) -> None:
     excess, angle = grid()
-    q = committed(excess, angle, nats)
+    q = committed_normals(excess, angle, nats)
     recomputed = kl_to_standard(q.mean, q.logvar)  # from mean and variance, not from what q says of itself
     torch.testing.assert_close(recomputed, nats + softplus(excess), rtol=1e-9, atol=1e-11)
     assert float(recomputed.min()) >= nats * (1 - 1e-9)
@@ -55,7 +55,7 @@ def test_every_normal_that_costs_more_can_be_had() -> None:
     logvar = torch.tensor([[-0.7], [0.0], [-3.0], [1.1]], dtype=torch.float64)
     kl, nats = kl_to_standard(mean, logvar), 0.04
     s = torch.sign(logvar) * torch.sqrt((2 * kl - mean**2).clamp(min=0))
-    q = committed(torch.log(torch.expm1(kl - nats)), torch.atan2(s, mean), nats)
+    q = committed_normals(torch.log(torch.expm1(kl - nats)), torch.atan2(s, mean), nats)
     torch.testing.assert_close(q.mean, mean)
     torch.testing.assert_close(q.logvar, logvar, atol=1e-7, rtol=1e-7)
 
@@ -63,7 +63,7 @@ def test_every_normal_that_costs_more_can_be_had() -> None:
 def test_gradients_are_bounded_everywhere() -> None:
     """No dead sigmoid, no square root at 0: also where the mean or the variance uses up all the nats."""
     excess, angle = (x.requires_grad_() for x in grid())
-    q = committed(excess, angle, 0.2)
+    q = committed_normals(excess, angle, 0.2)
     (q.mean + q.logvar)[excess < 4].sum().backward()
     for gradient in (excess.grad, angle.grad):
         assert gradient is not None
@@ -83,7 +83,7 @@ def test_closed_form_is_the_mean_of_log_ratios() -> None:
     latent, n = Delta(4, dim=3, nats=2.0), 20_000
     with torch.no_grad():
         q = latent.posterior(torch.randn(5, 4))
-        z = q.rsample(n, Randomness(0, 0, torch.arange(5)))
+        z = q.rsample(n, KeyedNoise(0, 0, torch.arange(5)))
         ratios = (q.log_prob(z) - StandardNormal(3).log_prob(z)).double()
     error = ratios.std(0) / math.sqrt(n)
     assert bool(((ratios.mean(0) - q.kl.sum(-1)).abs() < 4 * error).all())
@@ -91,5 +91,5 @@ def test_closed_form_is_the_mean_of_log_ratios() -> None:
 
 def test_index_and_detach_keep_the_kl() -> None:
     q = Delta(4, dim=3).posterior(torch.randn(5, 4))
-    assert torch.equal(q.index(torch.tensor([3, 0])).kl, q.kl[[3, 0]])
+    assert torch.equal(q.select(torch.tensor([3, 0])).kl, q.kl[[3, 0]])
     assert not q.detach().kl.requires_grad

@@ -9,9 +9,9 @@ import torch
 
 from seqvae.config import Component
 from seqvae.latents import LATENTS
-from seqvae.latents.exact_rate import ExactRate, log_variance, unit
+from seqvae.latents.exact_rate import ExactRate, log_variance, unit_vector
 from seqvae.latents.gaussian import Gaussian, kl_to_standard
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 from seqvae.priors import StandardNormal
 from seqvae.registry import UserError, construct
 
@@ -88,23 +88,25 @@ def test_the_batch_mean_is_r_by_choice(normalise: str) -> None:
 
 def test_unit_vectors_of_extreme_ones() -> None:
     v = torch.tensor([[3.0, 4.0], [0.0, 0.0], [1e38, 1e38], [1e-30, 0.0]])
-    torch.testing.assert_close(unit(v).norm(dim=-1), torch.ones(4))
-    torch.testing.assert_close(unit(v)[0], torch.tensor([0.6, 0.8]))
+    torch.testing.assert_close(unit_vector(v).norm(dim=-1), torch.ones(4))
+    torch.testing.assert_close(unit_vector(v)[0], torch.tensor([0.6, 0.8]))
 
 
 RANGE = (2.0, 64.0)
 
 
-def dialled(nats: tuple[float, float] = RANGE, draw: str = "log_uniform", std: float = 0.3) -> ExactRate:
+def dialled(
+    nats: tuple[float, float] = RANGE, rate_sampling: str = "log_uniform", std: float = 0.3
+) -> ExactRate:
     """A latent that has learned to tell rates apart."""
-    latent = ExactRate(16, dim=8, nats=nats, draw=draw)  # type: ignore[arg-type]
+    latent = ExactRate(16, dim=8, nats=nats, rate_sampling=rate_sampling)  # type: ignore[arg-type]
     for parameter in (latent.scale, latent.shift):
         torch.nn.init.normal_(parameter, std=std)
     return latent
 
 
-def noise(n: int, seed: int = 0, step: int = 0) -> Randomness:
-    return Randomness(seed, step, torch.arange(n))
+def noise(n: int, seed: int = 0, step: int = 0) -> KeyedNoise:
+    return KeyedNoise(seed, step, torch.arange(n))
 
 
 @pytest.mark.parametrize("mode", ["train", "eval"])
@@ -135,21 +137,21 @@ def test_a_batch_of_one_and_a_zero_vector_cost_what_they_ask_for() -> None:
 
 def test_rates_are_drawn_log_uniformly_and_by_the_examples_own_noise() -> None:
     latent = dialled()
-    drawn = latent.dial.nats(latent.default_condition(noise(20_000)))[:, 0]
+    drawn = latent.rate_range.nats(latent.default_condition(noise(20_000)))[:, 0]
     assert 2 < float(drawn.min()) < 2.01
     assert 63.5 < float(drawn.max()) < 64
     share = (torch.log(drawn / 2) / math.log(32)).sort().values  # uniform if ln R is
     steps = torch.linspace(0, 1, len(share), dtype=torch.double)
     assert float((share - steps).abs().max()) < 1.63 / len(share) ** 0.5  # Kolmogorov and Smirnov, 1 %
-    few = latent.default_condition(Randomness(0, 0, torch.tensor([7, 3])))
+    few = latent.default_condition(KeyedNoise(0, 0, torch.tensor([7, 3])))
     assert torch.equal(few, latent.default_condition(noise(20_000))[[7, 3]]), "an example's rate is its own"
-    assert not torch.equal(few, latent.default_condition(Randomness(0, 1, torch.tensor([7, 3]))))
-    assert not torch.equal(few, latent.default_condition(Randomness(1, 0, torch.tensor([7, 3]))))
+    assert not torch.equal(few, latent.default_condition(KeyedNoise(0, 1, torch.tensor([7, 3]))))
+    assert not torch.equal(few, latent.default_condition(KeyedNoise(1, 0, torch.tensor([7, 3]))))
 
 
 def test_rates_are_drawn_uniformly_by_choice() -> None:
-    latent = dialled(draw="uniform")
-    drawn = latent.dial.nats(latent.default_condition(noise(20_000)))[:, 0]
+    latent = dialled(rate_sampling="uniform")
+    drawn = latent.rate_range.nats(latent.default_condition(noise(20_000)))[:, 0]
     share = ((drawn - 2) / 62).sort().values
     steps = torch.linspace(0, 1, len(share), dtype=torch.double)
     assert float((share - steps).abs().max()) < 1.63 / len(share) ** 0.5
@@ -171,11 +173,11 @@ def test_at_use_there_is_one_rate_until_another_is_chosen() -> None:
 def test_the_features_are_told_the_rate() -> None:
     h, low, high = torch.randn(4, 16), torch.full((4,), 2.0), torch.full((4,), 64.0)
     new = ExactRate(16, dim=8, nats=RANGE).eval()
-    same = [unit(new.posterior(h, new.rate_condition(nats)).mean) for nats in (low, high)]
+    same = [unit_vector(new.posterior(h, new.rate_condition(nats)).mean) for nats in (low, high)]
     torch.testing.assert_close(*same)  # at first only the length differs
     latent = dialled().eval()
     directions = [
-        unit(latent.posterior(h, latent.rate_condition(nats)).mean.detach()) for nats in (low, high)
+        unit_vector(latent.posterior(h, latent.rate_condition(nats)).mean.detach()) for nats in (low, high)
     ]
     assert float((directions[0] - directions[1]).abs().max()) > 0.05
 

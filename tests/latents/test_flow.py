@@ -14,13 +14,13 @@ from tiny_text import randomized, text_batch, tiny_vae
 from seqvae.evaluate import evaluate
 from seqvae.flows import CouplingFlow
 from seqvae.latents.flow import Flow, FlowPosterior
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 from seqvae.priors import StandardNormal, StandardPrior
 from seqvae.registry import UserError
 
 
-def random(n: int) -> Randomness:
-    return Randomness(0, 0, torch.arange(n))
+def random(n: int) -> KeyedNoise:
+    return KeyedNoise(0, 0, torch.arange(n))
 
 
 def strong(dim: int, examples: int = 3, std: float = 0.6) -> tuple[Flow, FlowPosterior]:
@@ -70,7 +70,7 @@ def test_log_prob_of_own_samples_is_the_change_of_variables() -> None:
 @pytest.mark.parametrize("example", [0, 1, 2])
 def test_density_integrates_to_one_and_samples_follow_it(example: int) -> None:
     """By quadrature over a box twice as large as where the samples fall."""
-    q, n = strong(2, std=0.4)[1].index(slice(example, example + 1)), 20_000
+    q, n = strong(2, std=0.4)[1].select(slice(example, example + 1)), 20_000
     z = q.rsample(n, random(1))[:, 0]
     low, high = z.amin(0), z.amax(0)
     places, step = torch.linspace(-0.5, 1.5, 1001, dtype=torch.float64), 2e-3
@@ -88,8 +88,8 @@ def test_the_density_of_any_code_under_any_example() -> None:
     pairs = q.log_prob(z)
     assert pairs.shape == (7, 3)
     for i in range(3):
-        torch.testing.assert_close(q.index(slice(i, i + 1)).log_prob(z), pairs[:, i : i + 1])
-        torch.testing.assert_close(q.index(torch.tensor([i])).mean, q.mean[i : i + 1])
+        torch.testing.assert_close(q.select(slice(i, i + 1)).log_prob(z), pairs[:, i : i + 1])
+        torch.testing.assert_close(q.select(torch.tensor([i])).mean, q.mean[i : i + 1])
 
 
 def test_kl_is_estimated_without_bias_where_it_is_known() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
 
 from seqvae.latents.gaussian import DiagonalNormal, Gaussian, kl_to_standard
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 from seqvae.priors.standard import StandardNormal, StandardPrior
 
 MEAN = torch.tensor([[0.0, 1.5, -3.0], [0.2, -0.7, 10.0]])
@@ -31,8 +31,8 @@ def reference(mean: Tensor = MEAN, logvar: Tensor = LOGVAR) -> Independent:
     return Independent(Normal(mean, torch.exp(0.5 * logvar)), 1)
 
 
-def noise(examples: int = 2, seed: int = 0) -> Randomness:
-    return Randomness(seed, 0, torch.arange(examples))
+def noise(examples: int = 2, seed: int = 0) -> KeyedNoise:
+    return KeyedNoise(seed, 0, torch.arange(examples))
 
 
 def test_kl_is_that_of_torch() -> None:
@@ -87,15 +87,15 @@ def test_samples_are_reparametrised() -> None:
 def test_more_samples_change_no_sample() -> None:
     q = DiagonalNormal(MEAN, LOGVAR)
     assert torch.equal(q.rsample(7, noise())[:3], q.rsample(3, noise()))
-    row = DiagonalNormal(MEAN[1:], LOGVAR[1:]).rsample(3, Randomness(0, 0, torch.tensor([1])))
+    row = DiagonalNormal(MEAN[1:], LOGVAR[1:]).rsample(3, KeyedNoise(0, 0, torch.tensor([1])))
     assert torch.equal(row, q.rsample(3, noise())[:, 1:])
 
 
 def test_index_and_detach() -> None:
     q = DiagonalNormal(MEAN.clone().requires_grad_(), LOGVAR.clone().requires_grad_())
     for rows in (torch.tensor([1, 0, 1]), slice(1, 2)):
-        assert torch.equal(q.index(rows).mean, MEAN[rows])
-        assert torch.equal(q.index(rows).logvar, LOGVAR[rows])
+        assert torch.equal(q.select(rows).mean, MEAN[rows])
+        assert torch.equal(q.select(rows).logvar, LOGVAR[rows])
     detached = q.detach()
     assert not detached.mean.requires_grad
     assert not detached.logvar.requires_grad

@@ -8,17 +8,17 @@ from tiny_text import DECODERS, ENCODERS, text_batch, tiny_vae
 
 from seqvae.evaluate import evaluate
 from seqvae.latents.point import Deterministic, NoEncoder, NoLatent, Point
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 
 MEAN = torch.tensor([[1.0, 2.0], [3.0, -4.0]])
 
 
 def test_point_is_itself() -> None:
     q = Point(MEAN.clone().requires_grad_())
-    z = q.rsample(3, Randomness(0, 0, torch.arange(2)))
+    z = q.rsample(3, KeyedNoise(0, 0, torch.arange(2)))
     assert torch.equal(z, MEAN.expand(3, 2, 2))
     assert q.log_prob(z).tolist() == [[0.0, 0.0]] * 3
-    assert torch.equal(q.index(torch.tensor([1])).mean, MEAN[1:])
+    assert torch.equal(q.select(torch.tensor([1])).mean, MEAN[1:])
     assert not q.detach().mean.requires_grad
 
 

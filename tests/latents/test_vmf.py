@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from seqvae.latents.vmf import VMF, kl_to_uniform, log_bessel, mean_length
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 from seqvae.priors import UniformSphere
 
 
-def random(n: int) -> Randomness:
-    return Randomness(0, 0, torch.arange(n))
+def random(n: int) -> KeyedNoise:
+    return KeyedNoise(0, 0, torch.arange(n))
 
 
 @pytest.mark.parametrize(("kappa", "nats"), [(13, 2.17), (25, 5.76), (50, 12.25), (100, 20.76), (200, 30.37)])

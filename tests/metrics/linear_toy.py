@@ -16,7 +16,7 @@ from torch import Tensor
 from seqvae.interfaces import Batch, Decoder, Encoder, Latent, PriorDistribution
 from seqvae.latents.gaussian import DiagonalNormal, kl_to_standard
 from seqvae.model import VAE
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 from seqvae.priors.standard import StandardPrior
 from seqvae.synthetic.linear import VectorBatch
 
@@ -92,7 +92,7 @@ def vectors(n: int = 60, dim: int = 2, seed: int = 0) -> Tensor:
 
 def batches(x: Tensor, size: int = 16, order: Tensor | None = None) -> list[VectorBatch]:
     order = torch.arange(len(x)) if order is None else order
-    return [VectorBatch(x[rows], rows, Randomness(3, 0, rows)) for rows in order.split(size)]
+    return [VectorBatch(x[rows], rows, KeyedNoise(3, 0, rows)) for rows in order.split(size)]
 
 
 def exact_log_px(x: Tensor) -> Tensor:

@@ -17,11 +17,11 @@ from seqvae.batch import ImageBatch
 from seqvae.interfaces import Batch, Decoder, Encoder, Latent, Likelihood, PriorDistribution, kl_divergence
 from seqvae.latents.gaussian import DiagonalNormal, kl_to_standard
 from seqvae.latents.point import Deterministic, NoEncoder, NoLatent
-from seqvae.metrics.by_factor import factor_numbers, nats_per_factor
-from seqvae.metrics.gaps import information, shared_information
-from seqvae.metrics.gather import Walk
+from seqvae.metrics.by_factor import factor_metrics, nats_per_factor
+from seqvae.metrics.gaps import factor_information, shared_information
+from seqvae.metrics.gather import EvaluationPass
 from seqvae.model import VAE
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 from seqvae.priors.standard import StandardPrior
 from seqvae.registry import UserError
 
@@ -77,7 +77,7 @@ def batches(labels: Tensor, size: int = 64) -> list[ImageBatch]:
     made = []
     for rows in torch.arange(N).split(size):
         x = torch.cat([known[rows], torch.zeros(len(rows), 1)], 1)[:, None, None]
-        made.append(ImageBatch(x, x, rows, labels[rows], Randomness(0, 0, rows)))
+        made.append(ImageBatch(x, x, rows, labels[rows], KeyedNoise(0, 0, rows)))
     return made
 
 
@@ -85,13 +85,13 @@ def model(latent: Latent | None = None) -> VAE:
     return VAE(Reads(), latent or Known(), StandardPrior(3), Never())
 
 
-def walk(labels: Tensor, latent: Latent | None = None, size: int = 64) -> Walk:
-    return Walk(model(latent), batches(labels, size))
+def walk(labels: Tensor, latent: Latent | None = None, size: int = 64) -> EvaluationPass:
+    return EvaluationPass(model(latent), batches(labels, size))
 
 
 def test_each_factor_costs_the_kl_of_its_dim() -> None:
     made = factors()
-    found = factor_numbers(walk(made), NAMES)
+    found = factor_metrics(walk(made), NAMES)
     widths = torch.tensor(DEVIATIONS).log().mul(2)
     known = kl_to_standard(torch.cat([made, torch.zeros(N, 1)], 1), widths).double().mean(0).tolist()
     assert found["nats_per_factor"] == pytest.approx(dict(zip(NAMES, known, strict=False)), rel=1e-5)
@@ -119,7 +119,7 @@ def test_a_mirrored_code_costs_the_same() -> None:
 def test_what_chance_would_show_is_nothing() -> None:
     draw, made = np.random.default_rng(3), factors().numpy()
     codes = np.concatenate([made, draw.normal(size=(N, 6))], 1)
-    plain, told = information(codes, made), information(codes, made, told=True)
+    plain, told = factor_information(codes, made), factor_information(codes, made, told=True)
     assert (plain[2:] > 0.02).all()
     assert (told[2:] == 0).all()
     assert told[0, 0] == pytest.approx(math.log(8), abs=0.06)
@@ -129,14 +129,14 @@ def test_what_chance_would_show_is_nothing() -> None:
 
 
 def test_batches_change_nothing() -> None:
-    whole, parts = (factor_numbers(walk(factors(), size=size), NAMES) for size in (N, 37))
+    whole, parts = (factor_metrics(walk(factors(), size=size), NAMES) for size in (N, 37))
     assert whole["mig"] == parts["mig"]
     assert whole["nats_per_factor"] == pytest.approx(parts["nats_per_factor"])
 
 
 @pytest.mark.parametrize("latent", [Whole(), Deterministic(3, 3)], ids=["whole", "point"])
 def test_nats_that_do_not_come_apart_are_null(latent: Latent) -> None:
-    found = factor_numbers(walk(factors(), latent), NAMES)
+    found = factor_metrics(walk(factors(), latent), NAMES)
     assert found["nats_per_factor"] is None
     assert found["nats_unassigned"] is None
     assert found["mig"] is not None
@@ -145,19 +145,19 @@ def test_nats_that_do_not_come_apart_are_null(latent: Latent) -> None:
 def test_what_is_no_factor_is_refused() -> None:
     made = factors()
     with pytest.raises(UserError, match=r"bring no labels, so there are no factors: train with data\.labels"):
-        factor_numbers(walk(made[:, :0]), ())
+        factor_metrics(walk(made[:, :0]), ())
     with pytest.raises(UserError, match="no example has a label: factors need x, radius of each of them"):
-        factor_numbers(walk(made * math.nan), NAMES)
+        factor_metrics(walk(made * math.nan), NAMES)
     with pytest.raises(UserError, match=r"factor 'radius' has one value only, 7: leave it out"):
-        factor_numbers(walk(torch.stack([made[:, 0], torch.full((N,), 7.0)], 1)), NAMES)
+        factor_metrics(walk(torch.stack([made[:, 0], torch.full((N,), 7.0)], 1)), NAMES)
     lm = VAE(NoEncoder(), NoLatent(), StandardPrior(0), Never())
     with pytest.raises(UserError, match=r"latent: none\) has no code to tell factors from"):
-        factor_numbers(Walk(lm, batches(made)), NAMES)
+        factor_metrics(EvaluationPass(lm, batches(made)), NAMES)
     with pytest.raises(UserError, match="got 64 examples to measure disentanglement on: give 100 or more"):
-        factor_numbers(Walk(model(), batches(made)[:1]), NAMES)
+        factor_metrics(EvaluationPass(model(), batches(made)[:1]), NAMES)
 
 
 def test_the_walk_is_told() -> None:
     heard: list[tuple[int, int, str]] = []
-    factor_numbers(Walk(model(), batches(factors(), 300), lambda *told: heard.append(told)), NAMES)
+    factor_metrics(EvaluationPass(model(), batches(factors(), 300), lambda *told: heard.append(told)), NAMES)
     assert heard == [(300, N, "factors"), (N, N, "factors")]

@@ -15,7 +15,7 @@ from seqvae.metrics import factors as ready
 from seqvae.metrics import fixed_factor
 from seqvae.metrics.dci import dci
 from seqvae.metrics.disentanglement import beta_vae_score, disentanglement, factor_vae_score, mig, sap
-from seqvae.metrics.gaps import gap, histogram_information, predictability, shared_information
+from seqvae.metrics.gaps import histogram_information, predictability, shared_information, top_two_gap
 from seqvae.registry import UserError
 
 N, NAMES = 1200, ("shape", "scale", "x")
@@ -134,8 +134,8 @@ def test_two_dims_for_one_factor_are_disentangled_but_not_complete() -> None:
 
 
 def test_gap_of_known_scores() -> None:
-    assert gap(np.array([[0.5, 0.1], [0.2, 0.9], [0.4, 0.3]])).tolist() == pytest.approx([0.1, 0.6])
-    assert gap(np.array([[0.5, 0.1]])).tolist() == [0.5, 0.1]
+    assert top_two_gap(np.array([[0.5, 0.1], [0.2, 0.9], [0.4, 0.3]])).tolist() == pytest.approx([0.1, 0.6])
+    assert top_two_gap(np.array([[0.5, 0.1]])).tolist() == [0.5, 0.1]
 
 
 def test_histogram_information_of_known_tables() -> None:
@@ -187,12 +187,12 @@ def test_collapsed_dims_do_not_vote(factors: Array) -> None:
 
 def test_pairs_and_batches_share_the_value() -> None:
     classes = np.repeat([0, 1, 2, 3], [300, 100, 10, 3])
-    shared = fixed_factor.Sharing.of(0, classes, np.random.default_rng(9).permutation(413))
-    a, b = shared.pairs(ready.uniform("test", 40, 64, 0))
+    shared = fixed_factor.FactorGroups.of(0, classes, np.random.default_rng(9).permutation(413))
+    a, b = shared.pairs(ready.keyed_uniform("test", 40, 64, 0))
     assert a.shape == b.shape == (40, 32)
     assert (classes[a] == classes[b]).all()
     assert (a != b).all()
-    rows = shared.batches(ready.uniform("test", 200, 33, 0))
+    rows = shared.batches(ready.keyed_uniform("test", 200, 33, 0))
     assert rows.shape == (200, 32)
     assert (classes[rows] == classes[rows[:, :1]]).all()
     assert set(classes[rows].ravel()) == {0, 1, 2}  # three examples are too few
@@ -201,10 +201,12 @@ def test_pairs_and_batches_share_the_value() -> None:
 
 
 def test_halves_are_a_seeded_cut() -> None:
-    a, b = ready.halves(101, seed=0)
+    a, b = ready.split_in_halves(101, seed=0)
     assert sorted([*a, *b]) == list(range(101))
     assert (len(a), len(b)) == (50, 51)
-    assert ready.halves(101, 0)[0].tolist() == a.tolist() != ready.halves(101, 1)[0].tolist()
+    assert (
+        ready.split_in_halves(101, 0)[0].tolist() == a.tolist() != ready.split_in_halves(101, 1)[0].tolist()
+    )
 
 
 def test_classes_of_numbers() -> None:
@@ -212,8 +214,8 @@ def test_classes_of_numbers() -> None:
     many = ready.as_classes(np.linspace(0, 1, 401))
     assert (many.min(), many.max()) == (0, 19)
     assert set(np.bincount(many)) == {20, 21}
-    assert ready.equal_width(np.array([0.0, 0.49, 0.5, 1.0]), 2).tolist() == [0, 0, 1, 1]
-    assert ready.equal_width(np.ones(3), 5).tolist() == [0, 0, 0]
+    assert ready.bin_equal_width(np.array([0.0, 0.49, 0.5, 1.0]), 2).tolist() == [0, 0, 1, 1]
+    assert ready.bin_equal_width(np.ones(3), 5).tolist() == [0, 0, 0]
     # a far value takes the width and leaves bins empty: classes are counted anew
     assert set(ready.as_classes(np.append(np.linspace(0, 1, 60), 1000))) == {0, 1}
 

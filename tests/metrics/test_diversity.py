@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sacrebleu.metrics.bleu import BLEU
 
-from seqvae.metrics.diversity import copied, distinct, diversity, overlaps, self_bleu
+from seqvae.metrics.diversity import copied_share, count_overlaps, distinct_share, diversity, self_bleu
 
 
 def drawn(n: int, words: str, longest: int = 9, seed: int = 0) -> list[str]:
@@ -37,7 +37,7 @@ def test_self_bleu_at_its_ends() -> None:
 
 
 def test_overlaps_by_hand() -> None:
-    first, second, third = overlaps([x.split() for x in ("a a b", "a b", "a a a c d")])
+    first, second, third = count_overlaps([x.split() for x in ("a a b", "a b", "a a a c d")])
     assert first == ([3, 2, 0, 0], [3, 2, 1, 0], 3, 2)  # `a a` and `b` are elsewhere, never `a a b`
     assert second == ([2, 1, 0, 0], [2, 1, 0, 0], 2, 3)
     assert third == ([2, 1, 0, 0], [5, 4, 3, 2], 5, 3)  # twice `a` at most, and `a a` once
@@ -45,15 +45,15 @@ def test_overlaps_by_hand() -> None:
 
 def test_distinct_counts_grams_a_word() -> None:
     sentences = ["a b a b", "a b"]
-    assert distinct(sentences, 1) == pytest.approx(2 / 6)
-    assert distinct(sentences, 2) == pytest.approx(2 / 6)  # `a b` and `b a`
-    assert distinct(["", " "], 1) is None
+    assert distinct_share(sentences, 1) == pytest.approx(2 / 6)
+    assert distinct_share(sentences, 2) == pytest.approx(2 / 6)  # `a b` and `b a`
+    assert distinct_share(["", " "], 1) is None
 
 
 def test_copied_is_word_for_word() -> None:
     training = ["the cat", "a dog barks ."]
-    assert copied(["the  cat", "the cat .", "a dog", ""], training) == pytest.approx(1 / 3)
-    assert copied(["", " "], training) is None
+    assert copied_share(["the  cat", "the cat .", "a dog", ""], training) == pytest.approx(1 / 3)
+    assert copied_share(["", " "], training) is None
 
 
 def test_all_of_it() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from seqvae.metrics.checks import MeasurementError, check
+from seqvae.metrics.checks import MeasurementError, check_report
 
 GOOD: dict[str, Any] = {
     "n": 100, "rate": 5.0, "rate_se": 0.1, "distortion": 95.0, "neg_elbo": 100.0, "iw_nll": 98.0,
@@ -32,7 +32,7 @@ GOOD: dict[str, Any] = {
 )
 def test_impossible_reports_fail_loudly(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(MeasurementError, match=message):
-        check(GOOD | wrong)
+        check_report(GOOD | wrong)
 
 
 @pytest.mark.parametrize(
@@ -47,12 +47,14 @@ def test_impossible_reports_fail_loudly(wrong: dict[str, Any], message: str) -> 
     ],
 )
 def test_noise_and_what_does_not_apply_pass(noisy: dict[str, Any]) -> None:
-    check(GOOD | noisy)
+    check_report(GOOD | noisy)
 
 
 def test_a_subset_is_given_the_room_of_its_size() -> None:
-    check(GOOD | {"n": 10_000, "mi_low": 4.0, "rate": 3.0, "rate_se": 0.03})  # .3 over the 100 of the MI
+    check_report(
+        GOOD | {"n": 10_000, "mi_low": 4.0, "rate": 3.0, "rate_se": 0.03}
+    )  # .3 over the 100 of the MI
 
 
 def test_what_a_condition_tells_costs_nothing_under_its_own_prior() -> None:
-    check(GOOD | {"mi_low": 4.0, "rate": 3.0}, one_prior=False)
+    check_report(GOOD | {"mi_low": 4.0, "rate": 3.0}, one_prior=False)

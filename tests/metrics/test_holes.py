@@ -10,7 +10,7 @@ import torch
 from seqvae.latents.gaussian import DiagonalNormal
 from seqvae.metrics.holes import (
     consistent_units,
-    hole_numbers,
+    hole_metrics,
     log_aggregate,
     prior_to_aggregate_kl,
 )
@@ -86,6 +86,6 @@ def test_four_hundred_points_are_enough_for_narrow_posteriors() -> None:
 
 def test_numbers_for_a_report() -> None:
     q = DiagonalNormal(torch.tensor([[0.0, 3.0], [0.0, 3.0]]), torch.zeros(2, 2))
-    numbers = hole_numbers([q, q])
+    numbers = hole_metrics([q, q])
     assert numbers["prior_gap_per_dim"] == pytest.approx([0.0, 4.5], abs=1e-6)
     assert numbers["consistent_units"] == 1

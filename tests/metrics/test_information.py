@@ -14,13 +14,13 @@ from seqvae.latents.gaussian import DiagonalNormal
 from seqvae.metrics.information import (
     DiagonalDensity,
     MixedDensity,
-    chosen_rows,
+    choose_partners,
+    choose_rows,
     information_gain,
     log_density,
     mutual_information,
-    partners,
 )
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 
 
 class Opaque:
@@ -40,15 +40,15 @@ class Sheared(DiagonalNormal):
         return super().log_prob(2 * z) + z.shape[-1] * math.log(2)
 
 
-def random(n: int) -> Randomness:
-    return Randomness(1, 0, torch.arange(n))
+def random(n: int) -> KeyedNoise:
+    return KeyedNoise(1, 0, torch.arange(n))
 
 
 def spread(n: int = 50, dim: int = 3, logvar: float = -1.0) -> tuple[list[DiagonalNormal], torch.Tensor]:
     made = torch.Generator().manual_seed(0)
     q = DiagonalNormal(torch.randn(n, dim, generator=made), torch.full((n, dim), logvar))
     z = q.rsample(2, random(n))
-    return [q.index(slice(0, 20)), q.index(slice(20, n))], z
+    return [q.select(slice(0, 20)), q.select(slice(20, n))], z
 
 
 @pytest.mark.parametrize("hide", [False, True])
@@ -145,20 +145,20 @@ def test_a_single_example_has_no_other() -> None:
 
 def test_subset_follows_the_examples_not_their_order() -> None:
     index = torch.randperm(100, generator=torch.Generator().manual_seed(1))
-    chosen = chosen_rows(index, 30)
-    again = chosen_rows(torch.arange(100), 30)
+    chosen = choose_rows(index, 30)
+    again = choose_rows(torch.arange(100), 30)
     assert sorted(index[chosen].tolist()) == again.tolist()
     assert len(set(chosen.tolist())) == 30
-    assert again.tolist() != chosen_rows(torch.arange(100), 30, seed=1).tolist()
+    assert again.tolist() != choose_rows(torch.arange(100), 30, seed=1).tolist()
 
 
 @pytest.mark.parametrize("n", [2, 3, 101])
 def test_partners_are_others_and_each_is_used_once(n: int) -> None:
-    other = partners(torch.arange(n), seed=4)
+    other = choose_partners(torch.arange(n), seed=4)
     assert bool((other != torch.arange(n)).all())
     assert sorted(other.tolist()) == list(range(n))
 
 
 def test_partners_follow_the_examples_not_their_order() -> None:
     order = torch.randperm(50, generator=torch.Generator().manual_seed(1))
-    assert order[partners(order)].tolist() == partners(torch.arange(50))[order].tolist()
+    assert order[choose_partners(order)].tolist() == choose_partners(torch.arange(50))[order].tolist()

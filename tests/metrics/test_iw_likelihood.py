@@ -12,13 +12,13 @@ from seqvae.metrics.likelihood import (
     effective_samples,
     grouped_nll,
     iw_nll,
-    score,
+    score_batch,
 )
 
 
 def weights(samples: int = 20, chunk: int = 20, size: int = 16, **posterior: float) -> torch.Tensor:
     vae = linear_vae(**posterior)
-    parts = [score(vae, batch, samples, chunk).log_weights for batch in batches(vectors(), size)]
+    parts = [score_batch(vae, batch, samples, chunk).log_weights for batch in batches(vectors(), size)]
     return torch.cat(parts, 1).double()  # type: ignore[arg-type]
 
 
@@ -71,7 +71,7 @@ def test_samples_do_not_share_noise() -> None:
 
 def test_encoder_runs_once_and_decoder_in_chunks() -> None:
     vae = linear_vae()
-    scores = score(vae, batches(vectors())[0], samples=20, chunk=6)
+    scores = score_batch(vae, batches(vectors())[0], samples=20, chunk=6)
     assert vae.encoder.calls == 1
     assert vae.decoder.most == 6
     assert scores.log_px_z.shape == (20, 16)
@@ -80,5 +80,5 @@ def test_encoder_runs_once_and_decoder_in_chunks() -> None:
 
 def test_kl_is_the_mean_over_samples() -> None:
     batch = batches(vectors())[0]
-    few, many = score(linear_vae(), batch, 1, 1), score(linear_vae(), batch, 20, 6)
+    few, many = score_batch(linear_vae(), batch, 1, 1), score_batch(linear_vae(), batch, 20, 6)
     torch.testing.assert_close(few.kl, many.kl)

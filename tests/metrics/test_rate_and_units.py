@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from seqvae.metrics.rate import kl_per_dim, rate, standard_error
-from seqvae.metrics.units import active_units, mean_variance, spectrum
+from seqvae.metrics.units import active_units, mean_variance, sort_variances
 
 KL = torch.tensor([[[1.0, 2.0], [3.0, 4.0]], [[3.0, 2.0], [3.0, 0.0]]])  # (S 2, B 2, D 2)
 
@@ -31,7 +31,7 @@ def test_active_units_at_each_threshold() -> None:
     variance = mean_variance(means)
     assert [active_units(variance, t) for t in (0.01, 0.05, 0.2)] == [4, 3, 1]
     assert active_units(variance) == 4
-    assert spectrum(variance).tolist() == pytest.approx([0.5, 0.19, 0.06, 0.04, 0.009, 0.0], abs=1e-6)
+    assert sort_variances(variance).tolist() == pytest.approx([0.5, 0.19, 0.06, 0.04, 0.009, 0.0], abs=1e-6)
 
 
 def test_one_example_has_no_active_unit() -> None:

@@ -14,9 +14,9 @@ from tiny_text import text_batch, tiny_vae
 
 from seqvae.evaluate import evaluate
 from seqvae.latents import Gaussian
-from seqvae.metrics.refinement import Refining, refine, refined
+from seqvae.metrics.refinement import SVIConfig, amortisation_gap, svi_posterior
 from seqvae.model import VAE
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 from seqvae.priors import StandardPrior
 from seqvae.registry import UserError
 from seqvae.synthetic.linear import LinearDecoder, LinearEncoder, VectorBatch, linear_data
@@ -51,8 +51,8 @@ def test_a_wrong_encoder_is_refined_to_the_exact_posterior(
     shift: float, width: float, optimizer: Any
 ) -> None:
     batch, known = data()
-    how = Refining(steps=100, lr=0.2, optimizer=optimizer, samples=50)
-    report = refine(linear(shift, width), [batch], how)
+    how = SVIConfig(steps=100, lr=0.2, optimizer=optimizer, samples=50)
+    report = amortisation_gap(linear(shift, width), [batch], how)
     assert report["neg_elbo"] > 1.1 * known
     assert report["neg_elbo_refined"] == pytest.approx(known, rel=0.01)
     gap = report["neg_elbo"] - report["neg_elbo_refined"]
@@ -63,7 +63,7 @@ def test_a_wrong_encoder_is_refined_to_the_exact_posterior(
 
 def test_an_exact_encoder_has_no_gap() -> None:
     batch, known = data()
-    report = refine(linear(), [batch], Refining(samples=50))
+    report = amortisation_gap(linear(), [batch], SVIConfig(samples=50))
     assert report["neg_elbo"] == pytest.approx(known, rel=0.01)
     assert abs(report["amortisation_gap"]) < 1e-3
     assert report["rate_refined"] == pytest.approx(report["rate"], abs=1e-3)
@@ -74,7 +74,7 @@ def test_the_scale_of_a_dim_does_not_matter() -> None:
     found = []
     for weights in ((1.0, 2.0), (1.0, 200.0)):
         batch, known = data(weights=weights)
-        found.append(refine(linear(1.0, 1.5, weights), [batch])["neg_elbo_refined"] - known)
+        found.append(amortisation_gap(linear(1.0, 1.5, weights), [batch])["neg_elbo_refined"] - known)
     assert found[0] == pytest.approx(found[1], abs=0.2)
     assert found[0] < 0.2
 
@@ -83,9 +83,9 @@ def test_each_example_goes_its_own_way() -> None:
     """Neither the batch nor the order changes an example's steps."""
     vae, (batch, _) = linear(1.0, 2.0), data(12)
     rows = torch.tensor([7, 2, 9])
-    some = VectorBatch(batch.x[rows], rows, Randomness(0, 0, rows))
+    some = VectorBatch(batch.x[rows], rows, KeyedNoise(0, 0, rows))
     with torch.no_grad():
-        whole, part = (refined(vae, b, vae.posterior(b), Refining(steps=7)) for b in (batch, some))
+        whole, part = (svi_posterior(vae, b, vae.posterior(b), SVIConfig(steps=7)) for b in (batch, some))
     torch.testing.assert_close(part.mean, whole.mean[rows])
     torch.testing.assert_close(part.logvar, whole.logvar[rows])
     assert not torch.allclose(part.mean, vae.posterior(some).mean, atol=0.1)
@@ -95,7 +95,7 @@ def test_text_is_refined_too_and_the_model_stays_as_it_is() -> None:
     vae, batch = tiny_vae(latent={"name": "gaussian", "dim": 2}), text_batch()
     vae.encoder.requires_grad_(False)
     before = {name: value.clone() for name, value in vae.state_dict().items()}
-    report = refine(vae.train(), [batch], Refining(steps=100, samples=100, chunk=30))
+    report = amortisation_gap(vae.train(), [batch], SVIConfig(steps=100, samples=100, chunk=30))
     assert vae.training
     assert report["amortisation_gap"] > 4 * report["amortisation_gap_se"] > 0
     for name, value in vae.state_dict().items():
@@ -112,7 +112,7 @@ def test_text_is_refined_too_and_the_model_stays_as_it_is() -> None:
 @pytest.mark.parametrize("prior", ["standard", "mixture"])
 def test_every_diagonal_latent_under_any_prior(name: str, prior: str) -> None:
     vae = tiny_vae(latent={"name": name, "dim": 2, "prior": {"name": prior}})
-    report = refine(vae, [text_batch()], Refining(steps=30, samples=100))
+    report = amortisation_gap(vae, [text_batch()], SVIConfig(steps=30, samples=100))
     assert report["amortisation_gap"] > 0  # the constraints of the latent's own q are given up
 
 
@@ -120,9 +120,9 @@ def test_every_diagonal_latent_under_any_prior(name: str, prior: str) -> None:
 def test_what_is_no_diagonal_normal_is_refused(name: str) -> None:
     vae = tiny_vae(latent={"name": name})
     with pytest.raises(UserError, match=r"refinement moves a mean and a variance of each dim, .+ has none"):
-        refine(vae, [text_batch()])
+        amortisation_gap(vae, [text_batch()])
 
 
 def test_no_example_is_refused() -> None:
     with pytest.raises(UserError, match="nothing to refine: the data set holds no example"):
-        refine(linear(), [])
+        amortisation_gap(linear(), [])

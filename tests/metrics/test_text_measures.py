@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from seqvae.batch import SpecialIds, TextBatch
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 from seqvae.text import measures
 from seqvae.text.measuring import bits_per_character, perplexity
 
@@ -94,7 +94,7 @@ def test_sentences_lose_their_end_and_padding_only() -> None:
         special,
         index,
         torch.empty(3, 0),
-        Randomness(0, 0, index),
+        KeyedNoise(0, 0, index),
     )
     assert measures.sentences(batch) == [[A, B], [A, A, B, C], []]
 

@@ -9,17 +9,17 @@ import torch
 from tiny_text import SIZES, randomized, tiny_config
 
 from seqvae.build import build_vae
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 from seqvae.priors import StandardNormal
-from seqvae.priors.flow import FlowPrior, MovedNormal
+from seqvae.priors.flow import FlowDistribution, FlowPrior
 from seqvae.registry import UserError
 
 
-def random(n: int) -> Randomness:
-    return Randomness(0, 0, torch.arange(n))
+def random(n: int) -> KeyedNoise:
+    return KeyedNoise(0, 0, torch.arange(n))
 
 
-def strong(dim: int) -> tuple[FlowPrior, MovedNormal]:
+def strong(dim: int) -> tuple[FlowPrior, FlowDistribution]:
     prior: FlowPrior = randomized(FlowPrior(dim, layers=4, hidden=8).double(), 0.6)
     return prior, prior()
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 from seqvae.priors.mixture import GaussianMixture, MixturePrior
 
 LOG_W = torch.log(torch.tensor([0.5, 0.2, 0.3]))
@@ -16,8 +16,8 @@ MEAN = torch.tensor([[0.0, 2.0], [-3.0, 1.0], [4.0, -1.0]])
 LOGVAR = torch.tensor([[0.0, -1.0], [1.0, 0.5], [-2.0, 0.0]])
 
 
-def random(n: int) -> Randomness:
-    return Randomness(0, 0, torch.arange(n))
+def random(n: int) -> KeyedNoise:
+    return KeyedNoise(0, 0, torch.arange(n))
 
 
 def test_density_is_that_of_torch() -> None:

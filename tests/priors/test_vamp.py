@@ -15,7 +15,7 @@ from tiny_text import ENCODERS, RECURRENT, SIZES, text_batch, tiny_config, tiny_
 
 from seqvae.build import build_vae
 from seqvae.latents import LATENTS
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 from seqvae.objective import ELBO
 from seqvae.registry import UserError
 
@@ -25,8 +25,8 @@ READERS = {**ENCODERS, "bidirectional": BOTH}
 REAL = [name for name in LATENTS if name not in ("none", "categorical")]
 
 
-def random(n: int) -> Randomness:
-    return Randomness(0, 0, torch.arange(n))
+def random(n: int) -> KeyedNoise:
+    return KeyedNoise(0, 0, torch.arange(n))
 
 
 def latent_of(name: str) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def test_it_is_the_mixture_of_the_posteriors_of_its_inputs(encoder: str) -> None
         p = vae.prior()
         q = vae.latent.posterior(vae.encoder.read(vae.prior.pseudo))
         z = torch.randn(5, 4, 2)
-        each = torch.stack([q.index(slice(k, k + 1)).log_prob(z) for k in range(3)])  # (K, S, B)
+        each = torch.stack([q.select(slice(k, k + 1)).log_prob(z) for k in range(3)])  # (K, S, B)
         torch.testing.assert_close(p.log_prob(z), torch.logsumexp(each, 0) - math.log(3))
 
 

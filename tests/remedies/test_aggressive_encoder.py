@@ -11,16 +11,16 @@ from tiny import Listener, assert_same_runs, card, config, metrics
 from torch import Tensor
 
 from seqvae import train as module
-from seqvae.disk import checkpoints
+from seqvae.disk import list_checkpoints
 from seqvae.progress import Silent
 from seqvae.remedies.aggressive_encoder import AggressiveEncoder, still_falls
 from seqvae.text.data import load_data
-from seqvae.train import Interrupted, Loop, resume, train
+from seqvae.train import Interrupted, TrainingLoop, resume, train
 from seqvae.trainer import Trainer
 
 SHORT = ("train.steps=6", "train.validate_every=3", "train.log_every=2")
 FIVE = ("train.steps=10", "train.validate_every=2", "train.log_every=1")
-FEW = "{name: aggressive_encoder, most: 4, window: 2}"
+FEW = "{name: aggressive_encoder, max_inner_steps: 4, window: 2}"
 
 
 def trainer(path: Path, *sets: str) -> Trainer:
@@ -55,7 +55,7 @@ def parameters(made: Trainer) -> dict[str, Tensor]:
     ],
 )
 def test_when_the_encoder_has_caught_up(losses: list[float], goes_on: bool) -> None:
-    assert still_falls([torch.tensor(float(x)) for x in losses], most=10, window=3) is goes_on
+    assert still_falls([torch.tensor(float(x)) for x in losses], max_inner_steps=10, window=3) is goes_on
 
 
 def test_each_side_moves_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +74,7 @@ def test_each_side_moves_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_encoders_own_updates_have_their_own_sentences_and_noise(tmp_path: Path) -> None:
-    feed = trainer(tmp_path, "train.seed=3").feed
+    feed = trainer(tmp_path, "train.seed=3").batch_source
     (plain,), (first,), (second,) = (feed.update(5, inner) for inner in (0, 1, 2))
     assert torch.equal(plain.index, first.index)
     assert not torch.equal(plain.random.normal("posterior", 2), first.random.normal("posterior", 2))
@@ -112,8 +112,8 @@ def test_it_ends_when_mi_falls(
 
     monkeypatch.setattr(module, "validate", validate)
     made = trainer(tmp_path / "run", *FIVE, f"remedies=[{FEW}]")
-    monkeypatch.setattr(module, "judge", lambda *_: None)
-    loop = Loop(made)
+    monkeypatch.setattr(module, "select_checkpoint", lambda *_: None)
+    loop = TrainingLoop(made)
     monkeypatch.setattr(loop.log_file, "write", lambda *_: None)
     for _ in mis:
         before, start = parameters(made), made.progress.inner
@@ -133,7 +133,7 @@ def test_memory_is_saved() -> None:
     remedy.after_validation({"mi_low": 1.0})
     again.load_state_dict(remedy.state_dict())
     assert not again.wants_mi()
-    assert again.trained_parts(frozenset({"encoder", "decoder"})) == {"encoder", "decoder"}
+    assert again.trainable_parts(frozenset({"encoder", "decoder"})) == {"encoder", "decoder"}
 
 
 def test_a_stopped_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
@@ -143,5 +143,5 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
         train(config(*sets), parted, Listener(stop_at="step 3 "))
     assert card(parted)["progress"]["inner"] > 0
     assert_same_runs(resume(parted), whole)
-    states = torch.load(checkpoints(whole)[-1] / "objective.pt", weights_only=True)
+    states = torch.load(list_checkpoints(whole)[-1] / "objective.pt", weights_only=True)
     assert float(states["remedies.0.mi"]) == metrics(whole, "valid")[-1]["mi_low"]

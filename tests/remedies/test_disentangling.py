@@ -15,13 +15,13 @@ from tiny_text import WORDS, text_batch, tiny_config, tiny_vae
 from torch import Tensor, nn
 
 from seqvae.build import build_objective
-from seqvae.interfaces import Facts
+from seqvae.interfaces import RunContext
 from seqvae.latents.gaussian import DiagonalNormal
-from seqvae.numerics import Randomness
+from seqvae.numerics import KeyedNoise
 from seqvae.registry import UserError
 from seqvae.remedies.attribute_regularization import AttributeRegularization, ordering_loss
-from seqvae.remedies.dip import DIP, away_from_identity, covariance
-from seqvae.remedies.factor_vae import Discriminator, FactorVAE, permuted
+from seqvae.remedies.dip import DIP, covariance, identity_penalty
+from seqvae.remedies.factor_vae import Discriminator, FactorVAE, permute_dims
 from seqvae.remedies.total_correlation import (
     TotalCorrelation,
     log_densities,
@@ -30,7 +30,7 @@ from seqvae.remedies.total_correlation import (
 )
 
 MANY = 10**6
-FACTS = Facts(total_steps=100, examples=50, batch_size=5, latent_dim=2, vocab_size=WORDS)
+FACTS = RunContext(total_steps=100, examples=50, batch_size=5, latent_dim=2, vocab_size=WORDS)
 
 
 def output(mean: Tensor, logvar: Tensor | None = None, z: Tensor | None = None) -> Any:
@@ -42,7 +42,7 @@ def output(mean: Tensor, logvar: Tensor | None = None, z: Tensor | None = None) 
 def vectors(index: Tensor) -> Any:
     """What a remedy reads of a batch."""
     return SimpleNamespace(
-        random=Randomness(0, 0, index), lengths=index + 1, labels=torch.zeros(len(index), 0)
+        random=KeyedNoise(0, 0, index), lengths=index + 1, labels=torch.zeros(len(index), 0)
     )
 
 
@@ -101,7 +101,7 @@ def test_the_number_of_examples_moves_no_gradient_of_the_weighted_tc() -> None:
 def test_tc_weighs_beta_in_all(beta: float) -> None:
     remedy, out = TotalCorrelation(beta), output(torch.randn(5, 2))
     remedy.attach(tiny_vae(), FACTS)
-    term = remedy.extra(nn.Identity(), out, vectors(torch.arange(5)))["total_correlation"]
+    term = remedy.auxiliary_losses(nn.Identity(), out, vectors(torch.arange(5)))["total_correlation"]
     tc = total_correlation(log_densities(out.z[0], out.q.mean, out.q.logvar), log_shares(5, 50, "weighted"))
     torch.testing.assert_close(term, (beta - 1) * tc)
 
@@ -115,22 +115,26 @@ def whitened(size: int, dim: int) -> Tensor:
 
 def test_dip_by_hand() -> None:
     cov = torch.tensor([[2.0, 0.5], [0.5, 1.0]])
-    assert float(away_from_identity(cov, 10.0, 3.0)) == pytest.approx(10 * 2 * 0.25 + 3)
+    assert float(identity_penalty(cov, 10.0, 3.0)) == pytest.approx(10 * 2 * 0.25 + 3)
     x = torch.randn(50, 3)
     torch.testing.assert_close(covariance(x), torch.cov(x.T, correction=0))
 
 
 def test_dip_is_zero_where_the_covariance_is_the_identity() -> None:
     mean, batch = whitened(60, 4), vectors(torch.arange(60))
-    of_means = DIP("i").extra(nn.Identity(), output(mean), batch)["dip"]
+    of_means = DIP("i").auxiliary_losses(nn.Identity(), output(mean), batch)["dip"]
     assert float(of_means) == pytest.approx(0, abs=1e-9)
     narrow = output(math.sqrt(0.75) * mean, torch.full_like(mean, math.log(0.25)))
-    assert float(DIP("ii").extra(nn.Identity(), narrow, batch)["dip"]) == pytest.approx(0, abs=1e-9)
-    assert float(DIP("i").extra(nn.Identity(), narrow, batch)["dip"]) == pytest.approx(4 * 100 * 0.25**2)
+    assert float(DIP("ii").auxiliary_losses(nn.Identity(), narrow, batch)["dip"]) == pytest.approx(
+        0, abs=1e-9
+    )
+    assert float(DIP("i").auxiliary_losses(nn.Identity(), narrow, batch)["dip"]) == pytest.approx(
+        4 * 100 * 0.25**2
+    )
 
 
 def test_dip_has_no_answer_to_one_example() -> None:
-    term = DIP().extra(nn.Identity(), output(torch.ones(1, 3)), vectors(torch.arange(1)))["dip"]
+    term = DIP().auxiliary_losses(nn.Identity(), output(torch.ones(1, 3)), vectors(torch.arange(1)))["dip"]
     assert float(term) == 0
 
 
@@ -139,18 +143,18 @@ def test_dip_pulls_there() -> None:
     optimizer = torch.optim.Adam([mean], lr=0.05)
     for _ in range(300):
         optimizer.zero_grad()
-        DIP("i").extra(nn.Identity(), output(mean), vectors(torch.arange(64)))["dip"].backward()
+        DIP("i").auxiliary_losses(nn.Identity(), output(mean), vectors(torch.arange(64)))["dip"].backward()
         optimizer.step()
     torch.testing.assert_close(covariance(mean.detach()), torch.eye(2), atol=1e-2, rtol=0)
 
 
 def test_permuted_codes_keep_each_dim_and_lose_the_rest() -> None:
     z = torch.randn(5000, 1).repeat(1, 3)
-    mixed = permuted(z, Randomness(0, 0, torch.arange(5000)))
+    mixed = permute_dims(z, KeyedNoise(0, 0, torch.arange(5000)))
     assert torch.equal(mixed.sort(0).values, z.sort(0).values)
     assert float((torch.corrcoef(mixed.T) - torch.eye(3)).abs().max()) < 4 / math.sqrt(5000)
-    assert torch.equal(mixed, permuted(z, Randomness(0, 0, torch.arange(5000))))
-    assert not torch.equal(mixed, permuted(z, Randomness(0, 1, torch.arange(5000))))
+    assert torch.equal(mixed, permute_dims(z, KeyedNoise(0, 0, torch.arange(5000))))
+    assert not torch.equal(mixed, permute_dims(z, KeyedNoise(0, 1, torch.arange(5000))))
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.8])
@@ -161,7 +165,7 @@ def test_the_discriminator_finds_the_tc_of_a_gaussian(correlation: float) -> Non
     optimizer = torch.optim.Adam(player.parameters(), lr=3e-3)
     decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.02, 500)
     for step in range(500):
-        batch = SimpleNamespace(random=Randomness(0, step, torch.arange(512)))
+        batch = SimpleNamespace(random=KeyedNoise(0, step, torch.arange(512)))
         optimizer.zero_grad()
         player(output(torch.randn(512, 2) @ factor.T), batch).backward()
         optimizer.step()
@@ -174,7 +178,7 @@ def test_the_discriminator_finds_the_tc_of_a_gaussian(correlation: float) -> Non
 def test_factor_vae_keeps_the_players_apart() -> None:
     vae, remedies = tiny_vae(), [{"name": "factor_vae", "hidden": 8}]
     objective = build_objective(tiny_config(remedies=remedies), vae, FACTS)
-    loss, (rival,) = objective(vae, text_batch(), 0), objective.adversaries()
+    loss, (rival,) = objective(vae, text_batch(), 0), objective.discriminators()
     model, players = list(vae.parameters()), list(rival.parameters())
     assert players
     assert all(
@@ -193,7 +197,7 @@ def test_factor_vae_keeps_the_players_apart() -> None:
 def test_gamma_weighs_the_tc() -> None:
     remedy, out = FactorVAE(gamma=3.0, hidden=8), output(torch.randn(6, 2))
     remedy.attach(tiny_vae(), FACTS)
-    term = remedy.extra(nn.Identity(), out, vectors(torch.arange(6)))["factor_vae"]
+    term = remedy.auxiliary_losses(nn.Identity(), out, vectors(torch.arange(6)))["factor_vae"]
     torch.testing.assert_close(term, 3 * remedy.player.log_ratio(out.z[0]).mean())
 
 
@@ -228,16 +232,16 @@ def test_pairs_with_a_missing_label_are_left_out() -> None:
 
 def test_an_attribute_moves_only_its_dim() -> None:
     remedy = AttributeRegularization({2: "mood", 0: "length"})
-    remedy.attach(nn.Identity(), Facts(1, 1, 1, 4, vocab_size=9, labels=("age", "mood")))
+    remedy.attach(nn.Identity(), RunContext(1, 1, 1, 4, vocab_size=9, labels=("age", "mood")))
     assert remedy.columns == {2: 1, 0: None}
     z = torch.randn(6, 4, requires_grad=True)
     labels = torch.stack([torch.randn(6), torch.full((6,), math.nan)], 1)
     batch = SimpleNamespace(lengths=torch.arange(6), labels=labels)
-    remedy.extra(nn.Identity(), output(z), batch)["attribute_regularization"].backward()
+    remedy.auxiliary_losses(nn.Identity(), output(z), batch)["attribute_regularization"].backward()
     assert z.grad is not None
     assert z.grad.any(0).tolist() == [True, False, False, False], "no mood is known"
     labels[:, 1] = torch.arange(6)
-    remedy.extra(nn.Identity(), output(z), batch)["attribute_regularization"].backward()
+    remedy.auxiliary_losses(nn.Identity(), output(z), batch)["attribute_regularization"].backward()
     assert z.grad.any(0).tolist() == [True, False, True, False]
 
 
@@ -250,9 +254,9 @@ def test_an_attribute_moves_only_its_dim() -> None:
 )
 def test_attributes_that_are_not_there(attributes: dict[int, str], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        AttributeRegularization(attributes).attach(nn.Identity(), Facts(1, 1, 1, 2, 9, ("mood",)))
+        AttributeRegularization(attributes).attach(nn.Identity(), RunContext(1, 1, 1, 2, 9, ("mood",)))
     with pytest.raises(UserError, match="got the label 'length'"):  # no text, no length
-        AttributeRegularization().attach(nn.Identity(), Facts(1, 1, 1, 2))
+        AttributeRegularization().attach(nn.Identity(), RunContext(1, 1, 1, 2))
 
 
 @pytest.mark.parametrize("remedy", ["total_correlation", "dip", "factor_vae", "aggressive_encoder"])

@@ -13,23 +13,23 @@ import torch
 from torch import Tensor, nn
 
 from seqvae.batch import ImageBatch
-from seqvae.interfaces import Facts
-from seqvae.numerics import Randomness
+from seqvae.interfaces import RunContext
+from seqvae.numerics import KeyedNoise
 from seqvae.registry import UserError
 from seqvae.remedies.learned_similarity import (
     Discriminator,
     LearnedSimilarity,
+    discriminator_loss,
     feature_distance,
-    telling_loss,
 )
 
 SHAPE = (1, 8, 8)
-FACTS = Facts(total_steps=100, examples=50, batch_size=5, latent_dim=2)
+FACTS = RunContext(total_steps=100, examples=50, batch_size=5, latent_dim=2)
 
 
 def batch_of(x: Tensor) -> ImageBatch:
     index = torch.arange(len(x))
-    return ImageBatch(x, x, index, torch.zeros(len(x), 0), Randomness(0, 0, index))
+    return ImageBatch(x, x, index, torch.zeros(len(x), 0), KeyedNoise(0, 0, index))
 
 
 def output(mean: Tensor) -> Any:
@@ -48,18 +48,19 @@ def test_distance_is_half_the_square() -> None:
 
 
 def test_telling_loss_of_one_who_cannot_tell() -> None:
-    assert float(telling_loss(torch.zeros(3), torch.zeros(5))) == pytest.approx(0.6931472)
-    assert float(telling_loss(torch.full((3,), 50.0), torch.full((5,), -50.0))) < 1e-6
+    assert float(discriminator_loss(torch.zeros(3), torch.zeros(5))) == pytest.approx(0.6931472)
+    assert float(discriminator_loss(torch.full((3,), 50.0), torch.full((5,), -50.0))) < 1e-6
 
 
 def test_equal_pictures_have_no_distance_and_others_have_some() -> None:
     remedy, x = attached(weight=3.0), torch.rand(5, *SHAPE)
     same, other = (
-        remedy.extra(nn.Identity(), output(mean), batch_of(x))["learned_similarity"] for mean in (x, 1 - x)
+        remedy.auxiliary_losses(nn.Identity(), output(mean), batch_of(x))["learned_similarity"]
+        for mean in (x, 1 - x)
     )
     assert float(same) == 0.0
     assert float(other) > 0.1
-    player = remedy.adversary()
+    player = remedy.discriminator()
     assert isinstance(player, Discriminator)
     assert float(other) == pytest.approx(3 * float(player.distance(x, 1 - x).mean()))
 
@@ -78,7 +79,7 @@ def test_the_model_gets_gradients_from_the_distance_and_the_player_from_its_own_
     remedy, x = attached(), torch.rand(5, *SHAPE)
     mean = torch.rand(5, *SHAPE, requires_grad=True)
     out, batch = output(mean), batch_of(x)
-    remedy.extra(nn.Identity(), out, batch)["learned_similarity"].backward()
+    remedy.auxiliary_losses(nn.Identity(), out, batch)["learned_similarity"].backward()
     assert mean.grad is not None
     assert bool(mean.grad.any())
     assert all(p.grad is None for p in remedy.parameters())
@@ -104,9 +105,15 @@ def test_the_player_learns_to_tell_blurred_pictures() -> None:
 def test_it_stays_in_fp32_under_autocast() -> None:
     remedy, x, y = attached(), torch.rand(5, *SHAPE), torch.rand(5, *SHAPE)
     out, batch = output(y), batch_of(x)
-    exact = remedy.extra(nn.Identity(), out, batch)["learned_similarity"], remedy.player(out, batch)
+    exact = (
+        remedy.auxiliary_losses(nn.Identity(), out, batch)["learned_similarity"],
+        remedy.player(out, batch),
+    )
     with torch.autocast("cpu", torch.bfloat16):
-        got = remedy.extra(nn.Identity(), out, batch)["learned_similarity"], remedy.player(out, batch)
+        got = (
+            remedy.auxiliary_losses(nn.Identity(), out, batch)["learned_similarity"],
+            remedy.player(out, batch),
+        )
     assert all(torch.equal(a, b) for a, b in zip(exact, got, strict=True))
 
 

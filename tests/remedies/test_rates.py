@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from seqvae.interfaces import Facts
+from seqvae.interfaces import RunContext
 from seqvae.remedies.free_bits import FreeBits, FreeBitsExample, FreeBitsTotal
 from seqvae.remedies.target_rate import Capacity, TargetRate
 
@@ -15,7 +15,7 @@ OUT: Any = None  # no rate remedy reads it
 
 
 def shaped(remedy: Any, kl: torch.Tensor, step: int = 0) -> torch.Tensor:
-    return remedy.shape_kl(kl, OUT, step).sum(-1).mean()
+    return remedy.transform_kl(kl, OUT, step).sum(-1).mean()
 
 
 def test_the_three_free_bits_differ() -> None:
@@ -34,9 +34,9 @@ def test_what_is_free_has_no_gradient(remedy: Any) -> None:
 
 def test_capacity_rises_to_its_nats_and_pulls_from_both_sides() -> None:
     remedy = Capacity(nats=8.0, gamma=10.0)
-    remedy.attach(torch.nn.Identity(), Facts(100, 1, 1, 1))
+    remedy.attach(torch.nn.Identity(), RunContext(100, 1, 1, 1))
     kl = torch.full((4, 2), 4.0)
-    assert remedy.settled_at() == 80
+    assert remedy.schedule_end() == 80
     assert float(shaped(remedy, kl, 0)) == pytest.approx(80.0)
     assert float(shaped(remedy, kl, 80)) == pytest.approx(0.0)
     assert float(shaped(remedy, kl / 2, 99)) == pytest.approx(40.0)

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from seqvae.interfaces import Facts, Remedy
+from seqvae.interfaces import Remedy, RunContext
 from seqvae.objective import ELBO
 from seqvae.remedies import REMEDIES
 from seqvae.remedies.schedules import (
@@ -22,11 +22,11 @@ from seqvae.remedies.schedules import (
     sigmoid,
 )
 
-FACTS = Facts(total_steps=1000, examples=100, batch_size=10, latent_dim=2)
+FACTS = RunContext(total_steps=1000, examples=100, batch_size=10, latent_dim=2)
 RISES = ["linear_annealing", "cosine_annealing", "sigmoid_annealing"]
 
 
-def attached(remedy: Remedy, facts: Facts = FACTS) -> Remedy:
+def attached(remedy: Remedy, facts: RunContext = FACTS) -> Remedy:
     remedy.attach(torch.nn.Module(), facts)
     return remedy
 
@@ -75,7 +75,7 @@ def test_every_cycle_starts_at_zero(cycles: int) -> None:
 def test_defaults_are_the_stated_shares_of_the_run() -> None:
     for made in (LinearAnnealing, CosineAnnealing):
         remedy = attached(made())
-        assert remedy.settled_at() == 300
+        assert remedy.schedule_end() == 300
         assert float(remedy.beta(150)) == pytest.approx(0.5)
     remedy = attached(SigmoidAnnealing())
     assert float(remedy.beta(150)) == 0.5
@@ -84,17 +84,17 @@ def test_defaults_are_the_stated_shares_of_the_run() -> None:
 
 
 def test_given_lengths_are_kept() -> None:
-    assert attached(LinearAnnealing(7)).settled_at() == 7
+    assert attached(LinearAnnealing(7)).schedule_end() == 7
     assert attached(SigmoidAnnealing(midpoint=20)).beta(20) == 0.5
     slow = attached(SigmoidAnnealing(midpoint=100, slope=0.01))
     assert float(slow.beta(200)) == pytest.approx(1 / (1 + math.exp(-1)))
-    assert slow.settled_at() == math.ceil(100 + math.log(99) / 0.01)
+    assert slow.schedule_end() == math.ceil(100 + math.log(99) / 0.01)
 
 
 @pytest.mark.parametrize("total", [1, 2, 3, 7])
 @pytest.mark.parametrize("name", [*RISES, "cyclical_annealing"])
 def test_the_shortest_runs_have_a_beta(name: str, total: int) -> None:
-    remedy = attached(REMEDIES[name](), Facts(total, 5, 5, 2))
+    remedy = attached(REMEDIES[name](), RunContext(total, 5, 5, 2))
     assert all(0 <= value <= 1 for value in betas(remedy, total + 2))
 
 
@@ -109,7 +109,7 @@ def test_rises_never_fall(name: str) -> None:
 @pytest.mark.parametrize("name", [*RISES, "cyclical_annealing", "constant_beta"])
 def test_settled_is_when_beta_has_stopped(name: str) -> None:
     remedy = attached(REMEDIES[name]())
-    settled, values = remedy.settled_at(), betas(remedy, 1200)
+    settled, values = remedy.schedule_end(), betas(remedy, 1200)
     assert all(abs(value - values[-1]) <= 0.01 + 1e-9 for value in values[settled:])
     if settled:
         assert values[settled - 1] < values[settled] or abs(values[settled - 1] - values[-1]) > 0.01
@@ -118,7 +118,7 @@ def test_settled_is_when_beta_has_stopped(name: str) -> None:
 @pytest.mark.parametrize(("cycles", "ratio"), [(4, 0.5), (1, 1.0), (3, 0.7), (7, 0.2), (10, 0.1)])
 def test_last_plateau_of_cycles(cycles: int, ratio: float) -> None:
     remedy = attached(CyclicalAnnealing(cycles, ratio))
-    settled = remedy.settled_at()
+    settled = remedy.schedule_end()
     assert betas(remedy, 1001)[settled:] == pytest.approx([1.0] * (1001 - settled))
     if settled < 1000:
         assert float(remedy.beta(settled - 2)) < 1
@@ -127,13 +127,13 @@ def test_last_plateau_of_cycles(cycles: int, ratio: float) -> None:
 def test_constant() -> None:
     remedy = attached(ConstantBeta(0.3))
     assert betas(remedy, 3) == [0.3] * 3
-    assert remedy.settled_at() == 0
+    assert remedy.schedule_end() == 0
 
 
 def test_factors_multiply_and_the_last_one_settles() -> None:
     objective = ELBO([ConstantBeta(0.5), attached(LinearAnnealing(100)), attached(CosineAnnealing(400))])
     assert objective.beta(50) == pytest.approx(0.5 * 0.5 * cosine(50, 400))
     assert objective.beta(10**6) == pytest.approx(0.5)
-    assert objective.settled_at() == 400
+    assert objective.schedule_end() == 400
     assert ELBO([]).beta(3) == 1
-    assert ELBO([]).settled_at() == 0
+    assert ELBO([]).schedule_end() == 0

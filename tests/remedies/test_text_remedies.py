@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from seqvae.batch import SpecialIds, TextBatch
-from seqvae.interfaces import Facts
+from seqvae.interfaces import RunContext
 from seqvae.remedies.bag_of_words import bag_of_words_loss
-from seqvae.remedies.denoising import Denoising, dropped, shuffled
+from seqvae.remedies.denoising import Denoising, drop_words, shuffle_words
 from seqvae.remedies.mmd import mmd
 from seqvae.text.batching import batch_from_ids
 
@@ -23,8 +23,8 @@ def batch(n: int = 64) -> TextBatch:
 
 def damaged(before: TextBatch, **rates: float) -> TextBatch:
     remedy = Denoising(**{"drop": 0.0, **rates})  # type: ignore[arg-type]
-    remedy.attach(torch.nn.Identity(), Facts(1, 1, 1, 1, vocab_size=24))
-    return remedy.encoder_reads(before)
+    remedy.attach(torch.nn.Identity(), RunContext(1, 1, 1, 1, vocab_size=24))
+    return remedy.on_encoder_input(before)
 
 
 def test_uniform_words_cost_ln_v_each() -> None:
@@ -36,7 +36,7 @@ def test_uniform_words_cost_ln_v_each() -> None:
 def test_dropping_closes_the_gaps_and_keeps_the_end() -> None:
     source, lengths = torch.tensor([[5, 6, 7, 3, 0]]), torch.tensor([4])
     drop = torch.tensor([[False, True, False, True, True]])
-    left, lengths = dropped(source, lengths, drop, pad=0)
+    left, lengths = drop_words(source, lengths, drop, pad=0)
     assert left.tolist() == [[5, 7, 3, 0, 0]]
     assert lengths.tolist() == [3]
 
@@ -44,7 +44,7 @@ def test_dropping_closes_the_gaps_and_keeps_the_end() -> None:
 def test_shuffled_words_move_no_further_than_their_reach() -> None:
     source = torch.arange(10, 21)[None].repeat(200, 1)
     lengths = torch.full((200,), 11)
-    moved = shuffled(source, lengths, 2, torch.rand(200, 11))
+    moved = shuffle_words(source, lengths, 2, torch.rand(200, 11))
     places = moved.argsort(1) - torch.arange(11)
     assert int(places.abs().max()) == 2
     assert (moved[:, -1] == 20).all()

@@ -13,8 +13,8 @@ from tiny_text import SPECIAL, WORDS, padded, rows_of, text_batch, tiny_config, 
 
 from seqvae.build import build_objective
 from seqvae.evaluate import evaluate, validate
-from seqvae.interfaces import Facts
-from seqvae.numerics import Randomness
+from seqvae.interfaces import RunContext
+from seqvae.numerics import KeyedNoise
 from seqvae.objective import ELBO
 from seqvae.remedies.word_dropout import WordDropout, drop_words
 
@@ -25,7 +25,7 @@ FIELDS = ("source", "source_lengths", "targets", "lengths", "index", "labels")
 def test_only_inputs_are_touched_and_never_the_start(rate: float) -> None:
     batch = text_batch()
     before = {name: getattr(batch, name).clone() for name in (*FIELDS, "inputs")}
-    after = WordDropout(rate).decoder_reads(batch)
+    after = WordDropout(rate).on_decoder_input(batch)
     for name in FIELDS:
         assert torch.equal(getattr(after, name), before[name]), name
     assert torch.equal(batch.inputs, before["inputs"])  # the batch given is left alone
@@ -44,7 +44,7 @@ def test_rates_at_the_ends() -> None:
 @pytest.mark.parametrize("rate", [0.05, 0.3, 0.9])
 def test_rate_is_the_share_dropped(rate: float) -> None:
     inputs = torch.full((500, 41), 5)
-    dropped = drop_words(inputs, rate, SPECIAL.unk, Randomness(0, 0, torch.arange(500)))[:, 1:] == SPECIAL.unk
+    dropped = drop_words(inputs, rate, SPECIAL.unk, KeyedNoise(0, 0, torch.arange(500)))[:, 1:] == SPECIAL.unk
     n = dropped.numel()
     assert abs(float(dropped.float().mean()) - rate) < 4 * math.sqrt(rate * (1 - rate) / n)
     for one, other in ((dropped[1:], dropped[:-1]), (dropped[:, 1:], dropped[:, :-1])):
@@ -56,7 +56,7 @@ def test_mask_is_fresh_every_step_and_belongs_to_the_sentence() -> None:
     inputs = torch.full((20, 30), 5)
 
     def masked(step: int, rows: torch.Tensor) -> torch.Tensor:
-        return drop_words(inputs[rows], 0.5, SPECIAL.unk, Randomness(0, step, rows))
+        return drop_words(inputs[rows], 0.5, SPECIAL.unk, KeyedNoise(0, step, rows))
 
     everyone = torch.arange(20)
     assert not torch.equal(masked(0, everyone), masked(1, everyone))
@@ -66,12 +66,12 @@ def test_mask_is_fresh_every_step_and_belongs_to_the_sentence() -> None:
 
 def test_padding_and_order_change_no_mask() -> None:
     batch, remedy = text_batch(), WordDropout(0.5)
-    whole = remedy.decoder_reads(batch).inputs
-    wide = remedy.decoder_reads(padded(batch, 3)).inputs[:, :-3]
+    whole = remedy.on_decoder_input(batch).inputs
+    wide = remedy.on_decoder_input(padded(batch, 3)).inputs[:, :-3]
     inside = batch.mask
     assert torch.equal(wide[inside], whole[inside])
     some = rows_of(batch, [4, 2])
-    assert torch.equal(remedy.decoder_reads(some).inputs, whole[[4, 2], : some.inputs.shape[1]])
+    assert torch.equal(remedy.on_decoder_input(some).inputs, whole[[4, 2], : some.inputs.shape[1]])
 
 
 def test_inputless_training_reads_nothing() -> None:
@@ -80,10 +80,10 @@ def test_inputless_training_reads_nothing() -> None:
     one, other = text_batch([[4, 5, 6]]), text_batch([[6, 6, 4]])
     with torch.no_grad():
         q = vae.posterior(one)
-        read = [objective.cures[0].decoder_reads(batch) for batch in (one, other)]
-        swapped = read[1].changed(targets=one.targets)
+        read = [objective.remedy_list[0].on_decoder_input(batch) for batch in (one, other)]
+        swapped = read[1].replace(targets=one.targets)
         assert torch.equal(vae(read[0], q=q).log_px_z, vae(swapped, q=q).log_px_z)
-        plain = vae(other.changed(targets=one.targets), q=q).log_px_z
+        plain = vae(other.replace(targets=one.targets), q=q).log_px_z
         assert not torch.equal(vae(one, q=q).log_px_z, plain)  # which they have not when words are read
 
 
@@ -91,7 +91,7 @@ def test_training_sees_it_and_evaluation_does_not() -> None:
     config, batches = tiny_config(remedies=[{"name": "word_dropout", "rate": 0.9}]), [text_batch()]
     vae = tiny_vae()
     plain, light = evaluate(vae, batches), validate(vae, batches)
-    objective = build_objective(config, vae, Facts(10, 10, 5, 2, WORDS)).train()
+    objective = build_objective(config, vae, RunContext(10, 10, 5, 2, WORDS)).train()
     vae.train()
     with torch.no_grad():
         dropped = objective(vae, batches[0], 0).distortion

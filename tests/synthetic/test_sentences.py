@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from seqvae.keyed import permuted
+from seqvae.keyed import keyed_permutation
 from seqvae.synthetic import CORPORA
 from seqvae.synthetic.sentences import FACTORS, NAMES, SIZE, iter_sentences, sentence
 
@@ -65,7 +65,7 @@ def test_sampling_is_without_replacement_and_by_seed() -> None:
 
 
 def test_the_order_is_the_same_on_every_machine() -> None:
-    assert permuted(np.arange(3, dtype=np.uint64), SIZE, 0).tolist() == ORDER
+    assert keyed_permutation(np.arange(3, dtype=np.uint64), SIZE, 0).tolist() == ORDER
 
 
 ORDER = [50293554, 46615954, 21491998]

@@ -7,7 +7,7 @@ import pytest
 
 from seqvae.batch import SpecialIds
 from seqvae.text import batching
-from seqvae.text.batching import EpochOrder, batch_from_ids, collate, eval_batches
+from seqvae.text.batching import LengthBucketSampler, batch_from_ids, collate, eval_batches
 from seqvae.text.readers import Example
 from seqvae.text.tokenizer_training import train_word
 from seqvae.text.writing import build_store
@@ -42,7 +42,7 @@ def test_collate_is_batch_from_ids_of_the_rows(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [1, 64, 1000])
 def test_an_epoch_meets_every_sentence_once(size: int) -> None:
-    order = EpochOrder(OFFSETS[:5001], size, seed=0, epoch=0)
+    order = LengthBucketSampler(OFFSETS[:5001], size, seed=0, epoch=0)
     assert np.array_equal(np.sort(np.concatenate(list(order))), np.arange(5000))
     assert len(order) == -(-5000 // size)
     assert sorted({len(rows) for rows in order}) in ([1], [8, 64], [1000])
@@ -51,7 +51,7 @@ def test_an_epoch_meets_every_sentence_once(size: int) -> None:
 @pytest.mark.parametrize("size", [1, 64, 600])
 def test_so_do_many_blocks(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batching, "_BLOCK", 500)
-    order = EpochOrder(OFFSETS[:5001], size, seed=0, epoch=0)
+    order = LengthBucketSampler(OFFSETS[:5001], size, seed=0, epoch=0)
     assert np.array_equal(np.sort(np.concatenate(list(order))), np.arange(5000))
     assert [len(rows) for rows in order].count(size) == 5000 // size
     assert np.array_equal(order[len(order) - 1], order[-1])
@@ -62,20 +62,24 @@ def test_a_block_is_drawn_from_all_of_the_corpus_and_put_in_order_when_it_is_met
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(batching, "_BLOCK", 6400)
-    made, drawn = EpochOrder._drawn, []
-    monkeypatch.setattr(EpochOrder, "_drawn", lambda order, block: drawn.append(block) or made(order, block))
-    order = EpochOrder(OFFSETS, 64, seed=0, epoch=0)
+    made, drawn = LengthBucketSampler._shuffled_blocks, []
+    monkeypatch.setattr(
+        LengthBucketSampler,
+        "_shuffled_blocks",
+        lambda order, block: drawn.append(block) or made(order, block),
+    )
+    order = LengthBucketSampler(OFFSETS, 64, seed=0, epoch=0)
     first = np.concatenate([order[i] for i in range(100)])
     assert drawn == [0]
     assert np.histogram(first, 10, (0, len(LENGTHS)))[0] == pytest.approx([640] * 10, abs=4 * 640**0.5)
     assert _padding([order[i] for i in range(100)]) < 0.03
-    other = np.concatenate([EpochOrder(OFFSETS, 64, seed=0, epoch=1)[i] for i in range(100)])
+    other = np.concatenate([LengthBucketSampler(OFFSETS, 64, seed=0, epoch=1)[i] for i in range(100)])
     assert len(np.intersect1d(first, other)) == pytest.approx(6400 * 0.064, abs=4 * 400**0.5)
 
 
 def test_the_order_is_a_function_of_seed_and_epoch() -> None:
     def first(seed: int, epoch: int) -> list[int]:
-        return EpochOrder(OFFSETS, 32, seed, epoch)[0].tolist()
+        return LengthBucketSampler(OFFSETS, 32, seed, epoch)[0].tolist()
 
     assert first(0, 0) == first(0, 0)
     assert len({tuple(first(s, e)) for s in range(3) for e in range(3)}) == 9
@@ -88,11 +92,11 @@ def _padding(batches: list[np.ndarray]) -> float:
 
 @pytest.mark.parametrize("size", [32, 64, 128])
 def test_little_padding(size: int) -> None:
-    assert _padding(list(EpochOrder(OFFSETS, size, 0, 0))) < 0.03
+    assert _padding(list(LengthBucketSampler(OFFSETS, size, 0, 0))) < 0.03
 
 
 def test_batches_of_an_epoch_are_not_met_by_length() -> None:
-    longest = [LENGTHS[rows].max() for rows in EpochOrder(OFFSETS, 64, 0, 0)]
+    longest = [LENGTHS[rows].max() for rows in LengthBucketSampler(OFFSETS, 64, 0, 0)]
     assert abs(np.corrcoef(longest, np.arange(len(longest)))[0, 1]) < 0.1
 
 

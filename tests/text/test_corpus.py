@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from seqvae.registry import UserError
-from seqvae.text.corpus import content_hash, heldout_source, is_table, read_corpus
+from seqvae.text.corpus import content_hash, find_heldout_source, is_table, read_corpus
 
 
 def _file(folder: Path, name: str, content: str | bytes) -> str:
@@ -55,8 +55,8 @@ def test_datasets_and_parquet(tmp_path: Path) -> None:
         examples = list(read_corpus(str(tmp_path / source), labels=["y"]))
         assert examples == [("a", (0.0,)), ("b", (1.0,))]
     folder = str(tmp_path / "d")
-    assert heldout_source(folder, "valid") == f"{folder}@validation"
-    assert heldout_source(folder, "test") is None
+    assert find_heldout_source(folder, "valid") == f"{folder}@validation"
+    assert find_heldout_source(folder, "test") is None
     with pytest.raises(UserError, match=r"has no split 'tset': .*known: train, validation"):
         next(read_corpus(f"{folder}@tset"))
 

@@ -32,7 +32,7 @@ from seqvae.registry import UserError
 from seqvae.text.batching import batch_from_ids
 from seqvae.text.likelihood import TextDecoder
 from seqvae.text.pooling import POOLINGS
-from seqvae.text.transformer import rotated
+from seqvae.text.transformer import apply_rotary
 
 READERS: dict[str, Spec] = {
     **{
@@ -89,7 +89,7 @@ def test_encoder_reads_every_word(spec: Spec) -> None:
     for place in range(4):  # the end token too
         source = batch.source.clone()
         source[0, place] = 1
-        assert float((made(batch.changed(source=source)) - whole).abs().max()) > 1e-4, place
+        assert float((made(batch.replace(source=source)) - whole).abs().max()) > 1e-4, place
 
 
 @writers
@@ -145,7 +145,7 @@ def test_features_do_not_see_the_future(spec: Spec) -> None:
 def test_earlier_tokens_are_scored_without_later_inputs(spec: Spec) -> None:
     decoder, batch = tiny_decoder(spec), text_batch([[4, 5, 6, 4]])
     early = token_log_probs(decoder, batch, Z[:1])[:, :3]
-    other = batch.changed(inputs=torch.tensor([[2, 4, 5, 1, 1]]))
+    other = batch.replace(inputs=torch.tensor([[2, 4, 5, 1, 1]]))
     equal(token_log_probs(decoder, other, Z[:1])[:, :3], early)
 
 
@@ -153,7 +153,7 @@ def test_earlier_tokens_are_scored_without_later_inputs(spec: Spec) -> None:
 @torch.no_grad()
 def test_decoder_sees_the_sentence_through_z_alone(spec: Spec) -> None:
     decoder, batch = tiny_decoder(spec), text_batch()
-    other = batch.changed(
+    other = batch.replace(
         source=torch.full_like(batch.source, 6),
         source_lengths=torch.ones_like(batch.source_lengths),
         index=batch.index + 100,
@@ -321,28 +321,28 @@ def test_both_directions_read_the_whole_sentence_at_the_end() -> None:
     """The backward half of `last` is what a recurrence over the reversed sentence ends with."""
     made, batch = encoder(READERS["gru-last-both-1"]), text_batch([[4, 5, 6]])
     forward = made(batch)[:, :6]
-    flipped = made(batch.changed(source=batch.source.flip(1)))
+    flipped = made(batch.replace(source=batch.source.flip(1)))
     swapped = encoder(READERS["gru-last-both-1"])
     for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
         there, back = f"{part}_l0", f"{part}_l0_reverse"
         getattr(swapped.rnn, there).copy_(getattr(made.rnn, back))
         getattr(swapped.rnn, back).copy_(getattr(made.rnn, there))
-    turned = swapped(batch.changed(source=batch.source.flip(1)))
+    turned = swapped(batch.replace(source=batch.source.flip(1)))
     equal(turned[:, 6:], forward)
     assert float((flipped[:, :6] - forward).abs().max()) > 1e-3  # order matters
 
 
 def test_rotation_keeps_lengths_and_reads_distances_only() -> None:
     q, k = torch.randn(2, 1, 1, 1, 8).expand(-1, -1, -1, 5, -1).double()
-    scores = rotated(q, 0)[0, 0] @ rotated(k, 0)[0, 0].T
-    later = rotated(q, 11)[0, 0] @ rotated(k, 11)[0, 0].T
+    scores = apply_rotary(q, 0)[0, 0] @ apply_rotary(k, 0)[0, 0].T
+    later = apply_rotary(q, 11)[0, 0] @ apply_rotary(k, 11)[0, 0].T
     torch.testing.assert_close(later, scores, atol=1e-5, rtol=0)
     for apart in range(-4, 5):
         line = scores.diagonal(apart)
         torch.testing.assert_close(line, line[:1].expand_as(line), atol=1e-5, rtol=0)
-    torch.testing.assert_close(rotated(q, 7).norm(dim=-1), q.norm(dim=-1), atol=1e-5, rtol=0)
-    assert torch.equal(rotated(q, 0)[..., 0, :], q[..., 0, :])  # nothing turns at place 0
-    torch.testing.assert_close(rotated(q, 3)[..., 1, :], rotated(q, 4)[..., 0, :])
+    torch.testing.assert_close(apply_rotary(q, 7).norm(dim=-1), q.norm(dim=-1), atol=1e-5, rtol=0)
+    assert torch.equal(apply_rotary(q, 0)[..., 0, :], q[..., 0, :])  # nothing turns at place 0
+    torch.testing.assert_close(apply_rotary(q, 3)[..., 1, :], apply_rotary(q, 4)[..., 0, :])
 
 
 @torch.no_grad()

@@ -20,10 +20,10 @@ from seqvae.batch import TextBatch
 from seqvae.evaluate import evaluate
 from seqvae.interfaces import Latent, Prior
 from seqvae.latents import NoEncoder
-from seqvae.metrics.likelihood import score
+from seqvae.metrics.likelihood import score_batch
 from seqvae.model import VAE
-from seqvae.numerics import Randomness, log_mean_exp
-from seqvae.text.measuring import TextMeasures
+from seqvae.numerics import KeyedNoise, log_mean_exp
+from seqvae.text.measuring import TextMetrics
 
 LENGTH = 4
 ENDED = [ids for words in range(LENGTH) for ids in all_sentences(words)]  # </s> within 4 tokens
@@ -115,7 +115,7 @@ def broadened(vae: VAE) -> VAE:
 @torch.no_grad()
 def test_importance_weights_find_the_exact_likelihood(name: str) -> None:
     vae, batch, samples = broadened(model(DECODERS[name])), text_batch(FEW, seed=3), 4000
-    log_weights = score(vae, batch, samples, 1000).log_weights.double()
+    log_weights = score_batch(vae, batch, samples, 1000).log_weights.double()
     estimate = log_mean_exp(log_weights)  # (B,)
     shares = torch.exp(log_weights - estimate)
     error = shares.std(0) / math.sqrt(samples)  # of log mean w, by the delta method
@@ -163,7 +163,7 @@ class OnNodes:
     def point_estimate(self) -> Tensor:
         return self.mean
 
-    def rsample(self, n: int, random: Randomness) -> Tensor:
+    def rsample(self, n: int, random: KeyedNoise) -> Tensor:
         ladder = self.log_mass.exp().cumsum(-1)
         chance = random.uniform("posterior", n).double() * ladder[:, -1:]  # (B, n)
         return Z[torch.searchsorted(ladder, chance), 0].transpose(0, 1)
@@ -203,10 +203,10 @@ def test_exact_posterior_gives_log_px_at_every_k(samples: int) -> None:
     exact = exact_log_px(vae, batch)
     log_joint = vae.likelihood(Z.expand(-1, batch.size, -1)).log_prob(batch).double() + LOG_MASS[:, None]
     oracle = VAE(NoEncoder(), ExactPosterior((log_joint - exact).T.contiguous()), NodePrior(), vae.decoder)
-    log_weights = score(oracle, batch, samples, 64).log_weights
+    log_weights = score_batch(oracle, batch, samples, 64).log_weights
     torch.testing.assert_close(log_weights.double(), exact.expand(samples, -1), atol=1e-4, rtol=0)
     if samples > 1:
-        assert len(score(oracle, batch, samples, 64).log_px_z[:, 0].unique()) > 1  # the codes differ
+        assert len(score_batch(oracle, batch, samples, 64).log_px_z[:, 0].unique()) > 1  # the codes differ
     report = evaluate(oracle, [batch], samples=samples)
     assert report["iw_nll"] == pytest.approx(-float(exact.mean()), abs=1e-4)
 
@@ -214,5 +214,5 @@ def test_exact_posterior_gives_log_px_at_every_k(samples: int) -> None:
 @torch.no_grad()
 def test_perplexity_of_a_uniform_model_is_its_choices() -> None:
     vae = randomized(model(DECODERS["gru-state"], "none"), std=0.0)
-    report = evaluate(vae, [text_batch(FEW)], measures=TextMeasures())
+    report = evaluate(vae, [text_batch(FEW)], measures=TextMetrics())
     assert report["ppl"] == pytest.approx(WORDS - len({SPECIAL.pad, SPECIAL.bos}))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from seqvae.text import output, wide
 from seqvae.text.output import OutputHead, _TokenLogProb
-from seqvae.text.precision import weights_held
+from seqvae.text.precision import weight_cache
 
 ROWS, FEATURES, WORDS = 37, 6, 11
 NEVER = (0, 2)
@@ -238,16 +238,16 @@ def test_without_gradients_the_numbers_are_the_same() -> None:
 
 def test_the_best_word_is_the_first_of_the_likeliest() -> None:
     made, h = head(), torch.randn(4, 3, FEATURES)
-    assert torch.equal(made.best(h), made(h).argmax(-1))
+    assert torch.equal(made.argmax(h), made(h).argmax(-1))
     with torch.no_grad():
         made.weight.zero_()
         made.bias.zero_()
-    assert made.best(h[0, 0]) == 1  # 0 is never said
+    assert made.argmax(h[0, 0]) == 1  # 0 is never said
 
 
 def test_weights_are_cast_once_where_they_are_held() -> None:
     made, h = head(), torch.randn(2, FEATURES)
-    with torch.no_grad(), weights_held():
+    with torch.no_grad(), weight_cache():
         before = made(h)
         made.bias.add_(1.0)  # nobody may: it shows that the copy is held
         assert torch.equal(made(h), before)

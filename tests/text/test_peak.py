@@ -19,14 +19,14 @@ from seqvae.batch import TextBatch
 from seqvae.build import build_vae
 from seqvae.config import TrainConfig
 from seqvae.device import autocast
-from seqvae.metrics.likelihood import score
+from seqvae.metrics.likelihood import score_batch
 from seqvae.model import VAE
 from seqvae.objective import ELBO, TrainStep
 from seqvae.optim import make_optimizer
-from seqvae.shares import shares
+from seqvae.shares import exchange_shards
 from seqvae.text import output, wide
 from seqvae.text.batching import batch_from_ids
-from seqvae.updates import back_propagated, clipped
+from seqvae.updates import clip_grad_norms, forward_backward
 
 CPU = torch.device("cpu")
 FULL = {"words": 32_000, "embed": 300, "hidden": 256, "sentences": 64, "tokens": 40}  # the reference GRU
@@ -51,8 +51,8 @@ def updates(sizes: dict[str, int], precision: str, plainly: bool) -> tuple[Calla
     optimizer = make_optimizer(TrainConfig(), step)
 
     def ours() -> None:
-        back_propagated(step, [batch], shares([batch]), 0, precision, CPU)
-        clipped([optimizer], 5.0)
+        forward_backward(step, [batch], exchange_shards([batch]), 0, precision, CPU)
+        clip_grad_norms([optimizer], 5.0)
         optimizer.step()
         optimizer.zero_grad()
 
@@ -106,7 +106,7 @@ def test_importance_weights_take_no_more_memory_with_k() -> None:
 
     @torch.no_grad()
     def peak(samples: int, chunk: int = 64) -> int:
-        return live(lambda: score(vae, batch, samples, chunk)).peak
+        return live(lambda: score_batch(vae, batch, samples, chunk)).peak
 
     assert peak(1024) == pytest.approx(peak(64), rel=0.1)
     assert peak(1024, 1024) < 2 * peak(100, 1024)  # codes are drawn a hundred at a time
@@ -118,5 +118,5 @@ def test_the_plain_implementations_are_of_the_same_model() -> None:
     torch.testing.assert_close(plain_text.loss(vae, batch), TrainStep(vae, ELBO())(batch, 0).total)
     vae.eval()
     with torch.no_grad():
-        ours = score(vae, batch, 1, 1).log_weights
+        ours = score_batch(vae, batch, 1, 1).log_weights
     torch.testing.assert_close(ours, plain_text.iw_loop(vae, batch, 1))  # one code: the same one

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from seqvae.text import wide
-from seqvae.text.wide import BITS, NATS, Choices, Logits, room_for
+from seqvae.text.wide import BITS, NATS, BeamCandidates, Logits, logits_buffer
 
 
 def logits(low: Tensor, bias: Tensor | None = None) -> Logits:
     """Bits as they are, or with a bias."""
-    return Logits(low, torch.zeros(low.shape[1]) if bias is None else bias, 1.0, room_for(low))
+    return Logits(low, torch.zeros(low.shape[1]) if bias is None else bias, 1.0, logits_buffer(low))
 
 
 @pytest.mark.parametrize("words", [5, 64, 128, 200, 1003])
@@ -34,19 +34,19 @@ def test_choices_are_the_largest_of_all_beams(words: int, width: int) -> None:
     scores = torch.randn(7, width, generator=generator)
     x[0, :, words // 2 :] = -torch.inf
     scores[1, 1:] = -torch.inf  # one beam alone may branch, as at the start
-    total, beam, word = Choices.of(logits(x.view(-1, words)), width, width).best(scores, width)
+    total, beam, word = BeamCandidates.of(logits(x.view(-1, words)), width, width).best(scores, width)
     every = (x + scores[..., None]).flatten(1)
     assert torch.equal(total, every.topk(width).values)
     finite = total.isfinite()
     assert torch.equal(every.gather(1, beam * words + word)[finite], total[finite])
     assert bool((word < words).all())
     assert all(len(set(row)) == width for row in (beam * words + word).tolist())
-    one = Choices.of(logits(x[:, 0]), 1, width).best(scores[:, :1], width)[0]
+    one = BeamCandidates.of(logits(x[:, 0]), 1, width).best(scores[:, :1], width)[0]
     assert torch.equal(one, (x[:, 0] + scores[:, :1]).topk(width).values)
 
 
 def test_few_words_are_all_chosen() -> None:
-    choices = Choices.of(logits(torch.tensor([[0.0, 2.0, 1.0]])), 1, 5)
+    choices = BeamCandidates.of(logits(torch.tensor([[0.0, 2.0, 1.0]])), 1, 5)
     total, beam, word = choices.best(torch.zeros(1, 1), 5)
     assert (total.tolist(), beam.tolist(), word.tolist()) == ([[2.0, 1.0, 0.0]], [[0, 0, 0]], [[1, 2, 0]])
 
@@ -59,13 +59,13 @@ def test_sums_are_those_of_logsumexp(words: int, shift: float, monkeypatch: pyte
     bits = (nats / NATS + shift).float()
     bits[1, 1:] = -torch.inf
     wanted = (bits.double() * NATS).logsumexp(-1, keepdim=True) / NATS
-    found = Choices.of(logits(bits), 1, 1).log2_sums
+    found = BeamCandidates.of(logits(bits), 1, 1).log2_sums
     torch.testing.assert_close(found.double(), wanted, atol=2e-6, rtol=1e-6)
 
 
 def test_a_row_without_any_choice_has_no_sum() -> None:
     bits = torch.tensor([[-torch.inf, -torch.inf], [1.0, 1.0]])
-    assert Choices.of(logits(bits), 1, 1).log2_sums.tolist() == [[-torch.inf], [2.0]]
+    assert BeamCandidates.of(logits(bits), 1, 1).log2_sums.tolist() == [[-torch.inf], [2.0]]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -74,7 +74,7 @@ def test_logits_are_the_same_few_at_a_time_and_one_by_one(
 ) -> None:
     monkeypatch.setattr(wide, "NEAR", 4 * 4 * 7)  # four rows of seven words at a time
     low, bias = torch.randn(10, 7).to(dtype), torch.randn(7)
-    made = Logits(low, bias, BITS, room_for(low))
+    made = Logits(low, bias, BITS, logits_buffer(low))
     whole = torch.cat([x.clone() for x in made.parts()])
     torch.testing.assert_close(whole, low.float() * BITS + bias)
     words, rows = torch.arange(7).repeat(5, 2), torch.arange(2).repeat_interleave(7).expand(5, -1)
