@@ -61,9 +61,9 @@ def one(corpus: Path, run: Path, steps: int, began: float) -> dict[str, float]:
     """Train `steps` steps in this process, which began at `began`; seconds and peak MB."""
     import torch
 
-    from seqvae.bench.clock import peak_mb
-    from seqvae.config import parse_config
-    from seqvae.train import train
+    from seqvae.benchmarks.clock import peak_mb
+    from seqvae.config.loading import parse_config
+    from seqvae.training.loop import train
 
     values = {"data": {"train": str(corpus)}, "tokenizer": {"name": "word"}}
     values |= {"train": {"steps": steps, "log_every": 1, "valid_examples": 200}}
@@ -83,7 +83,7 @@ def apart(*arguments: object) -> dict[str, float]:
 
 def row(sentences: int, steps: int, folder: Path) -> dict[str, float]:
     """What a corpus of that size costs, first and again."""
-    from seqvae.bench.corpora import write_sentences
+    from seqvae.benchmarks.corpora import write_sentences
 
     corpus = folder / f"{sentences}.txt"
     write_sentences(corpus, sentences)

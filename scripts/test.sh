@@ -16,4 +16,5 @@ step "environment" bash scripts/environment.sh dev
 step "ruff check" "$PY" -m ruff check .
 step "ruff format" "$PY" -m ruff format --check .
 step "mypy" "$PY" -m mypy
+step "import layers" .venv/bin/lint-imports
 step "pytest" "$PY" -m pytest -n auto --maxprocesses 8 "$@"

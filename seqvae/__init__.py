@@ -5,14 +5,18 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from seqvae import _deprecated
+
 if TYPE_CHECKING:
-    from seqvae.api import ImageVAE, TextVAE
-    from seqvae.registry import UserError
+    from seqvae.errors import UserError
+    from seqvae.inference import ImageVAE, TextVAE
 
 __version__ = "0.1.0"
 __all__ = ["ImageVAE", "TextVAE", "UserError", "__version__"]
 
-_HOMES = {"ImageVAE": "seqvae.api", "TextVAE": "seqvae.api", "UserError": "seqvae.registry"}
+_HOMES = {"ImageVAE": "seqvae.inference", "TextVAE": "seqvae.inference", "UserError": "seqvae.errors"}
+
+_deprecated.install()  # old import paths work and warn
 
 
 def __getattr__(name: str) -> Any:

@@ -7,19 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from seqvae.config import Component, LabelConfig, RunConfig
+from seqvae.config.registry import construct, describe, lookup
+from seqvae.config.schema import Component, LabelConfig, RunConfig
+from seqvae.data.labels import label_statistics
+from seqvae.data.synthetic import CORPORA
+from seqvae.data.text.tokenizer_training import TOKENIZERS
+from seqvae.errors import UserError, suggest
 from seqvae.interfaces import Data, Prior, Remedy, RunContext
-from seqvae.labelled import label_statistics
-from seqvae.labels import Classifier, LabelEncoder, LabelSpec
-from seqvae.latents import LATENTS, NoEncoder
-from seqvae.model import VAE
-from seqvae.objective import OBJECTIVES, Objective
-from seqvae.priors import PRIORS
-from seqvae.registry import UserError, construct, describe, lookup, suggest
+from seqvae.modalities import MODALITIES, Modality
+from seqvae.models.labels import Classifier, LabelEncoder, LabelSpec
+from seqvae.models.latents import LATENTS, NoEncoder
+from seqvae.models.priors import PRIORS
+from seqvae.models.vae import VAE
+from seqvae.objectives import OBJECTIVES, Objective
 from seqvae.remedies import REMEDIES
-from seqvae.synthetic import CORPORA
-from seqvae.text.tokenizer_training import TOKENIZERS
-from seqvae.wings import MODALITIES, Modality
 
 ATTRIBUTES = "attribute_regularization"  # the remedy that `attributes` stands for
 

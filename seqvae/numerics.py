@@ -1,4 +1,4 @@
-"""Small pure functions that several floors share: means, masks, paths, keyed noise.
+"""Small pure functions: log-mean-exp, masked sums and paths between points.
 
 Shapes: S samples, B examples, T tokens, D latent dims.
 """
@@ -6,17 +6,13 @@ Shapes: S samples, B examples, T tokens, D latent dims.
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
 from torch import Tensor
-
-from seqvae.shares import all_gather_rows, global_mean
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -70,11 +66,6 @@ def log_sphere_area(dim: int) -> float:
     return math.log(2) + dim / 2 * math.log(math.pi) - math.lgamma(dim / 2)
 
 
-def batch_mean(x: Tensor) -> Tensor:
-    """Mean over the global batch (dim 0), kept as a dim of 1: where batch statistics are taken."""
-    return global_mean(x.mean(0, keepdim=True))
-
-
 def lerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     """Points (T, D) on the straight line from a (D,) to b (D,) at t (T,)."""
     return torch.lerp(a, b, t[:, None])
@@ -95,77 +86,3 @@ def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
         return lerp(a, b, t)
     arc: Tensor = torch.sin((1 - t) * angle)[:, None] * ua + torch.sin(t * angle)[:, None] * ub
     return arc / torch.sin(angle) * torch.lerp(norms[0], norms[1], t)[:, None]
-
-
-def _mix(x: Tensor) -> Tensor:
-    """The finaliser of SplitMix64 (Steele 2014) on int64, whose products wrap as they must."""
-    x = (x ^ _shift_right(x, 30)) * -0x40A7B892E31B1A47  # 0xBF58476D1CE4E5B9
-    x = (x ^ _shift_right(x, 27)) * -0x6B2FB644ECCEEE15  # 0x94D049BB133111EB
-    return x ^ _shift_right(x, 31)
-
-
-def _shift_right(x: Tensor, bits: int) -> Tensor:
-    """X >> bits with zeros moved in, as for unsigned numbers."""
-    return (x >> bits) & ((1 << (64 - bits)) - 1)
-
-
-_GOLDEN = -0x61C8864680B583EB  # 0x9E3779B97F4A7C15, the increment of SplitMix64
-
-
-@dataclass(frozen=True)
-class KeyedNoise:
-    """Noise as a pure function of (seed, step, stream, example, place).
-
-    It does not depend on how examples are batched, padded, ordered or spread over processes and
-    devices, and needs no generator state to resume. `index` (B,) numbers the examples; each use names
-    its own `stream`, so that one more user of noise changes nobody else's. `step` may be a tensor () of
-    int64 on the device of `index`: a captured update then draws anew at each replay.
-    """
-
-    seed: int
-    step: int | Tensor
-    index: Tensor
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> KeyedNoise:
-        """The same noise, drawn on another device."""
-        step = self.step
-        if isinstance(step, Tensor):
-            step = step.to(device, non_blocking=non_blocking)
-        return replace(self, index=self.index.to(device, non_blocking=non_blocking), step=step)
-
-    def fold(self, number: int) -> KeyedNoise:
-        """Fresh, independent noise for the same examples: one more chunk of samples, say."""
-        return replace(self, seed=(self.seed * 0x5DEECE66D + number + 11) % 2**62)
-
-    def all_gather(self) -> KeyedNoise:
-        """The noise of all examples of the global batch, of which these are one process's."""
-        return replace(self, index=all_gather_rows(self.index))
-
-    def for_n(self, n: int) -> KeyedNoise:
-        """The noise of n things: the examples themselves where there are n, else things numbered from 0."""
-        if len(self.index) == n:
-            return self
-        return replace(self, index=torch.arange(n, device=self.index.device))
-
-    def uniform(self, stream: str, *shape: int) -> Tensor:
-        """(B, *shape) draws from the open interval (0, 1)."""
-        places = 1
-        for size in shape:
-            places *= size
-        bits = self._bits(stream, places).view(len(self.index), *shape)
-        return (_shift_right(bits, 41).float() + 0.5) * 2.0**-23  # 24 bits would round up to 1
-
-    def normal(self, stream: str, *shape: int) -> Tensor:
-        """(B, *shape) draws from N(0, 1), by Box and Muller's transform."""
-        u, v = self.uniform(f"{stream}/radius", *shape), self.uniform(f"{stream}/angle", *shape)
-        return torch.sqrt(-2 * torch.log(u)) * torch.cos(2 * torch.pi * v)
-
-    def _bits(self, stream: str, places: int) -> Tensor:
-        device = self.index.device
-        words = (self.seed, self.step, zlib.crc32(stream.encode()))
-        key = torch.zeros((), dtype=torch.long, device=device)
-        for word in words:
-            key = _mix((key ^ word) + _GOLDEN)
-        rows = _mix((self.index ^ key) + _GOLDEN)
-        steps = torch.arange(1, places + 1, device=device) * _GOLDEN
-        return _mix(rows[:, None] + steps)

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from seqvae.batch import TextBatch
+from seqvae.data.text.batch import TextBatch
 from seqvae.interfaces import Posterior
-from seqvae.model import VAE
-from seqvae.text.recurrent import GRUDecoder, GRUEncoder
+from seqvae.models.text.recurrent import GRUDecoder, GRUEncoder
+from seqvae.models.vae import VAE
 
 
 def posterior(vae: VAE, batch: TextBatch) -> Posterior:

@@ -17,19 +17,20 @@ from tiny_pictures import SHAPE, picture_batch
 from tiny_text import ATTENTION, ENCODERS, RECURRENT, SIZES, WORDS, Spec, text_batch, tiny_config
 
 from seqvae.build import build_objective, build_vae, catalogue, check_config
-from seqvae.config import RunConfig, parse_config
+from seqvae.config.loading import parse_config
+from seqvae.config.schema import RunConfig
+from seqvae.data.text.tokenizer_training import TOKENIZERS
+from seqvae.errors import UserError
 from seqvae.interfaces import Citable, RunContext
-from seqvae.latents import LATENTS
-from seqvae.model import VAE
-from seqvae.numerics import KeyedNoise
-from seqvae.objective import ELBO, OBJECTIVES
-from seqvae.optim import make_optimizer
-from seqvae.priors import PRIORS
-from seqvae.registry import UserError
+from seqvae.keyed_noise import KeyedNoise
+from seqvae.modalities import MODALITIES
+from seqvae.models.latents import LATENTS
+from seqvae.models.priors import PRIORS
+from seqvae.models.vae import VAE
+from seqvae.objectives import ELBO, OBJECTIVES
 from seqvae.remedies import REMEDIES
-from seqvae.text.tokenizer_training import TOKENIZERS
-from seqvae.weights import WEIGHTS, read_weights, save_weights
-from seqvae.wings import MODALITIES
+from seqvae.runs.weights import WEIGHTS, read_weights, save_weights
+from seqvae.training.optim import make_optimizer
 
 SHARED: dict[str, dict[str, type[Citable]]] = {
     "latent": dict(LATENTS),

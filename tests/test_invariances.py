@@ -15,12 +15,12 @@ from tiny import assert_close_runs, config
 from torch import Tensor
 from torch.nn.functional import pad
 
-from seqvae.batch import TextBatch
-from seqvae.feeding import Rows
-from seqvae.text import output
-from seqvae.text.feed import TextBatchSource
-from seqvae.train import train
-from seqvae.weights import WEIGHTS
+from seqvae.data.sampler import Rows
+from seqvae.data.text.batch import TextBatch
+from seqvae.data.text.feed import TextBatchSource
+from seqvae.models.text.kernels import output_layer
+from seqvae.runs.weights import WEIGHTS
+from seqvae.training.loop import train
 
 RUN = ("train.steps=50", "train.log_every=1", "train.validate_every=25", "train.weight_decay=0.01")
 BLOCKS = "name: transformer, width: 8, heads: 2, layers: 2, dropout: 0"
@@ -63,9 +63,9 @@ def test_padding_and_order_within_a_batch(
 def test_chunks_of_the_output_layer(
     plain: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(output, "FEWEST", 1)
-    monkeypatch.setattr(output, "CHUNK_BYTES", 1 << 14)
-    monkeypatch.setattr(output, "KEPT_BYTES", 1 << 14)
+    monkeypatch.setattr(output_layer, "FEWEST", 1)
+    monkeypatch.setattr(output_layer, "CHUNK_BYTES", 1 << 14)
+    monkeypatch.setattr(output_layer, "KEPT_BYTES", 1 << 14)
     assert_close_runs(plain, train(config(*MODELS[model]), tmp_path / "chunked"))
 
 

@@ -12,16 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from seqvae.numerics import (
-    _GOLDEN,
-    KeyedNoise,
-    _mix,
-    batch_mean,
-    lerp,
-    log_mean_exp,
-    masked_sum,
-    slerp,
-)
+from seqvae.distributed.batch_statistics import batch_mean
+from seqvae.keyed_noise import _GOLDEN, KeyedNoise, _mix
+from seqvae.numerics import lerp, log_mean_exp, masked_sum, slerp
 
 
 def noise(examples: int = 1000, seed: int = 0, step: int = 0) -> KeyedNoise:

@@ -16,9 +16,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from seqvae.compare import load_comparison
-from seqvae.config import load_config
-from seqvae.shipped import read_first_comment, shipped_configs
+from seqvae.config.loading import load_config
+from seqvae.config.shipped import read_first_comment, shipped_configs
+from seqvae.experiments.compare import load_comparison
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def project(root: Path) -> dict[str, Any]:
 def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The unpacked wheel; built from a copy, because setuptools writes beside its sources."""
     copy = tmp_path_factory.mktemp("copy")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(root / name, copy)
     for name in ("seqvae", "configs"):
         shutil.copytree(root / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -62,14 +62,6 @@ def test_first_comment_of_a_bare_config(tmp_path: Path) -> None:
     assert read_first_comment(bare) == ""
 
 
-def test_every_folder_of_the_package_is_listed(root: Path, project: dict[str, Any]) -> None:
-    modules = {path.parent for path in (root / "seqvae").rglob("*.py")}
-    names = {folder.relative_to(root).as_posix().replace("/", ".") for folder in modules}
-    configs = {path.parent for path in (root / "configs").rglob("*.yaml")} | {root / "configs"}
-    names |= {"seqvae." + folder.relative_to(root).as_posix().replace("/", ".") for folder in configs}
-    assert set(project["tool"]["setuptools"]["packages"]) == names
-
-
 def test_wheel_holds_every_file(root: Path, wheel: Path) -> None:
     sources = [path for path in (root / "seqvae").rglob("*") if path.suffix in {".py", ".typed"}]
     expected = {path.relative_to(root) for path in sources}
@@ -80,7 +72,7 @@ def test_wheel_holds_every_file(root: Path, wheel: Path) -> None:
 
 
 def test_wheel_finds_its_configs(wheel: Path) -> None:
-    code = "from seqvae.shipped import shipped_configs as s; print(s()['text/quickstart'])"
+    code = "from seqvae.config.shipped import shipped_configs as s; print(s()['text/quickstart'])"
     run = subprocess.run(
         [sys.executable, "-c", code],
         cwd=wheel.parent,

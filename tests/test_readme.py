@@ -10,7 +10,7 @@ import pytest
 
 from seqvae import TextVAE
 from seqvae.cli import main
-from seqvae.synthetic.sentences import iter_sentences
+from seqvae.data.synthetic.sentences import iter_sentences
 
 SHORT = ("train.steps=12", "train.validate_every=6", "train.precision=fp32")
 NARROW = ("encoder.hidden=16", "decoder.hidden=16")

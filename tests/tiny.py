@@ -11,9 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from seqvae.config import RunConfig, parse_config
-from seqvae.disk import list_checkpoints
-from seqvae.train import train
+from seqvae.config.loading import parse_config
+from seqvae.config.schema import RunConfig
+from seqvae.training.loop import train
+from seqvae.utils.atomic_files import list_checkpoints
 
 SMALL = {"embed": 8, "hidden": 16}
 BASE: dict[str, Any] = {

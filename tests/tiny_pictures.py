@@ -13,16 +13,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from seqvae.batch import ImageBatch
-from seqvae.config import ImageDataConfig
-from seqvae.image import DECODERS, ENCODERS
-from seqvae.image.codec import ImageProcessor
-from seqvae.image.data import ImageData, load_data
-from seqvae.image.store import ImageStore
-from seqvae.latents import LATENTS
-from seqvae.model import VAE
-from seqvae.numerics import KeyedNoise
-from seqvae.priors import PRIORS
+from seqvae.config.schema import ImageDataConfig
+from seqvae.data.image.batch import ImageBatch
+from seqvae.data.image.codec import ImageProcessor
+from seqvae.data.image.dataset import ImageData, load_data
+from seqvae.data.image.image_store import ImageStore
+from seqvae.keyed_noise import KeyedNoise
+from seqvae.models.image import DECODERS, ENCODERS
+from seqvae.models.latents import LATENTS
+from seqvae.models.priors import PRIORS
+from seqvae.models.vae import VAE
 
 SHAPE = (1, 5, 7)
 
@@ -85,3 +85,16 @@ def tiny_vae(
     priors: Any = PRIORS
     p = priors[prior](2, encoder, latent, **given) if prior == "vamp" else priors[prior](2)
     return VAE(encoder, latent, p, DECODERS[name](shape=shape, latent_dim=2, **decoder))  # type: ignore[call-arg]
+
+
+# a tiny run on pictures
+BASE = {
+    "modality": "image",
+    "data": {"name": "blob", "labels": ["x", "y"], "examples": 120},
+    "encoder": {"name": "mlp", "hidden": [32]},
+    "latent": {"name": "gaussian", "dim": 3},
+    "decoder": {"name": "mlp", "hidden": [32]},
+    "remedies": [{"name": "constant_beta", "beta": 0.1}],
+    "train": {"steps": 30, "batch_size": 20, "log_every": 10, "validate_every": 15, "lr": 0.01,
+              "precision": "fp32", "device": "cpu", "valid_examples": 40},
+}  # fmt: skip

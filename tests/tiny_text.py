@@ -12,13 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seqvae.batch import SpecialIds, TextBatch
 from seqvae.build import build_vae
-from seqvae.config import RunConfig, parse_config
-from seqvae.model import VAE
-from seqvae.numerics import KeyedNoise
-from seqvae.text.batching import batch_from_ids
-from seqvae.text.likelihood import TextDecoder
+from seqvae.config.loading import parse_config
+from seqvae.config.schema import RunConfig
+from seqvae.data.text.batch import SpecialIds, TextBatch
+from seqvae.data.text.batching import batch_from_ids
+from seqvae.keyed_noise import KeyedNoise
+from seqvae.models.text.likelihood import TextDecoder
+from seqvae.models.vae import VAE
 
 SPECIAL = SpecialIds(pad=0, unk=1, bos=2, eos=3)
 WORDS = 7  # four special ones and three words

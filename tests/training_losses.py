@@ -1,7 +1,7 @@
 """Records the training losses of six tiny configs; run as `python tests/training_losses.py` to record anew.
 
-`tests/test_training_losses.py` compares today's code with the record. A change that is meant to move a number
-records anew and says why in its commit.
+`tests/training/test_training_losses.py` compares today's code with the record. A change that is meant to move
+a number records anew and says why in its commit.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from seqvae.config import parse_config
-from seqvae.train import train
+from seqvae.config.loading import parse_config
+from seqvae.training.loop import train
 
 RECORD = Path(__file__).with_name("training_losses.json")
 STEPS = 50

@@ -6,12 +6,26 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 
 import typer
 
-from seqvae.cli import bench, edit, lesson, look, pictures, priors, probe, quality, rate, score, training, use
-from seqvae.registry import UserError
-from seqvae.signals import Interrupted
+from seqvae.cli import (
+    bench,
+    edit,
+    fit_prior,
+    generate,
+    inspect,
+    lesson,
+    plot,
+    probe,
+    quality,
+    rate,
+    score,
+    train,
+)
+from seqvae.errors import UserError
+from seqvae.utils.signals import Interrupted
 
 app = typer.Typer(
     name="seqvae",
@@ -20,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (training, use, edit, score, quality, rate, probe, priors, pictures, look, lesson, bench):
+for group in (train, generate, edit, score, quality, rate, probe, fit_prior, plot, inspect, lesson, bench):
     for command in group.COMMANDS:
         app.command(command.__name__.rstrip("_").replace("_", "-"))(command)
 
@@ -29,6 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a command; a user's mistake is one line and exit code 2, a fault of ours keeps its traceback."""
     # before torch is loaded: threads that spin while they wait are slowed a hundredfold by other work beside
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    warnings.formatwarning = _format_warning
     try:
         code = app(arguments, standalone_mode=False)
     except SystemExit as end:  # with which typer answers a reader that left: `seqvae sample ... | head`
@@ -40,6 +55,15 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:
         code = _report_error(error)
     sys.exit(code or 0)
+
+
+def _format_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """One line for what users did; a place in the code for all other warnings."""
+    if issubclass(category, FutureWarning) and "is deprecated: use" in str(message):
+        return f"seqvae: {message}\n"
+    return f"{filename}:{lineno}: {category.__name__}: {message}\n"
 
 
 def _report_error(error: Exception) -> int:

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from seqvae.cli.asked import JSON
-from seqvae.cli.output import emit_json, emit_lines
-from seqvae.registry import UserError
-from seqvae.tables import align_columns
+from seqvae.cli.options import JSON
+from seqvae.cli.printing import emit_json, emit_lines
+from seqvae.errors import UserError
+from seqvae.utils.tables import align_columns
 
 PRESETS = ("reference", "batch128", "wide", "lstm", "transformer")
 
@@ -44,8 +44,8 @@ def bench(
 
 
 def _figures(preset: str, sets: list[str], seconds: float, cold: bool, json: bool) -> None:
-    from seqvae.bench import bench as run
-    from seqvae.bench import format_table
+    from seqvae.benchmarks import bench as run
+    from seqvae.benchmarks import format_table
 
     found = run(preset, sets, seconds, cold)
     emit_json(found) if json else emit_lines(
@@ -54,7 +54,7 @@ def _figures(preset: str, sets: list[str], seconds: float, cold: bool, json: boo
 
 
 def _curves(picture: Path, sweep: list[str], sets: list[str], seconds: float, json: bool) -> None:
-    from seqvae.bench import draw_curves, fit_slopes, measure_curves
+    from seqvae.benchmarks import draw_curves, fit_slopes, measure_curves
     from seqvae.plots import check_picture, save
 
     check_picture(picture)
@@ -67,7 +67,7 @@ def _curves(picture: Path, sweep: list[str], sets: list[str], seconds: float, js
 
 
 def _profile(picture: Path, presets: tuple[str, ...], sets: list[str], seconds: float, json: bool) -> None:
-    from seqvae.bench import draw_profile, profile
+    from seqvae.benchmarks import draw_profile, profile
     from seqvae.plots import check_picture, save
 
     check_picture(picture)
@@ -77,7 +77,7 @@ def _profile(picture: Path, presets: tuple[str, ...], sets: list[str], seconds: 
 
 
 def _ablation(preset: str, sets: list[str], seconds: float, json: bool) -> None:
-    from seqvae.bench import run_ablation
+    from seqvae.benchmarks import run_ablation
 
     rows = run_ablation(preset, sets, seconds)
     cells = [(r["without"] or "-", f"{r['tokens_per_s']:,}", f"{100 * r['share']:.0f} %") for r in rows]

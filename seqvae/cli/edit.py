@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from seqvae.cli.asked import (
+from seqvae.cli.options import (
     CONDITION,
     DEVICE,
     INPUT,
@@ -19,7 +19,7 @@ from seqvae.cli.asked import (
     read_sentences,
     require_text,
 )
-from seqvae.cli.output import emit_json, emit_lines
+from seqvae.cli.printing import emit_json, emit_lines
 
 
 def edit(

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from seqvae.cli.asked import JSON
-from seqvae.cli.output import emit_json, emit_lines
-from seqvae.progress import Terminal
-from seqvae.registry import lookup
-from seqvae.tables import align_columns
+from seqvae.cli.options import JSON
+from seqvae.cli.printing import emit_json, emit_lines
+from seqvae.cli.terminal import Terminal
+from seqvae.config.registry import lookup
+from seqvae.utils.tables import align_columns
 
 SETS = Annotated[list[str] | None, typer.Option("--set", help="key.path=value over every run's config.")]
 
@@ -28,7 +28,7 @@ def lesson(
 
     Runs that are there already are used again; an interrupted lesson goes on.
     """
-    from seqvae.lessons import LESSONS, LessonArgs, lesson_rows, run_lesson
+    from seqvae.experiments.lessons import LESSONS, LessonArgs, lesson_rows, run_lesson
 
     if name is None:
         rows = [(row["name"], row["about"]) for row in lesson_rows()]

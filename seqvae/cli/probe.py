@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from seqvae.cli.asked import DEVICE, JSON, RATE, RUN, load_vae, parse_numbers
-from seqvae.cli.output import emit_json, emit_lines, format_value
-from seqvae.registry import UserError
-from seqvae.tables import align_columns
+from seqvae.cli.options import DEVICE, JSON, RATE, RUN, load_vae, parse_numbers
+from seqvae.cli.printing import emit_json, emit_lines, format_value
+from seqvae.errors import UserError
+from seqvae.utils.tables import align_columns
 
 KEYS = ("labels", "measure", "code", "raw", "baseline")
 
@@ -24,8 +24,8 @@ def probe(
     json: JSON = False,
 ) -> None:
     """Tell a label from few labelled examples by a straight line: on the code, and on raw input beside it."""
-    from seqvae.probing import ProbeConfig
-    from seqvae.probing import probe as probed
+    from seqvae.analysis.linear_probe import ProbeConfig
+    from seqvae.analysis.linear_probe import probe as probed
 
     rows = probed(load_vae(run, device, rate), label, ProbeConfig(_counts(labels), seeds))
     if json:

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from seqvae.cli.asked import CONDITION, DEVICE, JSON, PRIOR, RATE, RUN, SEED, load_vae, require_text
-from seqvae.cli.output import emit_json, emit_lines, format_value
-from seqvae.tables import align_columns
+from seqvae.cli.options import CONDITION, DEVICE, JSON, PRIOR, RATE, RUN, SEED, load_vae, require_text
+from seqvae.cli.printing import emit_json, emit_lines, format_value
+from seqvae.utils.tables import align_columns
 
 
 def quality(
@@ -26,7 +26,7 @@ def quality(
 
     A run that is told labels is told those of training examples, as often as they occur, or --condition.
     """
-    from seqvae.quality import real_quality, sample_quality
+    from seqvae.analysis.sample_quality import real_quality, sample_quality
 
     vae, judge = load_vae(run, device, rate, prior, condition), load_vae(scorer, device)
     for each in (vae, judge):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from seqvae.cli.asked import (
+from seqvae.cli.options import (
     CONDITION,
     DEVICE,
     GIVEN,
@@ -19,13 +19,13 @@ from seqvae.cli.asked import (
     parse_numbers,
     read_examples,
 )
-from seqvae.cli.output import emit_json, emit_lines
-from seqvae.progress import Terminal
-from seqvae.tables import align_columns
+from seqvae.cli.printing import emit_json, emit_lines
+from seqvae.cli.terminal import Terminal
+from seqvae.utils.tables import align_columns
 
 if TYPE_CHECKING:
-    from seqvae.examples import Inputs
-    from seqvae.needs import ImageMinimumRate, MinimumRate
+    from seqvae.analysis.minimum_rate import ImageMinimumRate, MinimumRate
+    from seqvae.inference.inputs import Inputs
 
 RATES = Annotated[str, typer.Option(help="Nats, as 2,4,8; each doubling of the trained range by default.")]
 
@@ -41,6 +41,7 @@ def rate(
     draws: Annotated[int, typer.Option(help="Codes of each posterior; 0 takes its mean.", min=0)] = 0,
     rounds: Annotated[int, typer.Option(help="Bisections; each halves the error in ln R.", min=0)] = 8,
     sweep: Annotated[bool, typer.Option("--sweep", help="Show each at several rates instead.")] = False,
+    ladder: Annotated[bool, typer.Option("--ladder", hidden=True)] = False,
     choose: Annotated[bool, typer.Option("--choose", help="Give the run its best default rate.")] = False,
     rates: RATES = "",
     output: Annotated[Path | None, typer.Option(help="A .png or .pdf file: pictures, or needs.")] = None,
@@ -49,22 +50,24 @@ def rate(
     json: JSON = False,
 ) -> None:
     """How many nats does each example need to come back? For runs trained over a range of rates."""
-    from seqvae.needs import ReconstructionTarget
+    from seqvae.analysis.minimum_rate import ReconstructionTarget
 
     vae, asked = load_vae(run, device, condition=condition), parse_numbers(rates) if rates else []
     if choose:
         _choose(vae, asked, json)
         return
     shown = read_examples(vae, given, input_, data, examples)
-    if sweep:
+    if ladder:
+        typer.echo("seqvae: --ladder is deprecated: use --sweep", err=True)
+    if sweep or ladder:
         _ladder(vae, shown, asked, output, json)
     else:
         _needs(vae, shown, ReconstructionTarget(accuracy, distortion, draws, rounds), output, json)
 
 
 def _choose(vae: Any, rates: list[float], json: bool) -> None:
-    from seqvae.default_rate import choose_rate
-    from seqvae.rates import describe_choice
+    from seqvae.evaluation.rate_sweep import describe_choice
+    from seqvae.inference.default_rate import choose_rate
 
     report = Terminal()
     chosen = choose_rate(vae.run, rates, progress=report.advance)
@@ -73,7 +76,7 @@ def _choose(vae: Any, rates: list[float], json: bool) -> None:
 
 
 def _ladder(vae: Any, shown: Inputs, rates: list[float], output: Path | None, json: bool) -> None:
-    from seqvae.rungs import reconstruct_at_rates, reconstruct_images_at_rates
+    from seqvae.analysis.rate_ladder import reconstruct_at_rates, reconstruct_images_at_rates
 
     if (file := image_output(vae, output)) is not None:
         from seqvae.plots import rate_ladder, save
@@ -90,9 +93,9 @@ def _ladder(vae: Any, shown: Inputs, rates: list[float], output: Path | None, js
 
 
 def _needs(vae: Any, shown: Inputs, wanted: Any, output: Path | None, json: bool) -> None:
+    from seqvae.analysis.minimum_rate import find_minimum_rates
     from seqvae.build import modality_of
-    from seqvae.needs import find_minimum_rates
-    from seqvae.rates import trained_range
+    from seqvae.evaluation.rate_sweep import trained_range
 
     report, (_, high), wing = Terminal(), trained_range(vae.vae.latent), modality_of(vae.run.config)
     found = find_minimum_rates(vae, shown, wanted, report)

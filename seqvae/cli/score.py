@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from seqvae.cli.asked import (
+from seqvae.cli.options import (
     CONDITION,
     DEVICE,
     GIVEN,
@@ -19,12 +19,12 @@ from seqvae.cli.asked import (
     load_vae,
     read_examples,
 )
-from seqvae.cli.output import emit_json, emit_lines
-from seqvae.progress import Terminal
-from seqvae.tables import align_columns
+from seqvae.cli.printing import emit_json, emit_lines
+from seqvae.cli.terminal import Terminal
+from seqvae.utils.tables import align_columns
 
 if TYPE_CHECKING:
-    from seqvae.scoring import ExampleScore
+    from seqvae.evaluation.score import ExampleScore
 
 HEAD = ("iw_nll", "per unit", "rate", "distortion")  # a unit is a token, or a picture
 
@@ -46,8 +46,8 @@ def score(
 ) -> None:
     """Say how likely each sentence or picture is, in nats: what is odd has many."""
     from seqvae.build import modality_of
-    from seqvae.device import pick_device
-    from seqvae.distributed import distributed_session, is_main
+    from seqvae.distributed.collectives import distributed_session, is_main
+    from seqvae.utils.device import pick_device
 
     with distributed_session(pick_device(device)):
         vae = load_vae(run, device, rate, prior, condition)

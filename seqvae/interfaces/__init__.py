@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from seqvae._deprecated import renamed_names
 from seqvae.interfaces.kl import kl_divergence, register_kl
 from seqvae.interfaces.modality import Batch, BatchSource, Data, LabeledSplit, ModalityMetrics, Processor
 from seqvae.interfaces.model import (
@@ -19,12 +22,11 @@ from seqvae.interfaces.remedy import Remedy, RunContext
 
 __all__ = [
     "Batch",
-    "Processor",
+    "BatchSource",
+    "Citable",
     "Data",
     "Decoder",
     "Encoder",
-    "RunContext",
-    "BatchSource",
     "LabeledSplit",
     "Latent",
     "Likelihood",
@@ -32,9 +34,13 @@ __all__ = [
     "Posterior",
     "Prior",
     "PriorDistribution",
+    "Processor",
     "Remedy",
-    "Citable",
+    "RunContext",
     "kl_divergence",
-    "register_kl",
     "point_estimate",
+    "register_kl",
 ]
+
+if not TYPE_CHECKING:  # or type checkers would accept any name
+    __getattr__ = renamed_names(__name__)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 import torch
 from torch import Tensor, nn
 
+from seqvae.errors import UserError
 from seqvae.interfaces.kl import kl_divergence
 from seqvae.interfaces.modality import Batch
-from seqvae.registry import UserError
 
 if TYPE_CHECKING:
-    from seqvae.numerics import KeyedNoise
+    from seqvae.keyed_noise import KeyedNoise
 
 
 class Posterior(Protocol):

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
+from seqvae._deprecated import adopt_old_hooks
 from seqvae.interfaces.modality import Batch
 from seqvae.interfaces.model import Citable
 
 if TYPE_CHECKING:
-    from seqvae.batch import Loss, VAEOutput
+    from seqvae.interfaces.outputs import Loss, VAEOutput
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,10 @@ class Remedy(nn.Module, Citable):
 
     batch_type: ClassVar[str] = "any"  # "text" or "image" where the remedy reads what only these have
     transforms_whole_kl: ClassVar[bool] = False  # true where shape_kl is not elementwise: one of these a run
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        adopt_old_hooks(cls)
 
     def attach(self, vae: nn.Module, facts: RunContext) -> None:
         """Create what depends on the model's sizes or on the run's length; called once."""

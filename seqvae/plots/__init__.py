@@ -7,10 +7,8 @@ saved, and forgotten. matplotlib (the extra `plots`) is imported when the first 
 from __future__ import annotations
 
 from seqvae.plots.costs import Costs, cost_curves, profile
-from seqvae.plots.dial import against_rate, minimum_rates
-from seqvae.plots.dims import kl_per_dim, posterior
-from seqvae.plots.numbers import curves, gain_by_position
-from seqvae.plots.pictures import (
+from seqvae.plots.curves import curves, gain_by_position
+from seqvae.plots.image_grids import (
     interpolation,
     manifold,
     manifold_axis,
@@ -21,8 +19,10 @@ from seqvae.plots.pictures import (
     traversals,
     traversals_beside,
 )
-from seqvae.plots.plane import codes, tsne, tsne_embedding
-from seqvae.plots.rates import rate_distortion, rate_distortion_of
+from seqvae.plots.latent_dims import kl_per_dim, posterior
+from seqvae.plots.minimum_rate import against_rate, minimum_rates
+from seqvae.plots.rate_distortion import rate_distortion, rate_distortion_of
+from seqvae.plots.scatter import codes, tsne, tsne_embedding
 from seqvae.plots.style import check_picture, save
 
 __all__ = [
@@ -35,7 +35,6 @@ __all__ = [
     "gain_by_position",
     "interpolation",
     "kl_per_dim",
-    "rate_ladder",
     "manifold",
     "manifold_axis",
     "minimum_rates",
@@ -43,6 +42,7 @@ __all__ = [
     "profile",
     "rate_distortion",
     "rate_distortion_of",
+    "rate_ladder",
     "reconstructions",
     "rows_of",
     "samples",

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seqvae.plots.dial import Points, pairs_of
+from seqvae.errors import UserError
+from seqvae.plots.minimum_rate import Points, pairs_of
 from seqvae.plots.style import INK, LABEL, SMALL, Array, colour, dashes, label_axes, legend_beside, new_figure
-from seqvae.registry import UserError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

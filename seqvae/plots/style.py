@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from seqvae.disk import write_named
-from seqvae.registry import UserError
+from seqvae.errors import UserError
+from seqvae.utils.atomic_files import write_named
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from seqvae.interfaces import Remedy, RunContext
-from seqvae.remedies.needs import require_density
+from seqvae.remedies.requirements import require_density
 
 Positive = Annotated[int, Field(gt=0)]
 

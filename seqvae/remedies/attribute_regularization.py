@@ -11,10 +11,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from seqvae.batch import VAEOutput
+from seqvae.distributed.batch_shards import all_gather_rows
+from seqvae.errors import UserError, suggest
 from seqvae.interfaces import Batch, Remedy, RunContext
-from seqvae.registry import UserError, suggest
-from seqvae.shares import all_gather_rows
+from seqvae.interfaces.outputs import VAEOutput
 
 LENGTH = "length"  # known without a label: predicted tokens
 

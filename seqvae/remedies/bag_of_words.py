@@ -8,8 +8,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from seqvae.batch import TextBatch, VAEOutput
+from seqvae.data.text.batch import TextBatch
 from seqvae.interfaces import Remedy, RunContext
+from seqvae.interfaces.outputs import VAEOutput
 from seqvae.numerics import masked_sum
 
 

@@ -8,8 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from seqvae.batch import Loss
 from seqvae.interfaces import Remedy
+from seqvae.interfaces.outputs import Loss
 
 Positive = Annotated[float, Field(gt=0)]
 

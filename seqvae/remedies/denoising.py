@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from seqvae.batch import TextBatch
+from seqvae.data.text.batch import TextBatch
 from seqvae.interfaces import Remedy, RunContext
 from seqvae.numerics import constant
 

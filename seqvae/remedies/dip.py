@@ -11,11 +11,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from seqvae.batch import VAEOutput
+from seqvae.distributed.batch_shards import global_batch_size, global_mean
+from seqvae.distributed.batch_statistics import batch_mean
 from seqvae.interfaces import Batch, Remedy, RunContext
-from seqvae.numerics import batch_mean
-from seqvae.remedies.needs import require_diagonal
-from seqvae.shares import global_batch_size, global_mean
+from seqvae.interfaces.outputs import VAEOutput
+from seqvae.remedies.requirements import require_diagonal
 
 NonNegative = Annotated[float, Field(ge=0)]
 

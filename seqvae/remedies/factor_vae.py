@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import softplus
 
-from seqvae.batch import VAEOutput
+from seqvae.distributed.batch_shards import all_gather_rows, local_slice
 from seqvae.interfaces import Batch, Remedy, RunContext
-from seqvae.numerics import KeyedNoise
-from seqvae.remedies.needs import require_reparameterized
-from seqvae.shares import all_gather_rows, local_slice
+from seqvae.interfaces.outputs import VAEOutput
+from seqvae.keyed_noise import KeyedNoise
+from seqvae.remedies.requirements import require_reparameterized
 
 SLOPE = 0.2  # of the leaky rectifiers
 

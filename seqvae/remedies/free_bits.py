@@ -7,9 +7,9 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from seqvae.batch import VAEOutput
+from seqvae.distributed.batch_statistics import batch_mean
 from seqvae.interfaces import Remedy
-from seqvae.numerics import batch_mean
+from seqvae.interfaces.outputs import VAEOutput
 
 Nats = Annotated[float, Field(ge=0)]
 

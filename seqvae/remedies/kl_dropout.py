@@ -11,9 +11,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from seqvae.batch import VAEOutput
 from seqvae.interfaces import Remedy
-from seqvae.numerics import KeyedNoise
+from seqvae.interfaces.outputs import VAEOutput
+from seqvae.keyed_noise import KeyedNoise
 
 SEED = 0  # the choice of dims is the same for every run: it depends on the update alone
 

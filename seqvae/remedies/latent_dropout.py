@@ -11,9 +11,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from seqvae.errors import UserError
 from seqvae.interfaces import Batch, Remedy, RunContext
-from seqvae.numerics import KeyedNoise
-from seqvae.registry import UserError
+from seqvae.keyed_noise import KeyedNoise
 
 
 def drop_entries(z: Tensor, rate: float, random: KeyedNoise) -> Tensor:

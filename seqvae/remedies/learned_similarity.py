@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import softplus
 
-from seqvae.batch import ImageBatch, VAEOutput
+from seqvae.data.image.batch import ImageBatch
+from seqvae.errors import UserError
 from seqvae.interfaces import Remedy, RunContext
-from seqvae.registry import UserError
+from seqvae.interfaces.outputs import VAEOutput
 
 SLOPE = 0.2  # of the leaky rectifiers
 SMALLEST = 8  # a side is halved while both are at least so long

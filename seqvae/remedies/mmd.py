@@ -8,9 +8,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from seqvae.batch import VAEOutput
+from seqvae.distributed.batch_shards import all_gather_rows
 from seqvae.interfaces import Batch, Remedy
-from seqvae.shares import all_gather_rows
+from seqvae.interfaces.outputs import VAEOutput
 
 
 def inverse_multiquadratic(a: Tensor, b: Tensor) -> Tensor:

@@ -11,9 +11,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from seqvae.batch import ImageBatch
+from seqvae.data.image.batch import ImageBatch
 from seqvae.interfaces import Remedy
-from seqvae.numerics import KeyedNoise
+from seqvae.keyed_noise import KeyedNoise
 from seqvae.remedies.denoising import Rate
 
 

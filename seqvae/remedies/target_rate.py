@@ -7,9 +7,9 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor, nn
 
-from seqvae.batch import VAEOutput
+from seqvae.distributed.batch_statistics import batch_mean
 from seqvae.interfaces import Remedy, RunContext
-from seqvae.numerics import batch_mean
+from seqvae.interfaces.outputs import VAEOutput
 from seqvae.remedies.schedules import Step, linear
 
 NonNegative = Annotated[float, Field(ge=0)]

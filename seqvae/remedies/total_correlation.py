@@ -13,11 +13,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from seqvae.batch import VAEOutput
+from seqvae.distributed.batch_shards import all_gather_rows
 from seqvae.interfaces import Batch, Remedy, RunContext
+from seqvae.interfaces.outputs import VAEOutput
 from seqvae.numerics import LOG_2PI
-from seqvae.remedies.needs import require_diagonal
-from seqvae.shares import all_gather_rows
+from seqvae.remedies.requirements import require_diagonal
 
 Estimate = Literal["weighted", "stratified"]
 

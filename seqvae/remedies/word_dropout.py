@@ -8,9 +8,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from seqvae.batch import TextBatch
+from seqvae.data.text.batch import TextBatch
 from seqvae.interfaces import Remedy
-from seqvae.numerics import KeyedNoise
+from seqvae.keyed_noise import KeyedNoise
 
 
 def drop_words(inputs: Tensor, rate: float, unk: int, random: KeyedNoise) -> Tensor:

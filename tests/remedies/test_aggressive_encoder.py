@@ -10,13 +10,13 @@ import torch
 from tiny import Listener, assert_same_runs, card, config, metrics
 from torch import Tensor
 
-from seqvae import train as module
-from seqvae.disk import list_checkpoints
-from seqvae.progress import Silent
+from seqvae.data.text.dataset import load_data
 from seqvae.remedies.aggressive_encoder import AggressiveEncoder, still_falls
-from seqvae.text.data import load_data
-from seqvae.train import Interrupted, TrainingLoop, resume, train
-from seqvae.trainer import Trainer
+from seqvae.training import loop as module
+from seqvae.training.loop import Interrupted, TrainingLoop, resume, train
+from seqvae.training.trainer import Trainer
+from seqvae.utils.atomic_files import list_checkpoints
+from seqvae.utils.reporter import Silent
 
 SHORT = ("train.steps=6", "train.validate_every=3", "train.log_every=2")
 FIVE = ("train.steps=10", "train.validate_every=2", "train.log_every=1")

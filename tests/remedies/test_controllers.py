@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from seqvae.batch import Loss
+from seqvae.interfaces.outputs import Loss
 from seqvae.remedies.controllers import GECO, ControlVAE, pi_control
 
 

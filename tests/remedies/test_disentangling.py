@@ -15,19 +15,14 @@ from tiny_text import WORDS, text_batch, tiny_config, tiny_vae
 from torch import Tensor, nn
 
 from seqvae.build import build_objective
+from seqvae.errors import UserError
 from seqvae.interfaces import RunContext
-from seqvae.latents.gaussian import DiagonalNormal
-from seqvae.numerics import KeyedNoise
-from seqvae.registry import UserError
+from seqvae.keyed_noise import KeyedNoise
+from seqvae.models.latents.gaussian import DiagonalNormal
 from seqvae.remedies.attribute_regularization import AttributeRegularization, ordering_loss
 from seqvae.remedies.dip import DIP, covariance, identity_penalty
 from seqvae.remedies.factor_vae import Discriminator, FactorVAE, permute_dims
-from seqvae.remedies.total_correlation import (
-    TotalCorrelation,
-    log_densities,
-    log_shares,
-    total_correlation,
-)
+from seqvae.remedies.total_correlation import TotalCorrelation, log_densities, log_shares, total_correlation
 
 MANY = 10**6
 FACTS = RunContext(total_steps=100, examples=50, batch_size=5, latent_dim=2, vocab_size=WORDS)

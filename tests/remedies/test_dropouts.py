@@ -12,10 +12,10 @@ import pytest
 import torch
 from tiny_text import rows_of, text_batch, tiny_vae
 
+from seqvae.errors import UserError
 from seqvae.interfaces import RunContext
-from seqvae.numerics import KeyedNoise
-from seqvae.objective import ELBO
-from seqvae.registry import UserError
+from seqvae.keyed_noise import KeyedNoise
+from seqvae.objectives import ELBO
 from seqvae.remedies.free_bits import FreeBits
 from seqvae.remedies.kl_dropout import KLDropout, drop_terms
 from seqvae.remedies.latent_dropout import LatentDropout, drop_entries

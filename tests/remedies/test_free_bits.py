@@ -9,9 +9,9 @@ import pytest
 import torch
 from tiny_text import text_batch, tiny_vae
 
-from seqvae.latents.gaussian import kl_to_standard
-from seqvae.objective import ELBO
-from seqvae.registry import UserError
+from seqvae.errors import UserError
+from seqvae.models.latents.gaussian import kl_to_standard
+from seqvae.objectives import ELBO
 from seqvae.remedies.free_bits import FreeBits, free_bits
 
 KL = torch.tensor([[0.1, 2.0, 0.0], [0.3, 0.0, 1.2]])  # means 0.2, 1.0, 0.6

@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from seqvae.batch import ImageBatch
+from seqvae.data.image.batch import ImageBatch
+from seqvae.errors import UserError
 from seqvae.interfaces import RunContext
-from seqvae.numerics import KeyedNoise
-from seqvae.registry import UserError
+from seqvae.keyed_noise import KeyedNoise
 from seqvae.remedies.learned_similarity import (
     Discriminator,
     LearnedSimilarity,

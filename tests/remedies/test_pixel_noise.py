@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny_pictures import picture_batch
 
-from seqvae.numerics import KeyedNoise
+from seqvae.keyed_noise import KeyedNoise
 from seqvae.remedies import REMEDIES
 from seqvae.remedies.pixel_noise import add_noise
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from seqvae.interfaces import Remedy, RunContext
-from seqvae.objective import ELBO
+from seqvae.objectives import ELBO
 from seqvae.remedies import REMEDIES
 from seqvae.remedies.schedules import (
     ConstantBeta,

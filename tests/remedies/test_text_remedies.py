@@ -7,12 +7,12 @@ import math
 import pytest
 import torch
 
-from seqvae.batch import SpecialIds, TextBatch
+from seqvae.data.text.batch import SpecialIds, TextBatch
+from seqvae.data.text.batching import batch_from_ids
 from seqvae.interfaces import RunContext
 from seqvae.remedies.bag_of_words import bag_of_words_loss
 from seqvae.remedies.denoising import Denoising, drop_words, shuffle_words
 from seqvae.remedies.mmd import mmd
-from seqvae.text.batching import batch_from_ids
 
 SPECIAL = SpecialIds(pad=0, unk=1, bos=2, eos=3)
 

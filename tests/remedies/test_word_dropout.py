@@ -12,10 +12,10 @@ import torch
 from tiny_text import SPECIAL, WORDS, padded, rows_of, text_batch, tiny_config, tiny_vae
 
 from seqvae.build import build_objective
-from seqvae.evaluate import evaluate, validate
+from seqvae.evaluation.evaluate import evaluate, validate
 from seqvae.interfaces import RunContext
-from seqvae.numerics import KeyedNoise
-from seqvae.objective import ELBO
+from seqvae.keyed_noise import KeyedNoise
+from seqvae.objectives import ELBO
 from seqvae.remedies.word_dropout import WordDropout, drop_words
 
 FIELDS = ("source", "source_lengths", "targets", "lengths", "index", "labels")

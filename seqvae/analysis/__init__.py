@@ -1,0 +1,1 @@
+"""Measurements of a finished run for tables and pictures."""

@@ -1,0 +1,93 @@
+"""What a straight line reads of a label from the codes of a run, and from the raw input beside them.
+
+Shapes: N examples, F numbers of raw input, D latent dims.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seqvae.build import modality_of
+from seqvae.errors import UserError
+from seqvae.evaluation.metrics.evaluation_pass import device_of, evaluation_mode
+from seqvae.evaluation.metrics.probe import linear_probe
+from seqvae.inference import PretrainedVAE
+from seqvae.inference.posthoc_priors import training_batches
+from seqvae.interfaces import Batch, Processor, point_estimate
+from seqvae.models.vae import VAE
+
+BATCH = 256  # examples that are encoded at once
+COMMONEST = 2000  # numbers of raw input, at most, that a classifier reads
+
+
+@dataclass(frozen=True)
+class ProbeConfig:
+    """How many examples are labelled, drawn how often, and of how many; how many judge."""
+
+    labels: Sequence[int] = (100, 500, 1000)
+    seeds: int = 3
+    pool: int = 5000  # training examples that the labelled ones are drawn from
+    tested: int = 2000  # of the test split, or of validation where there is none
+    seed: int = 0  # of the pool
+
+
+def probe(vae: PretrainedVAE, label: str, how: ProbeConfig | None = None) -> list[dict[str, Any]]:
+    """How well a linear classifier (or regression) tells a label of the run's data, from `code` and `raw`.
+
+    A row for each number of labelled training examples: `labels`, `measure`, the means over draws `code` and
+    `raw` with `code_sd` and `raw_sd`, and the `baseline` of not looking (see `linear_probe`). Codes stand
+    for posterior means. Raw input is the pixels of a picture, or how often each token stands in a sentence
+    (the 2,000 that vary most). The run need not have seen the label.
+
+    Raises:
+        UserError: a model without a code, no such label, or as `linear_probe`.
+    """
+    how = how or ProbeConfig()
+    if vae.latent_dim == 0:
+        raise UserError("a language model (latent: none) has no code to probe")
+    names = list(dict.fromkeys([*vae.run.config.data.labels, label]))  # what the model is told stays in place
+    told, place = vae.with_labels(names), names.index(label)
+    config, codec = told.run.config, told.run.codec
+    wing = modality_of(config)
+    feed = wing.make_batch_source(wing.load_data(config, codec), BATCH, 1, how.seed)
+    pool = list(training_batches(feed, how.pool))
+    tested = told._evaluation_inputs(None, BATCH, how.tested)[1]
+    columns = most_variable_inputs(codec, pool)
+    seen = [(_codes(told.vae, batches), _raw(codec, batches, columns)) for batches in (pool, tested)]
+    y, y_test = (torch.cat([batch.labels[:, place] for batch in batches]) for batches in (pool, tested))
+    found = [
+        linear_probe(x, y, x_test, y_test, how.labels, how.seeds) for x, x_test in zip(*seen, strict=True)
+    ]
+    return [_row(code, raw) for code, raw in zip(*found, strict=True)]
+
+
+def most_variable_inputs(codec: Processor, batches: Sequence[Batch]) -> Tensor:
+    """(F,): the places of the numbers of raw input that vary most over the examples."""
+    total, squares, n = torch.zeros(()), torch.zeros(()), 0
+    for raw in map(codec.raw_features, batches):
+        total, squares, n = total + raw.sum(0), squares + (raw**2).sum(0), n + len(raw)
+    variance = squares / n - (total / n) ** 2
+    return variance.argsort(descending=True, stable=True)[:COMMONEST]
+
+
+def _raw(codec: Processor, batches: Sequence[Batch], columns: Tensor) -> Tensor:
+    """(N, F)."""
+    return torch.cat([codec.raw_features(batch)[:, columns] for batch in batches])
+
+
+def _codes(vae: VAE, batches: Sequence[Batch]) -> Tensor:
+    """(N, D)."""
+    with evaluation_mode(vae):
+        there = (batch.to(device_of(vae)) for batch in batches)
+        return torch.cat([point_estimate(vae.posterior(batch)).cpu() for batch in there])
+
+
+def _row(code: dict[str, Any], raw: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: code[key] for key in ("labels", "measure", "seeds", "baseline")}
+    read = {"code": code["mean"], "code_sd": code["sd"], "raw": raw["mean"], "raw_sd": raw["sd"]}
+    return kept | read

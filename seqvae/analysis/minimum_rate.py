@@ -1,0 +1,204 @@
+"""How many nats an example needs to come back, found by bisection on the dial.
+
+Shapes: N examples, M of them asked about at once, S draws, B of a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from seqvae.errors import UserError
+from seqvae.evaluation.metrics.evaluation_pass import to_cpu_float64
+from seqvae.evaluation.metrics.text_scores import token_accuracy
+from seqvae.evaluation.rate_sweep import trained_range
+from seqvae.inference import PretrainedVAE, TextVAE
+from seqvae.inference.inputs import Inputs
+from seqvae.inference.text_vae import Reconstruction
+from seqvae.interfaces import point_estimate
+from seqvae.models.sampling import with_own_labels
+from seqvae.models.vae import VAE
+from seqvae.utils.reporter import Reporter
+
+MeetsTarget = Callable[
+    [Tensor, Tensor], Tensor
+]  # rows (M,) and their rates (M,): whether each comes back (M,)
+
+
+@dataclass(frozen=True)
+class ReconstructionTarget:
+    """When an example counts as back, and how finely its rate is sought.
+
+    A sentence is back where its greedy reconstruction has a token accuracy (place by place, the end counted)
+    of at least `accuracy`; any example where -ln p(x|z) is at most `distortion` nats, if that is given. Both
+    are those of the posterior mean, or averages over `draws` codes of each posterior. A mean carries no noise
+    and may come back with fewer nats than would tell all sentences apart; draws have to pass through it.
+    """
+
+    accuracy: float = 1.0
+    distortion: float | None = None
+    draws: int = 0
+    rounds: int = 8
+
+    def __post_init__(self) -> None:
+        """Refuse a share that is none."""
+        if not 0 < self.accuracy <= 1:
+            raise UserError(f"accuracy got {self.accuracy:g}: give a share of the tokens in (0, 1]")
+
+
+@dataclass(frozen=True)
+class MinimumRate:
+    """A sentence, the nats from which it comes back, and what comes back there.
+
+    `nats` is None where it does not come back at the highest rate of the run; what came of it is told then.
+    """
+
+    text: str
+    nats: float | None
+    reconstruction: str
+
+
+@dataclass(frozen=True)
+class ImageMinimumRate:
+    """A picture by its place, the nats from which its distortion is low enough, and the distortion there."""
+
+    picture: int
+    nats: float | None
+    distortion: float
+
+
+def bisect_rates(comes_back: MeetsTarget, n: int, low: float, high: float, rounds: int = 8) -> Tensor:
+    """(N,): the lowest rates in nats at which things come back, by bisection of ln R, in fp64.
+
+    All N at once, `rounds` + 2 calls: what comes back at `low` needs at most that, what does not at `high` is
+    infinite. Taken for granted is that what comes back at a rate comes back at all higher ones; the rate told
+    is one at which it did, at most (high / low)^(1 / 2^rounds) times too high.
+    """
+    rows = torch.arange(n)
+    least = torch.full((n,), torch.inf, dtype=torch.double)
+    for end in (high, low):
+        ends = torch.full((len(rows),), end, dtype=torch.double)
+        rows = rows[comes_back(rows, ends)]
+        least[rows] = end
+    rows = torch.arange(n)[least == high]
+    failed = torch.full((len(rows),), low, dtype=torch.double)
+    for _ in range(rounds if len(rows) else 0):
+        middle = torch.sqrt(failed * least[rows])
+        back = comes_back(rows, middle)
+        least[rows] = torch.where(back, middle, least[rows])
+        failed = torch.where(back, failed, middle)
+    return least
+
+
+def minimum_rates(
+    vae: TextVAE,
+    sentences: Inputs,
+    wanted: ReconstructionTarget | None = None,
+    report: Reporter | None = None,
+) -> list[MinimumRate]:
+    """How many nats each sentence needs, in the order given.
+
+    Raises:
+        UserError: a run without a dial, a sentence without a token, or labels that are missing or unknown.
+    """
+    least, high = _search(vae, sentences, wanted or ReconstructionTarget(), report)
+    shown = vae.reconstruct(sentences.x, rate=least.clamp(max=high).tolist(), condition=sentences.condition)
+    pairs = zip(shown, least.tolist(), strict=True)
+    return [MinimumRate(s.text, nats if nats <= high else None, s.reconstruction) for s, nats in pairs]
+
+
+def image_minimum_rates(
+    vae: PretrainedVAE, pictures: Inputs, wanted: ReconstructionTarget, report: Reporter | None = None
+) -> list[ImageMinimumRate]:
+    """How many nats each picture needs for a distortion, in the order given.
+
+    Raises:
+        UserError: no distortion was given, a run without a dial, or labels that are missing or unknown.
+    """
+    if wanted.distortion is None:
+        raise UserError("pictures come back by degrees: give the nats they may cost with --distortion X")
+    least, high = _search(vae, pictures, wanted, report)
+    reached = measure_distortions(vae, pictures, least.clamp(max=high), wanted.draws)
+    told = zip(least.tolist(), reached, strict=True)
+    return [ImageMinimumRate(i, nats if nats <= high else None, d) for i, (nats, d) in enumerate(told)]
+
+
+def find_minimum_rates(
+    vae: PretrainedVAE, examples: Inputs, wanted: ReconstructionTarget, report: Reporter | None = None
+) -> list[MinimumRate] | list[ImageMinimumRate]:
+    """How many nats each sentence or picture needs, the one that needs least first.
+
+    Raises:
+        UserError: as `minimum_rates` and `image_minimum_rates`.
+    """
+    if isinstance(vae, TextVAE):
+        found: Any = minimum_rates(vae, examples, wanted, report)
+    else:
+        found = image_minimum_rates(vae, examples, wanted, report)
+    return sorted(found, key=lambda need: torch.inf if need.nats is None else need.nats)
+
+
+def _search(
+    vae: PretrainedVAE, examples: Inputs, wanted: ReconstructionTarget, report: Reporter | None
+) -> tuple[Tensor, float]:
+    """The least rates (N,), and the highest rate of the run."""
+    low, high = trained_range(vae.vae.latent)
+    calls = 0
+
+    def comes_back(rows: Tensor, nats: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        if report is not None:
+            report.advance(calls, wanted.rounds + 2, "rates")
+        return _meets_target(vae, examples.rows(rows), nats, wanted)
+
+    return bisect_rates(comes_back, len(examples), low, high, wanted.rounds), high
+
+
+def _meets_target(vae: PretrainedVAE, examples: Inputs, nats: Tensor, wanted: ReconstructionTarget) -> Tensor:
+    if not len(examples):
+        return torch.zeros(0, dtype=torch.bool)
+    if wanted.distortion is not None:
+        cost = torch.tensor(measure_distortions(vae, examples, nats, wanted.draws))
+        return cost <= wanted.distortion
+    back = measure_accuracies(cast(TextVAE, vae), examples, nats, wanted.draws)
+    return torch.tensor([share >= wanted.accuracy for share in back])
+
+
+@torch.no_grad()
+def measure_distortions(vae: PretrainedVAE, examples: Inputs, nats: Tensor, draws: int = 0) -> list[float]:
+    """-ln p(x|z) of each example at its own rate (N,), in nats: of its mean, or averaged over `draws`."""
+    model: VAE = vae.vae if examples.condition is None else with_own_labels(vae.vae)
+    found: list[float] = []
+    for batch in vae._conditioned_batches(examples.x, 0, nats.tolist(), examples.condition):
+        q = model.posterior(batch)
+        z = q.rsample(draws, batch.random) if draws else point_estimate(q)[None]  # (S, B, D)
+        likelihood = model.likelihood(z, model.condition(batch))
+        found += (-to_cpu_float64(likelihood.log_prob(batch)).mean(0)).tolist()
+    return found
+
+
+def measure_accuracies(vae: TextVAE, examples: Inputs, nats: Tensor, draws: int = 0) -> list[float]:
+    """The token accuracy of each sentence at its own rate (N,) nats, from its mean or averaged over draws."""
+
+    def back(sample: bool, seed: int) -> list[float]:
+        pairs = vae.reconstruct(
+            examples.x, sample=sample, seed=seed, rate=nats.tolist(), condition=examples.condition
+        )
+        return _measure_accuracies(vae, pairs)
+
+    if not draws:
+        return back(False, 0)
+    drawn = (back(True, seed) for seed in range(draws))
+    return [sum(row) / draws for row in zip(*drawn, strict=True)]
+
+
+def _measure_accuracies(vae: TextVAE, pairs: Sequence[Reconstruction]) -> list[float]:
+    ids = (
+        vae.tokenizer.encode_batch([getattr(p, name) for p in pairs]) for name in ("reconstruction", "text")
+    )
+    return [token_accuracy([back], [wanted]) for back, wanted in zip(*ids, strict=True)]

@@ -1,0 +1,196 @@
+"""How good a text model's prior samples are: forward and reverse perplexity, repetition, copies.
+
+Shapes: n samples.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seqvae.config.loading import parse_config
+from seqvae.config.schema import RunConfig
+from seqvae.data.text.dataset import load_data
+from seqvae.data.text.token_store import TokenStore
+from seqvae.errors import UserError
+from seqvae.evaluation.metrics.diversity import SELF_BLEU_OF, diversity
+from seqvae.inference import TextVAE
+from seqvae.keyed_noise import KeyedNoise
+from seqvae.training.loop import train
+from seqvae.utils.reporter import Reporter
+
+
+@dataclass(frozen=True)
+class SmallLM:
+    """The language model that learns from samples alone: the same for all that are compared."""
+
+    embed: int = 128
+    hidden: int = 128
+    dropout: float = 0.1
+    steps: int = 300  # 4 epochs of 5,000 sentences
+    batch_size: int = 64
+    lr: float = 1e-2
+    precision: str = "auto"
+
+    def config(self, sentences: Path, vae: TextVAE, seed: int) -> RunConfig:
+        """A run on a file of sentences, with the tokenizer and the longest length of `vae`.
+
+        A twentieth of the sentences chooses the epoch: no real sentence has a say.
+        """
+        data = {"train": str(sentences), "max_tokens": vae.config.data.max_tokens, "test_share": 0.0}
+        decoder = {"name": "gru", "embed": self.embed, "hidden": self.hidden, "dropout": self.dropout}
+        schedule = {"steps": self.steps, "batch_size": self.batch_size, "lr": self.lr, "decay": "cosine"}
+        where = {"precision": self.precision, "device": str(vae.device), "seed": seed}
+        return parse_config(
+            {
+                "data": data,
+                "tokenizer": {"name": "file", "path": str(vae.run.path)},
+                "latent": {"name": "none"},
+                "decoder": {**decoder, "tie": self.embed == self.hidden},
+                "train": {**schedule, **where},
+            }
+        )
+
+
+def sample_quality(
+    vae: TextVAE,
+    scorer: TextVAE,
+    samples: int = 5000,
+    seed: int = 0,
+    small: SmallLM | None = None,
+    report: Reporter | None = None,
+) -> dict[str, Any]:
+    """Measure `samples` sentences that a model draws from its prior, words drawn too at temperature 1.
+
+    `forward_ppl`: of the samples under `scorer`, a language model of the corpus; fluent ones are cheap, and
+    so is one cheap sentence again and again. `reverse_ppl`: of the model's own test split under a small
+    language model that learned from the samples alone; low where they are as fluent and varied as the data
+    (Zhao et al. 2018, Adversarially Regularized Autoencoders; Cífka et al. 2018, Eval all, trust a few, do
+    wrong to none). Both in the tokens of the one tokenizer. And what `seqvae.evaluation.metrics.diversity`
+    tells. A model that is told labels, of which nobody chose any, is told those of training examples that the
+    seed draws: as often as they occur.
+
+    Raises:
+        UserError: a scorer with a code or with another tokenizer, or fewer than two samples.
+    """
+    _check(vae, scorer, samples)
+    data = load_data(vae.config.data, vae.tokenizer)
+    drawn = vae.sample(samples, seed=seed, condition=sample_labels(vae, data.train, samples, seed))
+    known = _texts(vae, data.train)
+    return {
+        "forward_ppl": forward_ppl(scorer, drawn),
+        "reverse_ppl": reverse_ppl(vae, drawn, seed, small, report),
+        **diversity(drawn, known),
+    }
+
+
+def sample_labels(vae: TextVAE, store: TokenStore, n: int, seed: int) -> dict[str, list[Any]] | None:
+    """{label: n values}, the labels of examples of a split as the seed draws them, with replacement.
+
+    None for a model that is told none, or of which somebody chose some for all; examples that lack one are
+    passed over.
+    """
+    labels = vae.vae.labels
+    if labels is None or labels.fixed:
+        return None
+    held = torch.tensor(store.labels)
+    held = held[~held[:, [label.column for label in labels.specs]].isnan().any(1)]
+    chances = KeyedNoise(seed, 0, torch.arange(n)).uniform("labels of samples")
+    return labels.decode_columns(held[(chances * len(held)).long()])
+
+
+def real_quality(
+    vae: TextVAE,
+    scorer: TextVAE,
+    samples: int = 5000,
+    seed: int = 0,
+    small: SmallLM | None = None,
+    report: Reporter | None = None,
+) -> dict[str, Any]:
+    """The same numbers of real sentences: what samples can hope for.
+
+    The reverse perplexity is that of as many training sentences; all else is told of validation sentences,
+    which the scorer has not learned from: as many, or all there are (`samples` says how many).
+
+    Raises:
+        UserError: as `sample_quality`.
+    """
+    _check(vae, scorer, samples)
+    data = load_data(vae.config.data, vae.tokenizer)
+    held, known = _texts(vae, data.valid, samples, seed), _texts(vae, data.train)
+    chosen = _texts(vae, data.train, samples, seed)
+    return {
+        "forward_ppl": forward_ppl(scorer, held),
+        "reverse_ppl": reverse_ppl(vae, chosen, seed, small, report),
+        **diversity(held, known, min(SELF_BLEU_OF, samples)),
+    }
+
+
+def forward_ppl(scorer: TextVAE, sentences: Sequence[str]) -> float | None:
+    """exp(-mean ln p) a token of the sentences under a language model; None where all are empty.
+
+    An empty sentence is passed over: `diversity` counts them.
+    """
+    if not any(sentence.split() for sentence in sentences):
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        file = _written(Path(folder) / "samples.txt", sentences)
+        ppl: float | None = scorer.evaluate(data=str(file), samples=1)["ppl"]
+    return ppl
+
+
+def reverse_ppl(
+    vae: TextVAE,
+    sentences: Sequence[str],
+    seed: int = 0,
+    small: SmallLM | None = None,
+    report: Reporter | None = None,
+) -> float | None:
+    """Perplexity of the test split of `vae`'s data under a language model trained on the sentences alone.
+
+    None where they leave nothing to learn from.
+    """
+    if sum(bool(sentence.split()) for sentence in sentences) < 2:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        file = _written(Path(folder) / "samples.txt", sentences)
+        config = (small or SmallLM()).config(file, vae, seed)
+        learned = TextVAE.from_pretrained(train(config, Path(folder) / "lm", report), device=str(vae.device))
+        judged = learned.config.model_copy(update={"data": vae.config.data})
+        judge = TextVAE(replace(learned.run, config=judged), vae.device)
+        ppl: float | None = judge.evaluate(samples=1)["ppl"]
+    return ppl
+
+
+def _check(vae: TextVAE, scorer: TextVAE, samples: int) -> None:
+    if samples < 2:
+        raise UserError(f"samples got {samples}: sentences are compared with one another, draw at least 2")
+    if scorer.latent_dim:
+        raise UserError(
+            f"the scorer {scorer.run.path} has a code: give a language model (a run with `latent: none`)"
+        )
+    if scorer.tokenizer.fingerprint != vae.tokenizer.fingerprint:
+        raise UserError(
+            f"the scorer {scorer.run.path} splits text otherwise than {vae.run.path}: train one on the same "
+            "data and tokenizer, perplexities of others do not compare"
+        )
+
+
+def _texts(vae: TextVAE, store: TokenStore, count: int | None = None, seed: int = 0) -> list[str]:
+    """Sentences as the tokenizer writes them: all, or `count` that the seed chooses."""
+    rows = torch.arange(len(store))
+    if count is not None:
+        rows = KeyedNoise(seed, 0, rows).uniform("real sentences").argsort(stable=True)[:count]
+    return vae.tokenizer.decode_batch(store.tokens(i).tolist() for i in rows.tolist())
+
+
+def _written(file: Path, sentences: Sequence[str]) -> Path:
+    """One sentence a line."""
+    lines = (" ".join(sentence.splitlines()) for sentence in sentences)
+    file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return file

@@ -1,0 +1,20 @@
+"""How fast is it, and how fast could it be here? Every figure comes with its limit, taken in the same run."""
+
+from __future__ import annotations
+
+from seqvae.benchmarks.ablation import run_ablation
+from seqvae.benchmarks.plots import draw_curves, draw_profile
+from seqvae.benchmarks.report import FIGURES, bench, format_table, profile
+from seqvae.benchmarks.sweeps import fit_slopes, measure_curves
+
+__all__ = [
+    "FIGURES",
+    "bench",
+    "draw_curves",
+    "draw_profile",
+    "fit_slopes",
+    "format_table",
+    "measure_curves",
+    "profile",
+    "run_ablation",
+]

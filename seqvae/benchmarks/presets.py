@@ -1,0 +1,138 @@
+"""What is timed: a model, a made-up corpus as long-winded as the Penn Treebank, and a trainer for both."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from seqvae.config.loading import parse_config
+from seqvae.config.registry import lookup
+from seqvae.config.schema import TextRunConfig
+from seqvae.data.text.dataset import TextData, load_data
+from seqvae.data.text.token_store import Counts, TokenStore
+from seqvae.data.text.tokenizer_training import train_word
+from seqvae.errors import UserError
+from seqvae.runs.checkpoint import create_run
+from seqvae.training.trainer import Trainer
+from seqvae.utils.malloc import retain_freed_memory
+from seqvae.utils.reporter import Silent
+
+SENTENCES, MEAN_LENGTH, SHAPE = 20_000, 21.1, 4.3  # the Penn Treebank's mean and, as a gamma, its spread
+WORDS, LONGEST = 10_000, 100
+_GRU = {"name": "gru", "embed": 300, "hidden": 256}
+_WIDE = {**_GRU, "hidden": 512}
+_BLOCKS = {"name": "transformer", "width": 512, "layers": 6, "heads": 8}
+
+
+def _preset(cell: Mapping[str, Any], batch_size: int, **decoder: Any) -> dict[str, Any]:
+    latent = {"name": "gaussian", "dim": 16}
+    train = {"batch_size": batch_size, "steps": 10**6}
+    return {"encoder": dict(cell), "decoder": {**cell, **decoder}, "latent": latent, "train": train}
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "reference": _preset(_GRU, 32, z_to=["state"]),
+    "batch128": _preset(_GRU, 128, z_to=["state"]),
+    "wide": _preset(_WIDE, 256, z_to=["state"]),
+    "lstm": _preset({**_GRU, "name": "lstm"}, 32, z_to=["state"]),
+    "transformer": {**_preset(_BLOCKS, 64), "tokenizer": {"name": "word", "vocab_size": 32_000}},
+}
+
+
+def bench_config(preset: str, overrides: Iterable[str] = ()) -> TextRunConfig:
+    """The config of a preset with `key.path=value` over it.
+
+    Raises:
+        UserError: no such preset, a wrong key or value, or a config for pictures.
+    """
+    overrides = list(overrides)
+    if any(o.startswith("modality=") and o != "modality=text" for o in overrides):
+        raise UserError("bench measures text models: leave modality out of --set")
+    config = parse_config(lookup("preset", PRESETS, preset), overrides, where=preset)
+    return cast(TextRunConfig, config)
+
+
+def bench_data(config: TextRunConfig, length: int | None = None) -> TextData:
+    """The data that the config names, or else made-up ones of as many words as its tokenizer is asked for.
+
+    Sentences of a `length` are made up whatever the config names.
+    """
+    if length is None and (config.data.train or config.data.name):
+        return load_data(config.data, config.tokenizer)
+    words = int(config.tokenizer.arguments.get("vocab_size") or WORDS)
+    return generate_sentences(words, max(SENTENCES, 4 * config.train.batch_size), length=length)
+
+
+def generate_sentences(
+    words: int, sentences: int = SENTENCES, seed: int = 0, length: int | None = None
+) -> TextData:
+    """Sentences of words drawn by Zipf's law, their lengths by a gamma law; nothing is written to disk.
+
+    With `length` all have so many words.
+    """
+    tokenizer = train_word([" ".join(f"w{i}" for i in range(words - 4))], words)
+    train = _store(tokenizer.vocab_size, sentences, seed, length)
+    valid = _store(tokenizer.vocab_size, max(1, sentences // 20), seed + 1, length)
+    return TextData(tokenizer, train, valid, None)
+
+
+def _store(vocab_size: int, sentences: int, seed: int, length: int | None) -> TokenStore:
+    random = np.random.default_rng([seed, vocab_size])
+    lengths = random.gamma(SHAPE, MEAN_LENGTH / SHAPE, sentences).round().clip(1, LONGEST).astype(np.int64)
+    lengths = lengths if length is None else np.full_like(lengths, length)
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    chances = 1 / np.arange(1, vocab_size - 3)
+    ladder = np.cumsum(chances / chances.sum())
+    flat = (4 + np.searchsorted(ladder, random.random(int(offsets[-1])))).clip(max=vocab_size - 1)
+    counts = Counts(kept=sentences, tokens=len(flat))
+    characters, labels = np.zeros(sentences, np.int32), np.zeros((sentences, 0), np.float32)
+    return TokenStore(Path("made-up"), counts, (), {}, flat.astype(np.int32), offsets, characters, labels)
+
+
+def bench_trainer(config: TextRunConfig, data: TextData, folder: Path) -> Trainer:
+    """A trainer at its first step, its run folder in `folder`."""
+    create_run(folder, config, data.tokenizer)
+    return Trainer(folder, config, data, Silent())
+
+
+@contextmanager
+def preset_trainer(
+    preset: str, overrides: Iterable[str] = (), length: int | None = None
+) -> Iterator[Trainer]:
+    """A trainer of a preset at its first step, with the threads that its config asks for.
+
+    All sentences have so many words, if a `length` is given.
+
+    Raises:
+        UserError: no such preset, or a config that cannot be built.
+    """
+    config = bench_config(preset, overrides)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(config.train.threads or threads)
+    try:
+        with tempfile.TemporaryDirectory() as folder, retain_freed_memory():
+            yield bench_trainer(config, bench_data(config, length), Path(folder) / "run")
+    finally:
+        torch.set_num_threads(threads)
+
+
+def overrides_by_preset(presets: Iterable[str], overrides: Iterable[str]) -> dict[str, list[str]]:
+    """The overrides of each preset, but for arguments of an encoder or decoder that others of them have."""
+    overrides = list(overrides)
+    known = {preset: _arguments(preset) for preset in presets}
+    others = {key for keys in known.values() for key in keys}
+    return {
+        preset: [o for o in overrides if (key := o.partition("=")[0]) in keys or key not in others]
+        for preset, keys in known.items()
+    }
+
+
+def _arguments(preset: str) -> set[str]:
+    values = lookup("preset", PRESETS, preset)
+    return {f"{part}.{key}" for part in ("encoder", "decoder") for key in values[part]}

@@ -1,0 +1,205 @@
+"""What a token costs as one size of the model or of its data grows, all else as in a preset.
+
+Shapes: B sentences, T words, H hidden, V words known, K importance samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from math import log
+from typing import Any, cast
+
+from seqvae.benchmarks.ablation import run_first_updates
+from seqvae.benchmarks.clock import time_in_turns
+from seqvae.benchmarks.corpora import Corpus, corpora
+from seqvae.benchmarks.presets import WORDS, bench_data, overrides_by_preset, preset_trainer
+from seqvae.benchmarks.workloads import Workload, make_workload
+from seqvae.config.registry import lookup
+from seqvae.config.schema import TextRunConfig
+from seqvae.data.text.feed import TextBatchSource
+from seqvae.errors import UserError
+
+ROWS = 8  # sentences that are decoded at once
+SMALL = ("width=256", "layers=2", "heads=4")  # of the Transformer, to bear 512 words on a CPU
+LINES: dict[str, tuple[str, ...]] = {  # name of a line: its preset and what is changed in it
+    "GRU": ("reference",),
+    "Transformer": (
+        "transformer",
+        f"tokenizer.vocab_size={WORDS}",
+        "train.batch_size=32",
+        *(f"{part}.{size}" for part in ("encoder", "decoder") for size in SMALL),
+    ),
+}
+Timed = Callable[
+    [Workload, int], tuple[Callable[[], object], int]
+]  # the work at a point, and the units of it
+
+
+def _training(made: Workload, value: int) -> tuple[Callable[[], object], int]:
+    return made.update, made.batch.num_targets
+
+
+def _likelihood(made: Workload, value: int) -> tuple[Callable[[], object], int]:
+    return lambda: made.importance(value), made.batch.num_targets * value
+
+
+def _decoding(made: Workload, value: int) -> tuple[Callable[[], object], int]:
+    return lambda: made.write(ROWS, words=value), ROWS * value
+
+
+def _updates(made: Workload, value: int) -> tuple[Callable[[], object], int]:
+    return lambda: run_first_updates(made.trainer), run_first_updates(made.trainer)
+
+
+def _start(made: Workload, value: int) -> tuple[Callable[[], object], int]:
+    """From a config to its first batch, in milliseconds: of microseconds they are so many."""
+    config = cast(TextRunConfig, made.trainer.config)
+
+    def start() -> None:
+        feed = TextBatchSource(bench_data(config), config.train.batch_size, 1, config.train.seed)
+        feed.update(0)
+
+    return start, 1000
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One size that grows, what is timed at each of its values, and the slopes that theory knows."""
+
+    axis: str
+    cost: str
+    values: tuple[int, ...]
+    slopes: tuple[float, ...]  # of log cost in log size, where one term is all
+    keys: tuple[str, ...] = ()  # of the config, that have the value
+    lines: tuple[str, ...] = ("GRU",)
+    timed: Timed = _training
+    sentences_have_it: bool = False
+    files_have_it: bool = False  # as many sentences, in a file, prepared before
+
+
+TRAINING = "training, µs a token"
+CORPORA = tuple(1000 * 10**i for i in range(4))
+SWEEPS = {
+    "vocabulary": Sweep(
+        "vocabulary (words)", TRAINING, tuple(2000 * 2**i for i in range(7)), (1,), ("tokenizer.vocab_size",)
+    ),
+    "length": Sweep(
+        "words a sentence",
+        TRAINING,
+        tuple(16 * 2**i for i in range(6)),
+        (0,),
+        lines=("GRU", "Transformer"),
+        sentences_have_it=True,
+    ),
+    "hidden": Sweep(
+        "hidden features",
+        TRAINING,
+        tuple(64 * 2**i for i in range(5)),
+        (1, 2),
+        ("encoder.hidden", "decoder.hidden"),
+    ),
+    "batch": Sweep(
+        "sentences a batch", TRAINING, tuple(8 * 2**i for i in range(7)), (-1, 0), ("train.batch_size",)
+    ),
+    "samples": Sweep(
+        "importance samples K",
+        "IW-NLL, µs a token and sample",
+        tuple(2**i for i in range(8)),
+        (0,),
+        timed=_likelihood,
+    ),
+    "decoding": Sweep(
+        "words written",
+        "greedy decoding, µs a token",
+        tuple(16 * 2**i for i in range(6)),
+        (0, 1),
+        lines=("Transformer", "GRU"),
+        timed=_decoding,
+    ),
+    "corpus": Sweep("sentences of the corpus", TRAINING, CORPORA, (0,), timed=_updates, files_have_it=True),
+    "start": Sweep(
+        "sentences of the corpus",
+        "to the first batch, cached, ms",
+        CORPORA,
+        (0,),
+        timed=_start,
+        files_have_it=True,
+    ),
+}
+
+
+def parse_sweeps(sweeps: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """The values of each sweep of `NAME` or `NAME=N,N,...`; of all where none is given.
+
+    Raises:
+        UserError: no such sweep, or values that are no whole numbers above 0.
+    """
+    found = {}
+    for text in sweeps:
+        name, _, numbers = text.partition("=")
+        known = lookup("sweep", SWEEPS, name).values
+        given = numbers.split(",") if numbers else []
+        if not all(number.strip().isdecimal() and int(number) > 0 for number in given):
+            raise UserError(f"sweep {name} got {numbers!r}: give whole numbers above 0, as {name}=16,64,256")
+        found[name] = tuple(sorted({int(number) for number in given})) or known
+    return found or {name: sweep.values for name, sweep in SWEEPS.items()}
+
+
+def measure_curves(
+    sweeps: Iterable[str] = (), overrides: Iterable[str] = (), budget: float = 1.0
+) -> list[dict[str, Any]]:
+    """Rows of `sweep`, `line`, `at` and `cost` at each size: microseconds a token, or as `SWEEPS` say.
+
+    `sweeps` are names, or `NAME=N,N,...` with sizes of one's own. Each point takes about `budget` seconds or
+    three times its work.
+
+    Raises:
+        UserError: no such sweep, sizes that are none, or a config that cannot be built.
+    """
+    presets = overrides_by_preset({preset for preset, *_ in LINES.values()}, overrides)
+    points = [
+        (name, line, value)
+        for name, values in parse_sweeps(sweeps).items()
+        for line in SWEEPS[name].lines
+        for value in values
+    ]
+    with corpora() as corpus:
+        costs = [_cost(SWEEPS[n], line, at, (presets, corpus), budget) for n, line, at in points]
+    keys = "sweep", "line", "at", "cost"
+    return [dict(zip(keys, (*p, round(cost, 3)), strict=True)) for p, cost in zip(points, costs, strict=True)]
+
+
+def _cost(
+    sweep: Sweep, line: str, value: int, given: tuple[Mapping[str, list[str]], Corpus], budget: float
+) -> float:
+    """Microseconds a unit at one point, with what is `given`: the presets' overrides, and corpora."""
+    with workload_at(sweep, line, value, *given) as made:
+        work, units = sweep.timed(made, value)
+        took = time_in_turns({"work": work}, made.trainer.device, budget)["work"]
+    return 1e6 * took / units
+
+
+@contextmanager
+def workload_at(
+    sweep: Sweep, line: str, value: int, presets: Mapping[str, list[str]], corpus: Corpus
+) -> Iterator[Workload]:
+    """The bench of a line's preset where the size has this value."""
+    preset, *changes = LINES[line]
+    sets = [*changes, *presets[preset], *(f"{key}={value}" for key in sweep.keys)]
+    with ExitStack() as stack:
+        if sweep.files_have_it:
+            sets.append(f"data.train={stack.enter_context(corpus(value))}")
+        length = value if sweep.sentences_have_it else None
+        yield make_workload(stack.enter_context(preset_trainer(preset, sets, length=length)))
+
+
+def fit_slopes(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, str, str]]:
+    """Rows for people: sweep, line, the two largest sizes, and the slope of log cost between them."""
+    for sweep, line in dict.fromkeys((row["sweep"], row["line"]) for row in rows):
+        own = [row for row in rows if (row["sweep"], row["line"]) == (sweep, line)]
+        for a, b in list(pairwise(own))[-1:]:
+            slope = log(b["cost"] / a["cost"]) / log(b["at"] / a["at"])
+            yield sweep, line, f"{a['at']:,} to {b['at']:,}", f"{slope:+.2f}"

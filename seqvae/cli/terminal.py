@@ -1,0 +1,62 @@
+"""Progress on a terminal: a bar where someone watches, lines where output goes to a file."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class Terminal:
+    """A bar where stderr is a terminal, a line now and then where it is a file."""
+
+    def __init__(self, every_seconds: float = 10.0) -> None:
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.bar: Progress | None = None
+        self.every, self.last = every_seconds, 0.0
+        self.start: tuple[float, int] | None = None  # when, and how much was done then
+
+    def note(self, text: str) -> None:
+        """One line."""
+        self.console.print(text, markup=False)
+
+    def warn(self, text: str) -> None:
+        """One loud line."""
+        self.console.print(f"WARNING: {text}", style="bold yellow", markup=False)
+
+    def advance(self, done: int, total: int, what: str) -> None:
+        """Move the bar, or print a line if the last one is old."""
+        self.start = self.start or (time.monotonic(), done)
+        if self.console.is_terminal:
+            self._move(done, total, what)
+        elif time.monotonic() - self.last >= self.every or done >= total:
+            self.last = time.monotonic()
+            self.note(f"{done}/{total}  {what}  eta {self._eta(done, total)}")
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+        self.start = None
+
+    def _move(self, done: int, total: int, what: str) -> None:
+        if self.bar is None:
+            columns = (
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.description}"),
+            )
+            self.bar = Progress(*columns, console=self.console, transient=True)
+            self.bar.add_task(what, total=total)
+            self.bar.start()
+        self.bar.update(self.bar.task_ids[0], completed=done, total=total, description=what)
+
+    def _eta(self, done: int, total: int) -> str:
+        began, first = self.start or (time.monotonic(), done)
+        if done == first:
+            return "?"
+        seconds = round((time.monotonic() - began) * (total - done) / (done - first))
+        return f"{seconds // 60}:{seconds % 60:02}"

@@ -1,0 +1,1 @@
+"""Images: files, pixels, the image store, batches."""

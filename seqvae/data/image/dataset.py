@@ -1,0 +1,167 @@
+"""From a data block of a config to pictures: what a source holds, its splits and its labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from seqvae.config.registry import lookup
+from seqvae.config.schema import ImageDataConfig
+from seqvae.data.image.binarize import binarize_fixed
+from seqvae.data.image.codec import ImageProcessor
+from seqvae.data.image.image_store import ImageStore
+from seqvae.data.image.labels import Categories, align_labels
+from seqvae.data.image.pixels import ImageSpec
+from seqvae.data.image.readers import LabelColumn, RawImages, ReadOptions, find_heldout_source, load_source
+from seqvae.data.image.splits import Rows, split_rows
+from seqvae.data.labels import subsample_labels
+from seqvae.data.synthetic import PICTURES, PictureSet
+from seqvae.errors import UserError
+
+DEFAULT_PICTURES = "blob"
+PARTS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """The pictures of a run, and the codec that makes batches of them."""
+
+    codec: ImageProcessor
+    train: ImageStore
+    valid: ImageStore
+    test: ImageStore | None = None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The content of the training split and how it is read."""
+        return f"{self.train.fingerprint}-{self.codec.fingerprint[:8]}"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the columns of `batch.labels`."""
+        return self.train.label_names
+
+    @property
+    def splits(self) -> dict[str, ImageStore]:
+        """The splits there are, by name."""
+        named = zip(PARTS, (self.train, self.valid, self.test), strict=True)
+        return {name: store for name, store in named if store is not None}
+
+    def report(self) -> list[str]:
+        """What became of the data: a line for each split, the values, the labels and the binarisation."""
+        lines = [f"{name}: {describe(store)}" for name, store in self.splits.items()]
+        lines += [f"pixels: {self.train.levels}; binarisation: {self.codec.protocol}"]
+        return [*lines, f"labels: {', '.join(self.labels)}"] if self.labels else lines
+
+
+def describe(store: ImageStore) -> str:
+    """What became of one source, in plain words."""
+    channels, height, width = store.pixels.shape[1:]
+    words = [f"{len(store):,} pictures of {height} x {width} x {channels}"]
+    if store.left_out:
+        words += [f"{len(store.left_out):,} broken ones left out ({store.left_out[0]} for one)"]
+    for name, column in zip(store.label_names, store.labels.T, strict=True):
+        missing = int(np.isnan(column).sum())
+        words += [f"{missing:,} without {name}"] if missing else []
+    return ", ".join(words)
+
+
+def load_data(data: ImageDataConfig) -> ImageData:
+    """The splits as stores of pixels; fixed binarisation is drawn here, stochastic in every batch.
+
+    Raises:
+        UserError: whatever is wrong with the files or the labels.
+    """
+    if data.name and data.train:
+        raise UserError(f"data has both name {data.name!r} and train {data.train!r}: give one of them")
+    stores = _file_stores(data, data.train) if data.train else _embedded_stores(data)
+    if data.examples is not None:
+        stores["train"] = _take_rows(stores["train"], np.arange(min(data.examples, len(stores["train"]))))
+    if data.num_labeled is not None:
+        kept = subsample_labels(stores["train"].labels, data.num_labeled, data.split_seed)
+        stores["train"] = replace(stores["train"], labels=kept)
+    channels, height, width = stores["train"].pixels.shape[1:]
+    codec = ImageProcessor(channels, height, width, data.binarize, data.binarize_seed)
+    ready = {name: _prepare(store, codec, name) for name, store in stores.items()}
+    return ImageData(codec, ready["train"], ready["valid"], ready.get("test"))
+
+
+def load_examples(
+    source: str, codec: ImageProcessor, data: ImageDataConfig, categories: Categories | None = None
+) -> ImageStore:
+    """One other source, read as `data` says; a label that it does not have is missing (NaN).
+
+    `categories` are those of training.
+
+    Raises:
+        UserError: whatever is wrong with the source, or pictures of another shape.
+    """
+    loaded = load_source(source, _read_options(data))
+    return _prepare(align_labels(loaded, data.labels, categories, None), codec, source)
+
+
+def _read_options(data: ImageDataConfig) -> ReadOptions:
+    size = (data.size[0], data.size[1]) if data.size else None
+    return ReadOptions(ImageSpec(size, data.channels), data.image_column, data.on_bad_image == "skip")
+
+
+def _file_stores(data: ImageDataConfig, source: str) -> dict[str, ImageStore]:
+    """Files that were given, parts that the source brings, or shares of its pictures."""
+    how, given = _read_options(data), {"valid": data.valid, "test": data.test}
+    whole = align_labels(load_source(source, how), data.labels, None, source)
+    files = {name: path or find_heldout_source(source, name) for name, path in given.items()}
+    held = {
+        name: align_labels(load_source(path, how), data.labels, whole.categories, path)
+        for name, path in files.items()
+        if path
+    }
+    shares = {"valid": data.valid_share, "test": data.test_share}
+    wanted = {
+        name: share for name, share in shares.items() if name not in held and (share or name == "valid")
+    }
+    if not wanted:
+        return {"train": whole, **held}
+    rows = split_rows(len(whole), wanted, data.max_heldout, data.split_seed, source)
+    return {name: _take_rows(whole, some) for name, some in rows.items()} | held
+
+
+def _embedded_stores(data: ImageDataConfig) -> dict[str, ImageStore]:
+    name = data.name or DEFAULT_PICTURES
+    made = lookup("picture set", PICTURES, name)
+    stores = {}
+    for part in PARTS:
+        given = {"valid": data.valid, "test": data.test}.get(part)
+        loaded = load_source(given, _read_options(data)) if given else _render(made, part)
+        stores[part] = align_labels(loaded, data.labels, made.categories, given or f"picture set {name!r}")
+    return stores
+
+
+def _render(made: PictureSet, part: str) -> RawImages:
+    codes = made.codes(part)
+    values = made.values(codes).astype(np.float32)
+    columns = {
+        name: LabelColumn(values[:, i], tuple(made.categories.get(name, ())))
+        for i, name in enumerate(made.factors)
+    }
+    return RawImages(made.render(codes), columns, made.places(part))
+
+
+def _take_rows(store: ImageStore, rows: Rows) -> ImageStore:
+    """Some of the pictures; a run from the first stays mapped, others are copied."""
+    some = slice(0, len(rows)) if len(rows) and rows[-1] == len(rows) - 1 else rows
+    return replace(store, pixels=store.pixels[some], labels=store.labels[rows], places=store.places[rows])
+
+
+def _prepare(store: ImageStore, codec: ImageProcessor, where: str) -> ImageStore:
+    """Of the shape that the model reads, and binarised where that is done once for all."""
+    channels, height, width = store.pixels.shape[1:]
+    if (channels, height, width) != codec.shape:
+        raise UserError(
+            f"{where} holds pictures of {height} x {width} x {channels}, the model reads {codec}: "
+            "give others, or train with data.size and data.channels set"
+        )
+    if codec.binarize != "fixed":
+        return store
+    return replace(store, pixels=binarize_fixed(store.pixels, store.places, codec.binarize_seed))

@@ -1,0 +1,84 @@
+"""Files of the MNIST format: a magic number, sizes, bytes; gzipped or not."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import re
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from seqvae.errors import UserError
+
+UBYTE = 0x08
+PICTURES, LABELS = 3, 1  # dims of the two kinds of file
+
+
+def read_idx(path: Path, dims: int) -> npt.NDArray[Any]:
+    """The bytes of an idx file as an array of `dims` dims; a plain file is mapped, not read.
+
+    Raises:
+        UserError: a wrong magic number, or fewer or more bytes than the sizes say.
+    """
+    head, size = _head(path, 4 + 4 * dims)
+    magic = int.from_bytes(head[:4], "big")
+    wanted = UBYTE << 8 | dims
+    if len(head) < 4 + 4 * dims or magic != wanted:
+        raise UserError(
+            f"{path} starts with the magic number {magic}, not {wanted}: "
+            f"give an idx{dims} file of unsigned bytes, .npy, .npz or a folder of pictures"
+        )
+    shape = tuple(int.from_bytes(head[i : i + 4], "big") for i in range(4, len(head), 4))
+    whole = math.prod(shape)
+    if size is None:
+        data = np.frombuffer(_read_gzip(path), np.uint8, offset=len(head))
+        _check_size(path, len(data), whole)
+        return data.reshape(shape)
+    _check_size(path, size - len(head), whole)
+    if not whole:
+        return np.zeros(shape, np.uint8)
+    return np.memmap(path, np.uint8, "r", offset=len(head), shape=shape)
+
+
+def find_label_file(path: Path) -> Path | None:
+    """The label file of a file of pictures, by MNIST's names: images-idx3 -> labels-idx1."""
+    name = re.sub(r"images([-.])idx3", r"labels\1idx1", path.name)
+    return _there(path, name)
+
+
+def find_test_file(path: Path) -> Path | None:
+    """The test part beside a training part, by MNIST's names: train-images -> t10k-images."""
+    return _there(path, re.sub(r"^train-", "t10k-", path.name)) if "-idx3" in path.name else None
+
+
+def _there(path: Path, name: str) -> Path | None:
+    names = (name, f"{name}.gz", name.removesuffix(".gz"))
+    found = [path.with_name(n) for n in names if name != path.name and path.with_name(n).is_file()]
+    return found[0] if found else None
+
+
+def _head(path: Path, count: int) -> tuple[bytes, int | None]:
+    """The first bytes, and how many there are in all (None where the file is packed)."""
+    with path.open("rb") as file:
+        if file.read(2) != b"\x1f\x8b":
+            file.seek(0)
+            return file.read(count), path.stat().st_size
+    return _read_gzip(path, count), None
+
+
+def _read_gzip(path: Path, count: int = -1) -> bytes:
+    try:
+        with gzip.open(path) as file:
+            return file.read(count)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise UserError(f"{path} is a damaged gzip file ({error}): fetch or pack it again") from None
+
+
+def _check_size(path: Path, got: int, wanted: int) -> None:
+    if got != wanted:
+        what = "is cut short" if got < wanted else "holds too much"
+        raise UserError(f"{path} {what}: its sizes ask for {wanted:,} bytes, it has {got:,}: fetch it again")

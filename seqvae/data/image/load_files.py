@@ -1,0 +1,52 @@
+"""Pictures of a user, files or arrays, as a model reads them.
+
+Shapes: N pictures, C x H x W pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from seqvae.data.image.codec import ImageProcessor
+from seqvae.data.image.pixels import ImageSpec, first_line, picture_pixels
+from seqvae.errors import UserError
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def load_images(paths: Sequence[str | Path], codec: ImageProcessor) -> Pixels:
+    """uint8 pixels (N, C, H, W) of picture files, brought to the codec's size and channels.
+
+    Raises:
+        UserError: a file that is not there, or is no picture.
+    """
+    from PIL import Image
+
+    form = ImageSpec((codec.height, codec.width), codec.channels)
+    out = np.zeros((len(paths), *codec.shape), np.uint8)
+    for row, path in zip(out, paths, strict=True):
+        try:
+            with Image.open(path) as picture:
+                row[...] = picture_pixels(picture, form)
+        except Exception as error:  # every format of PIL's has its own
+            reason = "no such file" if isinstance(error, FileNotFoundError) else first_line(error)
+            raise UserError(
+                f"{path} cannot be read as a picture ({reason}): give a .png or .jpg file"
+            ) from None
+    return out
+
+
+def levels(pixels: Tensor | npt.NDArray[Any]) -> Pixels:
+    """uint8 levels of values in [0, 1], what lies outside cut off; levels stay as they are."""
+    array: npt.NDArray[Any] = (
+        pixels.detach().cpu().numpy() if isinstance(pixels, Tensor) else np.asarray(pixels)
+    )
+    if array.dtype == np.uint8:
+        return array
+    return np.round(np.clip(array.astype(np.float32), 0, 1) * 255).astype(np.uint8)

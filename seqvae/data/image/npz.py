@@ -1,0 +1,83 @@
+"""Pictures out of `.npy` and `.npz` files."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from seqvae.data.image.pixels import first_line
+from seqvae.errors import UserError
+
+Array = npt.NDArray[Any]
+NAMES = (
+    "images",
+    "x",
+    "imgs",
+    "x_train",
+)  # where an .npz keeps its pictures; else its first array of 3 or 4 dims
+
+
+def read_npy(path: Path) -> Array:
+    """The array, mapped where it can be.
+
+    Raises:
+        UserError: no array that can be read.
+    """
+    try:
+        found: Any = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise _damage_error(path, error) from None
+    if not isinstance(found, np.ndarray):
+        raise UserError(f"{path} holds several arrays: name it .npz")
+    return found
+
+
+def read_npz(path: Path) -> tuple[Array, dict[str, Array]]:
+    """The pictures, and as labels every other array of as many rows: (N,), or the columns of (N, L).
+
+    Raises:
+        UserError: no archive that can be read, or no pictures in it.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: array for name in archive.files if (array := _plain(archive, name)) is not None}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError) as error:
+        raise _damage_error(path, error) from None
+    likely = [name for name, array in arrays.items() if array.ndim in (3, 4)]
+    found = [name for name in NAMES if name in likely] + likely
+    if not found:
+        held = ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "no array"
+        raise UserError(f"{path} holds {held}: name the pictures `images`, (N, H, W) or (N, H, W, C)")
+    pictures = arrays.pop(found[0])
+    return pictures, _columns(arrays, len(pictures))
+
+
+def _plain(archive: Any, name: str) -> Array | None:
+    """An array of the archive, or None for one of objects, which would have to be unpickled."""
+    try:
+        array: Array = archive[name]
+    except ValueError:
+        return None
+    return array
+
+
+def _columns(arrays: dict[str, Array], rows: int) -> dict[str, Array]:
+    columns: dict[str, Array] = {}
+    for name, array in arrays.items():
+        if array.dtype.kind not in "biuf" or array.ndim == 0 or len(array) != rows:
+            continue
+        if array.ndim == 1:
+            columns[name] = array
+        elif array.ndim == 2:
+            columns |= {f"{name}_{i}": column for i, column in enumerate(array.T)}
+    return columns
+
+
+def _damage_error(path: Path, error: Exception) -> UserError:
+    reason = first_line(error)
+    return UserError(f"{path} is no file of arrays that can be read ({reason}): save it again with numpy")

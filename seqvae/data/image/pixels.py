@@ -1,0 +1,126 @@
+"""Arrays and pictures of any kind become uint8 pixels (N, C, H, W) of the size and channels asked for.
+
+Shapes: N pictures, C channels, H x W pixels.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from seqvae.errors import UserError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Array = npt.NDArray[Any]
+Pixels = npt.NDArray[np.uint8]
+_LUMA = np.array([19595, 38470, 7471], np.uint32)  # ITU-R 601 in 65536ths, as PIL weighs colours
+
+
+class ImageSpec(NamedTuple):
+    """What is asked of pictures; None leaves them as they are."""
+
+    size: tuple[int, int] | None = None  # height, width
+    channels: int | None = None
+
+
+def to_pixels(array: Array, form: ImageSpec, where: str) -> Pixels:
+    """An array of grey (N, H, W) or other pictures (N, H, W, C), (N, C, H, W), formed; `where` opens errors.
+
+    Raises:
+        UserError: no pictures in it, or values that are no pixels.
+    """
+    array = to_channels_first(array, where)
+    if not array.size:
+        raise UserError(f"{where} holds no pictures (shape {array.shape}): give at least one")
+    pixels = with_channels(to_levels(array, where), form.channels)
+    return pixels if form.size in (None, pixels.shape[2:]) else resize(pixels, form.size)
+
+
+def to_channels_first(array: Array, where: str) -> Array:
+    """(N, C, H, W), C 1 or 3, of what `to_pixels` takes; where C could be either axis it is the last.
+
+    Raises:
+        UserError: another shape.
+    """
+    if array.ndim == 3:
+        return array[:, None]
+    if array.ndim == 4 and array.shape[3] in (1, 3):
+        return np.moveaxis(array, 3, 1)
+    if array.ndim == 4 and array.shape[1] in (1, 3):
+        return array
+    raise UserError(
+        f"{where} has shape {array.shape}: pictures are (N, H, W), (N, H, W, C) or (N, C, H, W), C 1 or 3"
+    )
+
+
+def to_levels(array: Array, where: str) -> Pixels:
+    """uint8 levels of levels, of floats in [0, 1], or of zeros and ones.
+
+    Raises:
+        UserError: values of another kind, or beyond their range.
+    """
+    if array.dtype == bool:
+        return array.astype(np.uint8) * np.uint8(255)
+    if array.dtype.kind not in "iuf":
+        raise UserError(f"{where} holds {array.dtype} values: give uint8 levels, or floats from 0 to 1")
+    low, high = float(array.min()), float(array.max())
+    if array.dtype.kind == "f":
+        if not (low >= 0 and high <= 1):
+            raise UserError(f"{where} holds floats from {low:g} to {high:g}: scale them to [0, 1]")
+        return np.round(array * np.float32(255)).astype(np.uint8)
+    if low < 0 or high > 255:
+        raise UserError(f"{where} holds whole numbers from {low:g} to {high:g}: levels are 0 to 255")
+    if high <= 1:  # black and white that is written as 0 and 1
+        return array.astype(np.uint8) * np.uint8(255)
+    return array if array.dtype == np.uint8 else array.astype(np.uint8)
+
+
+def with_channels(pixels: Pixels, channels: int | None) -> Pixels:
+    """Grey repeated as three colours, or colours weighed into grey."""
+    if channels in (None, pixels.shape[1]):
+        return pixels
+    if channels == 3:
+        return np.repeat(pixels, 3, axis=1)
+    grey = np.einsum("nchw,c->nhw", pixels.astype(np.uint32), _LUMA)
+    luma: Pixels = ((grey + 0x8000) >> 16).astype(np.uint8)[:, None]
+    return luma
+
+
+def resize(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """Every picture at `size` (height, width), interpolated linearly over its own pixels."""
+    from PIL import Image
+
+    count, channels = pixels.shape[:2]
+    out = np.empty((count, channels, *size), np.uint8)
+    for row, picture in zip(out, pixels, strict=True):
+        for plane, grey in zip(row, picture, strict=True):
+            small = Image.fromarray(np.ascontiguousarray(grey)).resize(size[::-1], Image.Resampling.BILINEAR)
+            plane[...] = np.asarray(small)
+    return out
+
+
+def first_line(error: Exception) -> str:
+    """What some library's error says first, for a message of ours."""
+    return str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__
+
+
+def picture_pixels(picture: Image, form: ImageSpec) -> Pixels:
+    """(C, H, W) of a PIL picture; without `channels`, one where it is grey and else three.
+
+    Raises:
+        ValueError: grey values that do not fit into a byte.
+    """
+    from PIL import Image
+
+    if picture.mode[0] in "IF":
+        raise ValueError(f"more than 256 levels of grey, mode {picture.mode}")
+    channels = form.channels or (1 if picture.mode in ("1", "L", "LA") else 3)
+    picture = picture.convert("L" if channels == 1 else "RGB")
+    if form.size is not None and picture.size != form.size[::-1]:
+        picture = picture.resize(form.size[::-1], Image.Resampling.BILINEAR)
+    array = np.asarray(picture)
+    return array[None] if array.ndim == 2 else np.moveaxis(array, 2, 0)

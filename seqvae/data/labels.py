@@ -1,0 +1,72 @@
+"""Labels of training data: what a model is to know of each, and which examples keep theirs.
+
+Shapes: N examples of a split, L columns of labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from seqvae.errors import UserError
+from seqvae.keyed_noise import KeyedNoise
+
+MOST_CLASSES = 64  # whole numbers of more values than that are a number, not classes
+
+Columns = npt.NDArray[np.float32]
+
+
+def label_statistics(name: str, values: Columns, names: Sequence[str] = ()) -> dict[str, Any]:
+    """What a model is to know of a label, from its values (N,) in training: `classes`, or `mean` and `sd`.
+
+    Names are classes, and so are whole numbers of at most `MOST_CLASSES` different values.
+
+    Raises:
+        UserError: fewer than two values, which tell nothing.
+    """
+    kept = values[~np.isnan(values)]
+    different = np.unique(kept)
+    if len(different) < 2:
+        raise UserError(f"label {name!r} has no two values in training: leave it out of condition")
+    if names:
+        return {"classes": list(names)}
+    if len(different) <= MOST_CLASSES and bool((different == np.round(different)).all()):
+        return {"classes": [int(value) for value in different]}
+    return {"mean": float(kept.mean(dtype=np.float64)), "sd": float(kept.std(dtype=np.float64))}
+
+
+def subsample_labels(labels: Columns, keep: int, seed: int) -> Columns:
+    """(N, L): labels of which `keep` examples keep theirs, all others are missing; by the seed alone.
+
+    Of each class of the first label alike many are kept, as far as it has them, where it has classes enough.
+
+    Raises:
+        UserError: no labels, or fewer examples that have them.
+    """
+    if not labels.shape[1]:
+        raise UserError(f"data.num_labeled got {keep}, data.labels names no label to keep: name one")
+    rows = np.flatnonzero(~np.isnan(labels).any(1))
+    if keep > len(rows):
+        raise UserError(
+            f"data.num_labeled got {keep}, {len(rows)} of the training examples have labels: ask for less"
+        )
+    chance = KeyedNoise(seed, 0, torch.from_numpy(rows)).uniform("labelled").numpy()
+    rows = rows[np.argsort(chance, kind="stable")]
+    kept = np.full_like(labels, np.nan)
+    chosen = rows[np.argsort(_occurrence_index(labels[rows, 0]), kind="stable")[:keep]]
+    kept[chosen] = labels[chosen]
+    return kept
+
+
+def _occurrence_index(values: Columns) -> npt.NDArray[np.int64]:
+    """(N,): how many equal values came before each: 0 for the first of each class, then 1 ..."""
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    turns = np.empty(len(values), np.int64)
+    turns[order] = np.arange(len(values)) - np.repeat(starts, np.diff(np.r_[starts, len(values)]))
+    return turns

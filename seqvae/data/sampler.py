@@ -1,0 +1,58 @@
+"""The order in which a training reads its examples: a pure function of (seed, step), whatever they are.
+
+Shapes: B examples of a batch.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from seqvae.distributed.batch_shards import local_rows
+from seqvae.interfaces import Batch
+
+EVALUATION_SEED = 0  # evaluation noise is the same for all runs, so that they can be compared in pairs
+
+Rows = npt.NDArray[np.int64]
+
+
+class EpochBatchSource(ABC):
+    """Batches of an epoch after the other; a wing says how it orders examples and what a batch is."""
+
+    def __init__(self, examples: int, batch_size: int, accumulate: int, seed: int) -> None:
+        """An update reads `batch_size` of the `examples`, in `accumulate` parts one after the other."""
+        self.examples, self.batch_size, self.accumulate, self.seed = examples, batch_size, accumulate, seed
+        self._epoch, self._order = -1, self._epoch_order(0)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Updates in which each training example is read once."""
+        return -(-self.examples // self.batch_size)
+
+    def update(self, step: int, inner: int = 0) -> list[Batch]:
+        """The parts of update `step`, on the CPU; of each the rows of this process.
+
+        The encoder's own updates before it are its `inner` ones, from 1: the first reads the same examples,
+        the others any batch of the epoch, and each has noise of its own.
+        """
+        epoch, place = divmod(step, self.steps_per_epoch)
+        if inner > 1:
+            place = int(np.random.default_rng([self.seed, step, inner]).integers(self.steps_per_epoch))
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, self._epoch_order(epoch)
+        rows = self._order[place]
+        parts = [local_rows(part) for part in np.array_split(rows, min(self.accumulate, len(rows)))]
+        batches = [self._make_batch(part, step, epoch) for part in parts]
+        return [batch.replace(random=batch.random.fold(inner)) for batch in batches] if inner else batches
+
+    @abstractmethod
+    def _epoch_order(self, epoch: int) -> Sequence[Any]:
+        """The rows (B,) of each batch of an epoch, in order."""
+
+    @abstractmethod
+    def _make_batch(self, rows: Rows, step: int, epoch: int) -> Batch:
+        """The examples `rows`, with the noise of a step."""

@@ -1,0 +1,131 @@
+"""English-like sentences drawn from known factors: `does the old dog not chase a ball in the park ?`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from seqvae.keyed_noise import keyed_permutation
+
+# (singular, plural): no two forms are alike, or number could not be read off a sentence
+_PEOPLE = (
+    ("dog", "dogs"), ("cat", "cats"), ("horse", "horses"), ("elephant", "elephants"),
+    ("mouse", "mice"), ("owl", "owls"), ("man", "men"), ("woman", "women"),
+    ("child", "children"), ("girl", "girls"), ("boy", "boys"), ("artist", "artists"),
+    ("engineer", "engineers"), ("farmer", "farmers"), ("teacher", "teachers"), ("thief", "thieves"),
+    ("baby", "babies"), ("actress", "actresses"), ("uncle", "uncles"), ("wolf", "wolves"),
+)  # fmt: skip
+_THINGS = (
+    ("ball", "balls"), ("apple", "apples"), ("box", "boxes"), ("egg", "eggs"),
+    ("umbrella", "umbrellas"), ("book", "books"), ("knife", "knives"), ("orange", "oranges"),
+    ("toy", "toys"), ("berry", "berries"), ("instrument", "instruments"), ("leaf", "leaves"),
+    ("watch", "watches"), ("picture", "pictures"), ("onion", "onions"), ("coin", "coins"),
+)  # fmt: skip
+# (base, third person, past): no base equals its past, or tense could not be read off
+_VERBS = (
+    ("see", "sees", "saw"), ("find", "finds", "found"), ("take", "takes", "took"),
+    ("carry", "carries", "carried"), ("watch", "watches", "watched"), ("buy", "buys", "bought"),
+    ("sell", "sells", "sold"), ("hide", "hides", "hid"), ("draw", "draws", "drew"),
+    ("bring", "brings", "brought"), ("throw", "throws", "threw"), ("catch", "catches", "caught"),
+    ("hold", "holds", "held"), ("choose", "chooses", "chose"), ("lose", "loses", "lost"),
+    ("wash", "washes", "washed"), ("drop", "drops", "dropped"), ("want", "wants", "wanted"),
+    ("steal", "steals", "stole"), ("touch", "touches", "touched"),
+)  # fmt: skip
+_ADJECTIVES = (
+    "old", "young", "happy", "angry", "small", "enormous", "quiet", "clever", "honest", "brave", "ugly",
+    "tired",
+)  # fmt: skip
+_PLACES = (
+    "in the park", "at the market", "near the river", "under the bridge", "behind the house", "on the hill",
+    "in the garden", "by the sea", "outside the school", "inside the church", "across the street",
+    "along the road",
+)  # fmt: skip
+
+FACTORS: dict[str, tuple[str, ...]] = {
+    "question": ("statement", "question"),
+    "negation": ("affirmative", "negative"),
+    "tense": ("past", "present", "future"),
+    "number": ("singular", "plural"),
+    "definite": ("indefinite", "definite"),
+    "adjective": _ADJECTIVES,
+    "subject": tuple(one for one, _ in _PEOPLE),
+    "verb": tuple(base for base, _, _ in _VERBS),
+    "object_number": ("singular", "plural"),
+    "object": tuple(one for one, _ in _THINGS),
+    "place": _PLACES,
+}
+NAMES: tuple[str, ...] = tuple(FACTORS)
+_SHAPE = tuple(len(values) for values in FACTORS.values())
+SIZE: int = math.prod(_SHAPE)
+_CHUNK = 8192
+
+
+def sentence(factors: Mapping[str, int] | Sequence[int] | npt.NDArray[np.int64]) -> str:
+    """The one sentence of a combination of factors: lower case, words and the final mark spaced apart.
+
+    `factors` are labels in the order of `FACTORS`, or by name. Different labels give different sentences.
+
+    Raises:
+        KeyError: a factor is missing.
+        IndexError: a label is out of range.
+    """
+    values = [factors[name] for name in NAMES] if isinstance(factors, Mapping) else list(factors)
+    if len(values) != len(NAMES) or any(not 0 <= v < n for v, n in zip(values, _SHAPE, strict=True)):
+        raise IndexError(f"factors {values} do not lie in {dict(zip(NAMES, _SHAPE, strict=True))}")
+    return _assemble(*(int(v) for v in values))
+
+
+def iter_sentences(n: int, seed: int, start: int = 0) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """`n` different sentences with their labels, in the seed's order from place `start`; nothing is held.
+
+    The order is a permutation of all `SIZE` combinations, so runs of different places never meet.
+
+    Raises:
+        ValueError: more sentences are asked for than there are.
+    """
+    if start < 0 or start + n > SIZE:
+        raise ValueError(f"{n} sentences from place {start} were asked for, there are {SIZE}")
+    for first in range(start, start + n, _CHUNK):
+        places = np.arange(first, min(first + _CHUNK, start + n), dtype=np.uint64)
+        codes = np.unravel_index(keyed_permutation(places, SIZE, seed).astype(np.int64), _SHAPE)
+        for row in np.stack(codes, axis=1).tolist():
+            yield _assemble(*row), tuple(row)
+
+
+def _assemble(
+    question: int,
+    negation: int,
+    tense: int,
+    number: int,
+    definite: int,
+    adjective: int,
+    subject: int,
+    verb: int,
+    object_number: int,
+    thing: int,
+    place: int,
+) -> str:
+    who = _add_determiner(f"{_ADJECTIVES[adjective]} {_PEOPLE[subject][number]}", number, definite)
+    what = _add_determiner(_THINGS[thing][object_number], object_number, 0)
+    rest = f"{what} {_PLACES[place]}"
+    base = _VERBS[verb][0]
+    helper = ("did", "do" if number else "does", "will")[tense]
+    if question:
+        return f"{helper} {who} {'not ' if negation else ''}{base} {rest} ?"
+    if negation:
+        return f"{who} {helper} not {base} {rest} ."
+    return f"{who} {_inflect(verb, tense, number)} {rest} ."
+
+
+def _add_determiner(words: str, number: int, definite: int) -> str:
+    if definite:
+        return f"the {words}"
+    return f"some {words}" if number else f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+
+
+def _inflect(verb: int, tense: int, number: int) -> str:
+    base, third, past = _VERBS[verb]
+    return (past, base if number else third, f"will {base}")[tense]

@@ -1,0 +1,1 @@
+"""Sentences: corpora, tokenizers, the token store, batches."""

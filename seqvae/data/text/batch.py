@@ -1,0 +1,94 @@
+"""The batch of sentences: what a text model reads and predicts.
+
+Shapes: B examples, T tokens, L labels, C conditions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from seqvae.interfaces.batch import MovableBatch
+from seqvae.keyed_noise import KeyedNoise
+
+
+@dataclass(frozen=True)
+class SpecialIds:
+    """The tokenizer's ids of padding, unknown word, start and end; never constants of ours."""
+
+    pad: int
+    unk: int
+    bos: int
+    eos: int
+
+
+@dataclass(frozen=True)
+class TextBatch(MovableBatch):
+    """Sentences padded on the right.
+
+    `source` (B, Ts) is what the encoder reads: the sentence and `</s>`. `inputs` (B, T) is what the
+    decoder reads: `<s>` and the sentence. `targets` (B, T) is what it predicts: the sentence and `</s>`.
+    Remedies may change what is read, never the targets.
+    """
+
+    source: Tensor
+    source_lengths: Tensor  # (B,) counts </s>
+    inputs: Tensor
+    targets: Tensor
+    lengths: Tensor  # (B,) predicted tokens: the sentence and </s>
+    special: SpecialIds
+    index: Tensor  # (B,) the example's place in its corpus
+    labels: Tensor  # (B, L), NaN where a label is missing
+    random: KeyedNoise  # the noise of these examples at this step
+    condition: Tensor | None = None  # (B, C) what is asked of the latent; by default its own
+
+    @property
+    def size(self) -> int:
+        """B."""
+        return len(self.lengths)
+
+    @property
+    def num_targets(self) -> int:
+        """What is counted when speed is told, and a loss `a unit`: predicted tokens."""
+        return int(self.lengths.sum())
+
+    @property
+    def target_counts(self) -> Tensor:
+        """(B,): how many units each example has."""
+        return self.lengths
+
+    @property
+    def decoder_positions(self) -> int:
+        """How much an example costs the decoder, in tokens: T."""
+        return self.targets.shape[1]
+
+    @property
+    def mask(self) -> Tensor:
+        """(B, T), true where a token is predicted."""
+        places = torch.arange(self.targets.shape[1], device=self.targets.device)
+        return places < self.lengths[:, None]
+
+    @property
+    def source_mask(self) -> Tensor:
+        """(B, Ts), true where the encoder reads a token."""
+        places = torch.arange(self.source.shape[1], device=self.source.device)
+        return places < self.source_lengths[:, None]
+
+    def rounded_up(self, multiple: int) -> TextBatch:
+        """The same sentences, padded to a length that is a multiple: a GPU then meets few shapes."""
+        names = ("source", "inputs", "targets")
+        widths = {name: -getattr(self, name).shape[1] % multiple for name in names}
+        return self.replace(
+            **{
+                name: pad(getattr(self, name), (0, width), value=self.special.pad)
+                for name, width in widths.items()
+            }
+        )
+
+    def replace(self, **values: Any) -> TextBatch:
+        """A copy with some fields replaced."""
+        return replace(self, **values)

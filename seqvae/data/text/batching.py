@@ -1,0 +1,147 @@
+"""From token ids to padded batches: which sentences go together, and their tensors.
+
+Shapes: B examples, T tokens, L labels, N sentences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from seqvae.data.text.batch import SpecialIds, TextBatch
+from seqvae.data.text.token_store import TokenStore
+from seqvae.keyed_noise import KeyedNoise, keyed_permutation
+
+Rows = npt.NDArray[np.int64]
+_POOL = 150  # batches sorted by length together: 1.5 % padding on captions and PTB, 3.5 % with 64
+_BLOCK = 1 << 16  # sentences that are put in order together
+
+
+def collate(
+    store: TokenStore, rows: npt.NDArray[Any], special: SpecialIds, seed: int = 0, step: int = 0
+) -> TextBatch:
+    """The sentences `rows` (B,) of `store`, padded to the longest; all ids int64 on the CPU."""
+    rows = np.asarray(rows, np.int64)
+    starts = store.offsets[rows]
+    lengths = store.offsets[rows + 1] - starts
+    places = np.arange(max(int(lengths.max(initial=0)), 1))
+    inside = places < lengths[:, None]  # (B, T - 1)
+    grid = store.flat[np.where(inside, starts[:, None] + places, 0)] if len(store.flat) else inside
+    labels = torch.from_numpy(np.array(store.labels[rows], np.float32))
+    return _batch(np.asarray(grid, np.int64), lengths, special, labels, rows, seed, step)
+
+
+def batch_from_ids(
+    sentences: Sequence[Sequence[int]], special: SpecialIds, seed: int = 0, step: int = 0
+) -> TextBatch:
+    """A batch of given ids (without special tokens), numbered from 0, without labels (B, 0)."""
+    lengths = np.fromiter(map(len, sentences), np.int64, len(sentences))
+    grid = np.zeros((len(sentences), int(lengths.max(initial=0))), np.int64)
+    for row, ids in zip(grid, sentences, strict=True):
+        row[: len(ids)] = ids
+    labels = torch.zeros(len(sentences), 0)
+    return _batch(grid, lengths, special, labels, np.arange(len(sentences)), seed, step)
+
+
+def _batch(
+    grid: Rows, lengths: Rows, special: SpecialIds, labels: torch.Tensor, rows: Rows, seed: int, step: int
+) -> TextBatch:
+    """From ids (B, T - 1), right of their lengths anything, to the three views of a batch (B, T)."""
+    size, longest = len(lengths), int(lengths.max(initial=0))
+    kept = grid[:, :longest]
+    inside = np.arange(longest) < lengths[:, None]
+    targets = np.full((size, longest + 1), special.pad, np.int64)
+    inputs = targets.copy()
+    np.copyto(targets[:, :-1], kept, where=inside)
+    np.copyto(inputs[:, 1:], kept, where=inside)
+    targets[np.arange(size), lengths] = special.eos
+    inputs[:, 0] = special.bos
+    index, counted = torch.from_numpy(rows), torch.from_numpy(lengths + 1)
+    return TextBatch(
+        source=torch.from_numpy(targets.copy()),
+        source_lengths=counted,
+        inputs=torch.from_numpy(inputs),
+        targets=torch.from_numpy(targets),
+        lengths=counted,
+        special=special,
+        index=index,
+        labels=labels,
+        random=KeyedNoise(seed, step, index),
+    )
+
+
+@dataclass(frozen=True)
+class LengthBucketSampler(Sequence[Rows]):
+    """The batches of one epoch, each an array of rows: a function of (seed, epoch), of similar lengths.
+
+    A block of 65,536 sentences, drawn from all of the corpus, is permuted, sorted by length within pools of
+    150 batches, and its batches are permuted again, all when the first of them is asked for: neither the
+    time nor the memory of a start grows with N. The one smaller batch is kept.
+    """
+
+    offsets: Rows  # (N + 1,) where sentences start
+    batch_size: int
+    seed: int
+    epoch: int
+
+    @property
+    def examples(self) -> int:
+        """N."""
+        return len(self.offsets) - 1
+
+    def __len__(self) -> int:
+        return -(-self.examples // self.batch_size)
+
+    def __getitem__(self, i: Any) -> Any:
+        """The rows (B,) of batch `i`."""
+        block, place = divmod(range(len(self))[i], self._batches)
+        rows, starts = self._blocks(block)
+        return rows[starts[place] : starts[place] + self.batch_size]
+
+    @property
+    def _batches(self) -> int:
+        """How many a block has."""
+        return max(1, _BLOCK // self.batch_size)
+
+    @cached_property
+    def _blocks(self) -> Callable[[int], tuple[Rows, Rows]]:
+        return lru_cache(maxsize=16)(self._in_order)
+
+    def _in_order(self, block: int) -> tuple[Rows, Rows]:
+        """The rows of a block, batch after batch, and where each batch starts, as they are met."""
+        random = np.random.default_rng([self.seed, self.epoch, block])
+        rows = random.permutation(self._shuffled_blocks(block))
+        lengths = self.offsets[rows + 1] - self.offsets[rows]
+        places = np.arange(len(rows))
+        rows = rows[np.lexsort((lengths, places // (self.batch_size * _POOL)))]
+        return rows, random.permutation(places[:: self.batch_size])
+
+    def _shuffled_blocks(self, block: int) -> Rows:
+        size = self._batches * self.batch_size
+        if self.examples <= size:
+            return np.arange(self.examples)
+        places = np.arange(block * size, min((block + 1) * size, self.examples), dtype=np.uint64)
+        return keyed_permutation(places, self.examples, self.seed * 2**32 + self.epoch).astype(np.int64)
+
+
+def eval_batches(lengths: npt.NDArray[Any], batch_size: int, max_tokens: int | None = None) -> list[Rows]:
+    """Every sentence once, the longest first; at most `batch_size`, and `max_tokens` padded ones, a batch.
+
+    `max_tokens` counts `</s>` and padding; a sentence longer than it is a batch of its own.
+    """
+    lengths = np.asarray(lengths)
+    order = np.argsort(-lengths.astype(np.int64), kind="stable")
+    batches, start = [], 0
+    while start < len(order):
+        size = batch_size
+        if max_tokens is not None:
+            size = min(size, max(1, max_tokens // (int(lengths[order[start]]) + 1)))
+        batches.append(order[start : start + size])
+        start += size
+    return batches

@@ -1,0 +1,191 @@
+"""From a data block of a config to token files: splits, tokenizer and caches by content."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from seqvae.config.registry import construct, lookup
+from seqvae.config.schema import Component, TextDataConfig
+from seqvae.data.labels import subsample_labels
+from seqvae.data.synthetic import CORPORA, SentenceCorpus
+from seqvae.data.text import corpus
+from seqvae.data.text.cache import atomic_folder, cache_root, content_key
+from seqvae.data.text.readers import Example
+from seqvae.data.text.splits import Categories, Split, file_split, file_splits, take_first
+from seqvae.data.text.token_store import FORMAT, TokenStore, open_store
+from seqvae.data.text.token_writer import build_store
+from seqvae.data.text.tokenizer import TextTokenizer
+from seqvae.data.text.tokenizer_training import TOKENIZERS
+from seqvae.errors import UserError, suggest
+
+DEFAULT_CORPUS = "sentences"
+
+
+@dataclass(frozen=True)
+class TextData:
+    """A tokenizer and the splits it made."""
+
+    tokenizer: TextTokenizer
+    train: TokenStore
+    valid: TokenStore
+    test: TokenStore | None
+
+    @property
+    def fingerprint(self) -> str:
+        """The content of the training split: the same files, tokenizer and settings give the same one."""
+        return self.train.folder.name
+
+    @property
+    def codec(self) -> TextTokenizer:
+        """The tokenizer: it makes batches of sentences, and sentences of ids."""
+        return self.tokenizer
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the columns of `batch.labels`."""
+        return self.train.label_names
+
+    @property
+    def splits(self) -> dict[str, TokenStore]:
+        """The splits there are, by name."""
+        named = {"train": self.train, "valid": self.valid, "test": self.test}
+        return {name: store for name, store in named.items() if store is not None}
+
+    def report(self) -> list[str]:
+        """What became of the data, a line for each split and one for the vocabulary."""
+        lines = [f"{name}: {describe(store)}" for name, store in self.splits.items()]
+        return [*lines, f"vocabulary: {self.tokenizer.vocab_size:,} tokens"]
+
+
+def describe(store: TokenStore) -> str:
+    """What became of one file, in plain words."""
+    c = store.counts
+    words = [f"{c.kept:,} sentences, {c.tokens:,} tokens"]
+    words += [f"{c.empty:,} empty ones left out"] if c.empty else []
+    words += [f"{c.truncated:,} cut to the longest allowed"] if c.truncated else []
+    words += [f"{c.dropped:,} too long and left out"] if c.dropped else []
+    return ", ".join([*words, f"{100 * c.unknown / max(c.tokens, 1):.2f} % unknown tokens"])
+
+
+def load_data(data: TextDataConfig, tokenizer: Component | TextTokenizer) -> TextData:
+    """The splits as token stores; the tokenizer is trained on the training split where it is a config block.
+
+    Stores and trained tokenizers are cached by content in `cache_root()`: the same files are not
+    tokenized twice.
+
+    Raises:
+        UserError: whatever is wrong with the files, the labels or the tokenizer; no sentence to train on.
+    """
+    splits = _splits(data)
+    if isinstance(tokenizer, Component):
+        tokenizer = _cached_tokenizer(tokenizer, splits["train"])
+    train = _cached_store(splits["train"], tokenizer, data, None)
+    _check_filled(train, data)
+    if data.num_labeled is not None:
+        train = replace(train, labels=subsample_labels(train.labels, data.num_labeled, data.split_seed))
+    held = {
+        name: _cached_store(split, tokenizer, data, train.categories)
+        for name, split in splits.items()
+        if name != "train"
+    }
+    if not len(held["valid"]):
+        raise UserError("the validation data hold no sentence: give more data or another file")
+    return TextData(tokenizer, train, held["valid"], held.get("test"))
+
+
+def load_examples(
+    source: str, tokenizer: TextTokenizer, data: TextDataConfig, categories: Categories | None = None
+) -> TokenStore:
+    """One other file, read as `data` says; plain lines have no labels. `categories` are those of training.
+
+    Raises:
+        UserError: whatever is wrong with the file; no sentence in it.
+    """
+    labels = tuple(data.labels) if corpus.is_table(source) else ()
+    store = _cached_store(file_split("data", source, data, labels), tokenizer, data, categories)
+    _check_filled(store, data, source)
+    return store
+
+
+def _check_filled(store: TokenStore, data: TextDataConfig, source: str | None = None) -> None:
+    if len(store):
+        return
+    c, name = store.counts, source or data.name or data.train
+    raise UserError(
+        f"{name} leaves no sentence ({c.empty} empty, {c.dropped} longer than max_tokens {data.max_tokens}): "
+        "give more text, or raise max_tokens"
+    )
+
+
+def _splits(data: TextDataConfig) -> dict[str, Split]:
+    """Train, valid and, where there is one, test."""
+    if data.name and data.train:
+        raise UserError(f"data has both name {data.name!r} and train {data.train!r}: give one of them")
+    splits = file_splits(data, data.train) if data.train else _embedded_splits(data)
+    if data.examples is not None:
+        splits["train"] = take_first(splits["train"], data.examples)
+    return splits
+
+
+def _embedded_splits(data: TextDataConfig) -> dict[str, Split]:
+    name = data.name or DEFAULT_CORPUS
+    made = lookup("corpus", CORPORA, name)
+    for label in data.labels:
+        if label not in made.factors:
+            raise UserError(f"corpus {name!r} has no label {label!r}: {suggest(label, made.factors)}")
+    splits = {part: _embedded(name, made, part, tuple(data.labels)) for part in ("train", "valid", "test")}
+    given = {"valid": data.valid, "test": data.test}
+    files = {k: file_split(k, v, data, tuple(data.labels)) for k, v in given.items() if v}
+    return splits | files
+
+
+def _embedded(name: str, made: SentenceCorpus, part: str, labels: tuple[str, ...]) -> Split:
+    chosen = [(list(made.factors).index(label), made.factors[label]) for label in labels]
+
+    def examples() -> Iterator[Example]:
+        for text, codes in made.examples(part):
+            yield Example(text, tuple(values[codes[i]] for i, values in chosen))
+
+    key = f"embedded {name} {part} {made.sizes} {made.seed} {made.factors}"
+    return Split(part, examples, key, labels, {label: made.factors[label] for label in labels})
+
+
+def _cached_store(
+    split: Split, tokenizer: TextTokenizer, data: TextDataConfig, categories: Categories | None
+) -> TokenStore:
+    known = split.categories or categories
+    named = json.dumps({k: list(v) for k, v in (known or {}).items()})
+    key = content_key(
+        FORMAT, split.key, split.labels, named, tokenizer.fingerprint, data.max_tokens, data.overlong
+    )
+    folder = cache_root() / "tokens" / key
+    if (folder / "meta.json").exists():
+        return open_store(folder)
+    return build_store(
+        split.examples(),
+        tokenizer,
+        folder,
+        max_tokens=data.max_tokens,
+        overlong=data.overlong,
+        label_names=split.labels,
+        categories=known,
+    )
+
+
+def _cached_tokenizer(spec: Component, train: Split) -> TextTokenizer:
+    """Trained on the training split, or read from the cache (a tokenizer file is just read)."""
+
+    def texts() -> Iterator[str]:
+        return (example.text for example in train.examples())
+
+    if spec.name == "file" or spec.name not in TOKENIZERS:
+        return construct("tokenizer", TOKENIZERS, spec)
+    folder = cache_root() / "tokenizers" / content_key(FORMAT, train.key, spec.model_dump_json())
+    if (folder / "tokenizer.json").exists():
+        return TextTokenizer.load(folder)
+    tokenizer = construct("tokenizer", TOKENIZERS, spec, texts=texts())
+    with atomic_folder(folder, "tokenizer.json") as work:
+        tokenizer.save(work)
+    return tokenizer

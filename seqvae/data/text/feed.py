@@ -1,0 +1,39 @@
+"""Batches for training and validation, as pure functions of (seed, step)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from seqvae.data.sampler import EVALUATION_SEED, EpochBatchSource, Rows
+from seqvae.data.text.batch import TextBatch
+from seqvae.data.text.batching import LengthBucketSampler, collate, eval_batches
+from seqvae.data.text.dataset import TextData
+from seqvae.data.text.token_store import TokenStore
+from seqvae.data.text.tokenizer import TextTokenizer
+
+
+class TextBatchSource(EpochBatchSource):
+    """The training loop's view of a corpus: batches of similar lengths."""
+
+    def __init__(self, data: TextData, batch_size: int, accumulate: int, seed: int) -> None:
+        """An update reads `batch_size` sentences, `accumulate` parts one after the other."""
+        self.data = data
+        super().__init__(len(data.train), batch_size, accumulate, seed)
+
+    def valid(self, examples: int, batch_size: int = 64) -> Iterator[TextBatch]:
+        """The first `examples` validation sentences, by length."""
+        return evaluation_batches(self.data.valid, self.data.tokenizer, batch_size, examples)
+
+    def _epoch_order(self, epoch: int) -> LengthBucketSampler:
+        return LengthBucketSampler(self.data.train.offsets, self.batch_size, self.seed, epoch)
+
+    def _make_batch(self, rows: Rows, step: int, epoch: int) -> TextBatch:
+        return collate(self.data.train, rows, self.data.tokenizer.special, self.seed, step)
+
+
+def evaluation_batches(
+    store: TokenStore, tokenizer: TextTokenizer, batch_size: int = 64, examples: int | None = None
+) -> Iterator[TextBatch]:
+    """Every sentence once, or the first `examples`, by length; the noise is that of evaluations."""
+    for rows in eval_batches(store.lengths[:examples], batch_size):
+        yield collate(store, rows, tokenizer.special, EVALUATION_SEED, 0)

@@ -1,0 +1,142 @@
+"""The splits of a corpus as streams of examples: those it brings, those set aside, those cut short."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from seqvae.config.schema import TextDataConfig
+from seqvae.data.text import corpus
+from seqvae.data.text.cache import cached_hash
+from seqvae.data.text.readers import Example
+from seqvae.errors import UserError
+from seqvae.keyed_noise import GOLDEN, mix
+
+Categories = Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Split:
+    """A stream of examples that can be started again, and what decides its content."""
+
+    name: str
+    examples: Callable[[], Iterator[Example]]
+    key: str
+    labels: tuple[str, ...] = ()
+    categories: Categories | None = None
+
+
+def take_first(split: Split, n: int) -> Split:
+    """The first `n` examples with text."""
+
+    def examples() -> Iterator[Example]:
+        return itertools.islice((e for e in split.examples() if e.text), n)
+
+    return Split(split.name, examples, f"{split.key}|first {n}", split.labels, split.categories)
+
+
+def file_split(name: str, source: str, data: TextDataConfig, labels: tuple[str, ...]) -> Split:
+    """All of one source, known by the hash of its content."""
+
+    def examples() -> Iterator[Example]:
+        return corpus.read_corpus(source, text_column=data.text_column, labels=labels)
+
+    key = f"{corpus.content_hash(source, cached_hash)}|{data.text_column}|{labels}"
+    return Split(name, examples, key, labels)
+
+
+def file_splits(data: TextDataConfig, source: str) -> dict[str, Split]:
+    """Train, valid and test of a source: files that were given, parts that it brings, or shares of its rows.
+
+    Raises:
+        UserError: a source that is not there, or shares that leave nothing to train on.
+    """
+    labels = tuple(data.labels)
+    whole = file_split("train", source, data, labels)
+    named = {"valid": data.valid, "test": data.test}
+    given = {k: v or corpus.find_heldout_source(source, k) for k, v in named.items()}
+    files = {k: file_split(k, v, data, labels) for k, v in given.items() if v}
+    shares = {"valid": data.valid_share, "test": data.test_share}
+    wanted = {k: share for k, share in shares.items() if k not in files and (share or k == "valid")}
+    if not wanted:
+        return {"train": whole, **files}
+    return {**_split_stream(whole, wanted, data, source), **files}
+
+
+def _split_stream(
+    whole: Split, shares: dict[str, float], data: TextDataConfig, source: str
+) -> dict[str, Split]:
+    """The training part and those set aside, all from one stream; rows are chosen when first needed."""
+    if sum(shares.values()) >= 1:
+        raise UserError(
+            f"valid_share and test_share add up to {sum(shares.values()):g}: leave some to train on"
+        )
+    chosen: dict[str, npt.NDArray[np.int64]] = {}
+
+    def rows() -> dict[str, npt.NDArray[np.int64]]:
+        if not chosen:
+            n = sum(1 for example in whole.examples() if example.text)
+            chosen.update(heldout_rows(n, shares, data.max_heldout, data.split_seed, source))
+        return chosen
+
+    def part(name: str) -> Split:
+        def examples() -> Iterator[Example]:
+            held = rows()
+            if name == "train":
+                return _rows_of(whole.examples(), np.sort(np.concatenate([*held.values()])), inside=False)
+            return _rows_of(whole.examples(), held[name], inside=True)
+
+        key = f"{whole.key}|{name} of {shares} {data.max_heldout} {data.split_seed}"
+        return Split(name, examples, key, whole.labels)
+
+    return {name: part(name) for name in ("train", *shares)}
+
+
+def heldout_rows(
+    n: int, shares: Mapping[str, float], most: int, seed: int, where: str = "the data"
+) -> dict[str, npt.NDArray[np.int64]]:
+    """Which of `n` rows each part gets, sorted: those of the smallest keyed hashes, part after part.
+
+    A part gets its share, at least 1 row and no more than `most`. Memory does not grow with `n`.
+
+    Raises:
+        UserError: too few rows to share out.
+    """
+    sizes = {name: min(max(int(n * share), 1), most) for name, share in shares.items()}
+    total = sum(sizes.values())
+    if total >= n:
+        raise UserError(
+            f"{where} has {n} sentences, too few to set {' and '.join(sizes)} data aside: add more"
+        )
+    smallest = _smallest_hashes(n, total, seed)
+    ends = np.cumsum(list(sizes.values()))
+    return {name: np.sort(smallest[e - sizes[name] : e]) for name, e in zip(sizes, ends, strict=True)}
+
+
+def _smallest_hashes(n: int, k: int, seed: int, chunk: int = 1 << 20) -> npt.NDArray[np.int64]:
+    """The `k` rows below `n` whose hashes are the smallest, in the order of their hashes."""
+    best = np.zeros(0, np.uint64)
+    rows = np.zeros(0, np.int64)
+    for start in range(0, n, chunk):
+        more = np.arange(start, min(start + chunk, n))
+        best, rows = np.concatenate([best, _hash_rows(more, seed)]), np.concatenate([rows, more])
+        order = np.lexsort((rows, best))[:k]
+        best, rows = best[order], rows[order]
+    return rows
+
+
+def _hash_rows(rows: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.uint64]:
+    """SplitMix64 (Steele 2014) of (seed, row)."""
+    x = (rows.astype(np.uint64) + np.uint64(1)) * np.uint64(GOLDEN)
+    return mix(x ^ np.uint64((seed * 0xD1342543DE82EF95 + 1) % 2**64))
+
+
+def _rows_of(examples: Iterator[Example], rows: npt.NDArray[np.int64], inside: bool) -> Iterator[Example]:
+    """The examples with text whose number is, or is not, among `rows`."""
+    chosen = set(rows.tolist())
+    filled = (example for example in examples if example.text)
+    return (example for i, example in enumerate(filled) if (i in chosen) == inside)

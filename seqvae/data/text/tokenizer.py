@@ -1,0 +1,243 @@
+"""Text to token ids and back, whichever tokenizer does it, and how one is saved and loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
+from torch import Tensor
+
+from seqvae.data.text.batch import SpecialIds, TextBatch
+from seqvae.errors import UserError
+
+_FILES = ("tokenizer.json", "tokenizer_config.json")
+# role -> (key in tokenizer_config.json, common names)
+_ROLES = {
+    "pad": ("pad_token", ("<pad>", "[PAD]")),
+    "unk": ("unk_token", ("<unk>", "[UNK]")),
+    "bos": ("bos_token", ("<s>", "[CLS]", "[BOS]", "<bos>", "<|endoftext|>")),
+    "eos": ("eos_token", ("</s>", "[SEP]", "[EOS]", "<eos>", "<|endoftext|>")),
+}
+_OTHER_KEYS = {"bos": "cls_token", "eos": "sep_token"}  # what BERT calls them
+_SEPARATORS = "\x1c\x1d\x1e\x1f"  # white space to Python and to no one else
+
+
+class TextTokenizer:
+    """A `tokenizers.Tokenizer` with its four special ids; `vocab_size` sizes the embeddings."""
+
+    unit = "tokens"
+
+    def __init__(self, tokenizer: Tokenizer, special: SpecialIds) -> None:
+        tokenizer.encode_special_tokens = True  # a `</s>` in a user's text is text
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        self._tokenizer = tokenizer
+        self.special = special
+        self._size = 1 + max(tokenizer.get_vocab(with_added_tokens=True).values())
+        self._forbidden = {special.pad, special.bos, special.eos} - {special.unk}
+        self._words = _words(tokenizer, special.unk)
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """What encoders and decoders must be told of the text."""
+        return {"vocab_size": self.vocab_size, "special": self.special}
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The same for JSON."""
+        return {"vocab_size": self.vocab_size, "special": asdict(self.special)}
+
+    @property
+    def vocab_size(self) -> int:
+        """V, special tokens included: one more than the largest id."""
+        return self._size
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of everything that decides what text becomes."""
+        content = f"{self._tokenizer.to_str()}|{self.special}"
+        return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
+
+    @property
+    def vocabulary(self) -> str:
+        """A hash of what each id stands for; weights that read or write ids mean nothing with another one."""
+        words = sorted(self._tokenizer.get_vocab(with_added_tokens=True).items(), key=lambda word: word[1])
+        return hashlib.blake2b(repr(words).encode(), digest_size=16).hexdigest()
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of `text`, without start, end or padding."""
+        return self.encode_batch([text])[0]
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text; see `encode`."""
+        flat, lengths = self.encode_flat(texts)
+        ends = np.cumsum(lengths).tolist()
+        ids = flat.tolist()
+        return [ids[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+    def encode_flat(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The ids of all texts in one row, and how many belong to each text."""
+        rows, known = self._rows(texts)
+        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+        tokens: Iterable[Any] = itertools.chain.from_iterable(rows)
+        if known is not None:
+            tokens = map(known.get, tokens, itertools.repeat(self.special.unk))
+        flat = np.fromiter(tokens, np.int64, int(lengths.sum()))
+        for index in self._forbidden:
+            flat[flat == index] = self.special.unk
+        return flat, lengths
+
+    def _rows(self, texts: Sequence[str]) -> tuple[list[Any], dict[str, int] | None]:
+        """Each text's ids and None, or its words and their ids: the library takes six times as long."""
+        whole = "".join(texts)
+        if self._words is not None and not any(c in whole for c in _SEPARATORS):
+            return [text.split() for text in texts], self._words
+        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [encoding.ids for encoding in encodings], None
+
+    def characters(self, text: str, tokens: int) -> int:
+        """How many characters of `text` its first `tokens` tokens cover."""
+        offsets = self._tokenizer.encode(text, add_special_tokens=False).offsets
+        return int(max((end for _, end in offsets[:tokens]), default=0))
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of `ids` up to the end token; start and padding vanish, a literal `<unk>` stays."""
+        return self.decode_batch([ids])[0]
+
+    def decode_batch(self, batch: Iterable[Iterable[int]]) -> list[str]:
+        """The text of each row of ids; see `decode`."""
+        rows = [self._kept(ids) for ids in batch]
+        return list(self._tokenizer.decode_batch(rows, skip_special_tokens=False))
+
+    def raw_features(self, batch: TextBatch) -> Tensor:
+        """(B, V): how often each token stands in each sentence, `</s>` and all."""
+        counts = torch.zeros(batch.size, self.vocab_size)
+        return counts.scatter_add_(1, batch.targets, batch.mask.float())
+
+    def token(self, index: int) -> str:
+        """How the vocabulary writes a token."""
+        return self._tokenizer.id_to_token(index) or ""
+
+    def _kept(self, ids: Iterable[int]) -> list[int]:
+        special = self.special
+        numbers = [int(i) for i in ids]
+        if special.bos == special.eos:  # one token for both: the first is a start
+            numbers = numbers[numbers[:1] == [special.bos] :]
+        before = itertools.takewhile(lambda i: i != special.eos, numbers)
+        return [i for i in before if i not in (special.pad, special.bos)]
+
+    def save(self, folder: str | Path) -> None:
+        """Write what `load` and `transformers.AutoTokenizer` read.
+
+        Nothing is added to a sentence there either, so `AutoTokenizer` gives the same ids as `encode`.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _FILES[0]).write_text(self._tokenizer.to_str(pretty=True), encoding="utf-8")
+        config: dict[str, Any] = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "clean_up_tokenization_spaces": False,
+            "split_special_tokens": self._tokenizer.get_added_tokens_decoder()[self.special.unk].special,
+            "add_bos_token": False,
+            "add_eos_token": False,
+            "model_max_length": 10**9,
+        }
+        for role, (key, _) in _ROLES.items():
+            config[key] = self.token(getattr(self.special, role))
+        text = json.dumps(config, indent=2, ensure_ascii=False)
+        (folder / _FILES[1]).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> TextTokenizer:
+        """Read a folder with a `tokenizer.json`, or that file itself.
+
+        The special ids are whatever the tokenizer's own files say, or else tokens of the usual names;
+        those that it has not are added.
+
+        Raises:
+            UserError: no such file, or not a tokenizer.
+        """
+        file = Path(path) / _FILES[0] if Path(path).is_dir() else Path(path)
+        tokenizer = with_json_entries(_read(file), post_processor=None)  # it would add special tokens
+        return cls(tokenizer, _special_ids(tokenizer, _named_roles(file.parent)))
+
+
+def _words(tokenizer: Tokenizer, unknown: int) -> dict[str, int] | None:
+    """The vocabulary, where the tokens of a text are just its words between white space."""
+    model, split = tokenizer.model, tokenizer.pre_tokenizer
+    if not isinstance(model, models.WordLevel) or not isinstance(split, pre_tokenizers.WhitespaceSplit):
+        return None
+    added = tokenizer.get_added_tokens_decoder().values()
+    known: dict[str, int] = tokenizer.get_vocab(with_added_tokens=False)
+    plain = tokenizer.normalizer is None and all(token.special for token in added)
+    return known if plain and known.get(model.unk_token) == unknown else None
+
+
+def with_json_entries(tokenizer: Tokenizer, **values: Any) -> Tokenizer:
+    """A copy with some top-level entries of its JSON replaced."""
+    return Tokenizer.from_str(json.dumps(json.loads(tokenizer.to_str()) | values))
+
+
+def _read(file: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_str(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"no tokenizer at {file}: give a tokenizer.json or a folder with one") from None
+    except Exception as error:  # the library raises bare exceptions
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{file} is not a tokenizer.json ({reason}): give one that tokenizers wrote"
+        ) from None
+
+
+def _named_roles(folder: Path) -> dict[str, str]:
+    """Which token plays which role, from the files beside a tokenizer.json."""
+    named: dict[str, str] = {}
+    for file in (folder / "special_tokens_map.json", folder / _FILES[1]):
+        values = _json_object(file)
+        for role, (key, _) in _ROLES.items():
+            value = values.get(key) or values.get(_OTHER_KEYS.get(role, ""))
+            text = value.get("content") if isinstance(value, dict) else value
+            if isinstance(text, str):
+                named[role] = text
+    return named
+
+
+def _json_object(file: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def token_id(tokenizer: Tokenizer, token: str) -> int:
+    """The id of a token that is there."""
+    index = tokenizer.token_to_id(token)
+    assert index is not None, token
+    return int(index)
+
+
+def _special_ids(tokenizer: Tokenizer, named: dict[str, str]) -> SpecialIds:
+    """The ids of the four roles; padding and unknown are never the end token."""
+    ids: dict[str, int] = {}
+    for role in ("eos", "bos", "unk", "pad"):
+        _, common = _ROLES[role]
+        candidates = [named[role]] if role in named else []
+        if role in ("unk", "pad"):
+            candidates = [c for c in candidates if tokenizer.token_to_id(c) not in ids.values()]
+        known = [c for c in (*candidates, *common) if tokenizer.token_to_id(c) is not None]
+        token = known[0] if known else common[0]
+        if not known:
+            tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False)])
+        ids[role] = token_id(tokenizer, token)
+    return SpecialIds(**ids)

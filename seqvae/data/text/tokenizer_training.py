@@ -1,0 +1,176 @@
+"""Word, character, BPE and unigram tokenizers, trained on texts or brought along in a file."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+from seqvae.data.text.batch import SpecialIds
+from seqvae.data.text.tokenizer import TextTokenizer, token_id, with_json_entries
+from seqvae.errors import UserError
+
+PAD, UNK, BOS, EOS = SPECIALS = ("<pad>", "<unk>", "<s>", "</s>")
+UNKNOWN_WORDS = ("<unk>", "_UNK")  # how PTB and Yahoo write a word that their makers removed
+DEFAULT_SIZE = 10_000
+
+
+def train_word(texts: Iterable[str], vocab_size: int | None = None, lowercase: bool = False) -> TextTokenizer:
+    """Words between white space, the most frequent first; `<unk>` and `_UNK` are the unknown word.
+
+    `vocab_size` counts the four special tokens; without one it is 10,000, or what there is.
+
+    Raises:
+        UserError: more words asked for than the texts hold, or no room beside the special tokens.
+    """
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update((text.lower() if lowercase else text).split())
+    tokenizer = Tokenizer(models.WordLevel(_vocabulary(counts, vocab_size, "words"), unk_token=UNK))
+    tokenizer.normalizer = normalizers.Lowercase() if lowercase else None
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return _add_special_tokens(tokenizer, words=True)
+
+
+def train_char(texts: Iterable[str], vocab_size: int | None = None, lowercase: bool = False) -> TextTokenizer:
+    """Unicode characters, the space among them; arguments and errors as for `train_word`."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(text.lower() if lowercase else text)
+    vocabulary = _vocabulary(counts, vocab_size, "characters")
+    tokenizer = Tokenizer(models.BPE(vocabulary, [], unk_token=UNK))
+    tokenizer.normalizer = normalizers.Lowercase() if lowercase else None
+    tokenizer.decoder = decoders.Fuse()
+    return _add_special_tokens(tokenizer)
+
+
+def _vocabulary(counts: Counter[str], vocab_size: int | None, things: str) -> dict[str, int]:
+    for word in (*SPECIALS, *UNKNOWN_WORDS, *map(str.lower, UNKNOWN_WORDS)):
+        counts.pop(word, None)
+    there = len(counts) + len(SPECIALS)
+    _check_size(vocab_size, len(SPECIALS) + 1)
+    if vocab_size is not None and vocab_size > there:
+        raise UserError(_too_large(vocab_size, there, things))
+    kept = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    words = [*SPECIALS, *(word for word, _ in kept)][: vocab_size or DEFAULT_SIZE]
+    return {word: i for i, word in enumerate(words)}
+
+
+def _check_size(vocab_size: int | None, least: int) -> None:
+    if vocab_size is not None and vocab_size < least:
+        raise UserError(f"vocab_size {vocab_size} is too small: give at least {least}")
+
+
+def _too_large(vocab_size: int, there: int, things: str = "tokens") -> str:
+    return (
+        f"vocab_size {vocab_size} is more than the training texts give: {there} {things} with the special "
+        f"tokens; ask for at most {there}, or leave vocab_size out"
+    )
+
+
+def train_bpe(texts: Iterable[str], vocab_size: int | None = None, lowercase: bool = False) -> TextTokenizer:
+    """Byte-level BPE (Sennrich et al. 2016; bytes as in GPT-2): any Unicode text survives the round trip.
+
+    Raises:
+        UserError: a vocabulary larger than the texts give, or below the 256 bytes and 4 special tokens.
+    """
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    _check_size(vocab_size, len(alphabet) + len(SPECIALS))
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Lowercase() if lowercase else None
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size or DEFAULT_SIZE,
+        special_tokens=list(SPECIALS),
+        initial_alphabet=alphabet,
+        show_progress=False,
+    )
+    return _train(tokenizer, trainer, texts, vocab_size, _too_large)
+
+
+def train_unigram(
+    texts: Iterable[str], vocab_size: int | None = None, lowercase: bool = False
+) -> TextTokenizer:
+    """A unigram language model over pieces (Kudo 2018); a character never seen is the unknown token.
+
+    Raises:
+        UserError: fewer tokens than asked for came out, or a vocabulary too small for the characters.
+    """
+    _check_size(vocab_size, len(SPECIALS) + 1)
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.Lowercase() if lowercase else None
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=vocab_size or DEFAULT_SIZE,
+        special_tokens=list(SPECIALS),
+        unk_token=UNK,
+        show_progress=False,
+    )
+    return _train(tokenizer, trainer, texts, vocab_size, _fell_short)
+
+
+def _fell_short(vocab_size: int, there: int) -> str:
+    # not "the texts give no more": pruning may jump past a size that they have pieces for
+    return (
+        f"the unigram trainer ended with {there} of the {vocab_size} tokens asked for in vocab_size; "
+        f"ask for {there}, or leave vocab_size out"
+    )
+
+
+def _train(
+    tokenizer: Tokenizer,
+    trainer: Any,
+    texts: Iterable[str],
+    size: int | None,
+    too_few: Callable[[int, int], str],
+) -> TextTokenizer:
+    try:
+        tokenizer.train_from_iterator(_in_batches(texts), trainer)
+    except UserError:
+        raise
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"no tokenizer of {size or DEFAULT_SIZE} tokens can be trained ({reason})") from None
+    there = tokenizer.get_vocab_size()
+    if size is not None and there < size:
+        raise UserError(too_few(size, there))
+    return _add_special_tokens(tokenizer)
+
+
+def _in_batches(texts: Iterable[str], size: int = 1000) -> Iterator[list[str]]:
+    texts = iter(texts)
+    while batch := list(itertools.islice(texts, size)):
+        yield batch
+
+
+def _add_special_tokens(tokenizer: Tokenizer, words: bool = False) -> TextTokenizer:
+    """With the special tokens.
+
+    Outside word vocabularies `<unk>` is no special token to the library, which would then spell it out.
+    """
+    tokenizer.add_special_tokens([AddedToken(s, special=True, normalized=False) for s in SPECIALS])
+    if not words:
+        added = json.loads(tokenizer.to_str())["added_tokens"]
+        added = [token | {"special": token["content"] != UNK} for token in added]
+        tokenizer = with_json_entries(tokenizer, added_tokens=added)
+    return TextTokenizer(tokenizer, SpecialIds(*(token_id(tokenizer, s) for s in SPECIALS)))
+
+
+def read_tokenizer(path: str) -> TextTokenizer:
+    """An existing `tokenizer.json`, or a folder with one."""
+    return TextTokenizer.load(path)
+
+
+TOKENIZERS: dict[str, Callable[..., TextTokenizer]] = {
+    "word": train_word,
+    "bpe": train_bpe,
+    "unigram": train_unigram,
+    "char": train_char,
+    "file": read_tokenizer,
+}

@@ -1,0 +1,213 @@
+"""One run on several processes: which one this is, what they agree on, and sums over all of them.
+
+torchrun starts the processes and says in environment variables who is who. Alone nothing is sent.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from seqvae.errors import UserError
+
+TIMEOUT = timedelta(minutes=30)  # one process validates while the others wait
+
+
+def world_size() -> int:
+    """How many processes work on this run."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """The number of this process, from 0."""
+    return dist.get_rank() if world_size() > 1 else 0
+
+
+def is_main() -> bool:
+    """Whether this is the one process that writes and speaks."""
+    return rank() == 0
+
+
+def local_rank() -> int:
+    """The number of this process on its machine, as torchrun tells it; 0 where nothing is told."""
+    return int(os.environ.get("LOCAL_RANK", 0))
+
+
+def launched_world_size() -> int:
+    """How many processes torchrun has started for this run; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+@contextmanager
+def process_group(device: torch.device) -> Iterator[None]:
+    """Meet the processes that torchrun started, and part from them at the end; alone nothing happens.
+
+    Tensors of a CUDA device travel by NCCL, all others by gloo.
+
+    Raises:
+        UserError: another process is gone.
+    """
+    ours = launched_world_size() > 1 and not dist.is_initialized()
+    if ours:
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+    leave = ours
+    try:
+        yield
+    except RuntimeError as error:
+        if world_size() == 1 or not _is_connection_error(error):
+            raise
+        leave = ours and device.type != "cuda"  # NCCL may wait for ever for who is gone
+        raise UserError(
+            f"process {rank()} of {world_size()} lost the others ({str(error).splitlines()[0][:100]}): "
+            "see what they said, then go on with --resume"
+        ) from None
+    finally:
+        if leave:  # gloo's threads left running would abort the process at its end
+            dist.destroy_process_group()
+
+
+def _is_connection_error(error: RuntimeError) -> bool:
+    told = str(error).lower()
+    return isinstance(error, dist.DistError) or "gloo" in told or "nccl" in told
+
+
+def main_first(action: Callable[[], Any]) -> Any:
+    """What `action` gives to every process; the first one acts before the others, who find its files.
+
+    Raises:
+        UserError: the error of the first process that had one, on all of them.
+    """
+    if world_size() == 1:
+        return action()
+    result = None
+    for turn in (True, False):
+        error = None
+        if is_main() is turn:
+            result, error = _try_action(action)
+        _raise_first_error(error)
+    return result
+
+
+def run_on_main(action: Callable[[], Any]) -> Any:
+    """What `action` gives to the first process, on all of them; it must survive pickling.
+
+    Raises:
+        UserError: the first process had it.
+    """
+    if world_size() == 1:
+        return action()
+    found: list[Any] = list(_try_action(action)) if is_main() else [None, None]
+    dist.broadcast_object_list(found, src=0, device=torch.device("cpu"))
+    if found[1] is not None:
+        raise UserError(found[1])
+    return found[0]
+
+
+def _try_action(action: Callable[[], Any]) -> tuple[Any, str | None]:
+    try:
+        return action(), None
+    except UserError as error:
+        return None, str(error)
+
+
+def _raise_first_error(error: str | None) -> None:
+    errors: list[str | None] = [None] * world_size()
+    dist.all_gather_object(errors, error)
+    for told in errors:
+        if told is not None:
+            raise UserError(told)
+
+
+def map_sharded(items: Sequence[Any], work: Callable[[Any], Any], device: torch.device) -> list[Any]:
+    """What `work` makes of every item, in their order: each process works on a stretch, all have the whole.
+
+    What it makes must survive pickling; tensors of another process's CUDA device come to `device`. Every
+    process must ask, with the same items.
+
+    Raises:
+        UserError: that of the first process that had one, on all of them.
+    """
+    if world_size() == 1:
+        return [work(item) for item in items]
+    start, stop = (len(items) * place // world_size() for place in (rank(), rank() + 1))
+    made, error = _try_action(lambda: [work(item) for item in items[start:stop]])
+    _raise_first_error(error)
+    packed, parts = io.BytesIO(), [b""] * world_size()
+    torch.save(made, packed)
+    dist.all_gather_object(parts, packed.getvalue())
+    here = {f"cuda:{number}": str(device) for number in range(torch.cuda.device_count())}
+    # what this program has just packed, no file of anybody's: objects may be unpickled
+    loaded = (torch.load(io.BytesIO(part), here, weights_only=False) for part in parts)
+    return [result for part in loaded for result in part]
+
+
+@contextmanager
+def distributed_session(device: torch.device, *ends: type[Exception]) -> Iterator[None]:
+    """`process_group`, and what stops all is said by the first process: the others leave in silence.
+
+    Raises:
+        UserError: of the first process; and what else `ends` a run.
+    """
+    quiet: tuple[type[Exception], ...] = (UserError, *ends)
+    with process_group(device):
+        try:
+            yield
+        except quiet as error:
+            if is_main():
+                raise
+            number = getattr(error, "signal", None)
+            raise SystemExit(2 if number is None else 128 + number) from None
+
+
+def all_gather_ints(numbers: Sequence[int]) -> list[list[int]]:
+    """As many integers from every process, a row each; they never touch a device."""
+    if world_size() == 1:
+        return [list(numbers)]
+    own = torch.tensor(numbers, dtype=torch.long)
+    rows = [torch.empty_like(own) for _ in range(world_size())]
+    dist.all_gather(rows, own)
+    return [row.tolist() for row in rows]
+
+
+def all_reduce_max(number: int) -> int:
+    """The largest of the processes' numbers."""
+    return max(row[0] for row in all_gather_ints([number]))
+
+
+def all_reduce_sum(x: Tensor) -> Tensor:
+    """The sum of the processes' tensors, a new one."""
+    total = x.detach().clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(total)
+    return total
+
+
+def all_reduce_coalesced_(tensors: Iterable[Tensor]) -> None:
+    """Replace each tensor by its sum over processes: all of them in one message."""
+    chosen = list(tensors)
+    if world_size() == 1 or not chosen:
+        return
+    flat = torch.cat([x.detach().reshape(-1) for x in chosen])
+    dist.all_reduce(flat)
+    for x, part in zip(chosen, torch.split(flat, [x.numel() for x in chosen]), strict=True):
+        x.detach().copy_(part.view_as(x))
+
+
+def broadcast_module(module: nn.Module) -> None:
+    """Every process takes the first one's weights and buffers."""
+    if world_size() == 1:
+        return
+    with torch.no_grad():
+        for x in module.state_dict().values():
+            sent = x.contiguous().byte() if x.dtype == torch.bool else x.contiguous()
+            dist.broadcast(sent, 0)
+            x.copy_(sent)

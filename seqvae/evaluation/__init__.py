@@ -1,0 +1,1 @@
+"""Measuring a model: likelihoods, rates, priors fitted afterwards, metrics."""

@@ -1,0 +1,189 @@
+"""A model over a data set becomes one dict of numbers, checked against what must be true.
+
+Shapes: K importance samples, B examples of a batch, N evaluation examples, T tokens, D latent dims.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from seqvae.errors import UserError
+from seqvae.evaluation.metrics.checks import check_report
+from seqvae.evaluation.metrics.classifier import classifier_metrics
+from seqvae.evaluation.metrics.evaluation_pass import (
+    EvaluationPass,
+    PerExample,
+    ProgressCallback,
+    code_metrics,
+    device_of,
+    evaluation_mode,
+    likelihood_metrics,
+    run_evaluation_pass,
+    to_cpu_float64,
+)
+from seqvae.evaluation.metrics.holes import hole_metrics
+from seqvae.evaluation.metrics.information import choose_partners
+from seqvae.evaluation.metrics.keys import ALWAYS
+from seqvae.evaluation.metrics.rate import standard_error
+from seqvae.interfaces import Batch, ModalityMetrics
+from seqvae.models.priors import StandardPrior
+from seqvae.models.vae import VAE
+
+KEYS = ALWAYS  # of every report
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """Sizes that the report states or that change no number."""
+
+    seed: int = 0  # of the MI subset, the shuffle and the prior draws
+    mi_examples: int = 10_000  # MI over a subset where there are more
+    prior_draws: int = 1000
+    cells: int = 2**15  # samples x examples x tokens (or their worth) that the decoder sees at once
+    together: bool = False  # whether all processes ask, and share the examples out
+
+
+def evaluate(
+    vae: VAE,
+    batches: Iterable[Batch],
+    *,
+    samples: int = 20,
+    measures: ModalityMetrics | None = None,
+    settings: EvaluationSettings | None = None,
+    progress: ProgressCallback | None = None,
+) -> dict[str, Any]:
+    """Measure a model: a JSON-able dict with `KEYS` and a few more; None where one does not apply.
+
+    Nats an example, means over the N of them; `measures` adds what only its modality has. No remedies,
+    beta = 1, evaluation mode, the precision of the caller's autocast. Rate and distortion are means over the
+    same K = `samples` codes an example as IW-NLL. All noise is keyed by example, so batch size and order
+    change nothing but rounding.
+
+    Raises:
+        UserError: no example, or no sample.
+        MeasurementError: the numbers break an inequality that holds for every model.
+    """
+    settings, began = settings or EvaluationSettings(), time.perf_counter()
+    batches = _examples(batches, samples)
+    walk = EvaluationPass(vae, batches, progress, settings.together)
+    with evaluation_mode(vae):
+        gathered = run_evaluation_pass(walk, samples, lambda batch: samples_per_chunk(batch, settings.cells))
+        report = {**dict.fromkeys(KEYS), **likelihood_metrics(gathered)}
+        if measures is not None:
+            report |= measures.per_target(batches, gathered.get("iw_nll"))
+        report |= code_metrics(gathered, settings.mi_examples, settings.seed)
+        if vae.latent.is_diagonal_gaussian and isinstance(vae.prior, StandardPrior):
+            report |= hole_metrics(gathered.posteriors)
+        if gathered.dim > 0:
+            report |= _shuffled_code_loss(walk, gathered, measures, settings.seed)
+        if gathered.dim > 0 and measures is not None:
+            report |= _reconstruction_metrics(walk, gathered, measures)
+            report |= measures.sample_metrics(settings.prior_draws, settings.seed)
+        report |= classifier_metrics(vae, batches)
+    report |= {"precision": _precision(vae), "seconds": time.perf_counter() - began}
+    check_report(report, one_prior=vae.labels is None or not vae.prior.condition)
+    return {name: _jsonable(value) for name, value in report.items()}
+
+
+def validate(vae: VAE, batches: Iterable[Batch], *, mi: bool = False) -> dict[str, Any]:
+    """The light walk of the training loop: one code an example, no remedies, beta = 1.
+
+    `n`, `distortion`, `active_units` and, where q(z|x) has a density, `neg_elbo`, `rate`, `kl_per_dim` (a
+    list), and `mi_low` if asked for; `label_accuracy` of a classifier; what does not apply is left out.
+
+    Raises:
+        UserError: no example.
+    """
+    with evaluation_mode(vae):
+        batches = _examples(batches, 1)
+        gathered = run_evaluation_pass(EvaluationPass(vae, batches), 1, lambda batch: 1)
+        numbers = likelihood_metrics(gathered) | code_metrics(
+            gathered, EvaluationSettings.mi_examples if mi else 0
+        )
+        numbers |= classifier_metrics(vae, batches)
+    names = ("n", "neg_elbo", "rate", "distortion", "active_units", "kl_per_dim", "mi_low", "label_accuracy")
+    return {name: numbers[name] for name in names if name in numbers}
+
+
+def _examples(batches: Iterable[Batch], samples: int) -> Sequence[Batch]:
+    require_samples(samples)
+    batches = list(batches)
+    if sum(batch.size for batch in batches) == 0:
+        raise UserError("nothing to evaluate: the data set holds no example; give one that does")
+    return batches
+
+
+def require_samples(samples: int) -> None:
+    """Refuse a likelihood from no sample.
+
+    Raises:
+        UserError: fewer than one.
+    """
+    if samples < 1:
+        raise UserError(f"samples must be at least 1, got {samples}: papers use 500, a quick look 20")
+
+
+def samples_per_chunk(batch: Batch, cells: int) -> int:
+    """Samples an example that the decoder may see at once."""
+    return int(max(1, cells // (batch.size * batch.decoder_positions)))
+
+
+def _shuffled_code_loss(
+    walk: EvaluationPass, gathered: PerExample, measures: ModalityMetrics | None, seed: int
+) -> dict[str, Any]:
+    """Nats an example lost when each is scored with the code of another one, whole and by place."""
+    if gathered.n < 2:
+        return {}
+    other = gathered["z"][choose_partners(gathered["index"], seed)]
+
+    def lost(batch: Batch, rows: slice) -> tuple[Tensor, Any]:
+        gains = _gains(walk.vae, batch, gathered["z"][rows], other[rows], measures)
+        return gains.sum(-1), None if measures is None else measures.position_gains(gains, batch)
+
+    gaps, places = zip(*walk.over("shuffle", lost), strict=True)
+    gap = torch.cat(gaps)
+    numbers = {"shuffle_gap": float(gap.mean()), "shuffle_gap_se": standard_error(gap)}
+    return numbers | ({} if measures is None else measures.summarise_positions(places))
+
+
+def _gains(vae: VAE, batch: Batch, z: Tensor, other: Tensor, measures: ModalityMetrics | None) -> Tensor:
+    """Log p(x|z) - log p(x|z of another) by place (B, P); P = 1 where places cannot be told apart."""
+
+    def scored(codes: Tensor) -> Tensor:
+        likelihood = vae.likelihood(codes[None].to(batch.index.device), vae.condition(batch))
+        if measures is None:
+            return to_cpu_float64(likelihood.log_prob(batch)[0])[:, None]
+        return to_cpu_float64(measures.position_log_probs(likelihood, batch))
+
+    return scored(z) - scored(other)
+
+
+def _reconstruction_metrics(
+    walk: EvaluationPass, gathered: PerExample, measures: ModalityMetrics
+) -> dict[str, Any]:
+    """How well examples come back from their codes, and from one draw of each posterior."""
+
+    def back(batch: Batch, rows: slice) -> Any:
+        codes, drawn = (gathered[name][rows].to(batch.index.device) for name in ("code", "z"))
+        return measures.compare_reconstructions(batch, codes, drawn)
+
+    return measures.summarise_reconstructions(walk.over("reconstruction", back))
+
+
+def _precision(vae: nn.Module) -> str:
+    kind = device_of(vae).type
+    if not torch.is_autocast_enabled(kind):
+        return "fp32"
+    return {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(torch.get_autocast_dtype(kind), "mixed")
+
+
+def _jsonable(value: Any) -> Any:
+    """None for what JSON cannot hold: the error of a single example, a perplexity beyond all floats."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

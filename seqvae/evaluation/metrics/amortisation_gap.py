@@ -1,0 +1,188 @@
+"""What the encoder leaves on the table: each example's own posterior, improved by gradient steps (SVI).
+
+Shapes: S samples, B examples of a batch, N evaluation examples, D latent dims.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, Optimizer
+
+from seqvae.errors import UserError
+from seqvae.evaluation.metrics.evaluation_pass import (
+    ProgressCallback,
+    device_of,
+    evaluation_mode,
+    to_cpu_float64,
+)
+from seqvae.evaluation.metrics.likelihood import sample_codes
+from seqvae.evaluation.metrics.rate import standard_error
+from seqvae.interfaces import Batch, kl_divergence
+from seqvae.models.latents.gaussian import DiagonalNormal
+from seqvae.models.vae import VAE
+
+OWN = 100_000  # from this fold on, noise that no evaluation draws
+CLIP = 2.0  # of each gradient, nats a deviation or a log variance: a q three times too wide diverged without
+EPSILON = 1e-2  # of Adam, nats: rounding is not to be stretched into steps of full length
+Count = Annotated[int, Field(gt=0)]
+
+
+@dataclass(frozen=True)
+class SVIConfig:
+    """How an example's posterior is improved; the rate of the steps falls linearly to nothing."""
+
+    steps: Count = 20
+    optimizer: Literal["adam", "sgd"] = "sgd"
+    lr: Annotated[float, Field(gt=0)] = 0.1
+    momentum: float = 0.5  # of sgd
+    draws: Count = 1  # codes an example that a step's gradient is taken from
+    samples: Count = 20  # fresh codes an example that before and after are measured on
+    chunk: Count = 5  # of these, how many the decoder sees at once
+
+
+def amortisation_gap(
+    vae: VAE, batches: Sequence[Batch], how: SVIConfig | None = None, progress: ProgressCallback | None = None
+) -> dict[str, Any]:
+    """The amortisation gap: -ELBO of the encoder's q(z|x) less that of the refined one, nats an example.
+
+    L[q*] - L[q] of Cremer et al. 2018 (Inference Suboptimality in Variational Autoencoders), q* being what
+    SVI reaches from q (Kim et al. 2018, Semi-Amortized Variational Autoencoders): any diagonal normal,
+    whatever the latent demands of its own. Both are measured on the same noise, which no step has seen (it is
+    evaluation's, so `neg_elbo` is the evaluated one at K = `samples`). The last q counts, not the best one:
+    a gap may come out below 0, which says that the steps were too few or too wide.
+
+    `n`, `steps`, `neg_elbo`, `rate`, `neg_elbo_refined`, `rate_refined`, `amortisation_gap` and
+    `amortisation_gap_se`. The model is not changed.
+
+    Raises:
+        UserError: q(z|x) is no diagonal normal, or there is no example.
+    """
+    how = how or SVIConfig()
+    require_diagonal_gaussian(vae)
+    rows, done, total = [], 0, sum(batch.size for batch in batches)
+    if not total:
+        raise UserError("nothing to refine: the data set holds no example; give one that does")
+    with evaluation_mode(vae), frozen_parameters(vae):
+        for batch in batches:
+            rows.append(_rows(vae, batch.to(device_of(vae)), how))
+            done += batch.size
+            if progress is not None:
+                progress(done, total, "refinement")
+    return {"n": total, "steps": how.steps} | _summarise(
+        *(torch.cat(column) for column in zip(*rows, strict=True))
+    )
+
+
+def svi_posterior(vae: VAE, batch: Batch, q: DiagonalNormal, how: SVIConfig) -> DiagonalNormal:
+    """`q` after gradient steps on each example's own ELBO in (mean, logvar), every step with its own noise.
+
+    Means move in units of the encoder's own deviations, so that the scale of a dim does not matter. An
+    example's steps do not depend on the others of its batch. No gradient reaches the model.
+    """
+    mean, logvar = q.mean.detach(), q.logvar.detach()
+    deviation = torch.exp(0.5 * logvar)
+    shift, more = torch.zeros_like(mean).requires_grad_(), torch.zeros_like(mean).requires_grad_()
+    optimizer = _optimizer([shift, more], how)
+    for step in range(how.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = how.lr * (1 - step / how.steps)
+        with torch.enable_grad(), without_cudnn():
+            moved = DiagonalNormal(mean + deviation * shift, logvar + more)
+            loss = path_loss(vae, batch, moved, how.draws, OWN + step)
+            found = torch.autograd.grad(loss, [shift, more])
+        shift.grad, more.grad = (gradient.clamp(-CLIP, CLIP) for gradient in found)
+        optimizer.step()
+    shift, more = shift.detach(), more.detach()
+    return DiagonalNormal(mean + deviation * shift, logvar + more)
+
+
+def path_loss(vae: VAE, batch: Batch, q: DiagonalNormal, draws: int, fold: int) -> Tensor:
+    """-ELBO summed over the examples, (), whose gradient reaches q through its codes alone.
+
+    Of the same mean as the plain gradient, and 0 for every draw where q is the exact posterior (Roeder et al.
+    2017, Sticking the Landing), so that the steps of an encoder that is right lead nowhere.
+    """
+    z = q.rsample(draws, batch.random.fold(fold))
+    kl = q.detach().log_prob(z) - vae.prior(vae.condition(batch)).log_prob(z)  # (S, B)
+    loss: Tensor = (kl - vae.likelihood(z, vae.condition(batch)).log_prob(batch)).mean(0).sum()
+    return loss
+
+
+def negative_elbo(vae: VAE, batch: Batch, q: DiagonalNormal, z: Tensor) -> tuple[Tensor, Tensor]:
+    """Distortion and rate, each (B,) nats, of codes z (S, B, D) from any diagonal q."""
+    kl = kl_divergence(q, vae.prior(vae.condition(batch)), z)
+    log_px_z = vae.likelihood(z, vae.condition(batch)).log_prob(batch)
+    return -log_px_z.mean(0), kl.sum(-1).mean(0)
+
+
+def require_diagonal_gaussian(vae: VAE) -> None:
+    """Refuse latents whose q(z|x) is no diagonal normal.
+
+    Raises:
+        UserError: such a latent.
+    """
+    if not vae.latent.is_diagonal_gaussian:
+        raise UserError(
+            f"refinement moves a mean and a variance of each dim, {type(vae.latent).__name__} has none: "
+            "it is for gaussian, bn_gaussian, du_gaussian, exact_rate and delta"
+        )
+
+
+@contextlib.contextmanager
+def frozen_parameters(module: nn.Module) -> Iterator[None]:
+    """No parameter asks for a gradient inside; afterwards those ask that asked before."""
+    asking = [p for p in module.parameters() if p.requires_grad]
+    try:
+        for parameter in asking:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in asking:
+            parameter.requires_grad_()
+
+
+def without_cudnn() -> Any:
+    """Without cuDNN, whose recurrent nets have gradients in training mode only."""
+    return torch.backends.cudnn.flags(enabled=False)
+
+
+def _rows(vae: VAE, batch: Batch, how: SVIConfig) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    q: Any = vae.posterior(batch)
+    after = svi_posterior(vae, batch, q, how)
+    return *_measure(vae, batch, q, how), *_measure(vae, batch, after, how)
+
+
+def _summarise(before: Tensor, rate: Tensor, after: Tensor, rate_after: Tensor) -> dict[str, float]:
+    """Means over the examples, from columns (N,)."""
+    gap = before - after
+    return {
+        "neg_elbo": float(before.mean()),
+        "rate": float(rate.mean()),
+        "neg_elbo_refined": float(after.mean()),
+        "rate_refined": float(rate_after.mean()),
+        "amortisation_gap": float(gap.mean()),
+        "amortisation_gap_se": standard_error(gap),
+    }
+
+
+def _measure(vae: VAE, batch: Batch, q: DiagonalNormal, how: SVIConfig) -> tuple[Tensor, Tensor]:
+    """-ELBO and rate (B,), means over the samples, in fp64."""
+    parts = []
+    for z in sample_codes(q, batch.random, how.samples, how.chunk):
+        distortion, rate = (to_cpu_float64(x) for x in negative_elbo(vae, batch, q, z))
+        parts.append(torch.stack([distortion + rate, rate]) * len(z))
+    neg_elbo, rate = torch.stack(parts).sum(0) / how.samples
+    return neg_elbo, rate
+
+
+def _optimizer(leaves: list[Tensor], how: SVIConfig) -> Optimizer:
+    if how.optimizer == "adam":
+        return Adam(leaves, lr=how.lr, eps=EPSILON)
+    return SGD(leaves, lr=how.lr, momentum=how.momentum)

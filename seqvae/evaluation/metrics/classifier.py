@@ -1,0 +1,40 @@
+"""How often the classifier of a semi-supervised model guesses the label of an example.
+
+Shapes: B examples of a batch, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from seqvae.evaluation.metrics.evaluation_pass import device_of, to_cpu_float64
+from seqvae.interfaces import Batch
+from seqvae.models.vae import VAE
+
+
+def classifier_metrics(vae: VAE, batches: Sequence[Batch]) -> dict[str, Any]:
+    """`label_accuracy`: the share of the examples with a label whose likeliest class under q(y|x) it is.
+
+    `label_nll`: the mean of their -ln q(y|x) in nats, `label_n`: how many they are. Nothing where the model
+    has no classifier, or no example a label.
+    """
+    guess = vae.classifier
+    if guess is None:
+        return {}
+    rights, costs = [], []
+    for batch in (batch.to(device_of(vae)) for batch in batches):
+        known = guess.one_hot(batch.labels)  # (B, K)
+        rows, log_q = known.any(-1), guess(batch)
+        rights.append((log_q.argmax(-1) == known.argmax(-1))[rows].cpu())
+        costs.append(-to_cpu_float64((known * log_q).sum(-1)[rows]))
+    right, cost = torch.cat(rights), torch.cat(costs)
+    if not len(right):
+        return {}
+    return {
+        "label_accuracy": float(right.double().mean()),
+        "label_nll": float(cost.mean()),
+        "label_n": len(right),
+    }

@@ -1,0 +1,65 @@
+"""What an evaluation asks of pictures: bits per pixel value, and how well pictures come back.
+
+Shapes: B examples, N of all batches, D latent dims, C x H x W a picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seqvae.data.image.batch import ImageBatch
+from seqvae.evaluation.metrics.image_scores import bits_per_dim, pixel_accuracy, squared_error
+
+Draw = Callable[[Tensor, ImageBatch], Any]  # codes (B, D) to p(x|z), S = 1
+
+
+@dataclass(frozen=True)
+class ImageMetrics:
+    """The image wing's answers to `interfaces.Measures`; without `draw`, those that need no decoding."""
+
+    draw: Draw | None = None
+    discrete: bool = True  # whether a likelihood is of discrete pixels
+
+    def per_target(self, batches: Sequence[ImageBatch], iw_nll: Tensor | None) -> dict[str, Any]:
+        """Pictures, and IW-NLL in bits a pixel value."""
+        numbers: dict[str, Any] = {"pictures": sum(batch.num_targets for batch in batches)}
+        if iw_nll is None or not self.discrete:
+            return numbers
+        return numbers | {"bits_per_dim": bits_per_dim(float(iw_nll.mean()), batches[0].targets[0].numel())}
+
+    def position_log_probs(self, likelihood: Any, batch: ImageBatch) -> Tensor:
+        """Log p of each picture (B, 1)."""
+        scored: Tensor = likelihood.log_prob(batch)[0]
+        return scored[:, None]
+
+    def position_gains(self, gains: Tensor, batch: ImageBatch) -> None:
+        """Nothing: places are not told apart."""
+
+    def summarise_positions(self, parts: Sequence[Any]) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def compare_reconstructions(self, batch: ImageBatch, codes: Tensor, drawn: Tensor) -> tuple[Tensor, ...]:
+        """Squared error and accuracy a picture (B,), from posterior means and from one sample each."""
+        if self.draw is None:
+            return ()
+        back = [self.draw(z, batch).mean[0] for z in (codes, drawn)]
+        numbers = [kind(mean, batch.targets) for mean in back for kind in (squared_error, pixel_accuracy)]
+        return tuple(number.cpu() for number in numbers)
+
+    def summarise_reconstructions(self, parts: Sequence[tuple[Tensor, ...]]) -> dict[str, Any]:
+        """Means over all pictures."""
+        if self.draw is None or not parts:
+            return {}
+        error, accuracy, *sampled = (float(torch.cat(column).mean()) for column in zip(*parts, strict=True))
+        at_samples = {"squared_error": sampled[0], "pixel_accuracy": sampled[1]}
+        return {"squared_error": error, "pixel_accuracy": accuracy, "reconstruction_at_samples": at_samples}
+
+    def sample_metrics(self, n: int, seed: int) -> dict[str, Any]:
+        """Nothing: no two drawn pictures are alike."""
+        return {}

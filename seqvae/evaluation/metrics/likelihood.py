@@ -1,0 +1,81 @@
+"""The importance-weighted likelihood of examples, with its effective sample size and its units.
+
+Shapes: K importance samples, B examples of a batch, N evaluation examples, D latent dims.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from seqvae.interfaces import Batch, Posterior
+from seqvae.keyed_noise import KeyedNoise
+from seqvae.models.vae import VAE
+from seqvae.numerics import log_mean_exp
+
+DRAWN = 100  # samples an example that share a draw; a size that followed the chunk would change the noise
+
+
+def iw_nll(log_weights: Tensor) -> Tensor:
+    """(N,): -log (1/K) sum_k w_k in nats, from log w (K, N); w = p(x|z) p(z) / q(z|x).
+
+    An upper bound of -log p(x) in expectation, tighter as K grows (Burda et al. 2016, theorem 1).
+    """
+    return -log_mean_exp(log_weights, 0)
+
+
+def grouped_nll(log_weights: Tensor, groups: int) -> Tensor:
+    """(N,): `iw_nll` of each of `groups` shares of the K samples, averaged by the size of the share.
+
+    On the same weights this never rises when shares are merged (Jensen), so K = 1, K/2 and K compare.
+    """
+    shares = log_weights.tensor_split(groups)
+    return sum((iw_nll(share) * len(share) for share in shares), torch.zeros(())) / len(log_weights)
+
+
+def effective_samples(log_weights: Tensor) -> Tensor:
+    """(N,): ESS = (sum_k w_k)^2 / sum_k w_k^2, between 1 and K, from log w (K, N)."""
+    return torch.exp(2 * log_weights.logsumexp(0) - (2 * log_weights).logsumexp(0))
+
+
+@dataclass(frozen=True)
+class ImportanceScores:
+    """What the K samples of one batch came to."""
+
+    q: Posterior
+    z: Tensor  # (B, D), the first sample
+    kl: Tensor  # (B, D) or (B, 1) nats, mean over samples
+    log_px_z: Tensor  # (K, B) nats
+    log_weights: Tensor | None  # (K, B) nats; none where q(z|x) has no density
+
+
+def score_batch(vae: VAE, batch: Batch, samples: int, chunk: int) -> ImportanceScores:
+    """Score K = `samples` codes an example, `chunk` at a time; the encoder runs once.
+
+    The noise depends on neither the chunk nor the batch size. Only the decoder's work is chunked: what is
+    kept is K x B weights.
+    """
+    q = vae.posterior(batch)
+    density = vae.latent.has_density and vae.latent.dim > 0
+    parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    first = None
+    for z in sample_codes(q, batch.random, samples, chunk):
+        out = vae.decode_from(batch, q, z)
+        parts.append((out.kl.mean(0) * len(z), out.log_px_z, out.log_weights if density else out.log_px_z))
+        first = z[0] if first is None else first
+    assert first is not None
+    kl, log_px_z, log_weights = zip(*parts, strict=True)
+    known = vae.latent.has_density or vae.latent.dim == 0
+    return ImportanceScores(
+        q, first, sum(kl) / samples, torch.cat(log_px_z), torch.cat(log_weights) if known else None
+    )
+
+
+def sample_codes(q: Posterior, random: KeyedNoise, samples: int, chunk: int) -> Iterator[Tensor]:
+    """Codes (at most `chunk`, B, D), `samples` in all, drawn `DRAWN` at a time whatever the chunk."""
+    for number, start in enumerate(range(0, samples, DRAWN)):
+        z = q.rsample(min(DRAWN, samples - start), random.fold(number))  # (<= DRAWN, B, D)
+        yield from torch.split(z, chunk)

@@ -1,0 +1,22 @@
+"""Packages that come with an extra only: imported where they are used, asked for where they are missing."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from seqvae.errors import UserError
+
+
+def import_sklearn(module: str) -> Any:
+    """The module `import_sklearn.<module>`.
+
+    Raises:
+        UserError: scikit-learn is not installed.
+    """
+    try:
+        return importlib.import_module(f"sklearn.{module}")
+    except ImportError:
+        raise UserError(
+            "this measure needs scikit-learn, which is not installed: `pip install 'seqvae[metrics]'`"
+        ) from None

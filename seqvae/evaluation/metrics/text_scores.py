@@ -1,0 +1,106 @@
+"""What only text can be asked: how well sentences come back, and where in them z is used.
+
+A sentence is its token ids without specials and without `</s>`. Shapes: B examples, T tokens, P positions.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from itertools import zip_longest
+
+from torch import Tensor
+from torch.nn import functional
+
+from seqvae.data.text.batch import TextBatch
+
+Tokens = Sequence[int]
+
+
+def sentences(batch: TextBatch) -> list[list[int]]:
+    """The token ids of a batch's targets, without `</s>` and padding."""
+    rows = zip(batch.targets.tolist(), batch.lengths.tolist(), strict=True)
+    kept = [row[:length] for row, length in rows]
+    return [row[:-1] if row and row[-1] == batch.special.eos else row for row in kept]
+
+
+def token_accuracy(hypotheses: Sequence[Tokens], references: Sequence[Tokens]) -> float:
+    """Share of positions that agree, `</s>` counted as the token after the last.
+
+    Both sentences are compared from the left over the longer of the two: one inserted word makes all
+    that follows it wrong, and a sentence of the wrong length cannot score 1.
+    """
+    pairs = list(zip(hypotheses, references, strict=True))
+    right = sum(a == b for x, y in pairs for a, b in zip_longest([*x, None], [*y, None], fillvalue=-1))
+    return right / sum(max(len(x), len(y)) + 1 for x, y in pairs)
+
+
+def exact_match(hypotheses: Sequence[Tokens], references: Sequence[Tokens]) -> float:
+    """Share of sentences that come back whole."""
+    pairs = list(zip(hypotheses, references, strict=True))
+    return sum(list(x) == list(y) for x, y in pairs) / len(pairs)
+
+
+def edit_distance(a: Tokens, b: Tokens) -> int:
+    """Fewest insertions, deletions and substitutions of tokens from a to b (Levenshtein 1966)."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        corner, row[0] = row[0], i
+        for j, y in enumerate(b, 1):
+            corner, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, corner + (x != y))
+    return row[-1]
+
+
+def mean_edit_distance(hypotheses: Sequence[Tokens], references: Sequence[Tokens]) -> float:
+    """Mean over sentences of the edit distance / tokens of the longer sentence, in [0, 1]."""
+    pairs = list(zip(hypotheses, references, strict=True))
+    return sum(edit_distance(x, y) / max(len(x), len(y), 1) for x, y in pairs) / len(pairs)
+
+
+def corpus_bleu(hypotheses: Sequence[str], references: Sequence[str]) -> float | None:
+    """BLEU-4 of a corpus in [0, 100], sacrebleu's (Post 2018) with the words split at spaces only.
+
+    None, with a note on stderr, where sacrebleu is not installed.
+    """
+    try:
+        from sacrebleu.metrics.bleu import BLEU
+    except ImportError:
+        print("no BLEU: sacrebleu is not installed; `pip install 'seqvae[metrics]'`", file=sys.stderr)
+        return None
+    bleu = BLEU(tokenize="none", force=True)  # the text may be tokenized already: no warning
+    return float(bleu.corpus_score(list(hypotheses), [list(references)]).score)
+
+
+def reconstruction_scores(
+    hypotheses: Sequence[list[int]], references: Sequence[list[int]], detokenize: Callable[[list[int]], str]
+) -> dict[str, float | None]:
+    """How well sentences came back: `token_accuracy exact_match bleu edit_distance`."""
+    strings = [detokenize(x) for x in hypotheses], [detokenize(x) for x in references]
+    return {
+        "token_accuracy": token_accuracy(hypotheses, references),
+        "exact_match": exact_match(hypotheses, references),
+        "bleu": corpus_bleu(*strings),
+        "edit_distance": mean_edit_distance(hypotheses, references),
+    }
+
+
+def distinct_sentences(samples: Sequence[Tokens]) -> int:
+    """How many different sentences there are."""
+    return len({tuple(sample) for sample in samples})
+
+
+def by_position(values: Tensor, mask: Tensor, positions: int) -> tuple[Tensor, Tensor]:
+    """Sums (P,) of values (B, T) where mask (B, T), and counts (P,), at the first P positions."""
+    spare = positions - values.shape[1]  # negative: cut
+    kept = functional.pad(values.masked_fill(~mask, 0.0), (0, spare))
+    return kept.sum(0), functional.pad(mask, (0, spare)).sum(0)
+
+
+def position_means(parts: Sequence[tuple[Tensor, Tensor]]) -> list[float]:
+    """The mean at each of T positions over batches, from their `by_position`, sums and counts (T,).
+
+    It ends where no sentence reaches.
+    """
+    sums = sum(part[0] for part in parts)
+    counts = sum(part[1] for part in parts)
+    return [float(s / c) for s, c in zip(sums, counts, strict=True) if c]  # type: ignore[arg-type]

@@ -1,0 +1,136 @@
+"""Where codes come from to which something is fitted: posteriors, drawn anew for every epoch.
+
+Shapes: N examples, M of them held out, B examples of one batch, D latent dims, H features, C conditions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch import Tensor
+
+from seqvae.errors import UserError
+from seqvae.interfaces import Batch, Posterior
+from seqvae.keyed_noise import KeyedNoise
+
+if TYPE_CHECKING:
+    from seqvae.models.vae import VAE
+
+
+@dataclass(frozen=True)
+class LatentCodes:
+    """Codes z (N, D), and the conditions c (N, C) that they were drawn under, where there are some."""
+
+    z: Tensor
+    c: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.z)
+
+    def rows(self, chosen: Tensor | slice) -> LatentCodes:
+        """Those of the chosen examples."""
+        return LatentCodes(self.z[chosen], None if self.c is None else self.c[chosen])
+
+    def split(self, size: int) -> Iterator[LatentCodes]:
+        """All of them, at most `size` at a time."""
+        return (self.rows(slice(start, start + size)) for start in range(0, len(self), size))
+
+
+def concat_codes(parts: Sequence[LatentCodes]) -> LatentCodes:
+    """One after the other."""
+    told = [part.c for part in parts if part.c is not None]
+    return LatentCodes(torch.cat([part.z for part in parts]), torch.cat(told) if told else None)
+
+
+class PosteriorSource(Protocol):
+    """B examples whose codes are drawn anew whenever they are asked for."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the codes are drawn."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def sample(self, random: KeyedNoise) -> LatentCodes:
+        """A code of each example (B, D), with the examples' own noise."""
+        ...
+
+
+@dataclass(frozen=True)
+class FixedPosterior:
+    """Examples with one posterior each, and the condition (B, C) that it was told, where there is one."""
+
+    q: Posterior
+    c: Tensor | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the codes are drawn."""
+        return self.q.mean.device
+
+    def __len__(self) -> int:
+        return len(self.q.mean)
+
+    def sample(self, random: KeyedNoise) -> LatentCodes:
+        """A draw of each posterior."""
+        return LatentCodes(self.q.rsample(1, random)[0], self.c)
+
+
+@dataclass(frozen=True)
+class RandomRatePosterior:
+    """Examples with features h (B, H), for each of which the latent draws a rate as it does in training."""
+
+    vae: VAE  # with a dial
+    batch: Batch
+    h: Tensor
+
+    @property
+    def device(self) -> torch.device:
+        """Where the codes are drawn."""
+        return self.h.device
+
+    def __len__(self) -> int:
+        return len(self.h)
+
+    def sample(self, random: KeyedNoise) -> LatentCodes:
+        """A rate for each example, and a draw of its posterior at that rate."""
+        latent: Any = self.vae.latent
+        asking = self.batch.replace(condition=latent.sample_rates(random))
+        q = self.vae.posterior(asking, self.h)
+        return LatentCodes(q.rsample(1, random)[0], self.vae.condition(asking))
+
+
+class PosteriorPool:
+    """Codes of all examples, a fresh draw an epoch; those held out, a `share` of them, are drawn once.
+
+    Raises:
+        UserError: too few codes.
+    """
+
+    def __init__(self, sources: Sequence[PosteriorSource], seed: int, share: float) -> None:
+        sizes = [len(source) for source in sources]
+        self.sources = sources
+        self.random = KeyedNoise(seed, 0, torch.arange(sum(sizes), device=sources[0].device))
+        self.parts = torch.split(self.random.index, sizes)
+        held = math.ceil(share * sum(sizes))
+        if sum(sizes) - held < 2:  # a variance needs two
+            raise UserError(f"a prior cannot be fitted to {sum(sizes)} codes: encode more examples")
+        order = self.random.uniform("held out").argsort(stable=True)
+        self.kept, rest = order[held:], order[:held]
+        self.held = self._all(0).rows(rest)
+
+    def sample(self, epoch: int) -> LatentCodes:
+        """The kept examples' codes of an epoch, in its order."""
+        order = replace(self.random, step=epoch).uniform("order")[self.kept].argsort(stable=True)
+        return self._all(epoch).rows(self.kept[order])
+
+    def _all(self, epoch: int) -> LatentCodes:
+        random = replace(self.random, step=epoch)
+        pairs = zip(self.sources, self.parts, strict=True)
+        with torch.no_grad():
+            return concat_codes([source.sample(replace(random, index=rows)) for source, rows in pairs])

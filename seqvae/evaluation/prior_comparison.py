@@ -1,0 +1,77 @@
+"""What another prior brings to the same model, in nats on the same codes.
+
+Shapes: S samples, P priors, B examples, N of them in all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seqvae.evaluation.metrics.evaluation_pass import (
+    ProgressCallback,
+    device_of,
+    evaluation_mode,
+    to_cpu_float64,
+)
+from seqvae.evaluation.metrics.likelihood import iw_nll, sample_codes
+from seqvae.evaluation.metrics.rate import standard_error
+from seqvae.interfaces import Batch, Prior
+from seqvae.models.vae import VAE
+
+CHUNK = 5  # codes an example that the decoder sees at once
+
+
+def compare_priors(
+    vae: VAE,
+    prior: Prior,
+    batches: Sequence[Batch],
+    samples: int = 20,
+    progress: ProgressCallback | None = None,
+) -> dict[str, Any]:
+    """What another prior does to the same data, on the same codes: `trained`, `fitted` and the difference.
+
+    `rate`, `neg_elbo` and `iw_nll` (K = `samples`) in nats an example under the model's own prior and under
+    `prior`; `neg_elbo_gain` and `iw_nll_gain`, positive where `prior` is better, with errors over examples.
+    None where q(z|x) has no density (a plain autoencoder), of which they say nothing.
+    """
+    if not vae.latent.has_density:
+        return {"n": sum(batch.size for batch in batches), "trained": None, "fitted": None}
+    parts, done, device = [], 0, device_of(vae)
+    priors = vae.prior, prior.to(device).eval()
+    with evaluation_mode(vae):
+        for batch in batches:
+            parts.append(_score_priors(vae, priors, batch.to(device), samples))
+            done += batch.size
+            if progress is not None:
+                progress(done, sum(b.size for b in batches), "both priors")
+    both = torch.cat(parts, -1)  # (2 priors, 3 numbers, N)
+    names = ("rate", "neg_elbo", "iw_nll")
+    told = [dict(zip(names, row.mean(-1).tolist(), strict=True)) for row in both]
+    gains: dict[str, Any] = {"n": both.shape[-1], "trained": told[0], "fitted": told[1]}
+    for place, name in ((1, "neg_elbo"), (2, "iw_nll")):
+        gain = both[0, place] - both[1, place]
+        gains |= {f"{name}_gain": float(gain.mean()), f"{name}_gain_se": standard_error(gain)}
+    return gains
+
+
+def _score_priors(vae: VAE, priors: Sequence[Prior], batch: Batch, samples: int) -> Tensor:
+    """Rate, -ELBO and IW-NLL (P priors, 3, B) of one batch, in fp64."""
+    q = vae.posterior(batch)
+    c = vae.condition(batch)
+    ps = [prior(c) for prior in priors]
+    rates, weights, distortion = [], [], []
+    for z in sample_codes(q, batch.random, samples, CHUNK):
+        log_px_z = vae.likelihood(z, c).log_prob(batch)  # (S, B)
+        share = len(z) / samples
+        rates.append(
+            torch.stack([to_cpu_float64(vae.latent.kl(q, p, z).sum(-1).mean(0)) * share for p in ps])
+        )
+        weights.append(torch.stack([to_cpu_float64(log_px_z + p.log_prob(z) - q.log_prob(z)) for p in ps]))
+        distortion.append(-to_cpu_float64(log_px_z).mean(0) * share)
+    rate = torch.stack(rates).sum(0)  # (P, B)
+    bound = torch.stack([iw_nll(w) for w in torch.cat(weights, 1)])
+    return torch.stack([rate, rate + torch.stack(distortion).sum(0), bound], 1)

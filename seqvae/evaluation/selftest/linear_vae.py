@@ -1,0 +1,109 @@
+"""Linear Gaussian data and the linear VAE that fits them: the case whose answers are known (pPCA).
+
+x ~ N(0, diag lambda), decoder N(W z, s^2 I), weight beta on the KL. At the optimum, for each axis j,
+R_j = ln+(lambda_j / (beta s^2)) / 2 nats, the residual is min(lambda_j, beta s^2), and the axis collapses
+where lambda_j <= beta s^2 (Lucas et al. 2019, Don't Blame the ELBO!).
+Shapes: S samples, B examples, X data dims, D latent dims.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from seqvae.interfaces import Decoder, Encoder
+from seqvae.keyed_noise import KeyedNoise
+
+
+@dataclass(frozen=True)
+class VectorBatch:
+    """Vectors x (B, X), with what every batch has."""
+
+    x: Tensor
+    index: Tensor
+    random: KeyedNoise
+    condition: Tensor | None = None
+
+    @property
+    def size(self) -> int:
+        """B."""
+        return len(self.index)
+
+    @property
+    def decoder_positions(self) -> int:
+        """A vector costs what a token does."""
+        return 1
+
+    def to(self, device: torch.device | str) -> VectorBatch:
+        """The same batch on `device`."""
+        moved = {name: getattr(self, name).to(device) for name in ("x", "index", "random")}
+        condition = None if self.condition is None else self.condition.to(device)
+        return replace(self, **moved, condition=condition)
+
+    def replace(self, **values: Any) -> VectorBatch:
+        """A copy with some fields replaced."""
+        return replace(self, **values)
+
+
+def linear_data(eigenvalues: Sequence[float], n: int, seed: int = 0, step: int = 0) -> VectorBatch:
+    """N vectors whose covariance is exactly diag `eigenvalues`, not only in the mean; noise for `step`."""
+    index = torch.arange(n)
+    noise = KeyedNoise(seed, 0, index).normal("data", len(eigenvalues)).double()
+    noise = noise - noise.mean(0)
+    whitener = torch.linalg.inv(torch.linalg.cholesky(noise.T @ noise / n)).T
+    x = noise @ whitener * torch.tensor(eigenvalues, dtype=torch.float64).sqrt()
+    return VectorBatch(x.float(), index, KeyedNoise(seed, step, index))
+
+
+class LinearEncoder(Encoder):
+    """h = x: the latent's own map does the rest."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.out_dim = dim
+
+    def forward(self, batch: VectorBatch) -> Tensor:
+        """(B, X)."""
+        return batch.x
+
+
+@dataclass
+class VectorLikelihood:
+    """N(x; mean, variance I), `mean` (S, B, X)."""
+
+    mean: Tensor
+    variance: float
+    support: str = "real"
+
+    def log_prob(self, batch: VectorBatch) -> Tensor:
+        """(S, B) nats."""
+        squares = (batch.x - self.mean).square() / self.variance
+        return -0.5 * (math.log(2 * math.pi * self.variance) + squares).sum(-1)
+
+
+class LinearDecoder(Decoder):
+    """p(x|z) = N(W z, variance I)."""
+
+    def __init__(self, dim: int, out: int, variance: float = 1.0) -> None:
+        super().__init__()
+        self.map, self.variance = nn.Linear(dim, out, bias=False), variance
+
+    def forward(self, z: Tensor, c: Tensor | None = None) -> VectorLikelihood:
+        """The distribution of x for z (S, B, D)."""
+        return VectorLikelihood(self.map(z), self.variance)
+
+
+def optimal_rates(eigenvalues: Sequence[float], variance: float, beta: float) -> list[float]:
+    """R_j in nats, largest first."""
+    return sorted((0.5 * max(0.0, math.log(v / (beta * variance))) for v in eigenvalues), reverse=True)
+
+
+def optimal_distortion(eigenvalues: Sequence[float], variance: float, beta: float) -> float:
+    """-E log p(x|z) in nats at the optimum."""
+    residual = sum(min(v, beta * variance) for v in eigenvalues)
+    return 0.5 * (len(eigenvalues) * math.log(2 * math.pi * variance) + residual / variance)

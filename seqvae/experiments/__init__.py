@@ -1,0 +1,1 @@
+"""Many runs: comparisons, lessons, and the jobs that execute them."""

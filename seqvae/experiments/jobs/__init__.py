@@ -1,0 +1,1 @@
+"""Scheduling of jobs over worker processes and machines."""

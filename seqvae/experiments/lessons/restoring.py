@@ -1,0 +1,158 @@
+"""Restoring: an autoencoder that was trained on damaged input brings back what is missing.
+
+Shapes: N examples, C x H x W a picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seqvae import plots
+from seqvae.config.schema import RunConfig
+from seqvae.experiments.lessons.plots import bars, legend_above, side_by_side
+from seqvae.experiments.lessons.recipes import (
+    picture_config,
+    picture_models,
+    pictures,
+    sentence_config,
+    sentence_models,
+    sentences,
+)
+from seqvae.experiments.lessons.runner import LessonArgs, Numbers, Runs, Table
+from seqvae.keyed_noise import KeyedNoise
+from seqvae.plots.style import label_axes, new_figure
+from seqvae.remedies.pixel_noise import add_noise
+
+NAME = "restoring"
+ABOUT = "noisy pictures and sentences with missing words, restored by training on damaged input"
+PAPER = "Vincent et al., Extracting and Composing Robust Features with Denoising Autoencoders"
+YEAR = 2008
+TAKES_DATA = True
+
+SALT = 0.3  # of the pixels become black or white
+BLANK = 0.15  # of the words become <unk>
+PICTURE_STEPS, SENTENCE_STEPS, DIM = 1000, 700, 32
+TESTED, SHOWN = 500, 6
+MISSING = "<unk>"
+TRAINED = ("without noise", "with noise")
+
+
+def configs(material: LessonArgs) -> dict[str, RunConfig]:
+    """Two autoencoders of pictures and two of sentences: trained on clean and on damaged input."""
+    code, discs = {"name": "deterministic", "dim": DIM}, {"name": "blob_brightness"}
+    salt = [{"name": "pixel_noise", "drop": 0.0, "salt": SALT}]
+    blanks = [{"name": "denoising", "drop": 0.0, "blank": BLANK}]
+    return {
+        "pictures without noise": picture_config(material, discs, code, steps=PICTURE_STEPS),
+        "pictures with noise": picture_config(material, discs, code, salt, steps=PICTURE_STEPS),
+        "sentences without noise": sentence_config(material, code, steps=SENTENCE_STEPS),
+        "sentences with noise": sentence_config(material, code, blanks, steps=SENTENCE_STEPS),
+    }
+
+
+def measure(runs: Runs, material: LessonArgs) -> Numbers:
+    """Of pictures `error`: mean squared, of the damaged input and of what each model made of it.
+
+    Of sentences `recovered`: the share of missing words that stand again in their places, and `kept`: of the
+    words that were there.
+    """
+    vaes, (clean, damaged) = picture_models(runs), damaged_pictures(runs, material.seed)
+    error = {"damaged input": squared_error(damaged, clean)}
+    error |= {kind: squared_error(vaes[f"pictures {kind}"].reconstruct(damaged), clean) for kind in TRAINED}
+    writers, whole = sentence_models(runs), sentences("test", TESTED)[0]
+    blanked = [blanked_words(text, i, material.seed) for i, text in enumerate(whole)]
+    words: Numbers = {}
+    for kind in TRAINED:
+        back = [pair.reconstruction for pair in writers[f"sentences {kind}"].reconstruct(blanked)]
+        words[kind] = score_restoration(whole, blanked, back)
+    example = {"whole": whole[0], "damaged": blanked[0]}
+    return {
+        "error": error,
+        "words": words,
+        "example": example | {k: w.pop("first") for k, w in words.items()},
+    }
+
+
+def damaged_pictures(runs: Runs, seed: int) -> tuple[Tensor, Tensor]:
+    """Held-out pictures (N, C, H, W) and the same with noise."""
+    clean, _ = pictures(picture_models(runs)["pictures without noise"], "test", TESTED)
+    return clean, add_noise(clean, KeyedNoise(seed, 0, torch.arange(len(clean))), salt=SALT)
+
+
+def squared_error(pixels: Tensor, clean: Tensor) -> float:
+    """The mean over all values."""
+    return float((pixels - clean).square().mean())
+
+
+def blanked_words(text: str, index: int, seed: int) -> str:
+    """A sentence with a share of its words missing, one at least."""
+    words = text.split()
+    chance = KeyedNoise(seed, 0, torch.tensor([index])).uniform("lessons/blank", len(words))[0]
+    missing = set(torch.nonzero(chance < BLANK)[:, 0].tolist()) or {int(chance.argmin())}
+    return " ".join(MISSING if i in missing else word for i, word in enumerate(words))
+
+
+def score_restoration(whole: Sequence[str], damaged: Sequence[str], back: Sequence[str]) -> Numbers:
+    """`recovered` and `kept`, shares of words, and the `first` sentence that came back."""
+    hits: dict[bool, list[bool]] = {True: [], False: []}
+    for texts in zip(whole, damaged, back, strict=True):
+        words, left, found = (text.split() for text in texts)
+        found += [""] * (len(words) - len(found))
+        for word, seen, written in zip(words, left, found, strict=False):
+            hits[seen == MISSING].append(word == written)
+    shares = {key: sum(hits[lost]) / max(1, len(hits[lost])) for key, lost in SHARES.items()}
+    return {**shares, "first": back[0]}
+
+
+SHARES = {"recovered": True, "kept": False}
+
+
+def table(numbers: Numbers) -> Table:
+    """What went in, and what each model made of it."""
+    head = ("", "squared error of pictures", "missing words recovered", "other words kept")
+    error, words = numbers["error"], numbers["words"]
+    rows: list[tuple[str, ...]] = [("damaged input", f"{error['damaged input']:.4f}", "-", "-")]
+    for kind in TRAINED:
+        shares = (f"{words[kind][key]:.3f}" for key in SHARES)
+        rows.append((f"trained {kind}", f"{error[kind]:.4f}", *shares))
+    return head, rows
+
+
+def conclude(numbers: Numbers) -> str:
+    """Whether noise in training helped, of both modalities."""
+    error, words = numbers["error"], numbers["words"]
+    plain, trained = (error[kind] for kind in TRAINED)
+    lost, found = (words[kind]["recovered"] for kind in TRAINED)
+    ratio = error["damaged input"] / max(trained, 1e-12)
+    helped = trained < min(plain, error["damaged input"])
+    seen = "restores damaged pictures" if helped else "does not restore damaged pictures better"
+    read = "recovers more missing words" if found > lost else "does not recover more missing words"
+    return (
+        f"Training on damaged input {seen} (error {error['damaged input']:.4f} -> {trained:.4f}, "
+        f"{ratio:.1f} times less; {plain:.4f} without it) and {read} ({found:.0%} against {lost:.0%})."
+    )
+
+
+def draw(numbers: Numbers, runs: Runs, material: LessonArgs) -> Any:
+    """Damaged pictures and what both made of them, beside the shares of words."""
+    vaes, (clean, damaged) = picture_models(runs), damaged_pictures(runs, material.seed)
+    back = [vaes[f"pictures {kind}"].reconstruct(damaged[:SHOWN]) for kind in TRAINED]
+    names = ("whole", "damaged", *(f"trained {kind}" for kind in TRAINED))
+    walls = plots.rows_of(torch.stack([clean[:SHOWN], damaged[:SHOWN], *back]), names)
+    figure = new_figure(4.4, 4.0)
+    axes = figure.subplots()
+    shown = {f"trained {kind}": {KEYS[k]: numbers["words"][kind][k] for k in SHARES} for kind in TRAINED}
+    handles = bars(axes, shown)
+    example = numbers["example"]
+    told = {"whole": example["whole"], "damaged": example["damaged"]}
+    told |= {f"trained {kind}": example[kind] for kind in TRAINED}
+    label_axes(axes, "\n".join(["", *(f"{who}: {text}" for who, text in told.items())]), "share of words")
+    legend_above(axes, handles)
+    return side_by_side(walls, figure)
+
+
+KEYS = {"recovered": "missing words\nrecovered", "kept": "other words\nkept"}

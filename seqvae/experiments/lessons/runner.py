@@ -1,0 +1,119 @@
+"""What a lesson is: runs to train, numbers to take from them, a small table, a sentence and a picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from seqvae.config.schema import RunConfig
+from seqvae.errors import UserError
+from seqvae.experiments.compare.running import ensure_trained
+from seqvae.experiments.compare.schema import RunSpec
+from seqvae.plots import save
+from seqvae.plots.style import new_figure
+from seqvae.utils.atomic_files import explain_disk_errors, write_atomically
+from seqvae.utils.reporter import Reporter, Silent
+from seqvae.utils.signals import Interrupted
+from seqvae.utils.tables import align_columns
+
+Numbers = dict[str, Any]  # what JSON can hold
+Runs = Mapping[str, Path]  # the run folders by name
+Table = tuple[Sequence[str], Sequence[Sequence[str]]]  # head and rows
+
+
+@dataclass(frozen=True)
+class LessonArgs:
+    """What a lesson is taught on: `data` in place of the embedded pictures, `sets` over every config."""
+
+    out: Path
+    data: str | None = None
+    seed: int = 0
+    sets: tuple[str, ...] = ()
+
+
+class Lesson(Protocol):
+    """One argument, a module each."""
+
+    NAME: str  # on the command line and of its files
+    ABOUT: str
+    PAPER: str
+    YEAR: int
+    TAKES_DATA: bool  # whether other pictures than the embedded ones may take their place
+
+    def configs(self, material: LessonArgs) -> Mapping[str, RunConfig]:
+        """What to train, by the run's name."""
+        ...
+
+    def measure(self, runs: Runs, material: LessonArgs) -> Numbers:
+        """All that table, sentence and picture are made of."""
+        ...
+
+    def table(self, numbers: Numbers) -> Table:
+        """The numbers for people."""
+        ...
+
+    def conclude(self, numbers: Numbers) -> str:
+        """What follows, read from the numbers alone, whichever way they fall."""
+        ...
+
+    def draw(self, numbers: Numbers, runs: Runs, material: LessonArgs) -> Any:
+        """The picture."""
+        ...
+
+
+@dataclass(frozen=True)
+class LessonResult:
+    """What a lesson came to; the same stands in `record`, a JSON file."""
+
+    table: Table
+    conclusion: str
+    picture: Path
+    record: Path
+    numbers: Numbers
+
+    def lines(self) -> Iterator[str]:
+        """The table, the sentence and the picture's path, for a terminal."""
+        yield from align_columns(*self.table)
+        yield from ("", self.conclusion, "", str(self.picture))
+
+
+def run_lesson(lesson: Lesson, material: LessonArgs, report: Reporter | None = None) -> LessonResult:
+    """Train what is not trained yet into OUT/NAME, then write OUT/NAME.json and OUT/NAME.png.
+
+    Raises:
+        UserError: data that the lesson does not take, a folder with another run in it, no matplotlib.
+        Interrupted: a signal came; the next call goes on.
+    """
+    report = report or Silent()
+    if material.data is not None and not lesson.TAKES_DATA:
+        raise UserError(
+            f"lesson {lesson.NAME!r} needs factors that are known: leave out --data, got {material.data}"
+        )
+    new_figure(1, 1)  # whether pictures can be drawn at all is known before anything is trained
+    configs = lesson.configs(material)
+    runs = {name: material.out / lesson.NAME / name for name in configs}
+    _train(
+        lesson.NAME,
+        [RunSpec(name, material.seed, runs[name], config) for name, config in configs.items()],
+        report,
+    )
+    numbers = lesson.measure(runs, material)
+    conclusion = lesson.conclude(numbers)
+    known = {"lesson": lesson.NAME, "data": material.data, "seed": material.seed, "conclusion": conclusion}
+    record = material.out / f"{lesson.NAME}.json"
+    text = json.dumps({**known, "numbers": numbers}, indent=2) + "\n"
+    with explain_disk_errors(material.out):
+        write_atomically(record, lambda path: path.write_text(text, "utf-8"))
+    picture = save(lesson.draw(numbers, runs, material), material.out / f"{lesson.NAME}.png")
+    return LessonResult(lesson.table(numbers), conclusion, picture, record, numbers)
+
+
+def _train(name: str, entries: Sequence[RunSpec], report: Reporter) -> None:
+    for entry in entries:
+        try:
+            ensure_trained(entry, report)
+        except Interrupted as stop:
+            raise Interrupted(f"lesson {name!r} stopped: the same command goes on", stop.signal) from None

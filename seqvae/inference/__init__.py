@@ -1,0 +1,40 @@
+"""What users import: strings or pictures in and out.
+
+from seqvae import TextVAE
+vae = TextVAE.from_pretrained("runs/ptb")
+z = vae.encode(["a man is walking ."])
+vae.decode(z); vae.sample(5); vae.interpolate("a ...", "b ...", steps=8)
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seqvae._deprecated import renamed_names
+from seqvae.inference.hub import RUN_FILES
+from seqvae.inference.image_vae import ImageVAE
+from seqvae.inference.pretrained import PretrainedVAE
+from seqvae.inference.text_vae import TextVAE
+from seqvae.runs.checkpoint import load_run, read_card
+from seqvae.utils.device import pick_device
+
+VAE_CLASSES: dict[str, type[PretrainedVAE]] = {"text": TextVAE, "image": ImageVAE}
+__all__ = ["VAE_CLASSES", "ImageVAE", "PretrainedVAE", "RUN_FILES", "TextVAE", "load"]
+
+
+def load(run: str | Path, device: str = "auto", prior: str | None = None) -> PretrainedVAE:
+    """The run in a local folder with the face of its modality, perhaps under a prior fitted to it.
+
+    Raises:
+        UserError: not a run folder, or no such device or prior.
+    """
+    read_card(Path(run))
+    chosen = pick_device(device)
+    loaded = load_run(run, chosen)
+    vae = VAE_CLASSES[loaded.config.modality](loaded, chosen)
+    return vae if prior is None else vae.with_prior(prior)
+
+
+if not TYPE_CHECKING:  # or type checkers would accept any name
+    __getattr__ = renamed_names(__name__)

@@ -1,0 +1,162 @@
+"""A trained model as a way to codes and back, of any modality: `encode`, `decode`, paths, rates and labels.
+
+Shapes: N examples, D latent dims.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from seqvae.distributed.collectives import map_sharded
+from seqvae.errors import UserError
+from seqvae.inference.hub import RunFolder
+from seqvae.interfaces import Batch
+from seqvae.models.sampling import (
+    Condition,
+    Rate,
+    choose_codes,
+    interpolate_codes,
+    make_label_columns,
+    make_rate_features,
+    with_condition,
+    with_conditions,
+    with_own_labels,
+    with_rate,
+)
+from seqvae.models.sampling import Path as CodePath
+from seqvae.runs.checkpoint import Run
+
+
+class LatentCodec(RunFolder, library_name="seqvae"):
+    """What a trained VAE reads and writes; every modality says how its examples become batches."""
+
+    modality: ClassVar[str]
+
+    def __init__(self, run: Run, device: str | torch.device = "cpu") -> None:
+        if run.config.modality != self.modality:
+            raise UserError(f"{run.path} holds a model of {run.config.modality}, not of {self.modality}")
+        super().__init__(run, device)
+        self.vae = run.vae.to(self.device)
+
+    @property
+    def latent_dim(self) -> int:
+        """D, or 0 for a model without a code."""
+        return self.vae.latent.dim
+
+    def encode(
+        self,
+        examples: Sequence[Any],
+        sample: bool = False,
+        seed: int = 0,
+        rate: Rate = None,
+        condition: Condition | None = None,
+    ) -> Tensor:
+        """Codes (N, D): posterior means, or one draw of each posterior, at `rate` nats (one, or one each).
+
+        `condition`, {label: value}, is what a run that is told labels is told of all of them, or of each by
+        lists. Where several processes work together all of them must ask, and each encodes its share.
+
+        Raises:
+            UserError: an example that cannot be read, a model without a code, a rate out of its range, or
+                labels that are missing or unknown.
+        """
+        return self._encode(examples, sample, seed, rate, condition)[0]
+
+    @torch.no_grad()
+    def _encode(
+        self,
+        examples: Sequence[Any],
+        sample: bool = False,
+        seed: int = 0,
+        rate: Rate = None,
+        condition: Condition | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Codes (N, D) of the examples, and what the model was told of them, c (N, C)."""
+        self._require_code()
+        vae = self.vae if condition is None else with_own_labels(self.vae)
+
+        def coded(batch: Batch) -> tuple[Tensor, Tensor | None]:
+            c = vae.condition(batch)
+            return choose_codes(vae.posterior(batch), batch, sample).cpu(), None if c is None else c.cpu()
+
+        parts = map_sharded(
+            list(self._conditioned_batches(examples, seed, rate, condition)), coded, self.device
+        )
+        told = [c for _, c in parts if c is not None]
+        found = torch.cat([torch.zeros(0, self.latent_dim), *(z for z, _ in parts)])
+        return found, torch.cat(told) if told else None
+
+    def _conditioned_batches(
+        self, examples: Sequence[Any], seed: int, rate: Rate, condition: Condition | None
+    ) -> Iterator[Batch]:
+        """What a user gave, as batches that carry what is asked of each."""
+        n = len(examples)
+        labels, rates = make_label_columns(self.vae, condition, n), make_rate_features(self.vae, rate, n)
+        return with_conditions(self._batches(examples, seed), labels, rates)
+
+    def path(self, a: Any, b: Any, steps: int = 8, path: CodePath = "linear") -> Tensor:
+        """Codes (steps, D) from the code of `a` to that of `b`.
+
+        Raises:
+            UserError: fewer than two steps.
+        """
+        if steps < 2:
+            raise UserError(f"steps got {steps}: a path has at least its 2 ends")
+        ends: Tensor = self.encode([a, b])
+        return interpolate_codes(ends[0], ends[1], steps, path)
+
+    def with_defaults(self, rate: float | None = None, condition: Condition | None = None) -> Self:
+        """`with_rate` and `with_condition`, each where it is given.
+
+        Raises:
+            UserError: as these.
+        """
+        vae = self if rate is None else self.with_rate(rate)
+        return vae if condition is None else vae.with_condition(condition)
+
+    @abstractmethod
+    def decode(self, z: Any) -> Any:
+        """What the codes (N, D) stand for."""
+
+    def with_rate(self, nats: float) -> Self:
+        """The same model with another default rate, which all that it does then has.
+
+        Raises:
+            UserError: a rate outside the range that was trained, or the run has no dial.
+        """
+        return type(self)(replace(self.run, vae=with_rate(self.vae, nats)), self.device)
+
+    def with_condition(self, condition: Condition) -> Self:
+        """The same model, told these labels of whatever it reads and writes then: {label: value}.
+
+        Raises:
+            UserError: labels that do not match those it was trained with, or it was trained with none.
+        """
+        return type(self)(replace(self.run, vae=with_condition(self.vae, condition)), self.device)
+
+    @abstractmethod
+    def _batches(self, examples: Sequence[Any], seed: int) -> Iterator[Batch]:
+        """What a user gave, as batches on the device."""
+
+    def _codes(self, z: Any) -> Tensor:
+        """Codes (N, D) as a user gives them.
+
+        Raises:
+            UserError: codes of another size, or some that are no numbers.
+        """
+        given: Tensor = torch.as_tensor(z, dtype=torch.float32)
+        if given.ndim != 2 or given.shape[1] != self.latent_dim:
+            raise UserError(f"codes have shape {tuple(given.shape)}: this model reads (N, {self.latent_dim})")
+        if len(wrong := given.isfinite().all(1).logical_not().nonzero()):
+            raise UserError(f"code {int(wrong[0])} of {len(given)} holds nan or inf: give finite numbers")
+        return given
+
+    def _require_code(self) -> None:
+        if not self.latent_dim:
+            raise UserError("this run is a language model (latent: none): it has no code to encode into")

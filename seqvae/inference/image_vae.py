@@ -1,0 +1,173 @@
+"""Pictures in, pictures out: a trained image VAE for use.
+
+Shapes: N pictures of C x H x W values in [0, 1], D latent dims, T points of a path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seqvae.config.schema import ImageRunConfig
+from seqvae.data.image.batch import ImageBatch
+from seqvae.data.image.batching import batch_from_pixels
+from seqvae.data.image.codec import ImageProcessor
+from seqvae.data.image.dataset import DEFAULT_PICTURES, load_data, load_examples
+from seqvae.data.image.feed import evaluation_batches
+from seqvae.data.image.image_store import ImageStore
+from seqvae.data.image.load_files import levels, load_images
+from seqvae.data.synthetic import PICTURES
+from seqvae.errors import UserError
+from seqvae.evaluation.metrics.image import ImageMetrics
+from seqvae.inference.pretrained import PretrainedVAE
+from seqvae.keyed_noise import KeyedNoise
+from seqvae.models.sampling import Condition, Rate, make_condition, sample_prior
+from seqvae.models.sampling import Path as CodePath
+from seqvae.runs.checkpoint import Run
+
+
+class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
+    """A trained image VAE for use; pictures are arrays or tensors (N, C, H, W), or files."""
+
+    modality = "image"
+
+    def __init__(self, run: Run, device: str | torch.device = "cpu") -> None:
+        super().__init__(run, device)
+        assert isinstance(run.config, ImageRunConfig)
+        self.codec: ImageProcessor = run.codec
+        self.config = run.config
+
+    def decode(self, z: Any, rate: Rate = None, condition: Condition | None = None) -> Tensor:
+        """Pictures (N, C, H, W) of codes (N, D): the mean of p(x|z).
+
+        `condition`, {label: value}, is what a run that is told labels is told of all of them, or of each by
+        lists.
+
+        Raises:
+            UserError: codes of another size, a rate that the model was not trained for, or labels that are
+                missing or unknown.
+        """
+        z = self._codes(z)
+        return self._render(z, None, make_condition(self.vae, len(z), rate, condition))
+
+    def sample(
+        self,
+        n: int = 10,
+        seed: int = 0,
+        draw: bool = False,
+        rate: Rate = None,
+        condition: Condition | None = None,
+    ) -> Tensor:
+        """Pictures (n, C, H, W) of prior codes: means of p(x|z), or with `draw` their pixels drawn too.
+
+        Raises:
+            UserError: a rate that the model was not trained for, or labels that are missing or unknown.
+        """
+        c = make_condition(self.vae, n, rate, condition)
+        z = sample_prior(self.vae, n, seed, c=c).cpu()
+        return self._render(z, KeyedNoise(seed, 0, torch.arange(n)) if draw else None, c)
+
+    def reconstruct(
+        self,
+        pictures: Any,
+        sample: bool = False,
+        seed: int = 0,
+        rate: Rate = None,
+        condition: Condition | None = None,
+    ) -> Tensor:
+        """Each picture through its code and back, (N, C, H, W): the mean of p(x|z).
+
+        Raises:
+            UserError: as `encode`.
+        """
+        z, c = self._encode(pictures, sample, seed, rate, condition)
+        return self._render(z, None, c)
+
+    def interpolate(
+        self,
+        a: Any,
+        b: Any,
+        steps: int = 8,
+        path: CodePath = "linear",
+        rate: float | None = None,
+        condition: Condition | None = None,
+    ) -> Tensor:
+        """Pictures (T, C, H, W) on the path between two codes, the ends' own reconstructions included.
+
+        Raises:
+            UserError: as `encode`, or fewer than two steps.
+        """
+        vae = self.with_defaults(rate, condition)
+        return vae.decode(vae.path(a, b, steps, path))
+
+    @torch.no_grad()
+    def _render(
+        self, z: Tensor, random: KeyedNoise | None, c: Tensor | None = None, batch_size: int = 256
+    ) -> Tensor:
+        """Pictures of codes (N, D), told c (N, C) or what the model says."""
+        parts = []
+        for start in range(0, len(z), batch_size):
+            rows = slice(start, start + batch_size)
+            heard = None if c is None else c[rows].to(self.device)
+            likelihood: Any = self.vae.likelihood(z[None, rows].to(self.device), heard)
+            if random is None:
+                parts.append(likelihood.mean[0].cpu())
+            else:
+                noise = KeyedNoise(random.seed, random.step, random.index[rows]).to(self.device)
+                parts.append(likelihood.sample(noise)[0].cpu())
+        return torch.cat(parts) if parts else torch.zeros(0, *self.codec.shape)
+
+    def _batches(self, examples: Any, seed: int, batch_size: int = 256) -> Iterator[ImageBatch]:
+        pixels = self._pixels(examples)
+        for start in range(0, len(pixels), batch_size):
+            batch = batch_from_pixels(pixels[start : start + batch_size], self.codec, seed)
+            rows = torch.arange(start, start + batch.size)
+            yield batch.replace(index=rows, random=KeyedNoise(seed, 0, rows)).to(self.device)
+
+    def _pixels(self, examples: Any) -> Any:
+        """uint8 (N, C, H, W) of what a user gives.
+
+        Raises:
+            UserError: pictures of another shape, or files that are none.
+        """
+        if isinstance(examples, list | tuple) and examples and isinstance(examples[0], str | Path):
+            return load_images(examples, self.codec)
+        if isinstance(examples, list | tuple):
+            examples = np.stack([np.asarray(example) for example in examples])
+        found = levels(examples)
+        if found.ndim != 4 or found.shape[1:] != self.codec.shape:
+            wanted = ("N", *self.codec.shape)
+            raise UserError(
+                f"pictures have shape {found.shape}: this model reads ({', '.join(map(str, wanted))})"
+            )
+        return found
+
+    def _evaluation_inputs(
+        self, data: str | None, batch_size: int, examples: int | None
+    ) -> tuple[str, list[ImageBatch], ImageMetrics]:
+        where, store = self._store(data)
+        batches = list(evaluation_batches(store, self.codec, batch_size, examples))
+        discrete = all(self._of(batch).support != "real" for batch in batches[:1])
+        return where, batches, ImageMetrics(lambda z, batch: self._of(batch, z), discrete)
+
+    def _of(self, batch: ImageBatch, z: Tensor | None = None) -> Any:
+        """p(x|z) of a batch for codes (B, D), by default at 0."""
+        batch = batch.to(self.device)
+        z = torch.zeros(batch.size, self.latent_dim, device=self.device) if z is None else z
+        return self.vae.likelihood(z[None], self.vae.condition(batch))
+
+    @property
+    def _embedded_factors(self) -> Sequence[str]:
+        data = self.config.data
+        return () if data.train else tuple(PICTURES[data.name or DEFAULT_PICTURES].factors)
+
+    def _store(self, data: str | None) -> tuple[str, ImageStore]:
+        if data is not None:
+            return data, load_examples(data, self.codec, self.config.data, self._categories)
+        splits = load_data(self.config.data)
+        return ("valid", splits.valid) if splits.test is None else ("test", splits.test)

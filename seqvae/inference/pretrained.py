@@ -1,0 +1,170 @@
+"""A trained model as something to measure, of any modality: on its own data, or on a file.
+
+Shapes: N examples, D latent dims.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from seqvae.build import modality_of
+from seqvae.config.registry import lookup
+from seqvae.evaluation.evaluate import EvaluationSettings, evaluate
+from seqvae.evaluation.metrics.amortisation_gap import SVIConfig
+from seqvae.evaluation.metrics.amortisation_gap import amortisation_gap as refinement
+from seqvae.evaluation.metrics.evaluation_pass import EvaluationPass, ProgressCallback
+from seqvae.evaluation.metrics.factors_report import factor_metrics
+from seqvae.evaluation.prior_comparison import compare_priors
+from seqvae.evaluation.score import ExampleScore, score_examples
+from seqvae.inference.codec import LatentCodec
+from seqvae.inference.posthoc_priors import load_posthoc_prior, with_prior
+from seqvae.interfaces import Batch, ModalityMetrics
+from seqvae.models.sampling import Condition, Rate, with_own_labels
+from seqvae.utils.device import autocast, pick_precision
+
+REFINED = ("neg_elbo_refined", "rate_refined", "amortisation_gap", "amortisation_gap_se")
+
+
+class PretrainedVAE(LatentCodec, library_name="seqvae"):
+    """A trained VAE for use; every modality has its own face."""
+
+    def score(
+        self,
+        examples: Sequence[Any],
+        samples: int = 20,
+        seed: int = 0,
+        rate: Rate = None,
+        condition: Condition | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> list[ExampleScore]:
+        """Nats of each example, `iw_nll` from `samples` codes, and how many tokens they are for.
+
+        Raises:
+            UserError: as `encode`, but a model without a code scores too; or no sample.
+        """
+        vae = self.vae if condition is None else with_own_labels(self.vae)
+        return score_examples(
+            vae, list(self._conditioned_batches(examples, seed, rate, condition)), samples, progress
+        )
+
+    def evaluate(
+        self,
+        data: str | None = None,
+        samples: int = 20,
+        progress: ProgressCallback | None = None,
+        batch_size: int = 64,
+        precision: str = "fp32",
+        examples: int | None = None,
+        rate: float | None = None,
+        refine: int = 0,
+        factors: bool = False,
+    ) -> dict[str, Any]:
+        """All measures (`seqvae.evaluation.evaluate.KEYS` and more) on the test split, or on the file `data`.
+
+        The report says which data and which precision it was: bf16 is faster and rounds. A run without a
+        test split is measured on its validation split; `examples` takes only the first so many. With `refine`
+        steps of SVI for each example, `amortisation_gap` says what the encoder leaves on the table. With
+        `factors`, what `factor_scores` says is there too. Where several processes work together all of them
+        must ask, and share the examples out: the numbers are those of one.
+
+        Raises:
+            UserError: the file, or the run's own data, cannot be read; a rate out of the run's range; factors
+                are asked for and `factor_scores` has none.
+        """
+        vae = self.with_defaults(rate)
+        told = vae.factor_scores(data, progress, batch_size, examples) if factors else {}
+        where, batches, measures = vae._evaluation_inputs(data, batch_size, examples)
+        how: dict[str, Any] = {"settings": EvaluationSettings(together=True), "progress": progress}
+        with autocast(pick_precision(precision, self.device), self.device):
+            report = evaluate(vae.vae, batches, samples=samples, measures=measures, **how)
+            if refine:
+                found = refinement(vae.vae, batches, SVIConfig(steps=refine, samples=samples), progress)
+                report |= {key: found[key] for key in REFINED}
+        return {"data": where, **report, **told}
+
+    def factor_scores(
+        self,
+        data: str | None = None,
+        progress: ProgressCallback | None = None,
+        batch_size: int = 64,
+        examples: int | None = None,
+    ) -> dict[str, Any]:
+        """Whether each factor of the data has a dim of its own, and its nats: see `factor_metrics`.
+
+        The factors are the run's labels; those of the embedded data where it was trained without any.
+
+        Raises:
+            UserError: no labels, labels that are no factors, or the model has no code.
+        """
+        names = self.run.config.data.labels or self._embedded_factors
+        labelled = self.with_labels(names)
+        batches = labelled._evaluation_inputs(data, batch_size, examples)[1]
+        return factor_metrics(EvaluationPass(self.vae, batches, progress, together=True), names)
+
+    def with_labels(self, names: Sequence[str]) -> Self:
+        """The same model, whose data bring these labels of each example."""
+        data = self.run.config.data.model_copy(update={"labels": list(names)})
+        config = self.run.config.model_copy(update={"data": data})
+        return type(self)(replace(self.run, config=config), self.device)
+
+    def with_prior(self, name: str) -> Self:
+        """The same model under a prior that `seqvae fit-prior` fitted to it.
+
+        Raises:
+            UserError: no such prior, or it was fitted to other weights.
+        """
+        prior = load_posthoc_prior(self.run.path, name, self.vae.latent)
+        return type(self)(replace(self.run, vae=with_prior(self.vae, prior)), self.device)
+
+    def prior_gains(
+        self,
+        name: str,
+        samples: int = 20,
+        examples: int | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> dict[str, Any]:
+        """What a fitted prior changes on the run's evaluation data: see `compare_priors`.
+
+        Raises:
+            UserError: as `with_prior`, or the data cannot be read.
+        """
+        batches = self._evaluation_inputs(None, 64, examples)[1]
+        return compare_priors(self.vae, self.with_prior(name).vae.prior, batches, samples, progress)
+
+    @property
+    def _categories(self) -> dict[str, Sequence[str]]:
+        """The names of classes in training, by label: other data number theirs alike."""
+        return {} if self.vae.labels is None else self.vae.labels.categories
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """What the run's data say of each example."""
+        config = self.run.config
+        return modality_of(config).load_data(config, self.run.codec).labels
+
+    def attribute(self, batches: Sequence[Batch], name: str) -> Tensor:
+        """A label of each example (N,), NaN where it is missing.
+
+        Raises:
+            UserError: no label of that name.
+        """
+        names = self.label_names
+        lookup("label", dict.fromkeys([*names, *modality_of(self.run.config).attributes]), name)
+        return torch.cat([batch.labels for batch in batches])[:, names.index(name)]
+
+    @property
+    @abstractmethod
+    def _embedded_factors(self) -> Sequence[str]:
+        """What the embedded data that the run was trained on know of each example; nothing of other data."""
+
+    @abstractmethod
+    def _evaluation_inputs(
+        self, data: str | None, batch_size: int, examples: int | None
+    ) -> tuple[str, list[Batch], ModalityMetrics]:
+        """The name of the evaluation data, its batches, and what measures them."""

@@ -1,0 +1,257 @@
+"""Strings in, strings out: a trained text VAE for use.
+
+Shapes: N sentences, D latent dims, T points of a path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seqvae.config.schema import TextRunConfig
+from seqvae.data.synthetic import CORPORA
+from seqvae.data.text.batch import TextBatch
+from seqvae.data.text.batching import batch_from_ids
+from seqvae.data.text.dataset import DEFAULT_CORPUS, load_data, load_examples
+from seqvae.data.text.feed import evaluation_batches
+from seqvae.data.text.token_store import TokenStore
+from seqvae.data.text.tokenizer import TextTokenizer
+from seqvae.errors import UserError
+from seqvae.evaluation.metrics.text import TextGeneration, TextMetrics
+from seqvae.inference.pretrained import PretrainedVAE
+from seqvae.interfaces import Batch
+from seqvae.keyed_noise import KeyedNoise
+from seqvae.models.sampling import Condition, Rate, make_condition, resample_conditions, sample_prior
+from seqvae.models.sampling import Path as CodePath
+from seqvae.models.text.decoding import GenerationConfig, generate_tokens
+from seqvae.models.text.likelihood import TextDecoder
+from seqvae.runs.checkpoint import Run
+
+GREEDY = GenerationConfig(greedy=True)
+WRITTEN = 256  # sentences at once
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """A sentence and what came back of it."""
+
+    text: str
+    reconstruction: str
+    exact: bool
+
+
+@dataclass(frozen=True)
+class PathPoint:
+    """A point between two sentences: `t` runs from 0 to 1."""
+
+    t: float
+    text: str
+
+
+class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
+    """A trained text VAE for use."""
+
+    modality = "text"
+
+    def __init__(self, run: Run, device: str | torch.device = "cpu") -> None:
+        super().__init__(run, device)
+        assert isinstance(run.config, TextRunConfig)
+        self.tokenizer: TextTokenizer = run.codec
+        self.config = run.config
+
+    def decode(
+        self,
+        z: Tensor,
+        how: GenerationConfig | None = None,
+        seed: int = 0,
+        rate: Rate = None,
+        condition: Condition | None = None,
+    ) -> list[str]:
+        """A sentence for each code (N, D), read as one of `rate` nats; greedy unless `how` says otherwise.
+
+        Raises:
+            UserError: codes of another size, a rate out of the run's range, or labels that do not match.
+        """
+        z = self._codes(z)
+        c = make_condition(self.vae, len(z), rate, condition)
+        written = self._written(z, how or self._greedy(), seed, c)
+        return self.tokenizer.decode_batch(written)
+
+    def sample(
+        self,
+        n: int = 10,
+        how: GenerationConfig | None = None,
+        seed: int = 0,
+        rate: Rate = None,
+        condition: Condition | None = None,
+    ) -> list[str]:
+        """`n` sentences from prior codes at `rate` nats; words are drawn too unless `how` says otherwise.
+
+        Raises:
+            UserError: a rate out of the run's range, or labels that are missing or unknown.
+        """
+        c = make_condition(self.vae, n, rate, condition)
+        z = sample_prior(self.vae, n, seed, c=c).cpu()
+        how = how or GenerationConfig(max_length=self.config.data.max_tokens)
+        return self.tokenizer.decode_batch(self._written(z, how, seed, c))
+
+    def reconstruct(
+        self,
+        texts: Sequence[str],
+        how: GenerationConfig | None = None,
+        sample: bool = False,
+        seed: int = 0,
+        rate: Rate = None,
+        condition: Condition | None = None,
+    ) -> list[Reconstruction]:
+        """Each sentence through its code and back; greedy from the posterior mean by default.
+
+        `rate`: nats of all of them or of each, where the run has a dial; the run's own rate by default.
+        `condition`: labels of all of them, {label: value}, or lists of one for each, where it is told any.
+
+        Raises:
+            UserError: as `encode`.
+        """
+        z, c = self._encode(texts, sample, seed, rate, condition)
+        back = self.tokenizer.decode_batch(self._written(z, how or self._greedy(), seed, c))
+        shown = self.tokenizer.decode_batch(self._ids(texts))
+        return [Reconstruction(a, b, a == b) for a, b in zip(shown, back, strict=True)]
+
+    def interpolate(
+        self,
+        a: str,
+        b: str,
+        steps: int = 8,
+        path: CodePath = "linear",
+        how: GenerationConfig | None = None,
+        rate: float | None = None,
+        condition: Condition | None = None,
+    ) -> list[PathPoint]:
+        """`steps` sentences on the path between two codes, the ends' own reconstructions included.
+
+        Raises:
+            UserError: as `encode`, or fewer than two steps.
+        """
+        vae = self.with_defaults(rate, condition)
+        texts = vae.decode(vae.path(a, b, steps, path), how)
+        return [PathPoint(i / (steps - 1), text) for i, text in enumerate(texts)]
+
+    def edit(
+        self,
+        texts: Sequence[str],
+        towards: Sequence[str],
+        away: Sequence[str],
+        strength: float = 1.0,
+        how: GenerationConfig | None = None,
+        rate: float | None = None,
+        condition: Condition | None = None,
+    ) -> list[str]:
+        """Each sentence, moved in code space from what the sentences `away` share to what `towards` share.
+
+        `shifted` by `strength` times the `direction` from the ones to the others.
+
+        Raises:
+            UserError: as `encode`; or no sentence to move to or from.
+        """
+        vae = self.with_defaults(rate, condition)
+        return vae.shifted(texts, strength * vae.direction(towards, away), how)
+
+    def direction(self, towards: Sequence[str], away: Sequence[str]) -> Tensor:
+        """(D,): mean code of `towards` - mean code of `away`.
+
+        The attribute vectors of Larsen et al. 2016, of sentences.
+
+        Raises:
+            UserError: as `encode`; or no sentence in one of the groups.
+        """
+        for name, group in (("towards", towards), ("away", away)):
+            if not group:
+                raise UserError(f"`{name}` holds no sentence: give some of those that have what is to change")
+        return self.encode(towards).mean(0) - self.encode(away).mean(0)
+
+    def shifted(self, texts: Sequence[str], step: Tensor, how: GenerationConfig | None = None) -> list[str]:
+        """The sentence at each one's code plus `step`, (D,) or (N, D); greedy unless `how` says otherwise.
+
+        Raises:
+            UserError: as `encode`.
+        """
+        z, c = self._encode(texts)
+        return self.tokenizer.decode_batch(self._written(z + step, how or self._greedy(), 0, c))
+
+    def attribute(self, batches: Sequence[Batch], name: str) -> Tensor:
+        """A label of each sentence (N,), or its `length` in tokens, `</s>` counted.
+
+        Raises:
+            UserError: no label of that name.
+        """
+        if name == "length" and name not in self.label_names:
+            return torch.cat([batch.lengths for batch in batches]).float()
+        return super().attribute(batches, name)
+
+    def _evaluation_inputs(
+        self, data: str | None, batch_size: int, examples: int | None
+    ) -> tuple[str, list[TextBatch], TextMetrics]:
+        where, store = self._store(data)
+        batches = list(evaluation_batches(store, self.tokenizer, batch_size, examples))
+        characters = int(store.chars[:examples].sum())
+        tools = TextGeneration(
+            self._reconstruct_greedily, partial(self._sample_greedily, batches), self._detokenize, characters
+        )
+        return where, batches, TextMetrics(tools)
+
+    @property
+    def _embedded_factors(self) -> Sequence[str]:
+        data = self.config.data
+        return () if data.train else tuple(CORPORA[data.name or DEFAULT_CORPUS].factors)
+
+    def _store(self, data: str | None) -> tuple[str, TokenStore]:
+        if data is not None:
+            return data, load_examples(data, self.tokenizer, self.config.data, self._categories)
+        splits = load_data(self.config.data, self.tokenizer)
+        return ("valid", splits.valid) if splits.test is None else ("test", splits.test)
+
+    def _reconstruct_greedily(self, z: Tensor, batch: TextBatch) -> list[list[int]]:
+        return self._written(z, self._greedy(), c=self.vae.condition(batch))
+
+    def _sample_greedily(self, batches: Sequence[Batch], n: int, seed: int) -> list[list[int]]:
+        """N greedy draws; a model that is told labels is told those of examples."""
+        c = resample_conditions(self.vae, batches, n)
+        return self._written(sample_prior(self.vae, n, seed, c=c), self._greedy(), c=c)
+
+    def _detokenize(self, ids: list[int]) -> str:
+        return self.tokenizer.decode(ids)
+
+    def _greedy(self) -> GenerationConfig:
+        return replace(GREEDY, max_length=self.config.data.max_tokens)
+
+    @torch.no_grad()
+    def _written(
+        self, z: Tensor, how: GenerationConfig, seed: int = 0, c: Tensor | None = None
+    ) -> list[list[int]]:
+        """Word ids for codes (N, D), told c (N, C) or what the model says, a batch after the other."""
+        decoder, written = self.vae.decoder, []
+        assert isinstance(decoder, TextDecoder)
+        for rows in torch.split(torch.arange(len(z)), WRITTEN):
+            part, random = z[rows].to(self.device), KeyedNoise(seed, 0, rows.to(self.device))
+            likelihood: Any = self.vae.likelihood(part[None], None if c is None else c[rows].to(self.device))
+            written += generate_tokens(decoder, likelihood.start(), len(part), how, random)
+        return written
+
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        ids = self.tokenizer.encode_batch(list(texts))
+        for text, found in zip(texts, ids, strict=True):
+            if not found:
+                raise UserError(f"{text!r} holds no token: give a sentence with at least one word")
+        return ids
+
+    def _batches(self, texts: Sequence[str], seed: int, batch_size: int = 64) -> Iterator[TextBatch]:
+        ids = self._ids(texts)
+        for start in range(0, len(ids), batch_size):
+            batch = batch_from_ids(ids[start : start + batch_size], self.tokenizer.special, seed)
+            rows = torch.arange(start, start + batch.size)
+            yield batch.replace(index=rows, random=KeyedNoise(seed, 0, rows)).to(self.device)

@@ -1,0 +1,92 @@
+"""The wings of the house behind one face: what a modality brings, a row each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seqvae.config.schema import ImageRunConfig, RunConfig, TextRunConfig
+from seqvae.data.image.codec import ImageProcessor
+from seqvae.data.image.dataset import load_data as load_pictures
+from seqvae.data.image.feed import ImageBatchSource
+from seqvae.data.image.load_files import load_images
+from seqvae.data.text.dataset import load_data as load_text
+from seqvae.data.text.feed import TextBatchSource
+from seqvae.data.text.tokenizer import TextTokenizer
+from seqvae.interfaces import BatchSource, Data, Decoder, Encoder, Processor
+from seqvae.models import image, text
+
+
+@dataclass(frozen=True)
+class Modality:
+    """A modality: its models, its data and what turns the one into batches for the other.
+
+    `example` is what people call one, `column` what JSON calls it, `is_image` whether it takes a picture to
+    show one; `unit` is what `batch.units` counts, `attributes` what can be said of any example without a
+    label, `remedy_hint` what to try where the code carries nothing.
+    """
+
+    example: str
+    column: str
+    is_image: bool
+    unit: str
+    attributes: tuple[str, ...]
+    remedy_hint: str
+    encoders: Mapping[str, type[Encoder]]
+    decoders: Mapping[str, type[Decoder]]
+    load_data: Callable[[Any, Any], Data]  # (config, codec of a run or None for a new one)
+    load_codec: Callable[[Path, Mapping[str, Any]], Processor]  # (run folder, the codec's card)
+    make_batch_source: Callable[[Any, int, int, int], BatchSource]  # (data, batch size, micro-batches, seed)
+    read_examples: Callable[
+        [Any, Sequence[str]], Any
+    ]  # (codec, words of a command line): the examples they name
+
+    @property
+    def examples(self) -> str:
+        """What people call many of them."""
+        return f"{self.example}s"
+
+
+def _load_text(config: RunConfig, codec: TextTokenizer | None) -> Data:
+    assert isinstance(config, TextRunConfig)
+    return load_text(config.data, codec or config.tokenizer)
+
+
+def _load_pictures(config: RunConfig, codec: ImageProcessor | None) -> Data:
+    assert isinstance(config, ImageRunConfig)
+    return load_pictures(config.data)
+
+
+MODALITIES: dict[str, Modality] = {
+    "text": Modality(
+        example="sentence",
+        column="text",
+        is_image=False,
+        unit=TextTokenizer.unit,
+        attributes=("length",),
+        remedy_hint="the remedies free_bits {nats: 0.25}, word_dropout {rate: 0.4} or cyclical_annealing, "
+        "pooling: max in the encoder, or a constant_beta below 1",
+        encoders=text.ENCODERS,
+        decoders=text.DECODERS,
+        load_data=_load_text,
+        load_codec=lambda folder, card: TextTokenizer.load(folder),
+        make_batch_source=TextBatchSource,
+        read_examples=lambda codec, words: list(words),
+    ),
+    "image": Modality(
+        example="picture",
+        column="picture",
+        is_image=True,
+        unit=ImageProcessor.unit,
+        attributes=(),
+        remedy_hint="the remedies free_bits {nats: 0.25} or cyclical_annealing, or a constant_beta below 1",
+        encoders=image.ENCODERS,
+        decoders=image.DECODERS,
+        load_data=_load_pictures,
+        load_codec=lambda folder, card: ImageProcessor.from_metadata(card),
+        make_batch_source=ImageBatchSource,
+        read_examples=lambda codec, words: load_images(words, codec),
+    ),
+}

@@ -1,0 +1,1 @@
+"""Models: encoders, latents, priors and decoders, and what connects them."""

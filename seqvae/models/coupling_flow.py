@@ -1,0 +1,104 @@
+"""Invertible maps with a cheap determinant, for posteriors and priors alike: pure torch, no q and no p.
+
+Shapes: D latent dims, H context features, W hidden width; leading dims of x and of the context broadcast,
+so that codes (M, 1, D) meet the contexts (B, H) of B examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.functional import silu
+
+from seqvae.errors import UserError
+
+STRETCH = 3.0  # a layer multiplies by at most e^3, so that neither direction overflows
+
+
+class Coupling(nn.Module):
+    """One half of x moves, by a scale and a shift that the other half and the context decide.
+
+    y_b = x_b exp(s) + t with s, t = f(x_a, h) and y_a = x_a (Dinh et al. 2017, Real NVP), s in
+    (-STRETCH, STRETCH). It starts as the identity: f's last layer is zero.
+    """
+
+    def __init__(self, dim: int, hidden: int, context: int, first: bool) -> None:
+        super().__init__()
+        self.dim, self.first = dim, first  # `first`: it is the first half that moves
+        moved = dim // 2 if first else dim - dim // 2
+        self.reads = nn.Linear(dim - moved, hidden)
+        self.told = nn.Linear(context, hidden, bias=False) if context else None
+        self.inner = nn.Linear(hidden, hidden)
+        self.says = nn.Linear(hidden, 2 * moved)
+        nn.init.zeros_(self.says.weight)
+        nn.init.zeros_(self.says.bias)
+
+    def forward(self, x: Tensor, context: Tensor | None, back: bool) -> tuple[Tensor, Tensor]:
+        """Y (..., D) and ln |det dy/dx| (...), or with `back` x from y and ln |det dx/dy|."""
+        a, b = x[..., : self.dim // 2], x[..., self.dim // 2 :]
+        kept, moving = (b, a) if self.first else (a, b)
+        s, t = self._scale_and_shift(kept, context)
+        moved = (moving - t) * torch.exp(-s) if back else moving * torch.exp(s) + t
+        kept = kept.expand(*moved.shape[:-1], kept.shape[-1])  # the context may have added dims
+        y = torch.cat([moved, kept] if self.first else [kept, moved], -1)
+        return y, -s.sum(-1) if back else s.sum(-1)
+
+    def _scale_and_shift(self, kept: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        hidden = self.reads(kept)
+        if self.told is not None and context is not None:
+            hidden = hidden + self.told(context)
+        raw, t = self.says(silu(self.inner(silu(hidden)))).chunk(2, -1)
+        return STRETCH * torch.tanh(raw / STRETCH), t
+
+
+class CouplingFlow(nn.Module):
+    """Coupling layers that move the two halves of x in turn; both directions cost the same.
+
+    Raises:
+        UserError: fewer than two dims, of which no half is left to read.
+    """
+
+    def __init__(self, dim: int, layers: int, hidden: int, context: int = 0) -> None:
+        super().__init__()
+        if dim < 2:
+            raise UserError(
+                f"a coupling flow got a code of {dim} dim: it needs at least 2, one half moves by the other"
+            )
+        self.couplings = nn.ModuleList(
+            Coupling(dim, hidden, context, first=layer % 2 == 1) for layer in range(layers)
+        )
+
+    def forward(self, x: Tensor, context: Tensor | None = None, back: bool = False) -> tuple[Tensor, Tensor]:
+        """Y (..., D) and ln |det dy/dx| (...) in nats; with `back` the inverse and its own determinant.
+
+        Always in the precision of x: autocast is off inside.
+        """
+        log_det = x.new_zeros(())
+        with torch.autocast(x.device.type, enabled=False):
+            for coupling in self._ordered(back):
+                x, more = coupling(x, context, back)
+                log_det = log_det + more
+        return x, log_det
+
+    def _ordered(self, back: bool) -> Iterator[nn.Module]:
+        return reversed(self.couplings) if back else iter(self.couplings)
+
+
+def flow_parameters(flow: CouplingFlow) -> dict[str, Tensor]:
+    """The flow's parameters by name, for `moved`: detach them and the flow has no gradients."""
+    return dict(flow.named_parameters())
+
+
+def apply_flow(
+    flow: CouplingFlow,
+    weights: Mapping[str, Tensor],
+    x: Tensor,
+    context: Tensor | None = None,
+    back: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """What the flow does to x when its parameters are `weights`; shapes as in its `forward`."""
+    y, log_det = functional_call(flow, dict(weights), (x, context, back))
+    return y, log_det

@@ -1,0 +1,107 @@
+"""Runs a GRU or an LSTM in the precision of the surroundings, on a CPU with the GRU of our own.
+
+Shapes: B sentences, S samples, N = S x B states, T tokens, E inputs, D constant ones, H hidden, L layers.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+from seqvae.models.text.kernels.gru import Weights, gru_layer, gru_of_samples
+from seqvae.models.text.kernels.precision import cast_cached, compute_dtype
+
+State = tuple[Tensor, ...]  # h, or h and c of an LSTM, each (L, N, H)
+
+
+def run_rnn(
+    rnn: nn.RNNBase, x: Tensor, state: State | None = None, always: Tensor | None = None
+) -> tuple[Tensor, State]:
+    """Outputs (N, T, H) over x (B, T, E), and the last state; each sentence is read by all of its S states.
+
+    `always` (N, D) are inputs behind x that all steps have. Autocast on CPU leaves a GRU in fp32 (an LSTM it
+    casts), which makes it the slowest part of a step; casting weights, inputs and state runs it in bf16,
+    accumulated in fp32 inside each product.
+    """
+    dtype = compute_dtype(x.device)
+    ours = isinstance(rnn, nn.GRU) and x.device.type == "cpu" and not rnn.bidirectional
+    always = None if always is None or not always.shape[1] else always
+    with torch.autocast(x.device.type, enabled=False):
+        if ours and state is not None and len(x) < state[0].shape[1] and not torch.is_grad_enabled():
+            return _run_samples(rnn, x, state[0], always, dtype)
+        x = _concat_inputs(x, state, always)
+        if ours:
+            first = x.new_zeros(rnn.num_layers, len(x), rnn.hidden_size) if state is None else state[0]
+            return _run_layers(rnn, [], x.transpose(0, 1), first, dtype)
+        weights = {name: cast_cached(weight, dtype) for name, weight in rnn.named_parameters()}
+        given = None if state is None else _pack_state(tuple(part.to(dtype) for part in state))
+        y, last = torch.func.functional_call(rnn, weights, (x.to(dtype), given))
+    return y, last if isinstance(last, tuple) else (last,)
+
+
+def run_both_directions(rnn: nn.RNNBase, x: Tensor, mask: Tensor) -> Tensor:
+    """States (B, T, 2H) of a bidirectional RNN over x (B, T, E), whose real places `mask` (B, T) are left.
+
+    The backward direction reads each sentence reversed in its own place, so that it never meets padding.
+    Packed sequences would do the same, but they need the lengths on the host: no graph can hold that.
+    """
+    places = torch.arange(x.shape[1], device=x.device)
+    reversal = torch.where(mask, mask.sum(1, keepdim=True) - 1 - places, places)[..., None]  # (B, T, 1)
+    for layer in range(rnn.num_layers):
+        x = nn.functional.dropout(x, rnn.dropout, rnn.training) if layer else x
+        forward = _run_direction(rnn, 2 * layer, x)
+        backward = _run_direction(rnn, 2 * layer + 1, x.gather(1, reversal.expand_as(x)))
+        x = torch.cat([forward, backward.gather(1, reversal.expand_as(backward))], -1)
+    return x
+
+
+def _run_direction(rnn: nn.RNNBase, place: int, x: Tensor) -> Tensor:
+    """Outputs (B, T, H) of one direction of one layer from a zero state; `place` counts both."""
+    zeros = x.new_zeros(1, len(x), rnn.hidden_size)
+    weights: list[Tensor] = list(rnn.all_weights[place])
+    with warnings.catch_warnings():  # cuDNN copies weights that are part of a larger buffer: that is well
+        warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
+        if isinstance(rnn, nn.LSTM):
+            out: Tensor = torch.lstm(x, (zeros, zeros), weights, True, 1, 0.0, rnn.training, False, True)[0]
+        else:
+            out = torch.gru(x, zeros, weights, True, 1, 0.0, rnn.training, False, True)[0]
+    return out
+
+
+def _concat_inputs(x: Tensor, state: State | None, always: Tensor | None) -> Tensor:
+    """Inputs (N, T, E + D) of as many rows as the state has."""
+    rows = len(x) if state is None else state[0].shape[1]
+    x = x if rows == len(x) else x.repeat(rows // len(x), 1, 1)
+    return x if always is None else torch.cat([x, always[:, None].expand(-1, x.shape[1], -1).to(x)], -1)
+
+
+def _run_samples(
+    rnn: nn.RNNBase, x: Tensor, first: Tensor, always: Tensor | None, dtype: torch.dtype
+) -> tuple[Tensor, State]:
+    """The GRU from states (L, S B, H) over one x (B, T, E) for all samples, without gradients."""
+    h = first[0].view(-1, len(x), rnn.hidden_size)
+    more = None if always is None else always.view(-1, len(x), always.shape[1])
+    y = gru_of_samples(x.transpose(0, 1), h, _weights(rnn, 0), dtype, more).flatten(1, 2)
+    return _run_layers(rnn, [y[-1]], y, first, dtype)
+
+
+def _run_layers(
+    rnn: nn.RNNBase, last: list[Tensor], y: Tensor, first: Tensor, dtype: torch.dtype
+) -> tuple[Tensor, State]:
+    """The GRU's layers above those that `last` states are of, over y (T, N, E), with dropout between them."""
+    for layer in range(len(last), rnn.num_layers):
+        y = nn.functional.dropout(y, rnn.dropout, rnn.training) if layer else y
+        y = gru_layer(y, first[layer], _weights(rnn, layer), dtype)
+        last.append(y[-1])
+    return y.transpose(0, 1), (torch.stack(last),)
+
+
+def _weights(rnn: nn.RNNBase, layer: int) -> Weights:
+    w_x, w_h, b_x, b_h = rnn.all_weights[layer]
+    return w_x, w_h, b_x, b_h
+
+
+def _pack_state(state: State) -> Tensor | State:
+    return state if len(state) > 1 else state[0]

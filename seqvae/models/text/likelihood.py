@@ -1,0 +1,76 @@
+"""p(x|z) over sentences as an object, and the socket of every decoder that factors it word by word.
+
+Shapes: S samples, B sentences, N = S x B rows, T tokens, H features, V words, D latent dims.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Protocol, Self
+
+from torch import Tensor
+
+from seqvae.data.text.batch import SpecialIds, TextBatch
+from seqvae.interfaces import Decoder
+from seqvae.models.text.kernels.output_layer import OutputHead
+from seqvae.numerics import masked_sum
+
+
+class DecoderState(Protocol):
+    """What a decoder remembers between two reads."""
+
+    def select(self, index: Tensor) -> Self:
+        """The state of the chosen rows: beams branch, finished sentences leave."""
+        ...
+
+
+class TextDecoder(Decoder):
+    """p(x|z) = prod_t p(x_t | x_<t, z). `start` and `read` serve teacher forcing and decoding alike."""
+
+    head: OutputHead
+    special: SpecialIds
+    shares_inputs = False  # whether `read` takes words (B, T) for states of S x B rows
+
+    @abstractmethod
+    def start(self, z: Tensor, c: Tensor | None = None) -> DecoderState:
+        """The state before the first word, for codes (N, D)."""
+
+    @abstractmethod
+    def read(self, inputs: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
+        """Read words (N, T); features (N, T, H) for the head, and the state after them."""
+
+    def forward(self, z: Tensor, c: Tensor | None = None) -> Autoregressive:
+        """p(x|z) for z (S, B, D)."""
+        return Autoregressive(self, z, c)
+
+
+class Autoregressive:
+    """p(x|z) for S codes of each of B sentences."""
+
+    support = "tokens"
+
+    def __init__(self, decoder: TextDecoder, z: Tensor, c: Tensor | None = None) -> None:
+        self.decoder, self.z, self.c = decoder, z, c
+
+    def token_log_probs(self, batch: TextBatch) -> Tensor:
+        """Log p(x_t | x_<t, z) in nats, (S, B, T), zero at padding."""
+        samples = len(self.z)
+        state = self.start()
+        inputs = batch.inputs if self.decoder.shares_inputs else batch.inputs.repeat(samples, 1)
+        features, _ = self.decoder.read(inputs, state)  # (S B, T, H)
+        log_probs = self.decoder.head.log_prob(features, batch.targets.repeat(samples, 1))
+        return log_probs.view(samples, *batch.targets.shape).masked_fill(~batch.mask, 0.0)
+
+    def log_prob(self, batch: TextBatch) -> Tensor:
+        """Log p(x|z) in nats, (S, B), the end token counted."""
+        return masked_sum(self.token_log_probs(batch), batch.mask)
+
+    def start(self) -> DecoderState:
+        """The decoder's state before the first word, for the S x B codes as rows."""
+        c = self.c if self.c is None else self.c.repeat(len(self.z), 1)
+        return self.decoder.start(self.z.flatten(0, 1), c)
+
+
+def forbidden_ids(special: SpecialIds) -> tuple[int, ...]:
+    """Padding and start; but the start is said where it is the end token too, as in GPT-2's tokenizers."""
+    return tuple({special.pad, special.bos} - {special.eos})

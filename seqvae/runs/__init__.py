@@ -1,0 +1,1 @@
+"""A run on disk: checkpoints, weights and the log of metrics."""

@@ -1,0 +1,1 @@
+"""Training: the loop, one update, the optimizer, selection of the best checkpoint."""

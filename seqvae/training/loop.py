@@ -1,0 +1,245 @@
+"""The training loop; it contains no remedy."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seqvae.build import check_config, modality_of, with_label_statistics
+from seqvae.config.loading import parse_config
+from seqvae.config.schema import RunConfig
+from seqvae.distributed import collectives
+from seqvae.distributed.collectives import is_main
+from seqvae.errors import UserError
+from seqvae.evaluation.evaluate import validate
+from seqvae.evaluation.rate_sweep import EXAMPLES, describe_choice, find_best_rate, is_variable_rate
+from seqvae.interfaces import Data
+from seqvae.models.sampling import with_rate
+from seqvae.models.vae import VAE
+from seqvae.runs.checkpoint import create_run, load_run, read_card, require_empty, update_card, write_card
+from seqvae.runs.metrics_log import RunLog, forget_metrics_after
+from seqvae.runs.weights import save_weights
+from seqvae.training.model_selection import collapse_message, select_checkpoint
+from seqvae.training.trainer import Trainer
+from seqvae.utils.device import autocast, pick_device
+from seqvae.utils.malloc import retain_freed_memory
+from seqvae.utils.reporter import Reporter, Silent, format_numbers
+from seqvae.utils.signals import GRACE, Interrupted, Stop, stop_on_signals
+
+
+def train(config: RunConfig, out: str | Path, report: Reporter | None = None) -> Path:
+    """Train a config into a new run folder, which is returned.
+
+    Raises:
+        UserError: what the user can mend; the last good checkpoint stays.
+        Interrupted: a signal came; the message says how to go on.
+    """
+    check_config(config)
+    path = Path(out)
+    with _distributed_run(config):
+        require_empty(path)
+        data = collectives.main_first(lambda: modality_of(config).load_data(config, None))
+        return _run(path, config, data, report or Silent(), new=True)
+
+
+def resume(path: str | Path, report: Reporter | None = None) -> Path:
+    """Go on with an unfinished run, as if it had never stopped.
+
+    Raises:
+        UserError: no run there, a damaged checkpoint, or a run that is finished.
+    """
+    path = Path(path)
+    card = read_card(path)
+    if card["progress"]["finished"]:
+        raise UserError(f"{path} is finished after {card['progress']['step']} steps: train a new run")
+    config = parse_config(card["run"], where=str(path / "config.json"), saved=True)
+    wing = modality_of(config)
+    with _distributed_run(config):
+        codec = wing.load_codec(path, card.get("sizes", {}))
+        data = collectives.main_first(lambda: wing.load_data(config, codec))
+        if card.get("data", data.fingerprint) != data.fingerprint:
+            raise UserError(
+                f"the data of {path} have changed since it began: put them back, or train a new run"
+            )
+        return _run(path, config, data, report or Silent(), new=False)
+
+
+def _run(path: Path, config: RunConfig, data: Data, report: Reporter, new: bool) -> Path:
+    report = report if is_main() else Silent()
+    for line in data.report():
+        report.note(line)
+    config = with_label_statistics(config, data)
+    with _threads(config.train.threads), retain_freed_memory():
+        trainer = Trainer(path, config, data, report)
+        loop = TrainingLoop(trainer)
+        if new:  # only now: a config that cannot be built leaves no folder behind
+            collectives.run_on_main(lambda: create_run(path, config, data.codec, data.fingerprint))
+        collectives.run_on_main(lambda: forget_metrics_after(path, trainer.progress.step))
+        loop.run()
+    return path
+
+
+def _distributed_run(config: RunConfig) -> AbstractContextManager[None]:
+    """With all processes of this run."""
+    return collectives.distributed_session(pick_device(config.train.device), Interrupted)
+
+
+class TrainingLoop:
+    """The way of a run: update, log, measure, choose and save, until the end."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer, self.report = trainer, trainer.report
+        self.path, self.settings = trainer.path, trainer.config.train
+        self.log_file = RunLog(self.path, self.settings.tensorboard)
+
+    def run(self) -> None:
+        """Train to the end, or until a signal or an early stop.
+
+        Raises:
+            UserError: a loss that is no number, or a full disk.
+            Interrupted: a signal came; everything is saved.
+        """
+        self._announce()
+        self.trainer.meter.began = time.monotonic()
+        grace = GRACE if collectives.world_size() > 1 else 0.0
+        try:
+            with stop_on_signals(grace) as stop, self.log_file.open():
+                while self.trainer.progress.step < self.trainer.total and not self._is_out_of_patience():
+                    self.trainer.update()
+                    self._after_step(stop)
+                self.finish()
+        finally:
+            self.report.close()
+
+    def _after_step(self, stop: Stop) -> None:
+        """What is due after an update: log, validate, save, and stop where a signal came."""
+        trainer, settings = self.trainer, self.settings
+        every = settings.validate_every or trainer.batch_source.steps_per_epoch
+        step = trainer.progress.step
+        last = step == trainer.total
+        if step % settings.log_every == 0 or last:
+            self.log()
+        if step % every == 0 or last:
+            self.validate()
+        number = collectives.all_reduce_max(stop.number)  # a signal to one process stops all
+        if step % (settings.save_every or every) == 0 or last or number:
+            trainer.save()
+        if number and not last:
+            raise Interrupted(
+                f"stopped at step {step} of {trainer.total}, everything is saved: "
+                f"go on with `seqvae train --resume {self.path}`",
+                number,
+            )
+
+    def log(self) -> None:
+        """Write the means since the last line, and show them."""
+        trainer, step = self.trainer, self.trainer.progress.step
+        began = time.monotonic()
+        values = trainer.meter.means(trainer.names, trainer.unit)  # a GPU still works on the last updates
+        trainer.progress.seconds += time.monotonic() - began
+        trainer.stop_unless_finite(torch.tensor(list(values.values())), step - 1)
+        values["lr"] = float(trainer.optimizers["model"].param_groups[0]["lr"])
+        self.log_file.write("train", step, values)
+        shown = {k: values[k] for k in (f"{trainer.unit}_per_s", "rate", "distortion", "beta")}
+        units = trainer.progress.last_validation.get("active_units")
+        shown |= {} if units is None else {"active_units": units}
+        self.report.advance(step, trainer.total, format_numbers(shown))
+
+    def validate(self) -> None:
+        """Measure at beta = 1 without remedies, and choose."""
+        with self.trainer.full_model() as found:
+            self._validate(found.vae)
+
+    def _validate(self, vae: VAE) -> None:
+        trainer, step = self.trainer, self.trainer.progress.step
+        with autocast(trainer.precision, trainer.device):
+            metrics = collectives.run_on_main(lambda: self._measure(vae))
+        trainer.stop_unless_finite(torch.tensor(metrics.get("neg_elbo", metrics["distortion"])), step - 1)
+        trainer.objective.after_validation(metrics)
+        trainer.progress.last_validation = metrics
+        self.log_file.write("valid", step, metrics)
+        epoch = step / trainer.batch_source.steps_per_epoch
+        self.report.note(f"step {step} (epoch {epoch:.1f})  validation: {format_numbers(metrics)}")
+        settled = step >= min(trainer.objective.schedule_end(), trainer.total)
+        if reason := select_checkpoint(trainer.progress, metrics, self.settings, settled):
+            collectives.run_on_main(lambda: self._save_selected(vae, f"step {step}: {reason}"))
+        if settled:
+            self._report_collapse(metrics)
+
+    def _report_collapse(self, metrics: dict[str, Any]) -> None:
+        run, cures = self.trainer, modality_of(self.trainer.config).remedy_hint
+        if news := collapse_message(run.progress, metrics, run.vae.latent.dim, cures):
+            (self.report.warn if run.progress.collapsed else self.report.note)(news)
+
+    def _measure(self, vae: VAE) -> dict[str, Any]:
+        batches = self.trainer.batch_source.valid(self.settings.valid_examples)
+        return validate(vae, batches, mi=self.trainer.objective.wants_mi())
+
+    def _save_selected(self, vae: VAE, selected: str) -> None:
+        save_weights(self.path, vae)
+        self._write_card(selected)
+
+    def _write_card(self, selected: str) -> None:
+        run, data = self.trainer, self.trainer.data
+        write_card(self.path, run.config, data.codec, run.progress, selected, data.fingerprint)
+
+    def finish(self) -> None:
+        """Mark the run as finished and say what it came to."""
+        progress = self.trainer.progress
+        chosen = collectives.run_on_main(self._chosen_rate)
+        progress.finished = True
+        card = collectives.run_on_main(lambda: read_card(self.path))
+        collectives.run_on_main(lambda: self._write_card(card["selected"]))
+        if chosen:
+            collectives.run_on_main(lambda: update_card(self.path, rate=chosen))
+            self.report.note(describe_choice(chosen))
+        self.report.close()
+        self.report.note(
+            f"finished {progress.step} steps{self._stop_note()} in {progress.seconds / 60:.1f} minutes of "
+            f"training ({progress.tokens / max(1e-9, progress.seconds):,.0f} {self.trainer.unit}/s); "
+            f"selected {card['selected']}"
+        )
+
+    def _chosen_rate(self) -> dict[str, Any] | None:
+        """The default rate of a run with a dial, put into the selected weights; how it was chosen."""
+        if not is_variable_rate(self.trainer.vae.latent):
+            return None
+        vae = load_run(self.path, self.trainer.device).vae
+        chosen = find_best_rate(vae, self.trainer.batch_source.valid(EXAMPLES), progress=self.report.advance)
+        save_weights(self.path, with_rate(vae, chosen["nats"]))
+        return chosen
+
+    def _is_out_of_patience(self) -> bool:
+        patience = self.settings.patience
+        return patience is not None and self.trainer.progress.worse >= patience
+
+    def _stop_note(self) -> str:
+        """Why a run came to its end before its last step."""
+        progress, total = self.trainer.progress, self.trainer.total
+        if progress.step == total:
+            return ""
+        return f" of {total}, as {progress.worse} validations brought nothing better (train.patience),"
+
+    def _announce(self) -> None:
+        trainer = self.trainer
+        millions = sum(p.numel() for p in trainer.vae.parameters()) / 1e6
+        self.report.note(
+            f"{millions:.1f} M parameters, {trainer.total} steps of {self.settings.batch_size} examples "
+            f"({trainer.total / trainer.batch_source.steps_per_epoch:.1f} epochs) on {trainer.device} "
+            f"in {trainer.precision}"
+        )
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

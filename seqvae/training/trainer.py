@@ -1,0 +1,262 @@
+"""What a run trains - model, objective, optimizers, and where they stand - and one update of it."""
+
+from __future__ import annotations
+
+import copy
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from seqvae.build import build_objective, build_vae, label_coverage, modality_of
+from seqvae.config.schema import RunConfig
+from seqvae.distributed import collectives
+from seqvae.distributed.batch_shards import BatchShard, exchange_shards
+from seqvae.distributed.fsdp import apply_fsdp, full_state_dict, local_optimizer_state
+from seqvae.errors import UserError
+from seqvae.interfaces import Batch, Data, RunContext
+from seqvae.objectives import TrainStep
+from seqvae.runs.checkpoint import TrainState, load_checkpoint, load_parts, save_checkpoint
+from seqvae.runs.metrics_log import Meter
+from seqvae.training.capture import CapturedUpdates, capture_obstacle
+from seqvae.training.optim import make_optimizer, portable_state, put_rate_on_device
+from seqvae.training.step import Update, count_targets, step_seed
+from seqvae.utils.atomic_files import list_checkpoints
+from seqvae.utils.device import pick_device, pick_precision
+from seqvae.utils.reporter import Reporter
+
+DEFAULT_EPOCHS, DEFAULT_STEPS = 10, (3000, 6000)  # where a config gives neither
+
+
+def total_steps(config: RunConfig, steps_per_epoch: int) -> int:
+    """Updates of a run; without `steps` and `epochs`, ten epochs within 3,000 to 6,000 updates."""
+    if config.train.steps:
+        return config.train.steps
+    if config.train.epochs:
+        return config.train.epochs * steps_per_epoch
+    low, high = DEFAULT_STEPS
+    return min(high, max(low, DEFAULT_EPOCHS * steps_per_epoch))
+
+
+class Trainer:
+    """One run between two updates: `update` makes the next one, `save` and `restore` keep where it stands.
+
+    Raises:
+        UserError: a config that cannot be built, or `init` names no run of its kind.
+    """
+
+    def __init__(self, path: Path, config: RunConfig, data: Data, report: Reporter) -> None:
+        self.path, self.config, self.data, self.report = path, config, data, report
+        settings = config.train
+        self.device = pick_device(settings.device)
+        self.unit = data.codec.unit
+        self.precision = pick_precision(settings.precision, self.device)
+        self.batch_source = modality_of(config).make_batch_source(
+            data, settings.batch_size, settings.accumulate, settings.seed
+        )
+        self.total = total_steps(config, self.batch_source.steps_per_epoch)
+        self.progress = TrainState()
+        torch.manual_seed(settings.seed)
+        self.vae = build_vae(config, data.codec.sizes)
+        if config.init and not list_checkpoints(path):
+            load_parts(self.vae, data.codec, config.init.run, list(config.init.parts))
+        facts = RunContext(
+            self.total,
+            self.batch_source.examples,
+            settings.batch_size,
+            self.vae.latent.dim,
+            data.codec.sizes.get("vocab_size"),
+            data.labels,
+            label_coverage(data),
+        )
+        self.objective = build_objective(config, self.vae, facts)
+        self.step_module = TrainStep(self.vae, self.objective)
+        states = self._restore()
+        self.full_copy = self._place_model()
+        self.discriminators = self.objective.discriminators()
+        apart = [p for rival in self.discriminators for p in rival.parameters()]
+        self.optimizers = {"model": make_optimizer(settings, self.step_module, without=apart)}
+        if apart:
+            self.optimizers["adversary"] = make_optimizer(settings, nn.ModuleList(self.discriminators))
+        for name, state in states.items():
+            self.optimizers[name].load_state_dict(local_optimizer_state(state, self.optimizers[name]))
+        if (
+            self.full_copy is None and not settings.shard
+        ):  # a fused optimizer of cut parameters wants a number
+            for optimizer in self.optimizers.values():
+                put_rate_on_device(optimizer, self.device)
+        self.step = Update(
+            self.step_module, self.optimizers, settings, self.total, self.precision, self.device
+        )
+        self.captured = CapturedUpdates(self.step)
+        self._told_of_capture = ""
+        self._obstacle()
+        if settings.compile:
+            self._compile()
+        self.meter = Meter()
+        self.meter.load(self.progress.unlogged, self.device)
+
+    @property
+    def names(self) -> list[str]:
+        """Of the numbers that updates add to the meter."""
+        return self.step.names
+
+    def _obstacle(self) -> str:
+        """Why the coming update is not captured, noted where it changes on a GPU; empty if it is.
+
+        Raises:
+            UserError: `train.capture: always` where it cannot be.
+        """
+        settings = self.config.train
+        says = self.objective.capture_obstacle()
+        reason = capture_obstacle(settings.capture, self.device, settings.shard, says)
+        if self.device.type == "cuda" and reason != self._told_of_capture:
+            self.report.note(f"updates run one by one: {reason}" if reason else "updates run as CUDA graphs")
+        self._told_of_capture = reason
+        return reason
+
+    def _compile(self) -> None:
+        """Compile what says that it gains by it; names of weights do not change."""
+        if wanted := _no_compiler(self.device):
+            self.report.warn(f"train.compile is left out: no C++ compiler {wanted!r} here, install one")
+            return
+        for module in self.vae.modules():
+            if getattr(module, "compiles", False):
+                module.compile()
+
+    def _restore(self) -> dict[str, Any]:
+        """Take up the newest checkpoint, where there is one; the optimizers' states, by their names."""
+        states: dict[str, Any] = {}
+        if found := list_checkpoints(self.path):
+            states, self.progress = load_checkpoint(found[-1], self.vae, self.objective)
+            self.report.note(f"going on from {found[-1]}")
+        collectives.broadcast_module(self.step_module)  # all processes begin alike
+        return states
+
+    def _place_model(self) -> TrainStep | None:
+        """Put the model on its device, or its shares on all; of shares comes what `whole` is to fill."""
+        if not self.config.train.shard:
+            self.step_module.to(self.device)
+            return None
+        if collectives.world_size() == 1:
+            self.report.note("train.shard is left out: one process has no other to share with")
+            self.step_module.to(self.device)
+            return None
+        twin = copy.deepcopy(self.step_module) if collectives.is_main() else None
+        apply_fsdp(self.step_module, self.device)
+        return twin
+
+    @contextmanager
+    def full_model(self) -> Iterator[TrainStep]:
+        """Model and objective to look at and to save, on the first process; every process must come along.
+
+        Of a model that is cut it is a copy that is on the device no longer than this; elsewhere it is void.
+        """
+        state = full_state_dict(self.step_module.state_dict())
+        if self.full_copy is None:
+            yield self.step_module
+            return
+        self.full_copy.load_state_dict(state)
+        try:
+            yield self.full_copy.to(self.device)
+        finally:
+            self.full_copy.to("cpu")
+
+    def save(self) -> None:
+        """Write a checkpoint of this step.
+
+        Raises:
+            UserError: what was learned since the last logged line is no number; the disk is full.
+        """
+        if self.meter.total is not None:
+            self.stop_unless_finite(self.meter.total, self.progress.step - 1)
+        self.progress.unlogged = self.meter.state()
+        states = full_state_dict(
+            {name: portable_state(optimizer) for name, optimizer in self.optimizers.items()}
+        )
+        progress, keep = self.progress, self.config.train.keep
+        with self.full_model() as found:
+            collectives.run_on_main(
+                lambda: save_checkpoint(self.path, found.vae, found.objective, states, progress, keep)
+            )
+
+    def update(self) -> None:
+        """One update, after those that a remedy gives to the encoder alone."""
+        step = self.progress.step
+        began = time.monotonic()
+        self.step_module.train()
+        self.step.set_schedule(step, self.progress.lr_factor)
+        captured = not self._obstacle()
+        self._encoder_updates(step)
+        parts, ours, seed = self._parts(step)
+        values = self.captured(parts, ours, seed) if captured else self._run(self.step, parts, ours, seed)
+        if self.device.type != "cuda" or (step + 1) % self.config.train.log_every == 0:
+            self.stop_unless_finite(values, step)  # on CUDA looking means waiting: `log` and `save` look too
+        units, _ = count_targets(ours)
+        self.meter.add(values, units)
+        self.progress.step += 1
+        self.progress.tokens += units
+        self.progress.seconds += time.monotonic() - began
+
+    def _encoder_updates(self, step: int) -> None:
+        """Updates of the encoder alone; no schedule, controller or mean of the log counts them.
+
+        No checkpoint comes between them and their update, so that their number is all they have to remember.
+        """
+        losses: list[Tensor] = []
+        while self.objective.extra_encoder_step(losses):
+            parts, ours, seed = self._parts(step, inner=len(losses) + 1)
+            total = self._run(self.step.encoder_only, parts, ours, seed)
+            if self.device.type != "cuda":
+                self.stop_unless_finite(total, step)
+            units, size = count_targets(ours)
+            losses.append(total * size / units)
+            self.progress.inner += 1
+            self.progress.tokens += units
+            self.meter.units += units
+
+    def _parts(self, step: int, inner: int = 0) -> tuple[list[Batch], list[BatchShard], int]:
+        """The parts of one update on the CPU, their shares of the global batch, and module dropout's seed."""
+        parts = self.batch_source.update(step, inner)
+        return parts, exchange_shards(parts), step_seed(self.config.train.seed, step, inner)
+
+    def _run(
+        self,
+        update: Callable[[Sequence[Batch], Sequence[BatchShard]], Tensor],
+        parts: Sequence[Batch],
+        ours: Sequence[BatchShard],
+        seed: int,
+    ) -> Tensor:
+        """Run an update as it is, on batches of its own."""
+        torch.manual_seed(seed)
+        moved = [part.to(self.device) for part in parts]
+        return update([p.replace(random=replace(p.random, step=self.step.step)) for p in moved], ours)
+
+    def stop_unless_finite(self, values: Tensor, step: int) -> None:
+        """Refuse to go on with numbers of update `step` that are none any more.
+
+        Raises:
+            UserError: a value is not finite; the message names the last good checkpoint.
+        """
+        if bool(torch.isfinite(values).all()):
+            return
+        found = list_checkpoints(self.path)
+        safe = f"the last good checkpoint is {found[-1]}" if found else "no checkpoint was written yet"
+        raise UserError(
+            f"the loss is not a number at step {step}: {safe}; lower train.lr or train.clip "
+            "in a new run, or use train.precision=fp32"
+        )
+
+
+def _no_compiler(device: torch.device) -> str | None:
+    """The C++ compiler that torch.compile wants and does not find on a CPU."""
+    wanted = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    return wanted if device.type == "cpu" and shutil.which(wanted) is None else None

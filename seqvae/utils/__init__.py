@@ -1,0 +1,1 @@
+"""Helpers that know nothing of models: files, devices, signals, memory, tables."""

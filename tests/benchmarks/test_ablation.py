@@ -1,0 +1,108 @@
+"""Without any of its tricks a training makes the same losses, and the table says what each brings."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from typer.testing import CliRunner
+
+import seqvae.benchmarks
+from seqvae.benchmarks import ablation, run_ablation
+from seqvae.benchmarks.ablation import (
+    ALL,
+    NONE,
+    OPTIMISATIONS,
+    UPDATES,
+    PlainGRU,
+    PlainHead,
+    Unsorted,
+    run_first_updates,
+)
+from seqvae.benchmarks.presets import preset_trainer
+from seqvae.cli import app
+from seqvae.training.trainer import Trainer
+
+GRU = [
+    "tokenizer.vocab_size=60",
+    *(f"{part}.{size}" for part in ("encoder", "decoder") for size in ("embed=6", "hidden=8")),
+    "train.batch_size=4",
+    "train.precision=fp32",
+    "train.device=cpu",
+]
+
+
+def losses(name: str | None, updates: int = 5) -> list[float]:
+    with preset_trainer("reference", GRU) as trainer:
+        if name is not None:
+            OPTIMISATIONS[name](trainer)
+        found = []
+        for _ in range(updates):
+            trainer.update()
+            found.append(trainer.meter.means(trainer.names, trainer.unit)["total"])
+    return found
+
+
+@pytest.mark.parametrize("name", ["own GRU", "own output layer", "fused optimizer"])
+def test_without_a_trick_the_losses_are_the_same(name: str) -> None:
+    assert losses(name) == pytest.approx(losses(None), rel=1e-6)
+
+
+def test_tricks_are_taken_away() -> None:
+    with preset_trainer("reference", [*GRU, "train.precision=bf16"]) as trainer:
+        for without in OPTIMISATIONS.values():
+            without(trainer)
+        assert trainer.precision == "fp32"
+        assert isinstance(trainer.batch_source, Unsorted)
+        assert isinstance(trainer.vae.encoder.get_submodule("rnn"), PlainGRU)
+        assert isinstance(trainer.vae.decoder.get_submodule("rnn"), PlainGRU)
+        assert isinstance(trainer.vae.decoder.get_submodule("head"), PlainHead)
+        assert not any(group["fused"] for group in trainer.optimizers["model"].param_groups)
+        assert isinstance(trainer.vae.decoder.get_submodule("rnn.rnn"), nn.GRU)
+        run_first_updates(trainer)
+
+
+def padding(trainer: Trainer, updates: int = 200) -> float:
+    batches = [batch for step in range(updates) for batch in trainer.batch_source.update(step)]
+    return float(
+        np.mean([1 - batch.num_targets / (batch.size * batch.decoder_positions) for batch in batches])
+    )
+
+
+def test_unsorted_batches_hold_everyone_once_and_more_padding() -> None:
+    with preset_trainer("reference", GRU) as trainer:
+        before = padding(trainer)
+        OPTIMISATIONS["batches of like lengths"](trainer)
+        assert padding(trainer) > before + 0.1
+        rows = [
+            trainer.batch_source.update(step)[0].index for step in range(trainer.batch_source.steps_per_epoch)
+        ]
+    assert torch.equal(torch.cat(rows).sort().values, torch.arange(trainer.batch_source.examples))
+
+
+def test_the_first_updates_are_always_the_same() -> None:
+    with preset_trainer("reference", GRU) as trainer:
+        assert run_first_updates(trainer) == run_first_updates(trainer)
+        assert trainer.progress.step == UPDATES
+
+
+def test_every_row_is_a_share_of_all_tricks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ablation, "UPDATES", 1)
+    rows = run_ablation("reference", GRU, budget=0.0)
+    assert [row["without"] for row in rows] == ["", *OPTIMISATIONS, NONE, "freed memory kept"]
+    assert rows[0]["share"] == 1
+    for row in rows:
+        assert row["share"] == pytest.approx(row["tokens_per_s"] / rows[0]["tokens_per_s"], abs=0.01)
+    assert ALL not in [row["without"] for row in rows]
+
+
+def test_the_command_prints_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"without": "", "tokens_per_s": 2000, "share": 1.0}]
+    monkeypatch.setattr(seqvae.benchmarks, "run_ablation", lambda *_: rows)
+    assert CliRunner().invoke(app, ["bench", "--ablation"]).stdout.splitlines()[-1].split() == [
+        "-",
+        "2,000",
+        "100",
+        "%",
+    ]
