@@ -31,7 +31,7 @@ def project(root: Path) -> dict[str, Any]:
 def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The unpacked wheel; built from a copy, because setuptools writes beside its sources."""
     copy = tmp_path_factory.mktemp("copy")
-    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(root / name, copy)
     for name in ("seqvae", "configs"):
         shutil.copytree(root / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -35,11 +35,11 @@ def read_first_comment(path: Path) -> str:
 
 
 def _home() -> Path:
-    """A wheel holds the configs inside the package, a checkout beside it."""
+    """A checkout holds the configs beside the package (and a link inside it), a wheel inside."""
     inside, checkout = _PACKAGE / "configs", _PACKAGE.parent
-    if inside.is_dir():
-        return inside
     beside = checkout / "configs"
     if beside.is_dir() and (checkout / "pyproject.toml").is_file():  # not some other package's folder
         return beside
+    if inside.is_dir():
+        return inside
     raise FileNotFoundError(f"no shipped configs in {inside} or {beside}: install seqvae again")
