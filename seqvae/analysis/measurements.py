@@ -5,7 +5,7 @@ Shapes: N examples, D latent dims, C x H x W a picture.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -51,9 +51,9 @@ class PlotInputs:
     beside: PretrainedVAE | None = None  # another run, to the right of this one
 
     @cached_property
-    def batches(self) -> list[Batch]:
+    def batches(self) -> Sequence[Batch]:
         """The evaluation examples."""
-        _, batches, _ = self.vae._evaluation_inputs(None, 64, self.examples)
+        _, batches, _ = self.vae.evaluation_inputs(None, 64, self.examples)
         return batches
 
     @cached_property

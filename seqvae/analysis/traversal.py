@@ -55,7 +55,7 @@ def traverse(
     if move.dim is not None:
         return traverse_dim(z, move.dim, move.low, move.high, move.steps)[0]
     assert move.attribute is not None
-    _, batches, _ = vae._evaluation_inputs(None, 64, examples)
+    _, batches, _ = vae.evaluation_inputs(None, 64, examples)
     values, dim = vae.attribute(batches, move.attribute), regularised_dim(vae, move)
     with evaluation_mode(vae.vae):
         codes = run_evaluation_pass(EvaluationPass(vae.vae, batches), 1, lambda batch: 1)["mean"]

@@ -139,4 +139,5 @@ def make_workload(trainer: Trainer) -> Workload:
     ]
     batches = [batch for batch in batches if batch.size == batches[0].size]
     batch = sorted(batches, key=lambda b: b.num_targets)[len(batches) // 2]
+    assert isinstance(batch, TextBatch)
     return Workload(trainer, batch.to(trainer.device))

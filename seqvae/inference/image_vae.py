@@ -25,6 +25,7 @@ from seqvae.data.synthetic import PICTURES
 from seqvae.errors import UserError
 from seqvae.evaluation.metrics.image import ImageMetrics
 from seqvae.inference.pretrained import PretrainedVAE
+from seqvae.interfaces import Batch, ModalityMetrics
 from seqvae.keyed_noise import KeyedNoise
 from seqvae.models.sampling import Condition, Rate, make_condition, sample_prior
 from seqvae.models.sampling import Path as CodePath
@@ -147,9 +148,10 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
             )
         return found
 
-    def _evaluation_inputs(
+    def evaluation_inputs(
         self, data: str | None, batch_size: int, examples: int | None
-    ) -> tuple[str, list[ImageBatch], ImageMetrics]:
+    ) -> tuple[str, Sequence[Batch], ModalityMetrics]:
+        """The name of the evaluation data, its batches, and what measures them."""
         where, store = self._store(data)
         batches = list(evaluation_batches(store, self.codec, batch_size, examples))
         discrete = all(self._of(batch).support != "real" for batch in batches[:1])

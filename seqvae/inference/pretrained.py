@@ -79,7 +79,7 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
         """
         vae = self.with_defaults(rate)
         told = vae.factor_scores(data, progress, batch_size, examples) if factors else {}
-        where, batches, measures = vae._evaluation_inputs(data, batch_size, examples)
+        where, batches, measures = vae.evaluation_inputs(data, batch_size, examples)
         how: dict[str, Any] = {"settings": EvaluationSettings(together=True), "progress": progress}
         with autocast(pick_precision(precision, self.device), self.device):
             report = evaluate(vae.vae, batches, samples=samples, measures=measures, **how)
@@ -104,7 +104,7 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
         """
         names = self.run.config.data.labels or self._embedded_factors
         labelled = self.with_labels(names)
-        batches = labelled._evaluation_inputs(data, batch_size, examples)[1]
+        batches = labelled.evaluation_inputs(data, batch_size, examples)[1]
         return factor_metrics(EvaluationPass(self.vae, batches, progress, together=True), names)
 
     def with_labels(self, names: Sequence[str]) -> Self:
@@ -134,7 +134,7 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
         Raises:
             UserError: as `with_prior`, or the data cannot be read.
         """
-        batches = self._evaluation_inputs(None, 64, examples)[1]
+        batches = self.evaluation_inputs(None, 64, examples)[1]
         return compare_priors(self.vae, self.with_prior(name).vae.prior, batches, samples, progress)
 
     @property
@@ -164,7 +164,7 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
         """What the embedded data that the run was trained on know of each example; nothing of other data."""
 
     @abstractmethod
-    def _evaluation_inputs(
+    def evaluation_inputs(
         self, data: str | None, batch_size: int, examples: int | None
-    ) -> tuple[str, list[Batch], ModalityMetrics]:
+    ) -> tuple[str, Sequence[Batch], ModalityMetrics]:
         """The name of the evaluation data, its batches, and what measures them."""

@@ -24,7 +24,7 @@ from seqvae.data.text.tokenizer import TextTokenizer
 from seqvae.errors import UserError
 from seqvae.evaluation.metrics.text import TextGeneration, TextMetrics
 from seqvae.inference.pretrained import PretrainedVAE
-from seqvae.interfaces import Batch
+from seqvae.interfaces import Batch, ModalityMetrics
 from seqvae.keyed_noise import KeyedNoise
 from seqvae.models.sampling import Condition, Rate, make_condition, resample_conditions, sample_prior
 from seqvae.models.sampling import Path as CodePath
@@ -190,12 +190,13 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
             UserError: no label of that name.
         """
         if name == "length" and name not in self.label_names:
-            return torch.cat([batch.lengths for batch in batches]).float()
+            return torch.cat([batch.target_counts for batch in batches]).float()
         return super().attribute(batches, name)
 
-    def _evaluation_inputs(
+    def evaluation_inputs(
         self, data: str | None, batch_size: int, examples: int | None
-    ) -> tuple[str, list[TextBatch], TextMetrics]:
+    ) -> tuple[str, Sequence[Batch], ModalityMetrics]:
+        """The name of the evaluation data, its batches, and what measures them."""
         where, store = self._store(data)
         batches = list(evaluation_batches(store, self.tokenizer, batch_size, examples))
         characters = int(store.chars[:examples].sum())

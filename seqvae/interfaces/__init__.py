@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from seqvae._deprecated import renamed_names
+from seqvae.interfaces.batch import Batch
 from seqvae.interfaces.kl import kl_divergence, register_kl
-from seqvae.interfaces.modality import Batch, BatchSource, Data, LabeledSplit, ModalityMetrics, Processor
+from seqvae.interfaces.modality import BatchSource, Data, LabeledSplit, ModalityMetrics, Processor
 from seqvae.interfaces.model import (
     Citable,
     Decoder,

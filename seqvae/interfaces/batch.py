@@ -1,16 +1,108 @@
-"""What batches of every modality share: their tensors move to a device together."""
+"""What batches of every modality have in common, and how their tensors move to a device together.
+
+Shapes: B examples, L labels, C conditions.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields, replace
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
+from typing_extensions import TypeVar
 
 from seqvae._deprecated import warn_renamed
 from seqvae.keyed_noise import KeyedNoise
+
+
+class Batch(Protocol):
+    """Examples of one modality: all that latents, priors, objectives and the training loop know of them."""
+
+    @property
+    def source(self) -> Any:
+        """What the encoder reads of the B examples."""
+        ...
+
+    @property
+    def targets(self) -> Tensor:
+        """(B, ...): what the decoder is scored on; no remedy changes it."""
+        ...
+
+    @property
+    def index(self) -> Tensor:
+        """(B,) int64: each example's place in its data, which keys its noise."""
+        ...
+
+    @property
+    def labels(self) -> Tensor:
+        """(B, L), NaN where a label is missing."""
+        ...
+
+    @property
+    def random(self) -> KeyedNoise:
+        """The noise of these examples at this step."""
+        ...
+
+    @property
+    def condition(self) -> Tensor | None:
+        """(B, C): what is asked of the latent, a rate for instance; None takes its default."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """B."""
+        ...
+
+    @property
+    def num_targets(self) -> int:
+        """Predicted tokens, or images: what throughput and losses per target are counted in."""
+        ...
+
+    @property
+    def target_counts(self) -> Tensor:
+        """(B,): how many targets each example has."""
+        ...
+
+    @property
+    def decoder_positions(self) -> int:
+        """What an example costs the decoder, in tokens."""
+        ...
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Sizes of all tensors: two batches with the same ones can take each other's place."""
+        ...
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same batch on a device."""
+        ...
+
+    def replace(self, **values: Any) -> Self:
+        """A copy with some fields replaced."""
+        ...
+
+    def rounded_up(self, multiple: int) -> Self:
+        """The same examples, padded to a multiple of places where they have any."""
+        ...
+
+    def pinned(self) -> Self:
+        """The same batch in page-locked memory."""
+        ...
+
+    def own_copy(self, device: torch.device, step: Tensor) -> Self:
+        """A copy on `device` whose noise takes `step` () from there."""
+        ...
+
+    def fill(self, other: Self) -> None:
+        """Copy the tensors of another batch of the same shapes into this one's."""
+        ...
+
+
+# what reads batches is generic in their type: a text encoder is an Encoder[TextBatch]
+BatchT = TypeVar("BatchT", bound=Batch, default=Any)
+ReadBatchT = TypeVar("ReadBatchT", bound=Batch, default=Any, contravariant=True)
 
 
 class MovableBatch:
@@ -55,6 +147,10 @@ class MovableBatch:
             return v.to(device, copy=True) if isinstance(v, Tensor) else v
 
         return self._map(copied)
+
+    def rounded_up(self, multiple: int) -> Self:
+        """The batch itself: its examples all have one size."""
+        return self
 
     def fill(self, other: Self) -> None:
         """Copy the tensors of another batch of the same shapes into this one's; copies do not block."""

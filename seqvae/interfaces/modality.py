@@ -11,10 +11,10 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-Batch = Any  # every wing brings its own type with size, units, cells, index, random, labels, condition
+from seqvae.interfaces.batch import Batch, ReadBatchT
 
 
-class Processor(Protocol):
+class Processor(Protocol[ReadBatchT]):
     """What turns the things of one modality into batches and back; a run keeps it."""
 
     unit: str  # what `batch.units` counts: tokens | pictures
@@ -38,7 +38,7 @@ class Processor(Protocol):
         """Write its own files, where it has any."""
         ...
 
-    def raw_features(self, batch: Batch) -> Tensor:
+    def raw_features(self, batch: ReadBatchT) -> Tensor:
         """(B, F): the examples as numbers that a classifier without any model reads."""
         ...
 
@@ -110,18 +110,18 @@ class BatchSource(Protocol):
         ...
 
 
-class ModalityMetrics(Protocol):
+class ModalityMetrics(Protocol[ReadBatchT]):
     """What only one modality can measure of a model; nats, over the N evaluation examples."""
 
-    def per_target(self, batches: Sequence[Batch], iw_nll: Tensor | None) -> dict[str, Any]:
+    def per_target(self, batches: Sequence[ReadBatchT], iw_nll: Tensor | None) -> dict[str, Any]:
         """How many units there are, and IW-NLL (N,), where there is one, a unit."""
         ...
 
-    def position_log_probs(self, likelihood: Any, batch: Batch) -> Tensor:
+    def position_log_probs(self, likelihood: Any, batch: ReadBatchT) -> Tensor:
         """(B, P): log p(x|z) of one sample by place; P = 1 where places do not come apart."""
         ...
 
-    def position_gains(self, gains: Tensor, batch: Batch) -> Any:
+    def position_gains(self, gains: Tensor, batch: ReadBatchT) -> Any:
         """What `summarise_positions` needs of one batch's gains (B, P)."""
         ...
 
@@ -129,7 +129,7 @@ class ModalityMetrics(Protocol):
         """Where in an example the code gains: from what `position_gains` gave for each batch."""
         ...
 
-    def compare_reconstructions(self, batch: Batch, codes: Tensor, drawn: Tensor) -> Any:
+    def compare_reconstructions(self, batch: ReadBatchT, codes: Tensor, drawn: Tensor) -> Any:
         """What `summarise_reconstructions` needs: what comes back from `codes` (B, D) and `drawn` ones."""
         ...
 

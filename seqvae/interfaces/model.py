@@ -7,14 +7,14 @@ z, q(z|x), p(z), p(x|z) and nats.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self
 
 import torch
 from torch import Tensor, nn
 
 from seqvae.errors import UserError
+from seqvae.interfaces.batch import BatchT, ReadBatchT
 from seqvae.interfaces.kl import kl_divergence
-from seqvae.interfaces.modality import Batch
 
 if TYPE_CHECKING:
     from seqvae.keyed_noise import KeyedNoise
@@ -67,12 +67,12 @@ class PriorDistribution(Protocol):
         ...
 
 
-class Likelihood(Protocol):
+class Likelihood(Protocol[ReadBatchT]):
     """p(x|z) as an object: loss, metrics and generation need to know no more."""
 
     support: str  # tokens | binary | levels | real; numbers of different supports are not comparable
 
-    def log_prob(self, batch: Batch) -> Tensor:
+    def log_prob(self, batch: ReadBatchT) -> Tensor:
         """(S, B) nats, summed over each example."""
         ...
 
@@ -84,13 +84,13 @@ class Citable:
     year: ClassVar[int] = 0
 
 
-class Encoder(nn.Module, Citable, ABC):
+class Encoder(nn.Module, Citable, ABC, Generic[BatchT]):
     """Reads a batch into features."""
 
     out_dim: int
 
     @abstractmethod
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: BatchT) -> Tensor:
         """H (B, H), H = `out_dim`."""
 
     def pseudo_inputs(self, count: int) -> Tensor:
@@ -186,9 +186,9 @@ class Prior(nn.Module, Citable, ABC):
         """The distribution, differentiable in the prior's own parameters."""
 
 
-class Decoder(nn.Module, Citable, ABC):
+class Decoder(nn.Module, Citable, ABC, Generic[BatchT]):
     """Turns codes into p(x|z)."""
 
     @abstractmethod
-    def forward(self, z: Tensor, c: Tensor | None = None) -> Likelihood:
+    def forward(self, z: Tensor, c: Tensor | None = None) -> Likelihood[BatchT]:
         """p(x|z) for z (S, B, D)."""

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 from torch import Tensor, nn
 
 from seqvae._deprecated import adopt_old_hooks
-from seqvae.interfaces.modality import Batch
+from seqvae.interfaces.batch import BatchT
 from seqvae.interfaces.model import Citable
 
 if TYPE_CHECKING:
@@ -32,14 +32,14 @@ class RunContext:
     label_coverage: tuple[float, ...] = ()  # of each, the share of the training examples that have it
 
 
-class Remedy(nn.Module, Citable):
+class Remedy(nn.Module, Citable, Generic[BatchT]):
     """One cure; every method is idle by default and `objective.py` is its only caller.
 
     Parameters train with the model, buffers are saved with it. The model itself is never kept here.
     """
 
     batch_type: ClassVar[str] = "any"  # "text" or "image" where the remedy reads what only these have
-    transforms_whole_kl: ClassVar[bool] = False  # true where shape_kl is not elementwise: one of these a run
+    transforms_whole_kl: ClassVar[bool] = False  # true where transform_kl is not elementwise: one of these a run
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
@@ -48,15 +48,15 @@ class Remedy(nn.Module, Citable):
     def attach(self, vae: nn.Module, facts: RunContext) -> None:
         """Create what depends on the model's sizes or on the run's length; called once."""
 
-    def on_encoder_input(self, batch: Batch) -> Batch:
+    def on_encoder_input(self, batch: BatchT) -> BatchT:
         """Change what the encoder reads (training only)."""
         return batch
 
-    def on_decoder_input(self, batch: Batch) -> Batch:
+    def on_decoder_input(self, batch: BatchT) -> BatchT:
         """Change what the decoder reads (training only), never the targets."""
         return batch
 
-    def on_latent(self, z: Tensor, batch: Batch) -> Tensor:
+    def on_latent(self, z: Tensor, batch: BatchT) -> Tensor:
         """Change the codes (S, B, D) that the decoder reads (training only), never those the KL is of."""
         return z
 
@@ -76,7 +76,7 @@ class Remedy(nn.Module, Citable):
         """The first step from which this remedy's schedule does not change any more."""
         return 0
 
-    def auxiliary_losses(self, vae: nn.Module, out: VAEOutput, batch: Batch) -> Mapping[str, Tensor]:
+    def auxiliary_losses(self, vae: nn.Module, out: VAEOutput, batch: BatchT) -> Mapping[str, Tensor]:
         """Further named terms () of the loss, already weighted."""
         return {}
 

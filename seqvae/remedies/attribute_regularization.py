@@ -73,7 +73,7 @@ class AttributeRegularization(Remedy):
         z = all_gather_rows(out.z[0])
         losses = [z.new_zeros(())]
         for dim, column in self.columns.items():
-            attribute = batch.lengths.to(z) if column is None else batch.labels[:, column]
+            attribute = batch.target_counts.to(z) if column is None else batch.labels[:, column]
             losses.append(ordering_loss(z[:, dim], all_gather_rows(attribute), self.delta))
         return {"attribute_regularization": self.weight * torch.stack(losses).sum()}
 

@@ -21,7 +21,7 @@ def bag_of_words_loss(logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
     return -masked_sum(said, mask)
 
 
-class BagOfWords(Remedy):
+class BagOfWords(Remedy[TextBatch]):
     """weight x -sum_t log softmax(MLP(z))_{x_t}: all words predicted from z at once."""
 
     paper = "Zhao et al., Learning Discourse-level Diversity for Neural Dialog Models using CVAEs"

@@ -37,7 +37,7 @@ def drop_words(source: Tensor, lengths: Tensor, drop: Tensor, pad: int) -> tuple
     return source.gather(1, order).masked_fill(places >= left[:, None], pad), left
 
 
-class Denoising(Remedy):
+class Denoising(Remedy[TextBatch]):
     """Words of the encoder's input are dropped, blanked, substituted or moved; the targets stay.
 
     `drop`, `blank`, `substitute` are chances a word; `shuffle` is how many places a word may move.

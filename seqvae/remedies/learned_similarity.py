@@ -71,7 +71,7 @@ def _reconstruct(out: VAEOutput) -> Tensor:
     return mean
 
 
-class LearnedSimilarity(Remedy):
+class LearnedSimilarity(Remedy[ImageBatch]):
     """weight x the distance of picture and reconstruction in the features of a discriminator.
 
     The discriminator trains beside the model, at its rate, to tell the two apart. In the paper this distance

@@ -36,7 +36,7 @@ def add_noise(
     return x
 
 
-class PixelNoise(Remedy):
+class PixelNoise(Remedy[ImageBatch]):
     """Pixels of the encoder's input are dropped (black), salted (black or white) or blurred by normal noise.
 
     `drop` and `salt` are chances a pixel, `gaussian` is a deviation on the scale of [0, 1]. Im et al. (2017,

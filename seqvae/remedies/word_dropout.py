@@ -20,7 +20,7 @@ def drop_words(inputs: Tensor, rate: float, unk: int, random: KeyedNoise) -> Ten
     return torch.where(dropped & later, unk, inputs)
 
 
-class WordDropout(Remedy):
+class WordDropout(Remedy[TextBatch]):
     """Decoder inputs become <unk> with probability `rate`, in training only; 1 is inputless."""
 
     paper = "Bowman et al., Generating Sentences from a Continuous Space"

@@ -37,7 +37,7 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
 
 
 def test_the_mean_of_the_scores_is_what_evaluation_says(vae: TextVAE) -> None:
-    _, batches, measures = vae._evaluation_inputs(None, 3, 10)
+    _, batches, measures = vae.evaluation_inputs(None, 3, 10)
     found, report = (
         score_examples(vae.vae, batches, 5),
         evaluate(vae.vae, batches, samples=5, measures=measures),

@@ -110,7 +110,7 @@ def test_pictures_carry_attributes_too(tmp_path: Path) -> None:
         "train": {**BASE["train"], "steps": 150, "batch_size": 32, "lr": 0.005},
     }
     vae = load(train(parse_config(block), tmp_path / "run"), "cpu")
-    _, batches, _ = vae._evaluation_inputs(None, 64, 200)
+    _, batches, _ = vae.evaluation_inputs(None, 64, 200)
     z = torch.cat([vae.vae.posterior(batch).mean for batch in batches]).detach()
     x = vae.attribute(batches, "x")
     found = [abs(float(torch.corrcoef(torch.stack([z[:, i], x]))[0, 1])) for i in range(3)]

@@ -231,7 +231,7 @@ def test_an_attribute_moves_only_its_dim() -> None:
     assert remedy.columns == {2: 1, 0: None}
     z = torch.randn(6, 4, requires_grad=True)
     labels = torch.stack([torch.randn(6), torch.full((6,), math.nan)], 1)
-    batch = SimpleNamespace(lengths=torch.arange(6), labels=labels)
+    batch = SimpleNamespace(target_counts=torch.arange(6), labels=labels)
     remedy.auxiliary_losses(nn.Identity(), output(z), batch)["attribute_regularization"].backward()
     assert z.grad is not None
     assert z.grad.any(0).tolist() == [True, False, False, False], "no mood is known"

@@ -49,10 +49,6 @@ class ImageBatch(MovableBatch):
         """How much an example costs the decoder, in tokens: about 128 pixels each."""
         return max(1, self.targets[0].numel() // 128)
 
-    def rounded_up(self, multiple: int) -> ImageBatch:
-        """The batch itself: all pictures have one size."""
-        return self
-
     def replace(self, **values: Any) -> ImageBatch:
         """A copy with some fields replaced."""
         return replace(self, **values)

@@ -17,11 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from seqvae.interfaces import Decoder, Encoder
+from seqvae.interfaces.batch import MovableBatch
 from seqvae.keyed_noise import KeyedNoise
 
 
 @dataclass(frozen=True)
-class VectorBatch:
+class VectorBatch(MovableBatch):
     """Vectors x (B, X), with what every batch has."""
 
     x: Tensor
@@ -30,20 +31,39 @@ class VectorBatch:
     condition: Tensor | None = None
 
     @property
+    def source(self) -> Tensor:
+        """What the encoder reads: x."""
+        return self.x
+
+    @property
+    def targets(self) -> Tensor:
+        """What the decoder is scored on: x."""
+        return self.x
+
+    @property
+    def labels(self) -> Tensor:
+        """(B, 0): there are none."""
+        return self.x[:, :0]
+
+    @property
     def size(self) -> int:
         """B."""
         return len(self.index)
 
     @property
+    def num_targets(self) -> int:
+        """Vectors."""
+        return self.size
+
+    @property
+    def target_counts(self) -> Tensor:
+        """(B,): one each."""
+        return torch.ones_like(self.index)
+
+    @property
     def decoder_positions(self) -> int:
         """A vector costs what a token does."""
         return 1
-
-    def to(self, device: torch.device | str) -> VectorBatch:
-        """The same batch on `device`."""
-        moved = {name: getattr(self, name).to(device) for name in ("x", "index", "random")}
-        condition = None if self.condition is None else self.condition.to(device)
-        return replace(self, **moved, condition=condition)
 
     def replace(self, **values: Any) -> VectorBatch:
         """A copy with some fields replaced."""
@@ -60,7 +80,7 @@ def linear_data(eigenvalues: Sequence[float], n: int, seed: int = 0, step: int =
     return VectorBatch(x.float(), index, KeyedNoise(seed, step, index))
 
 
-class LinearEncoder(Encoder):
+class LinearEncoder(Encoder[VectorBatch]):
     """h = x: the latent's own map does the rest."""
 
     def __init__(self, dim: int) -> None:
@@ -86,7 +106,7 @@ class VectorLikelihood:
         return -0.5 * (math.log(2 * math.pi * self.variance) + squares).sum(-1)
 
 
-class LinearDecoder(Decoder):
+class LinearDecoder(Decoder[VectorBatch]):
     """p(x|z) = N(W z, variance I)."""
 
     def __init__(self, dim: int, out: int, variance: float = 1.0) -> None:

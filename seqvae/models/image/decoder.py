@@ -12,6 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from seqvae.data.image.batch import ImageBatch
 from seqvae.interfaces import Decoder
 from seqvae.models.conditioning import concat_condition
 from seqvae.models.image.likelihood import (
@@ -100,7 +101,7 @@ HEADS: dict[str, type[Head]] = {
 }
 
 
-class ImageDecoder(Decoder):
+class ImageDecoder(Decoder[ImageBatch]):
     """p(x|z) = prod over pixels of p(x_i | z).
 
     `likelihood` is bernoulli, gaussian or logistic; `variance` says whether the spread of the last two is

@@ -29,7 +29,7 @@ def clamp_straight_through(x: Tensor) -> Tensor:
     return kept
 
 
-class ImageEncoder(Encoder):
+class ImageEncoder(Encoder[ImageBatch]):
     """Reads pictures of one shape."""
 
     def __init__(self, shape: Shape) -> None:

@@ -16,7 +16,7 @@ from seqvae.interfaces import Encoder
 LENGTH = 16  # places of a learned sentence
 
 
-class TextEncoder(Encoder):
+class TextEncoder(Encoder[TextBatch]):
     """Embeds the words of a batch and reads the embedded sentence."""
 
     embedding: nn.Embedding

@@ -24,7 +24,7 @@ class DecoderState(Protocol):
         ...
 
 
-class TextDecoder(Decoder):
+class TextDecoder(Decoder[TextBatch]):
     """p(x|z) = prod_t p(x_t | x_<t, z). `start` and `read` serve teacher forcing and decoding alike."""
 
     head: OutputHead
