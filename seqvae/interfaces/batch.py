@@ -83,19 +83,19 @@ class Batch(Protocol):
         """A copy with some fields replaced."""
         ...
 
-    def rounded_up(self, multiple: int) -> Self:
+    def pad_to_multiple(self, multiple: int) -> Self:
         """The same examples, padded to a multiple of places where they have any."""
         ...
 
-    def pinned(self) -> Self:
+    def pin_memory(self) -> Self:
         """The same batch in page-locked memory."""
         ...
 
-    def own_copy(self, device: torch.device, step: Tensor) -> Self:
+    def clone_to(self, device: torch.device, step: Tensor) -> Self:
         """A copy on `device` whose noise takes `step` () from there."""
         ...
 
-    def fill(self, other: Self) -> None:
+    def copy_(self, other: Self) -> None:
         """Copy the tensors of another batch of the same shapes into this one's."""
         ...
 
@@ -134,11 +134,11 @@ class MovableBatch:
         """What two batches have in common if one fits into the tensors of the other."""
         return tuple(tuple(x.shape) for x in self.tensors())
 
-    def pinned(self) -> Self:
+    def pin_memory(self) -> Self:
         """The same batch in page-locked memory, from which a GPU copies while the host goes on."""
         return self._map(lambda v: v.pin_memory() if isinstance(v, Tensor) else v)
 
-    def own_copy(self, device: torch.device, step: Tensor) -> Self:
+    def clone_to(self, device: torch.device, step: Tensor) -> Self:
         """A copy on `device` that shares no memory with anything, whose noise takes `step` () from there."""
 
         def copied(v: Any) -> Any:
@@ -148,11 +148,11 @@ class MovableBatch:
 
         return self._map(copied)
 
-    def rounded_up(self, multiple: int) -> Self:
+    def pad_to_multiple(self, multiple: int) -> Self:
         """The batch itself: its examples all have one size."""
         return self
 
-    def fill(self, other: Self) -> None:
+    def copy_(self, other: Self) -> None:
         """Copy the tensors of another batch of the same shapes into this one's; copies do not block."""
         for mine, given in zip(self.tensors(), other.tensors(), strict=True):
             mine.copy_(given, non_blocking=True)

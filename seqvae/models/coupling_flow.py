@@ -36,15 +36,15 @@ class Coupling(nn.Module):
         nn.init.zeros_(self.says.weight)
         nn.init.zeros_(self.says.bias)
 
-    def forward(self, x: Tensor, context: Tensor | None, back: bool) -> tuple[Tensor, Tensor]:
-        """Y (..., D) and ln |det dy/dx| (...), or with `back` x from y and ln |det dx/dy|."""
+    def forward(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
+        """Y (..., D) and ln |det dy/dx| (...), or with `inverse` x from y and ln |det dx/dy|."""
         a, b = x[..., : self.dim // 2], x[..., self.dim // 2 :]
         kept, moving = (b, a) if self.first else (a, b)
         s, t = self._scale_and_shift(kept, context)
-        moved = (moving - t) * torch.exp(-s) if back else moving * torch.exp(s) + t
+        moved = (moving - t) * torch.exp(-s) if inverse else moving * torch.exp(s) + t
         kept = kept.expand(*moved.shape[:-1], kept.shape[-1])  # the context may have added dims
         y = torch.cat([moved, kept] if self.first else [kept, moved], -1)
-        return y, -s.sum(-1) if back else s.sum(-1)
+        return y, -s.sum(-1) if inverse else s.sum(-1)
 
     def _scale_and_shift(self, kept: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         hidden = self.reads(kept)
@@ -71,20 +71,20 @@ class CouplingFlow(nn.Module):
             Coupling(dim, hidden, context, first=layer % 2 == 1) for layer in range(layers)
         )
 
-    def forward(self, x: Tensor, context: Tensor | None = None, back: bool = False) -> tuple[Tensor, Tensor]:
-        """Y (..., D) and ln |det dy/dx| (...) in nats; with `back` the inverse and its own determinant.
+    def forward(self, x: Tensor, context: Tensor | None = None, inverse: bool = False) -> tuple[Tensor, Tensor]:
+        """Y (..., D) and ln |det dy/dx| (...) in nats; with `inverse` the inverse and its own determinant.
 
         Always in the precision of x: autocast is off inside.
         """
         log_det = x.new_zeros(())
         with torch.autocast(x.device.type, enabled=False):
-            for coupling in self._ordered(back):
-                x, more = coupling(x, context, back)
+            for coupling in self._iter_couplings(inverse):
+                x, more = coupling(x, context, inverse)
                 log_det = log_det + more
         return x, log_det
 
-    def _ordered(self, back: bool) -> Iterator[nn.Module]:
-        return reversed(self.couplings) if back else iter(self.couplings)
+    def _iter_couplings(self, inverse: bool) -> Iterator[nn.Module]:
+        return reversed(self.couplings) if inverse else iter(self.couplings)
 
 
 def flow_parameters(flow: CouplingFlow) -> dict[str, Tensor]:
@@ -97,8 +97,8 @@ def apply_flow(
     weights: Mapping[str, Tensor],
     x: Tensor,
     context: Tensor | None = None,
-    back: bool = False,
+    inverse: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """What the flow does to x when its parameters are `weights`; shapes as in its `forward`."""
-    y, log_det = functional_call(flow, dict(weights), (x, context, back))
+    y, log_det = functional_call(flow, dict(weights), (x, context, inverse))
     return y, log_det

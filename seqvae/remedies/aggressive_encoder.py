@@ -15,7 +15,7 @@ from seqvae.remedies.requirements import require_density
 Positive = Annotated[int, Field(gt=0)]
 
 
-def still_falls(losses: Sequence[Tensor], max_inner_steps: int, window: int) -> bool:
+def loss_still_falls(losses: Sequence[Tensor], max_inner_steps: int, window: int) -> bool:
     """Whether to go on after these losses (); checked after each `window`, at most `max_inner_steps` in all.
 
     They fall while the mean of the last window is not above that of the window before it.
@@ -62,7 +62,7 @@ class AggressiveEncoder(Remedy):
 
     def extra_encoder_step(self, losses: Sequence[Tensor]) -> bool:
         """While the phase lasts and the losses fall."""
-        return self.lasts and still_falls(losses, self.max_inner_steps, self.window)
+        return self.lasts and loss_still_falls(losses, self.max_inner_steps, self.window)
 
     def wants_mi(self) -> bool:
         """While the phase lasts."""

@@ -79,13 +79,13 @@ class CapturedUpdates:
     def __call__(self, parts: Sequence[Batch], ours: Sequence[BatchShard], seed: int) -> Tensor:
         """Numbers of one update on `parts`, which lie on the CPU; `seed` is that of module dropout."""
         if self.update.device.type == "cuda":
-            parts = [part.rounded_up(GRAIN).pinned() for part in parts]
+            parts = [part.pad_to_multiple(GRAIN).pin_memory() for part in parts]
         key = self._key(parts, ours)
         if key not in self.recorded:
             self.recorded[key] = self._record(parts, ours)
         fixed, replay = self.recorded[key]
         for buffers, part in zip(fixed, parts, strict=True):
-            buffers.fill(part)
+            buffers.copy_(part)
         torch.manual_seed(seed)
         with static_execution():
             return replay().clone()
@@ -97,7 +97,7 @@ class CapturedUpdates:
 
     def _record(self, parts: Sequence[Batch], ours: Sequence[BatchShard]) -> tuple[list[Batch], Replay]:
         update = self.update
-        fixed = [part.own_copy(update.device, update.step) for part in parts]
+        fixed = [part.clone_to(update.device, update.step) for part in parts]
 
         def body() -> Tensor:
             return update(fixed, ours)

@@ -11,7 +11,7 @@ from tiny import Listener, assert_same_runs, card, config, metrics
 from torch import Tensor
 
 from seqvae.data.text.dataset import load_data
-from seqvae.remedies.aggressive_encoder import AggressiveEncoder, still_falls
+from seqvae.remedies.aggressive_encoder import AggressiveEncoder, loss_still_falls
 from seqvae.training import loop as module
 from seqvae.training.loop import Interrupted, TrainingLoop, resume, train
 from seqvae.training.trainer import Trainer
@@ -55,7 +55,7 @@ def parameters(made: Trainer) -> dict[str, Tensor]:
     ],
 )
 def test_when_the_encoder_has_caught_up(losses: list[float], goes_on: bool) -> None:
-    assert still_falls([torch.tensor(float(x)) for x in losses], max_inner_steps=10, window=3) is goes_on
+    assert loss_still_falls([torch.tensor(float(x)) for x in losses], max_inner_steps=10, window=3) is goes_on
 
 
 def test_each_side_moves_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,7 +66,7 @@ def run_steps(update: Update, run: Callable[[Any], Tensor], modality: str, steps
         update.set_schedule(step, 1.0)
         torch.manual_seed(step)
         batch = batch_of(modality, 1, step)
-        values.append(run(batch if step != 2 else batch.rounded_up(16)))
+        values.append(run(batch if step != 2 else batch.pad_to_multiple(16)))
     return values
 
 

@@ -78,7 +78,7 @@ class TextBatch(MovableBatch):
         places = torch.arange(self.source.shape[1], device=self.source.device)
         return places < self.source_lengths[:, None]
 
-    def rounded_up(self, multiple: int) -> TextBatch:
+    def pad_to_multiple(self, multiple: int) -> TextBatch:
         """The same sentences, padded to a length that is a multiple: a GPU then meets few shapes."""
         names = ("source", "inputs", "targets")
         widths = {name: -getattr(self, name).shape[1] % multiple for name in names}

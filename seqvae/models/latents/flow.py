@@ -48,7 +48,7 @@ class FlowPosterior:
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Ln q(z|x) in nats, (S, B) for any z (S, B, D), drawn here or not."""
-        e, log_det = apply_flow(self.flow, self.weights, z, self.context, back=True)
+        e, log_det = apply_flow(self.flow, self.weights, z, self.context, inverse=True)
         return self.base.log_prob(e) + log_det
 
     def detach(self) -> FlowPosterior:

@@ -29,7 +29,7 @@ class FlowDistribution:
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Ln N(f^-1(z)) + ln |det df^-1/dz| in nats, (S, B) for z (S, B, D)."""
-        e, log_det = self.flow(z, self.c, back=True)
+        e, log_det = self.flow(z, self.c, inverse=True)
         log_p: Tensor = -0.5 * (LOG_2PI + e**2).sum(-1) + log_det
         return log_p
 

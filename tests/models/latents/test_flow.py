@@ -38,7 +38,7 @@ def test_there_and_back(dim: int, context: int) -> None:
     y, there = flow(x, told)
     assert y.shape == ((50, 7, dim) if context else (50, 1, dim))
     assert float((y - x).detach().abs().mean()) > 0.1
-    again, back = flow(y, told, back=True)
+    again, back = flow(y, told, inverse=True)
     torch.testing.assert_close(again, x.expand_as(again))
     torch.testing.assert_close(there, -back)
 
