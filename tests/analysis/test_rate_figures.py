@@ -48,7 +48,7 @@ from seqvae.training.loop import train
 
 DIAL = "latent={name: exact_rate, dim: 4, nats: [1, 16]}"
 RATES = [1.0, 2.0, 4.0, 8.0, 16.0]
-NO_DIAL = "this run has no dial: a rate can be chosen"
+NO_DIAL = "this run is not variable-rate: a rate can be chosen"
 
 
 @pytest.fixture(scope="module")

@@ -257,7 +257,7 @@ def test_a_chosen_rate_leaves_the_model_alone(vae: TextVAE) -> None:
 
 def test_what_is_refused(vae: TextVAE, plain: TextVAE) -> None:
     out = r"^rate got 20 nats: this run was trained for 1 to 16$"
-    none = r"^this run has no dial: a rate can be chosen where the latent is exact_rate"
+    none = r"^this run is not variable-rate: a rate can be chosen where the latent is exact_rate"
     for face, told in ((vae, out), (plain, none)):
         z = face.encode([A])
         for call in (
@@ -329,7 +329,7 @@ def test_needs_of_a_run(vae: TextVAE, plain: TextVAE) -> None:
     found = minimum_rates(vae, Inputs(SENTENCES), ReconstructionTarget(accuracy=0.3, rounds=3))
     assert [need.text for need in found] == [pair.text for pair in vae.reconstruct(SENTENCES)]
     assert all(need.nats is None or LOW <= need.nats <= HIGH for need in found)
-    with pytest.raises(UserError, match="this run has no dial"):
+    with pytest.raises(UserError, match="this run is not variable-rate"):
         minimum_rates(plain, Inputs(SENTENCES))
 
 
@@ -379,7 +379,7 @@ def test_a_run_without_a_dial_says_so(plain: TextVAE, capsys: pytest.CaptureFixt
     for verb in (("sample", plain.run.path, "--rate", 3), ("rate", plain.run.path, A)):
         code, out, err = command(capsys, *verb)
         assert (code, out) == (2, "")
-        assert "this run has no dial" in err
+        assert "this run is not variable-rate" in err
 
 
 def test_evaluation_without_a_face_takes_the_default() -> None:
