@@ -46,82 +46,85 @@ class DataConfig(_Closed):
     `max_heldout`, whichever is less). `labels` names what comes along with each example.
     """
 
-    name: str | None = None
-    train: Source | None = None
-    valid: Source | None = None
-    test: Source | None = None
-    labels: list[str] = []
-    valid_share: Share = 0.05
-    test_share: Share = 0.05
-    max_heldout: Positive = 5000
-    split_seed: int = 0
-    examples: Positive | None = None  # only the first so many training examples
-    labelled: Positive | None = None  # so many of them keep their labels, of each class alike
+    name: str | None = None  # an embedded data set, in place of `train`
+    train: Source | None = None  # a file, a folder or a Hub id
+    valid: Source | None = None  # the same for validation; by default a split of the source, or a share of it
+    test: Source | None = None  # the same for testing
+    labels: list[str] = []  # columns that are read with each example
+    valid_share: Share = 0.05  # of the training data, where there is no validation data
+    test_share: Share = 0.05  # of the training data, where there is no test data
+    max_heldout: Positive = 5000  # examples that a share takes at most
+    split_seed: int = 0  # chooses the examples that are set aside
+    examples: Positive | None = None  # train on at most the first N examples
+    labelled: Positive | None = None  # N examples keep their labels, the same number of each class
 
 
 class TextDataConfig(DataConfig):
     """Sentences: text lines, tables, a saved `datasets` folder or a Hub id."""
 
-    text_column: str = "text"
-    max_tokens: Positive = 64
-    overlong: Literal["truncate", "drop"] = "truncate"
+    text_column: str = "text"  # of a table or a data set
+    max_tokens: Positive = 64  # tokens per sentence at most
+    overlong: Literal["truncate", "drop"] = "truncate"  # what happens to longer sentences
 
 
 class ImageDataConfig(DataConfig):
     """Pictures: idx files, arrays, a folder of pictures, a saved `datasets` folder or a Hub id."""
 
-    image_column: str = "image"
-    size: Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = None  # height, width
-    channels: Literal[1, 3] | None = None  # those of the data when null
-    binarize: Literal["none", "fixed", "stochastic"] = "none"  # pixels drawn once, or anew each epoch
-    binarize_seed: int = 0
-    broken: Literal["error", "skip"] = "error"  # a picture that cannot be read
+    image_column: str = "image"  # of a data set
+    size: Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = None  # [height, width]
+    channels: Literal[1, 3] | None = None  # as in the data when null
+    binarize: Literal["none", "fixed", "stochastic"] = "none"  # pixels are drawn once, or anew in each epoch
+    binarize_seed: int = 0  # of `fixed`
+    broken: Literal["error", "skip"] = "error"  # what to do with an image that cannot be read
 
 
 class TrainConfig(_Closed):
     """How a run trains. Give `steps` or `epochs`; `batch_size` counts examples."""
 
+    # updates; without `steps` and `epochs`, 10 epochs but at least 3,000 and at most 6,000 updates
     steps: Positive | None = None
-    epochs: Positive | None = None
-    batch_size: Positive = 64
-    accumulate: Positive = 1  # micro-batches an update
-    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
-    lr: Annotated[float, Field(gt=0)] = 1e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    warmup: NonNegative = 0  # steps of linear warm-up
+    epochs: Positive | None = None  # passes over the training data, in place of `steps`
+    batch_size: Positive = 64  # examples per update, of all processes together
+    accumulate: Positive = 1  # micro-batches per update
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"  # sgd has momentum 0.9
+    lr: Annotated[float, Field(gt=0)] = 1e-3  # learning rate after warm-up
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0  # of matrices; biases and norms have none
+    warmup: NonNegative = 0  # updates of linear warm-up
+    # of the learning rate after warm-up; plateau halves it at every validation without a better one
     decay: Literal["none", "linear", "cosine", "plateau"] = "none"
-    clip: Annotated[float, Field(gt=0)] | None = 5.0
-    seed: int = 0
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    device: str = "auto"
-    compile: bool = False
-    capture: Literal["auto", "always", "never"] = "auto"  # updates as CUDA graphs
-    shard: bool = False  # spread parameters over the processes, of a model too large for one device
+    clip: Annotated[float, Field(gt=0)] | None = 5.0  # largest norm of the gradient; null clips nothing
+    seed: int = 0  # of initial weights, noise and the order of examples
+    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto is bf16 where the hardware multiplies it fast
+    device: str = "auto"  # auto, cpu, cuda or cuda:N
+    compile: bool = False  # torch.compile for the modules that gain by it
+    capture: Literal["auto", "always", "never"] = "auto"  # updates as CUDA graphs, where a run allows it
+    shard: bool = False  # FSDP2: parameters, gradients and optimizer state over the processes
+    # which validation measure selects the weights, once all schedules have settled
     select: Literal["neg_elbo", "distortion", "last"] = "neg_elbo"
-    validate_every: Positive | None = None  # steps; an epoch when null
-    valid_examples: Positive = 2000  # validated on at most so many
-    patience: Positive | None = None  # validations without a better one before stopping
-    save_every: Positive | None = None  # steps; at every validation when null
-    keep: Positive = 2  # checkpoints
-    log_every: Positive = 50
-    tensorboard: bool = False
-    threads: Positive | None = None
+    validate_every: Positive | None = None  # updates; an epoch when null
+    valid_examples: Positive = 2000  # validation examples at most
+    patience: Positive | None = None  # stop after N validations without a better one
+    save_every: Positive | None = None  # updates; at every validation when null
+    keep: Positive = 2  # checkpoints that stay
+    log_every: Positive = 50  # updates per line of the log
+    tensorboard: bool = False  # write event files too (extra `tensorboard`)
+    threads: Positive | None = None  # of the CPU; torch decides when null
 
 
 class InitConfig(_Closed):
     """Start from a finished run: `from` names it, `parts` what to take of it."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
-    run: str = Field(alias="from")
-    parts: list[Literal["encoder", "latent", "prior", "decoder"]]
+    run: str = Field(alias="from")  # a run folder
+    parts: list[Literal["encoder", "latent", "prior", "decoder"]]  # what to take of it
 
 
 class LabelConfig(_Closed):
-    """What a model knows of a label that it is told: its `classes`, or mean and deviation of a number."""
+    """What a run keeps of a label that it is conditioned on: its `classes`, or mean and deviation of a number."""
 
-    classes: list[str | int | float] = []
-    mean: float = 0.0
-    sd: Annotated[float, Field(gt=0)] = 1.0
+    classes: list[str | int | float] = []  # of a category
+    mean: float = 0.0  # of a number
+    sd: Annotated[float, Field(gt=0)] = 1.0  # of a number
 
 
 def _named(value: Any) -> Any:
@@ -146,21 +149,22 @@ def _dims(value: Any) -> Any:
 class RunConfig(_Closed):
     """One run, whole; `parse_config` gives the kind that `modality` names.
 
-    `attributes` makes dims of the code carry labels, {dim: label}. `condition` names labels that the model
-    is told, `[label, ...]`; a run fills in what training knew of each.
+    `attributes` makes dimensions of the code carry labels. `condition` names labels that the model reads.
     """
 
-    modality: Literal["text", "image"]
-    data: DataConfig
-    encoder: Component
-    latent: Component = Component(name="gaussian")
-    decoder: Component
-    objective: Component = Component(name="elbo")
-    remedies: list[Component] = []
+    modality: Literal["text", "image"]  # what the examples are
+    data: DataConfig  # where they come from
+    encoder: Component  # reads a batch into features
+    latent: Component = Component(name="gaussian")  # q(z|x); `prior: {name: ...}` inside it names p(z)
+    decoder: Component  # codes to p(x|z)
+    objective: Component = Component(name="elbo")  # the loss
+    remedies: list[Component] = []  # in the order in which a batch meets them
+    # {dim: label}: training orders the dimension by the label
     attributes: Annotated[dict[NonNegative, str], BeforeValidator(_dims)] = {}
+    # labels that prior, posterior and decoder read, [label, ...]; a run fills in what training learned of each
     condition: Annotated[dict[str, LabelConfig | None], BeforeValidator(_named)] = {}
-    init: InitConfig | None = None
-    train: TrainConfig = TrainConfig()
+    init: InitConfig | None = None  # start from parts of a finished run
+    train: TrainConfig = TrainConfig()  # how it trains
 
 
 class TextRunConfig(RunConfig):
@@ -168,7 +172,7 @@ class TextRunConfig(RunConfig):
 
     modality: Literal["text"] = "text"
     data: TextDataConfig = TextDataConfig()
-    tokenizer: Component = Component(name="word")
+    tokenizer: Component = Component(name="word")  # trained on the training split, or `file`
     encoder: Component = Component(name="gru")
     decoder: Component = Component(name="gru")
 

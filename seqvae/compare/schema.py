@@ -28,9 +28,9 @@ class Variant(BaseModel):
     """The blocks that a variant lays over the base, its own seeds, and the rates at which it is measured."""
 
     model_config = ConfigDict(extra="allow")
-    seeds: Seeds | None = None
-    sample_seeds: list[int] | None = None  # in place of the comparison's
-    rates: list[Annotated[float, Field(gt=0)]] = []  # nats, of a run with a dial: a row each
+    seeds: Seeds | None = None  # in place of those of the comparison
+    sample_seeds: list[int] | None = None  # in place of those of the comparison
+    rates: list[Annotated[float, Field(gt=0)]] = []  # nats, of a variable-rate run: one row per rate
 
     @property
     def changes(self) -> dict[str, Any]:
@@ -46,26 +46,26 @@ class Quality(BaseModel):
     """How prior samples are judged: how many, and by which language model (a variant, or a run folder)."""
 
     model_config = ConfigDict(extra="forbid")
-    scorer: str
-    samples: Positive = 2000
+    scorer: str  # a language model: a variant, or a run folder
+    samples: Positive = 2000  # prior samples per run
 
 
 class Comparison(BaseModel):
     """What is compared, and how."""
 
     model_config = ConfigDict(extra="forbid")
-    base: str
-    set: list[str] = []
-    seeds: Seeds = [0]
+    base: str  # a config: a file or a shipped one
+    set: list[str] = []  # `key.path=value` over the base
+    seeds: Seeds = [0]  # one run per variant and seed
     samples: Positive = 20  # K of IW-NLL
-    test_examples: Positive | None = None  # only the first so many
-    columns: Annotated[list[str], Field(min_length=1)] = list(COLUMNS)
-    quality: Quality | None = None
-    fit_prior: Literal["mixture", "flow"] | None = None
-    factors: bool = False  # whether codes are measured against the labels
-    sample_seeds: list[int] | None = None  # quality and fitted priors of these seeds alone: they take time
-    devices: list[str] = []
-    variants: Annotated[dict[str, Variant], Field(min_length=1)]
+    test_examples: Positive | None = None  # measure on at most the first N test examples
+    columns: Annotated[list[str], Field(min_length=1)] = list(COLUMNS)  # of the table: keys of `evaluate`
+    quality: Quality | None = None  # measure prior samples too
+    fit_prior: Literal["mixture", "flow"] | None = None  # fit a prior to each finished run
+    factors: bool = False  # measure codes against the labels
+    sample_seeds: list[int] | None = None  # `quality` and `fit_prior` for these seeds only: they take time
+    devices: list[str] = []  # one run at a time on each
+    variants: Annotated[dict[str, Variant], Field(min_length=1)]  # {name: blocks laid over the base}
 
     @field_validator("columns")
     @classmethod
