@@ -120,7 +120,7 @@ class InitConfig(_Closed):
 
 
 class LabelConfig(_Closed):
-    """What a run keeps of a label that it is conditioned on: its `classes`, or mean and deviation of a number."""
+    """A label that a model is conditioned on: its `classes`, or mean and standard deviation of a number."""
 
     classes: list[str | int | float] = []  # of a category
     mean: float = 0.0  # of a number
@@ -161,7 +161,7 @@ class RunConfig(_Closed):
     remedies: list[Component] = []  # in the order in which a batch meets them
     # {dim: label}: training orders the dimension by the label
     attributes: Annotated[dict[NonNegative, str], BeforeValidator(_dims)] = {}
-    # labels that prior, posterior and decoder read, [label, ...]; a run fills in what training learned of each
+    # [label, ...] that prior, posterior and decoder read; a run fills in what training learned of each
     condition: Annotated[dict[str, LabelConfig | None], BeforeValidator(_named)] = {}
     init: InitConfig | None = None  # start from parts of a finished run
     train: TrainConfig = TrainConfig()  # how it trains

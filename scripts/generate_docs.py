@@ -1,0 +1,231 @@
+"""Fills the generated blocks of docs/: configuration, command line and catalogue.
+
+python scripts/generate_docs.py
+
+A page holds prose and blocks: `<!-- generated: NAME -->`, what `BLOCKS[NAME]` yields, `<!-- end -->`.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import io
+import json
+import re
+import tokenize
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel
+from typer.models import ArgumentInfo, OptionInfo, ParameterInfo
+
+from seqvae import config
+from seqvae.build import catalogue
+from seqvae.cli import app
+from seqvae.compare.schema import Comparison, Quality, Variant
+from seqvae.lessons import lesson_rows
+from seqvae.shipped import first_comment, shipped_configs
+from seqvae.tables import markdown
+from seqvae.wings import WINGS
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+BOUNDS = {"exclusiveMinimum": ">", "minimum": "≥", "exclusiveMaximum": "<", "maximum": "≤"}
+SECTIONS: tuple[tuple[str, type[BaseModel], type[BaseModel] | None], ...] = (  # title, model, keys left out
+    ("A run", config.RunConfig, None),
+    ("A run on text: further keys", config.TextRunConfig, config.RunConfig),
+    ("`data`", config.DataConfig, None),
+    ("`data` of text: further keys", config.TextDataConfig, config.DataConfig),
+    ("`data` of images: further keys", config.ImageDataConfig, config.DataConfig),
+    ("`train`", config.TrainConfig, None),
+    ("`init`", config.InitConfig, None),
+    ("`condition`: what a run keeps of each label", config.LabelConfig, None),
+    ("A comparison (`seqvae compare`)", Comparison, None),
+    ("A comparison: `quality`", Quality, None),
+    ("A comparison: each of `variants`, besides the blocks of a config", Variant, None),
+)
+
+
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    """The lines of a table and an empty one; `|` inside a cell does not end it."""
+    yield from markdown(head, [[cell.replace("|", "\\|") for cell in row] for row in rows])
+    yield ""
+
+
+# --- configuration
+
+
+def configuration() -> Iterator[str]:
+    """Every key of a config and of a comparison, from the pydantic models and their comments."""
+    for title, model, base in SECTIONS:
+        known = set() if base is None else set(base.model_fields)
+        yield from (f"## {title}", "")
+        yield from table(("key", "type", "default", "meaning"), _keys(model, known))
+
+
+def _keys(model: type[BaseModel], known: set[str]) -> Iterator[tuple[str, ...]]:
+    schema, notes = model.model_json_schema(), comments(model)
+    for name, field in model.model_fields.items():
+        if name not in known:
+            key = field.alias or name
+            yield f"`{key}`", _kind(schema["properties"][key]), _default(model, name), notes.get(name, "")
+
+
+def _kind(schema: Mapping[str, Any]) -> str:
+    """A type of JSON schema in words."""
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(_kind(option) for option in schema["anyOf"]))
+    if "enum" in schema or "const" in schema:
+        return ", ".join(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
+    if "$ref" in schema:
+        return "block"
+    if schema.get("type") == "array":
+        return f"list of {_kind(schema['items'])}"
+    bounds = "".join(f" {sign} {schema[name]:g}" for name, sign in BOUNDS.items() if name in schema)
+    words = {"object": "mapping", "string": "text"}
+    return f"{words.get(schema['type'], schema['type'])}{bounds}"
+
+
+def _default(model: type[BaseModel], name: str) -> str:
+    field = model.model_fields[name]
+    if field.is_required():
+        return "required"
+    if isinstance(field.default, config.Component):
+        return f"`{field.default.name}`"
+    if isinstance(field.default, BaseModel):
+        return "its defaults"
+    if isinstance(field.default, list) and len(field.default) > 3:
+        return f"{len(field.default)} entries"
+
+    return f"`{json.dumps(field.default).strip(chr(34))}`"  # as in YAML: null, true
+
+
+def comments(model: type[BaseModel]) -> dict[str, str]:
+    """The comment beside each field, or on the line above it.
+
+    Comments and not attribute docstrings: pydantic reads those by parsing the source whenever a class is
+    made, which every start of the command line would pay for.
+    """
+    source = inspect.getsource(model)
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    notes = {token.start[0]: token.string for token in tokens if token.type == tokenize.COMMENT}
+    lines, found = source.splitlines(), {}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            above = lines[node.lineno - 2].strip()
+            note = notes.get(node.end_lineno or 0) or (above if above.startswith("#") else "")
+            found[node.target.id] = note.removeprefix("#").strip()
+    return found
+
+
+# --- command line
+
+
+def command_line() -> Iterator[str]:
+    """Every verb with its arguments and options, from the signatures that typer reads."""
+    verbs = {str(command.name): command.callback for command in app.registered_commands}
+    index = ((f"[`{name}`](#seqvae-{name})", _paragraphs(made)[0]) for name, made in verbs.items())
+    yield from table(("verb", "what it does"), index)
+    for name, made in verbs.items():
+        yield from (f"## seqvae {name}", "")
+        for paragraph in _paragraphs(made):
+            yield from (paragraph, "")
+        parameters = list(_parameters(made))
+        for kind, head in (("argument", ("type", "meaning")), ("option", ("type", "default", "meaning"))):
+            if rows := [row for each, row in parameters if each == kind]:
+                yield from table((kind, *head), rows)
+
+
+def _paragraphs(made: Any) -> list[str]:
+    return [" ".join(part.split()) for part in inspect.cleandoc(made.__doc__).split("\n\n")]
+
+
+def _parameters(made: Any) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Kind (argument or option) and row of each parameter of a verb."""
+    for name, hint in get_type_hints(made, include_extras=True).items():
+        if get_origin(hint) is not Annotated:
+            continue
+        kind, info = get_args(hint)[:2]
+        default = inspect.signature(made).parameters[name].default
+        required = default is inspect.Parameter.empty
+        if isinstance(info, ArgumentInfo):
+            shown = name.upper() if required else f"[{name.upper()}]"
+            yield "argument", (f"`{shown}`", _words(kind, info), info.help or "")
+        elif isinstance(info, OptionInfo):
+            value = "required" if required else "" if default in (None, "", False) else f"`{default}`"
+            shown = " ".join(f"`{each}`" for each in _names(name, kind, info))
+            yield "option", (shown, _words(kind, info), value, info.help or "")
+
+
+def _names(name: str, kind: Any, info: OptionInfo) -> list[str]:
+    """How an option is written; inside Annotated, typer takes the first of its names as `default`."""
+    own = [each for each in (info.default, *(info.param_decls or ())) if isinstance(each, str)]
+    dashed = name.replace("_", "-")
+    return own or ([f"--{dashed}", f"--no-{dashed}"] if kind is bool else [f"--{dashed}"])
+
+
+def _words(kind: Any, info: ParameterInfo) -> str:
+    """A type in words, with its bound."""
+    parts = [part for part in get_args(kind) if part is not type(None)]
+    if get_origin(kind) is Literal:
+        return ", ".join(f"`{part}`" for part in parts)
+    if parts:
+        return _words(parts[0], info) + (", repeatable" if get_origin(kind) is list else "")
+    words = {"str": "text", "Path": "path", "int": "integer", "float": "number", "bool": ""}
+    return f"{words[kind.__name__]}{'' if info.min is None else f' ≥ {info.min:g}'}"
+
+
+# --- catalogue
+
+
+def names() -> Iterator[str]:
+    """All that can be named in a config, and the shipped configs: what `seqvae list` prints."""
+    rows = catalogue() | {"lessons": lesson_rows()}
+    for kind in ("remedies", "latents", "priors", "objectives", "tokenizers", "lessons"):
+        yield from (f"## {kind.capitalize()}", "", *_listed(rows[kind]))
+    for kind in ("encoders", "decoders"):
+        left = iter(rows[kind])  # one modality after the other
+        for modality, made in WINGS.items():
+            own = [next(left) for _ in getattr(made, kind)]
+            yield from (f"## {kind.capitalize()} of {modality}", "", *_listed(own))
+    about = [{"name": name, "about": first_comment(path)} for name, path in shipped_configs().items()]
+    yield from ("## Shipped configs", "", *_listed(about))
+
+
+def _listed(rows: list[dict[str, Any]]) -> Iterator[str]:
+    head = tuple(rows[0])
+    yield from table(head, [tuple(str(row[name]) for name in head) for row in rows])
+
+
+BLOCKS: dict[str, Callable[[], Iterator[str]]] = {
+    "configuration": configuration,
+    "command-line": command_line,
+    "catalogue": names,
+}
+
+
+def filled(page: str) -> str:
+    """A page with every block written anew.
+
+    Raises:
+        KeyError: a block that nothing writes.
+    """
+
+    def block(found: re.Match[str]) -> str:
+        return f"{found[1]}\n{chr(10).join(BLOCKS[found[2]]())}\n{found[3]}"
+
+    return BLOCK.sub(block, page)
+
+
+def main() -> None:
+    """Write every page that has a block."""
+    for path in sorted(DOCS.rglob("*.md")):
+        page = path.read_text(encoding="utf-8")
+        if BLOCK.search(page):
+            path.write_text(filled(page), encoding="utf-8")
+            print(path.relative_to(DOCS.parent))
+
+
+if __name__ == "__main__":
+    main()
