@@ -1,4 +1,4 @@
-"""Fills the generated blocks of docs/: configuration, command line and catalogue.
+"""Fills the generated blocks of docs/: configuration, command line, catalogue and API reference.
 
 python scripts/generate_docs.py
 
@@ -11,20 +11,30 @@ import ast
 import inspect
 import io
 import json
+import pkgutil
 import re
 import tokenize
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 from typer.models import ArgumentInfo, OptionInfo, ParameterInfo
 
-from seqvae import config
+from seqvae import config, interfaces, metrics
+from seqvae.api import ImageVAE, TextVAE, load
 from seqvae.build import catalogue
 from seqvae.cli import app
 from seqvae.compare.schema import Comparison, Quality, Variant
+from seqvae.evaluate import evaluate
+from seqvae.latents import LATENTS
 from seqvae.lessons import lesson_rows
+from seqvae.model import VAE
+from seqvae.objective import OBJECTIVES, Objective, TrainStep
+from seqvae.priors import PRIORS
+from seqvae.remedies import REMEDIES
 from seqvae.shipped import first_comment, shipped_configs
 from seqvae.tables import markdown
 from seqvae.wings import WINGS
@@ -198,10 +208,42 @@ def _listed(rows: list[dict[str, Any]]) -> Iterator[str]:
     yield from table(head, [tuple(str(row[name]) for name in head) for row in rows])
 
 
+# --- API reference
+
+
+def rendered(*things: Any, inherited: bool = False) -> Callable[[], Iterator[str]]:
+    """Lines that mkdocstrings renders: a class, a function or a whole module each."""
+
+    def lines() -> Iterator[str]:
+        for thing in things:
+            whole = inspect.ismodule(thing)
+            yield f"::: {thing.__name__ if whole else f'{thing.__module__}.{thing.__qualname__}'}"
+            if inherited and inspect.isclass(thing):
+                yield from ("    options:", "      inherited_members: true")
+            yield ""
+
+    return lines
+
+
+def modules(package: ModuleType) -> list[ModuleType]:
+    """The modules of a package, by name."""
+    found = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+    return [import_module(f"{package.__name__}.{name}") for name in found]
+
+
 BLOCKS: dict[str, Callable[[], Iterator[str]]] = {
     "configuration": configuration,
     "command-line": command_line,
     "catalogue": names,
+    "api-inference": rendered(TextVAE, ImageVAE, load, inherited=True),
+    "api-interfaces": rendered(interfaces),
+    "api-vae": rendered(VAE),
+    "api-latents": rendered(*LATENTS.values()),
+    "api-priors": rendered(*PRIORS.values()),
+    "api-objectives": rendered(Objective, TrainStep, *OBJECTIVES.values()),
+    "api-remedies": rendered(*REMEDIES.values()),
+    "api-evaluate": rendered(evaluate),
+    "api-metrics": rendered(*modules(metrics)),
 }
 
 
