@@ -58,9 +58,8 @@ SECTIONS: tuple[tuple[str, type[BaseModel], type[BaseModel] | None], ...] = (  #
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    """The lines of a table and an empty one; `|` inside a cell does not end it."""
-    yield from markdown(head, [[cell.replace("|", "\\|") for cell in row] for row in rows])
-    yield ""
+    """The lines of a table and an empty one."""
+    yield from (*markdown(head, list(rows)), "")
 
 
 # --- configuration

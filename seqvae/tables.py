@@ -15,6 +15,6 @@ def aligned(head: Row, rows: Sequence[Row]) -> Iterator[str]:
 
 
 def markdown(head: Row, rows: Sequence[Row]) -> Iterator[str]:
-    """The lines of a Markdown table."""
+    """The lines of a Markdown table; a `|` inside a cell does not end it."""
     for row in (head, ["---"] * len(head), *rows):
-        yield "| " + " | ".join(row) + " |"
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"

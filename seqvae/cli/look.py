@@ -34,7 +34,9 @@ KINDS = (
 def list_(
     kind: Annotated[str | None, typer.Argument(help=f"One of {', '.join(KINDS)}.")] = None,
     json: JSON = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Tables for a README.")] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Markdown tables, with headings without KIND.")
+    ] = False,
 ) -> None:
     """Print what can be named in a config, with its arguments, year and paper."""
     if kind is not None and kind not in KINDS:
@@ -47,7 +49,8 @@ def list_(
         columns = tuple(entries[0])
         cells = [tuple(str(e[c]) for c in columns) for e in entries]
         if markdown:
-            emit_lines(markdown_table(columns, cells))
+            title = [f"## {name.capitalize()}", ""] if kind is None else []
+            emit_lines([*title, *markdown_table(columns, cells), *([""] if title else [])])
             continue
         typer.echo(f"\n{name}" if kind is None else name)
         emit_lines(aligned(columns, cells))
