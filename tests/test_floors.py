@@ -264,7 +264,7 @@ def test_help_is_light() -> None:
 
 def test_no_path_of_some_machine(root: Path) -> None:
     files = [root / "README.md", root / "pyproject.toml"]
-    for folder in ("configs", "scripts", "seqvae"):
+    for folder in ("configs", "docs", "scripts", "seqvae"):
         files += [p for p in (root / folder).rglob("*") if p.suffix in {".py", ".md", ".sh", ".txt", ".yaml"}]
     assert [
         f"{file.relative_to(root)}: {line.strip()}"
