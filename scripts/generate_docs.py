@@ -57,7 +57,7 @@ SECTIONS: tuple[tuple[str, type[BaseModel], type[BaseModel] | None], ...] = (  #
 )
 
 
-def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+def format_table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
     """The lines of a table and an empty one."""
     yield from (*markdown(head, list(rows)), "")
 
@@ -65,38 +65,43 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[st
 # --- configuration
 
 
-def configuration() -> Iterator[str]:
+def list_keys() -> Iterator[str]:
     """Every key of a config and of a comparison, from the pydantic models and their comments."""
     for title, model, base in SECTIONS:
         known = set() if base is None else set(base.model_fields)
         yield from (f"## {title}", "")
-        yield from table(("key", "type", "default", "meaning"), _keys(model, known))
+        yield from format_table(("key", "type", "default", "meaning"), _key_rows(model, known))
 
 
-def _keys(model: type[BaseModel], known: set[str]) -> Iterator[tuple[str, ...]]:
-    schema, notes = model.model_json_schema(), comments(model)
+def _key_rows(model: type[BaseModel], known: set[str]) -> Iterator[tuple[str, ...]]:
+    schema, notes = model.model_json_schema(), read_comments(model)
     for name, field in model.model_fields.items():
         if name not in known:
             key = field.alias or name
-            yield f"`{key}`", _kind(schema["properties"][key]), _default(model, name), notes.get(name, "")
+            yield (
+                f"`{key}`",
+                _describe_schema(schema["properties"][key]),
+                _describe_default(model, name),
+                notes.get(name, ""),
+            )
 
 
-def _kind(schema: Mapping[str, Any]) -> str:
+def _describe_schema(schema: Mapping[str, Any]) -> str:
     """A type of JSON schema in words."""
     if "anyOf" in schema:
-        return " or ".join(dict.fromkeys(_kind(option) for option in schema["anyOf"]))
+        return " or ".join(dict.fromkeys(_describe_schema(option) for option in schema["anyOf"]))
     if "enum" in schema or "const" in schema:
         return ", ".join(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
     if "$ref" in schema:
         return "block"
     if schema.get("type") == "array":
-        return f"list of {_kind(schema['items'])}"
+        return f"list of {_describe_schema(schema['items'])}"
     bounds = "".join(f" {sign} {schema[name]:g}" for name, sign in BOUNDS.items() if name in schema)
     words = {"object": "mapping", "string": "text"}
     return f"{words.get(schema['type'], schema['type'])}{bounds}"
 
 
-def _default(model: type[BaseModel], name: str) -> str:
+def _describe_default(model: type[BaseModel], name: str) -> str:
     field = model.model_fields[name]
     if field.is_required():
         return "required"
@@ -110,7 +115,7 @@ def _default(model: type[BaseModel], name: str) -> str:
     return f"`{json.dumps(field.default).strip(chr(34))}`"  # as in YAML: null, true
 
 
-def comments(model: type[BaseModel]) -> dict[str, str]:
+def read_comments(model: type[BaseModel]) -> dict[str, str]:
     """The comment beside each field, or on the line above it.
 
     Comments and not attribute docstrings: pydantic reads those by parsing the source whenever a class is
@@ -131,11 +136,11 @@ def comments(model: type[BaseModel]) -> dict[str, str]:
 # --- command line
 
 
-def command_line() -> Iterator[str]:
+def list_verbs() -> Iterator[str]:
     """Every verb with its arguments and options, from the signatures that typer reads."""
     verbs = {str(command.name): command.callback for command in app.registered_commands}
     index = ((f"[`{name}`](#seqvae-{name})", _paragraphs(made)[0]) for name, made in verbs.items())
-    yield from table(("verb", "what it does"), index)
+    yield from format_table(("verb", "what it does"), index)
     for name, made in verbs.items():
         yield from (f"## seqvae {name}", "")
         for paragraph in _paragraphs(made):
@@ -143,7 +148,7 @@ def command_line() -> Iterator[str]:
         parameters = list(_parameters(made))
         for kind, head in (("argument", ("type", "meaning")), ("option", ("type", "default", "meaning"))):
             if rows := [row for each, row in parameters if each == kind]:
-                yield from table((kind, *head), rows)
+                yield from format_table((kind, *head), rows)
 
 
 def _paragraphs(made: Any) -> list[str]:
@@ -160,27 +165,27 @@ def _parameters(made: Any) -> Iterator[tuple[str, tuple[str, ...]]]:
         required = default is inspect.Parameter.empty
         if isinstance(info, ArgumentInfo):
             shown = name.upper() if required else f"[{name.upper()}]"
-            yield "argument", (f"`{shown}`", _words(kind, info), info.help or "")
+            yield "argument", (f"`{shown}`", _describe_type(kind, info), info.help or "")
         elif isinstance(info, OptionInfo):
             value = "required" if required else "" if default in (None, "", False) else f"`{default}`"
-            shown = " ".join(f"`{each}`" for each in _names(name, kind, info))
-            yield "option", (shown, _words(kind, info), value, info.help or "")
+            shown = " ".join(f"`{each}`" for each in _option_names(name, kind, info))
+            yield "option", (shown, _describe_type(kind, info), value, info.help or "")
 
 
-def _names(name: str, kind: Any, info: OptionInfo) -> list[str]:
+def _option_names(name: str, kind: Any, info: OptionInfo) -> list[str]:
     """How an option is written; inside Annotated, typer takes the first of its names as `default`."""
     own = [each for each in (info.default, *(info.param_decls or ())) if isinstance(each, str)]
     dashed = name.replace("_", "-")
     return own or ([f"--{dashed}", f"--no-{dashed}"] if kind is bool else [f"--{dashed}"])
 
 
-def _words(kind: Any, info: ParameterInfo) -> str:
+def _describe_type(kind: Any, info: ParameterInfo) -> str:
     """A type in words, with its bound."""
     parts = [part for part in get_args(kind) if part is not type(None)]
     if get_origin(kind) is Literal:
         return ", ".join(f"`{part}`" for part in parts)
     if parts:
-        return _words(parts[0], info) + (", repeatable" if get_origin(kind) is list else "")
+        return _describe_type(parts[0], info) + (", repeatable" if get_origin(kind) is list else "")
     words = {"str": "text", "Path": "path", "int": "integer", "float": "number", "bool": ""}
     return f"{words[kind.__name__]}{'' if info.min is None else f' ≥ {info.min:g}'}"
 
@@ -188,29 +193,29 @@ def _words(kind: Any, info: ParameterInfo) -> str:
 # --- catalogue
 
 
-def names() -> Iterator[str]:
+def list_names() -> Iterator[str]:
     """All that can be named in a config, and the shipped configs: what `seqvae list` prints."""
     rows = catalogue() | {"lessons": lesson_rows()}
     for kind in ("remedies", "latents", "priors", "objectives", "tokenizers", "lessons"):
-        yield from (f"## {kind.capitalize()}", "", *_listed(rows[kind]))
+        yield from (f"## {kind.capitalize()}", "", *_format_rows(rows[kind]))
     for kind in ("encoders", "decoders"):
         left = iter(rows[kind])  # one modality after the other
         for modality, made in WINGS.items():
             own = [next(left) for _ in getattr(made, kind)]
-            yield from (f"## {kind.capitalize()} of {modality}", "", *_listed(own))
+            yield from (f"## {kind.capitalize()} of {modality}", "", *_format_rows(own))
     about = [{"name": name, "about": first_comment(path)} for name, path in shipped_configs().items()]
-    yield from ("## Shipped configs", "", *_listed(about))
+    yield from ("## Shipped configs", "", *_format_rows(about))
 
 
-def _listed(rows: list[dict[str, Any]]) -> Iterator[str]:
+def _format_rows(rows: list[dict[str, Any]]) -> Iterator[str]:
     head = tuple(rows[0])
-    yield from table(head, [tuple(str(row[name]) for name in head) for row in rows])
+    yield from format_table(head, [tuple(str(row[name]) for name in head) for row in rows])
 
 
 # --- API reference
 
 
-def rendered(*things: Any, inherited: bool = False) -> Callable[[], Iterator[str]]:
+def render_api(*things: Any, inherited: bool = False) -> Callable[[], Iterator[str]]:
     """Lines that mkdocstrings renders: a class, a function or a whole module each."""
 
     def lines() -> Iterator[str]:
@@ -224,29 +229,29 @@ def rendered(*things: Any, inherited: bool = False) -> Callable[[], Iterator[str
     return lines
 
 
-def modules(package: ModuleType) -> list[ModuleType]:
+def import_modules(package: ModuleType) -> list[ModuleType]:
     """The modules of a package, by name."""
     found = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
     return [import_module(f"{package.__name__}.{name}") for name in found]
 
 
 BLOCKS: dict[str, Callable[[], Iterator[str]]] = {
-    "configuration": configuration,
-    "command-line": command_line,
-    "catalogue": names,
-    "api-inference": rendered(TextVAE, ImageVAE, load, inherited=True),
-    "api-interfaces": rendered(interfaces),
-    "api-vae": rendered(VAE),
-    "api-latents": rendered(*LATENTS.values()),
-    "api-priors": rendered(*PRIORS.values()),
-    "api-objectives": rendered(Objective, TrainStep, *OBJECTIVES.values()),
-    "api-remedies": rendered(*REMEDIES.values()),
-    "api-evaluate": rendered(evaluate),
-    "api-metrics": rendered(*modules(metrics)),
+    "configuration": list_keys,
+    "command-line": list_verbs,
+    "catalogue": list_names,
+    "api-inference": render_api(TextVAE, ImageVAE, load, inherited=True),
+    "api-interfaces": render_api(interfaces),
+    "api-vae": render_api(VAE),
+    "api-latents": render_api(*LATENTS.values()),
+    "api-priors": render_api(*PRIORS.values()),
+    "api-objectives": render_api(Objective, TrainStep, *OBJECTIVES.values()),
+    "api-remedies": render_api(*REMEDIES.values()),
+    "api-evaluate": render_api(evaluate),
+    "api-metrics": render_api(*import_modules(metrics)),
 }
 
 
-def filled(page: str) -> str:
+def fill_blocks(page: str) -> str:
     """A page with every block written anew.
 
     Raises:
@@ -264,7 +269,7 @@ def main() -> None:
     for path in sorted(DOCS.rglob("*.md")):
         page = path.read_text(encoding="utf-8")
         if BLOCK.search(page):
-            path.write_text(filled(page), encoding="utf-8")
+            path.write_text(fill_blocks(page), encoding="utf-8")
             print(path.relative_to(DOCS.parent))
 
 

@@ -39,7 +39,7 @@ DIALECT = re.compile(
 )
 
 
-def generator() -> ModuleType:
+def load_generator() -> ModuleType:
     """scripts/generate_docs.py, imported."""
     spec = importlib.util.spec_from_file_location("generate_docs", ROOT / "scripts" / "generate_docs.py")
     assert spec is not None
@@ -49,7 +49,7 @@ def generator() -> ModuleType:
     return module
 
 
-def headings(text: str) -> set[str]:
+def anchors(text: str) -> set[str]:
     return {slug(title) for title in re.findall(r"^#+ (.+)$", FENCE.sub("", text), re.MULTILINE)}
 
 
@@ -61,7 +61,7 @@ def test_readme_is_short() -> None:
 def test_generated_parts_are_up_to_date(page: Page) -> None:
     if not GENERATED.search(page.text):
         pytest.skip("nothing is generated here")
-    assert generator().filled(page.text) == page.text, "run `python scripts/generate_docs.py`"
+    assert load_generator().fill_blocks(page.text) == page.text, "run `python scripts/generate_docs.py`"
 
 
 @each_page
@@ -73,7 +73,7 @@ def test_links_lead_somewhere(page: Page) -> None:
             continue
         file = here if not target else here.parent / target
         assert file.exists(), f"{page.name}: {target}"
-        assert not anchor or anchor in headings(file.read_text(encoding="utf-8")), f"{page.name}: #{anchor}"
+        assert not anchor or anchor in anchors(file.read_text(encoding="utf-8")), f"{page.name}: #{anchor}"
 
 
 @each_page
@@ -147,7 +147,7 @@ def test_the_catalogue_is_what_seqvae_list_prints(kind: str, capsys: pytest.Capt
     assert capsys.readouterr().out in (ROOT / "docs" / "catalogue.md").read_text(encoding="utf-8")
 
 
-def test_list_prints_all_tables_under_headings(capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_prints_all_tables_under_anchors(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["list", "--markdown"])
     lines = capsys.readouterr().out.splitlines()
@@ -179,6 +179,13 @@ def test_readme_tree_names_every_package() -> None:
 def test_every_metric_is_documented() -> None:
     (page,) = (page for page in PAGES if page.name == "docs/metrics.md")
     assert {key for key in KNOWN if f"`{key}`" not in page.text} == set()
+
+
+def test_the_index_links_every_page() -> None:
+    (index,) = (page for page in PAGES if page.name == "docs/README.md")
+    linked = {a.partition("#")[0] for a, _ in LINK.findall(index.text)}
+    pages_of = {page.name.removeprefix("docs/") for page in PAGES[1:]}
+    assert {name for name in pages_of - linked if not name.startswith("reference/")} == {"README.md"}
 
 
 def test_every_picture_is_shown() -> None:

@@ -23,7 +23,7 @@ def is_run(words: list[str]) -> bool:
     return words[0] not in TESTED_ELSEWHERE and not any(LONG.search(word) for word in words)
 
 
-def shortened(words: list[str]) -> list[str]:
+def shorten(words: list[str]) -> list[str]:
     """A training that takes a second."""
     if words[0] != "train" or "--resume" in words:
         return words
@@ -64,15 +64,15 @@ def run(words: list[str]) -> None:
         with pytest.raises(SystemExit, match="2"):  # it has finished, and says so
             main(words)
         return
-    succeed(shortened(words))
+    succeed(shorten(words))
 
 
-def documented(page: Page) -> set[str]:
+def documented_keys(page: Page) -> set[str]:
     """Every key that a page names in code."""
     return {key for code in page.inline for key in re.findall(r"[a-z_0-9]+", code)}
 
 
-def check_keys_are_documented(metrics: Page, capsys: pytest.CaptureFixture[str]) -> None:
+def check_keys_are_documented_keys(metrics: Page, capsys: pytest.CaptureFixture[str]) -> None:
     """What an evaluation reports stands on the page of metrics."""
     quickly = ["--samples", "2", "--examples", "120", "--json"]
     for words in (["runs/mine", "--refine", "2"], ["runs/blob", "--factors"]):
@@ -80,7 +80,7 @@ def check_keys_are_documented(metrics: Page, capsys: pytest.CaptureFixture[str])
         succeed(["evaluate", *words, *quickly])
         report = json.loads(capsys.readouterr().out)
         by_factor = {key for key in report if key.endswith("_by_factor")}
-        assert report.keys() - documented(metrics) - by_factor <= {"data", "factors"}
+        assert report.keys() - documented_keys(metrics) - by_factor <= {"data", "factors"}
 
 
 def test_every_command_runs(
@@ -101,7 +101,7 @@ def test_every_command_runs(
                 run_python(page, number)
     assert {words[0] for words in ran} >= {"train", "evaluate", "sample", "score", "edit", "interpolate"}
     assert Path("somewhere/model.safetensors").is_file()
-    check_keys_are_documented(found["docs/metrics.md"], capsys)
+    check_keys_are_documented_keys(found["docs/metrics.md"], capsys)
 
 
 def test_the_example_remedy_is_what_it_says(root: Path) -> None:
