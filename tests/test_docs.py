@@ -20,6 +20,7 @@ from seqvae.build import catalogue, check_names
 from seqvae.cli import app, main
 from seqvae.compare.schema import KNOWN
 from seqvae.config import load_config
+from seqvae.interfaces import Remedy
 from seqvae.lessons import LESSONS
 from seqvae.shipped import find_config, shipped_configs
 from seqvae.wings import WINGS
@@ -174,6 +175,12 @@ def test_readme_tree_names_every_package() -> None:
     assert named == {path.parent.name for path in (ROOT / "seqvae").glob("*/__init__.py")}
     for module in re.findall(r"\b(\w+\.py)\b", tree):
         assert list((ROOT / "seqvae").rglob(module)), module
+
+
+def test_readme_shows_every_hook() -> None:
+    loop = next(block for block in PAGES[0].blocks("text") if block.startswith("remedy.attach"))
+    hooks = {name for name, value in vars(Remedy).items() if callable(value) and not name.startswith("_")}
+    assert set(re.findall(r"remedy\.(\w+)\(", loop)) == hooks
 
 
 def test_every_metric_is_documented() -> None:
