@@ -99,10 +99,10 @@ def test_commands_parse(page: Page) -> None:
         if len(words) > 1:
             given = [NUMBERS.get(word, word) for word in words[1:]]
             parsed = verbs[words[0]].make_context(words[0], given).params
-            check_config(words, parsed)
+            check_settings(words, parsed)
 
 
-def check_config(words: list[str], parsed: dict[str, object]) -> None:
+def check_settings(words: list[str], parsed: dict[str, object]) -> None:
     """The shipped config that a command names exists, and its settings hold."""
     for name in (parsed.get("config"), parsed.get("comparison"), parsed.get("source")):
         if isinstance(name, str) and CONFIG.fullmatch(name):
