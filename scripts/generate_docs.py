@@ -14,21 +14,21 @@ import json
 import pkgutil
 import re
 import tokenize
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
 
+from cli_tables import format_table, list_verbs, paragraphs
 from pydantic import BaseModel
-from typer.models import ArgumentInfo, OptionInfo, ParameterInfo
 
 from seqvae import config, interfaces, metrics
 from seqvae.api import ImageVAE, TextVAE, load
 from seqvae.build import catalogue
-from seqvae.cli import app
 from seqvae.compare.schema import Comparison, Quality, Variant
 from seqvae.evaluate import evaluate
+from seqvae.interfaces import Remedy
 from seqvae.latents import LATENTS
 from seqvae.lessons import lesson_rows
 from seqvae.model import VAE
@@ -36,7 +36,6 @@ from seqvae.objective import OBJECTIVES, Objective, TrainStep
 from seqvae.priors import PRIORS
 from seqvae.remedies import REMEDIES
 from seqvae.shipped import first_comment, shipped_configs
-from seqvae.tables import markdown
 from seqvae.wings import WINGS
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -55,11 +54,6 @@ SECTIONS: tuple[tuple[str, type[BaseModel], type[BaseModel] | None], ...] = (  #
     ("A comparison: `quality`", Quality, None),
     ("A comparison: each of `variants`, besides the blocks of a config", Variant, None),
 )
-
-
-def format_table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    """The lines of a table and an empty one."""
-    yield from (*markdown(head, list(rows)), "")
 
 
 # --- configuration
@@ -133,71 +127,22 @@ def read_comments(model: type[BaseModel]) -> dict[str, str]:
     return found
 
 
-# --- command line
-
-
-def list_verbs() -> Iterator[str]:
-    """Every verb with its arguments and options, from the signatures that typer reads."""
-    verbs = {str(command.name): command.callback for command in app.registered_commands}
-    index = ((f"[`{name}`](#seqvae-{name})", _paragraphs(made)[0]) for name, made in verbs.items())
-    yield from format_table(("verb", "what it does"), index)
-    for name, made in verbs.items():
-        yield from (f"## seqvae {name}", "")
-        for paragraph in _paragraphs(made):
-            yield from (paragraph, "")
-        parameters = list(_parameters(made))
-        for kind, head in (("argument", ("type", "meaning")), ("option", ("type", "default", "meaning"))):
-            if rows := [row for each, row in parameters if each == kind]:
-                yield from format_table((kind, *head), rows)
-
-
-def _paragraphs(made: Any) -> list[str]:
-    return [" ".join(part.split()) for part in inspect.cleandoc(made.__doc__).split("\n\n")]
-
-
-def _parameters(made: Any) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Kind (argument or option) and row of each parameter of a verb."""
-    for name, hint in get_type_hints(made, include_extras=True).items():
-        if get_origin(hint) is not Annotated:
-            continue
-        kind, info = get_args(hint)[:2]
-        default = inspect.signature(made).parameters[name].default
-        required = default is inspect.Parameter.empty
-        if isinstance(info, ArgumentInfo):
-            shown = name.upper() if required else f"[{name.upper()}]"
-            yield "argument", (f"`{shown}`", _describe_type(kind, info), info.help or "")
-        elif isinstance(info, OptionInfo):
-            value = "required" if required else "" if default in (None, "", False) else f"`{default}`"
-            shown = " ".join(f"`{each}`" for each in _option_names(name, kind, info))
-            yield "option", (shown, _describe_type(kind, info), value, info.help or "")
-
-
-def _option_names(name: str, kind: Any, info: OptionInfo) -> list[str]:
-    """How an option is written; inside Annotated, typer takes the first of its names as `default`."""
-    own = [each for each in (info.default, *(info.param_decls or ())) if isinstance(each, str)]
-    dashed = name.replace("_", "-")
-    return own or ([f"--{dashed}", f"--no-{dashed}"] if kind is bool else [f"--{dashed}"])
-
-
-def _describe_type(kind: Any, info: ParameterInfo) -> str:
-    """A type in words, with its bound."""
-    parts = [part for part in get_args(kind) if part is not type(None)]
-    if get_origin(kind) is Literal:
-        return ", ".join(f"`{part}`" for part in parts)
-    if parts:
-        return _describe_type(parts[0], info) + (", repeatable" if get_origin(kind) is list else "")
-    words = {"str": "text", "Path": "path", "int": "integer", "float": "number", "bool": ""}
-    return f"{words[kind.__name__]}{'' if info.min is None else f' ≥ {info.min:g}'}"
-
-
 # --- catalogue
 
 
 def list_names() -> Iterator[str]:
     """All that can be named in a config, and the shipped configs: what `seqvae list` prints."""
     rows = catalogue() | {"lessons": lesson_rows()}
+    tables: dict[str, Mapping[str, Any]] = {
+        "remedies": REMEDIES,
+        "latents": LATENTS,
+        "priors": PRIORS,
+        "objectives": OBJECTIVES,
+    }
     for kind in ("remedies", "latents", "priors", "objectives", "tokenizers", "lessons"):
         yield from (f"## {kind.capitalize()}", "", *_format_rows(rows[kind]))
+        if kind in tables:
+            yield from _explain(kind, tables[kind])
     for kind in ("encoders", "decoders"):
         left = iter(rows[kind])  # one modality after the other
         for modality, made in WINGS.items():
@@ -205,6 +150,24 @@ def list_names() -> Iterator[str]:
             yield from (f"## {kind.capitalize()} of {modality}", "", *_format_rows(own))
     about = [{"name": name, "about": first_comment(path)} for name, path in shipped_configs().items()]
     yield from ("## Shipped configs", "", *_format_rows(about))
+
+
+def _explain(kind: str, made: Mapping[str, Any]) -> Iterator[str]:
+    """What each row is, the first paragraph of its docstring; of a remedy also the hooks that it uses."""
+    # a bare <unk> would be taken for a tag
+    about = {name: re.sub(r"<(?=\w)", "&lt;", paragraphs(each)[0]) for name, each in made.items()}
+    if kind == "remedies":
+        rows = ((name, text, _hooks(made[name])) for name, text in about.items())
+        yield from format_table(("name", "what it does", "hooks"), rows)
+    else:
+        yield from format_table(("name", "what it is"), about.items())
+
+
+def _hooks(remedy: type[Remedy]) -> str:
+    """The hooks that a remedy overrides, without `attach`, which is only preparation."""
+    names = [name for name, value in vars(Remedy).items() if callable(value) and not name.startswith("_")]
+    used = (name for name in names if getattr(remedy, name) is not getattr(Remedy, name))
+    return ", ".join(f"`{name}`" for name in used if name != "attach")
 
 
 def _format_rows(rows: list[dict[str, Any]]) -> Iterator[str]:

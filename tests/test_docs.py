@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import pydoc
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -40,14 +40,10 @@ DIALECT = re.compile(
 )
 
 
-def load_generator() -> ModuleType:
+def load_generator(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """scripts/generate_docs.py, imported."""
-    spec = importlib.util.spec_from_file_location("generate_docs", ROOT / "scripts" / "generate_docs.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    return import_module("generate_docs")
 
 
 def anchors(text: str) -> set[str]:
@@ -59,10 +55,12 @@ def test_readme_is_short() -> None:
 
 
 @each_page
-def test_generated_parts_are_up_to_date(page: Page) -> None:
+def test_generated_parts_are_up_to_date(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     if not GENERATED.search(page.text):
         pytest.skip("nothing is generated here")
-    assert load_generator().fill_blocks(page.text) == page.text, "run `python scripts/generate_docs.py`"
+    assert load_generator(monkeypatch).fill_blocks(page.text) == page.text, (
+        "run `python scripts/generate_docs.py`"
+    )
 
 
 @each_page
