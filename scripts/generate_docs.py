@@ -1,4 +1,4 @@
-"""Fills the generated blocks of docs/: configuration, command line, catalogue and API reference.
+"""Fills the generated blocks of docs/: configuration, command line, metrics, catalogue, API reference.
 
 python scripts/generate_docs.py
 
@@ -15,10 +15,11 @@ import pkgutil
 import re
 import tokenize
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 from cli_tables import format_table, list_verbs, paragraphs
 from pydantic import BaseModel
@@ -31,6 +32,7 @@ from seqvae.evaluate import evaluate
 from seqvae.interfaces import Remedy
 from seqvae.latents import LATENTS
 from seqvae.lessons import lesson_rows
+from seqvae.metrics.keys import METRICS, Group
 from seqvae.model import VAE
 from seqvae.objective import OBJECTIVES, Objective, TrainStep
 from seqvae.priors import PRIORS
@@ -175,6 +177,16 @@ def _format_rows(rows: list[dict[str, Any]]) -> Iterator[str]:
     yield from format_table(head, [tuple(str(row[name]) for name in head) for row in rows])
 
 
+# --- metrics
+
+
+def list_metrics(group: str) -> Iterator[str]:
+    """The metrics of one group, from the table that `evaluate`, `compare` and plots read."""
+    rows = (metric for metric in METRICS.values() if metric.group == group)
+    head = ("key", "label", "unit", "better", "meaning")
+    yield from format_table(head, ((f"`{m.key}`", m.label, m.unit, m.better, m.doc) for m in rows))
+
+
 # --- API reference
 
 
@@ -202,6 +214,7 @@ BLOCKS: dict[str, Callable[[], Iterator[str]]] = {
     "configuration": list_keys,
     "command-line": list_verbs,
     "catalogue": list_names,
+    **{f"metrics-{group}": partial(list_metrics, group) for group in get_args(Group)},
     "api-inference": render_api(TextVAE, ImageVAE, load, inherited=True),
     "api-interfaces": render_api(interfaces),
     "api-vae": render_api(VAE),

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from doc_pages import Page, pages
+from doc_pages import INLINE, Page, pages
 
 from seqvae import TextVAE
 from seqvae.cli import main
@@ -69,7 +69,7 @@ def run(words: list[str]) -> None:
 
 def documented_keys(page: Page) -> set[str]:
     """Every key that a page names in code."""
-    return {key for code in page.inline for key in re.findall(r"[a-z_0-9]+", code)}
+    return {key for code in INLINE.findall(page.text) for key in re.findall(r"[a-z_0-9]+", code)}
 
 
 def check_keys_are_documented_keys(metrics: Page, capsys: pytest.CaptureFixture[str]) -> None:
