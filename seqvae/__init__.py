@@ -1,4 +1,4 @@
-"""Sequence VAEs for text whose code is used, measured and easy to hold."""
+"""Variational autoencoders for text and images whose latent code is used, measured and controllable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The error that users see, and the hint with the nearest right name that ends it."""
+"""The exception for user errors, and the hint that suggests the nearest valid name."""
 
 from __future__ import annotations
 
@@ -7,11 +7,26 @@ from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """A mistake of the user's: one line that says what was wrong, what was got and what to do."""
+    """An error that the user can fix: one line that says what was wrong, what was got and what to do.
+
+    The command line prints it without a traceback and exits with status 2.
+    """
 
 
 def suggest(wrong: str, right: Iterable[str]) -> str:
-    """`did you mean X? known: ...`, for the end of an error."""
+    """The end of an error message about an unknown name: `did you mean X? known: ...`.
+
+    Args:
+        wrong: the name that was got.
+        right: the names that exist.
+
+    Returns:
+        The nearest name where one is similar enough, then all names in alphabetical order.
+
+    Example:
+        >>> suggest("gausian", ["gaussian", "vmf"])
+        "did you mean 'gaussian'? known: gaussian, vmf"
+    """
     names = sorted(right)
     near = difflib.get_close_matches(wrong, names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""

@@ -1,4 +1,4 @@
-"""The sockets: what every part of a model, every cure and every modality must be able to do."""
+"""Base classes and protocols of model parts, batches, modalities and remedies."""
 
 from __future__ import annotations
 

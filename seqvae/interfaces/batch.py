@@ -1,4 +1,4 @@
-"""What batches of every modality have in common, and how their tensors move to a device together.
+"""The batch protocol that every modality implements, and a dataclass mixin that moves all tensors at once.
 
 Shapes: B examples, L labels, C conditions.
 """
@@ -18,65 +18,65 @@ from seqvae.keyed_noise import KeyedNoise
 
 
 class Batch(Protocol):
-    """Examples of one modality: all that latents, priors, objectives and the training loop know of them."""
+    """A batch of examples of one modality, as latents, priors, objectives and the training loop see it."""
 
     @property
     def source(self) -> Any:
-        """What the encoder reads of the B examples."""
+        """The encoder's input for the B examples."""
         ...
 
     @property
     def targets(self) -> Tensor:
-        """(B, ...): what the decoder is scored on; no remedy changes it."""
+        """(B, ...): what log p(x|z) is evaluated on; no remedy changes it."""
         ...
 
     @property
     def index(self) -> Tensor:
-        """(B,) int64: each example's place in its data, which keys its noise."""
+        """(B,) int64: the position of each example in its data set, the key of its noise."""
         ...
 
     @property
     def labels(self) -> Tensor:
-        """(B, L), NaN where a label is missing."""
+        """(B, L) label values, NaN where a label is missing."""
         ...
 
     @property
     def random(self) -> KeyedNoise:
-        """The noise of these examples at this step."""
+        """The random numbers of these examples at this step."""
         ...
 
     @property
     def condition(self) -> Tensor | None:
-        """(B, C): what is asked of the latent, a rate for instance; None takes its default."""
+        """(B, C): the condition requested of the latent, such as a rate; None means its default."""
         ...
 
     @property
     def size(self) -> int:
-        """B."""
+        """B, the number of examples."""
         ...
 
     @property
     def num_targets(self) -> int:
-        """Predicted tokens, or images: what throughput and losses per target are counted in."""
+        """Number of predicted tokens, or of images: the unit of throughput and of losses per target."""
         ...
 
     @property
     def target_counts(self) -> Tensor:
-        """(B,): how many targets each example has."""
+        """(B,): number of targets per example."""
         ...
 
     @property
     def decoder_positions(self) -> int:
-        """What an example costs the decoder, in tokens."""
+        """Cost of an example in the decoder, in tokens; evaluation sizes its chunks of samples by it."""
         ...
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Sizes of all tensors: two batches with the same ones can take each other's place."""
+        """Shapes of all tensors: a captured update accepts any batch with the same shapes."""
         ...
 
     def to(self, device: torch.device | str) -> Self:
-        """The same batch on a device."""
+        """The same batch on `device`."""
         ...
 
     def replace(self, **values: Any) -> Self:
@@ -84,32 +84,32 @@ class Batch(Protocol):
         ...
 
     def pad_to_multiple(self, multiple: int) -> Self:
-        """The same examples, padded to a multiple of places where they have any."""
+        """The same examples, padded to a multiple of positions where the modality has a length."""
         ...
 
     def pin_memory(self) -> Self:
-        """The same batch in page-locked memory."""
+        """The same batch in page-locked host memory."""
         ...
 
     def clone_to(self, device: torch.device, step: Tensor) -> Self:
-        """A copy on `device` whose noise takes `step` () from there."""
+        """A copy on `device` whose noise reads the step from the tensor `step` ()."""
         ...
 
     def copy_(self, other: Self) -> None:
-        """Copy the tensors of another batch of the same shapes into this one's."""
+        """Copy the tensors of `other`, of the same shapes, into those of this batch."""
         ...
 
 
-# what reads batches is generic in their type: a text encoder is an Encoder[TextBatch]
+# classes that read batches are generic in the batch type: a text encoder is an Encoder[TextBatch]
 BatchT = TypeVar("BatchT", bound=Batch, default=Any)
 ReadBatchT = TypeVar("ReadBatchT", bound=Batch, default=Any, contravariant=True)
 
 
 class MovableBatch:
-    """A frozen dataclass whose tensors move together."""
+    """Mixin for frozen dataclasses of tensors: copy, pin or move all of them at once."""
 
     def changed(self, **values: Any) -> Self:
-        """The old name of `replace`."""
+        """Deprecated name of `replace`."""
         warn_renamed(f"{type(self).__name__}.changed", "replace")
         return replace(self, **values)  # type: ignore[type-var]
 
@@ -123,7 +123,7 @@ class MovableBatch:
         return self._map(lambda v: v.to(device, non_blocking=True) if isinstance(v, movable) else v)
 
     def tensors(self) -> list[Tensor]:
-        """All tensors of the batch in a fixed order; where the noise's step is one, it is not among them."""
+        """All tensors of the batch in a fixed order, except the step of the noise where that is a tensor."""
         values = [getattr(self, f.name) for f in fields(self)]  # type: ignore[arg-type]
         return [
             v.index if isinstance(v, KeyedNoise) else v for v in values if isinstance(v, Tensor | KeyedNoise)
@@ -131,28 +131,31 @@ class MovableBatch:
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
-        """What two batches have in common if one fits into the tensors of the other."""
+        """Shapes of all tensors; `copy_` needs them to be equal."""
         return tuple(tuple(x.shape) for x in self.tensors())
 
     def pin_memory(self) -> Self:
-        """The same batch in page-locked memory, from which a GPU copies while the host goes on."""
+        """The same batch in page-locked memory, from which copies to a GPU run asynchronously."""
         return self._map(lambda v: v.pin_memory() if isinstance(v, Tensor) else v)
 
     def clone_to(self, device: torch.device, step: Tensor) -> Self:
-        """A copy on `device` that shares no memory with anything, whose noise takes `step` () from there."""
+        """A copy on `device` that owns all of its memory; its noise reads the step from the tensor `step` ().
 
-        def copied(v: Any) -> Any:
+        A CUDA graph reads these tensors at every replay, so nothing else may write to them.
+        """
+
+        def copy_value(v: Any) -> Any:
             if isinstance(v, KeyedNoise):
                 return replace(v, index=v.index.to(device, copy=True), step=step)
             return v.to(device, copy=True) if isinstance(v, Tensor) else v
 
-        return self._map(copied)
+        return self._map(copy_value)
 
     def pad_to_multiple(self, multiple: int) -> Self:
-        """The batch itself: its examples all have one size."""
+        """The batch itself: by default all examples have the same size."""
         return self
 
     def copy_(self, other: Self) -> None:
-        """Copy the tensors of another batch of the same shapes into this one's; copies do not block."""
+        """Copy the tensors of `other`, of the same shapes, into those of this batch, without blocking."""
         for mine, given in zip(self.tensors(), other.tensors(), strict=True):
             mine.copy_(given, non_blocking=True)

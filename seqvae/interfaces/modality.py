@@ -1,6 +1,6 @@
-"""What a modality brings besides its models: batches, what makes them of examples, data and measures.
+"""Protocols of a modality: its processor, data, batches and metrics.
 
-Shapes: B examples of a batch, N of a split, D latent dims, L labels, P places in an example.
+Shapes: B examples of a batch, N of a split, D latent dims, F features, L labels, P positions in an example.
 """
 
 from __future__ import annotations
@@ -15,50 +15,50 @@ from seqvae.interfaces.batch import Batch, ReadBatchT
 
 
 class Processor(Protocol[ReadBatchT]):
-    """What turns the things of one modality into batches and back; a run keeps it."""
+    """Converts raw examples of one modality to batches and back; saved with the run."""
 
-    unit: str  # what `batch.units` counts: tokens | pictures
+    unit: str  # the unit of `batch.num_targets`: tokens | pictures
 
     @property
     def sizes(self) -> Mapping[str, Any]:
-        """What encoders and decoders must be told of the data."""
+        """Constructor arguments of encoders and decoders that depend on the data, such as vocabulary size."""
         ...
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """The same for JSON: what config.json says of it."""
+        """JSON-serialisable description, stored in config.json."""
         ...
 
     @property
     def vocabulary(self) -> str | None:
-        """A hash of what the numbers in a batch stand for; None where they mean the same in all data."""
+        """Hash of the mapping from ids to tokens; None where values mean the same in all data sets."""
         ...
 
     def save(self, folder: Path) -> None:
-        """Write its own files, where it has any."""
+        """Write the files it needs to be loaded again, if any."""
         ...
 
     def raw_features(self, batch: ReadBatchT) -> Tensor:
-        """(B, F): the examples as numbers that a classifier without any model reads."""
+        """(B, F): model-free features of the examples, the baseline input of a linear probe."""
         ...
 
 
 class LabeledSplit(Protocol):
-    """Labels of a split: numbers, or the places of categories' names."""
+    """Labels of a split: numbers, or indices into the names of categories."""
 
     @property
     def labels(self) -> Any:
-        """An array (N, L), NaN where a label is missing."""
+        """Array (N, L), NaN where a label is missing."""
         ...
 
     @property
     def categories(self) -> Mapping[str, Sequence[str]]:
-        """The names, by label."""
+        """Category names per label."""
         ...
 
 
 class Data(Protocol):
-    """What a run trains on."""
+    """A data set of one modality, ready for training."""
 
     @property
     def train(self) -> LabeledSplit:
@@ -67,7 +67,7 @@ class Data(Protocol):
 
     @property
     def codec(self) -> Processor:
-        """What made batches of it."""
+        """The processor that makes batches of it."""
         ...
 
     @property
@@ -77,66 +77,68 @@ class Data(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """The content of the training split: the same files and settings give the same one."""
+        """Hash of the training split: equal for the same files and settings."""
         ...
 
     def report(self) -> list[str]:
-        """What became of the data, for people."""
+        """Human-readable lines about how the data were read, split and filtered."""
         ...
 
 
 class BatchSource(Protocol):
-    """The training loop's view of the data: batches as pure functions of (seed, step)."""
+    """Batches for the training loop, each a pure function of (seed, step): resuming needs no state."""
 
     @property
     def examples(self) -> int:
-        """Training examples."""
+        """Number of training examples."""
         ...
 
     @property
     def steps_per_epoch(self) -> int:
-        """Updates in which each training example is read once."""
+        """Number of updates per epoch."""
         ...
 
     def update(self, step: int, inner: int = 0) -> list[Batch]:
-        """The parts of update `step`, of each the rows of this process.
+        """The micro-batches of update `step`, each with the rows of this rank only.
 
-        `inner` counts the encoder's own updates before it, from 1.
+        Args:
+            step: number of the update, from 0.
+            inner: 0 for the update itself, else the number, from 1, of an extra encoder update before it.
         """
         ...
 
     def valid(self, examples: int, batch_size: int = 64) -> Iterator[Batch]:
-        """At most so many validation examples."""
+        """Batches of at most `examples` validation examples."""
         ...
 
 
 class ModalityMetrics(Protocol[ReadBatchT]):
-    """What only one modality can measure of a model; nats, over the N evaluation examples."""
+    """Metrics that only one modality defines, in nats, over the N evaluation examples."""
 
     def per_target(self, batches: Sequence[ReadBatchT], iw_nll: Tensor | None) -> dict[str, Any]:
-        """How many units there are, and IW-NLL (N,), where there is one, a unit."""
+        """Number of targets, and the importance-weighted NLL `iw_nll` (N,) per target where it is given."""
         ...
 
     def position_log_probs(self, likelihood: Any, batch: ReadBatchT) -> Tensor:
-        """(B, P): log p(x|z) of one sample by place; P = 1 where places do not come apart."""
+        """(B, P): log p(x|z) of one sample per position; P = 1 where it does not factorise over positions."""
         ...
 
     def position_gains(self, gains: Tensor, batch: ReadBatchT) -> Any:
-        """What `summarise_positions` needs of one batch's gains (B, P)."""
+        """Per-batch statistics of the gains (B, P), as input of `summarise_positions`."""
         ...
 
     def summarise_positions(self, parts: Sequence[Any]) -> dict[str, Any]:
-        """Where in an example the code gains: from what `position_gains` gave for each batch."""
+        """Gain of the code per position, from the outputs of `position_gains` for all batches."""
         ...
 
     def compare_reconstructions(self, batch: ReadBatchT, codes: Tensor, drawn: Tensor) -> Any:
-        """What `summarise_reconstructions` needs: what comes back from `codes` (B, D) and `drawn` ones."""
+        """Compare x with reconstructions from point estimates `codes` and samples `drawn`, both (B, D)."""
         ...
 
     def summarise_reconstructions(self, parts: Sequence[Any]) -> dict[str, Any]:
-        """How well examples come back: from what `compare_reconstructions` gave for each batch."""
+        """Reconstruction quality, from the outputs of `compare_reconstructions` for all batches."""
         ...
 
     def sample_metrics(self, n: int, seed: int) -> dict[str, Any]:
-        """What `n` draws from the prior look like."""
+        """Metrics of `n` samples from the prior."""
         ...

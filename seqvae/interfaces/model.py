@@ -1,6 +1,6 @@
-"""The sockets of a model: what an encoder, latent, prior, decoder and likelihood must be able to do.
+"""Base classes and protocols of the model: encoder, latent, prior, decoder and their distributions.
 
-Shapes: S samples, B examples, D latent dims, H features, C conditions. Everything above this floor knows only
+Shapes: S samples, B examples, D latent dims, H features, C conditions. Code above this layer sees only
 z, q(z|x), p(z), p(x|z) and nats.
 """
 
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
 
 
 class Posterior(Protocol):
-    """q(z|x) for B examples."""
+    """q(z|x) of B examples."""
 
     @property
     def mean(self) -> Tensor:
-        """(B, D)."""
+        """E[z], (B, D)."""
         ...
 
     @property
     def point_estimate(self) -> Tensor:
-        """(B, D): the one code that is decoded for each example, the mean unless that is no code."""
+        """(B, D): the code that is decoded per example: the mean, unless the mean is not a valid code."""
         ...
 
     def rsample(self, n: int, random: KeyedNoise) -> Tensor:
-        """Z (n, B, D), differentiable, drawn with the examples' own noise."""
+        """Z (n, B, D): `n` reparameterised samples per example, from the noise of the examples."""
         ...
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """(S, B) nats, for z (S, B, D) or anything that broadcasts to it."""
+        """Log q(z|x) in nats, (S, B), for z (S, B, D) or any shape that broadcasts to it."""
         ...
 
     def detach(self) -> Self:
@@ -46,12 +46,12 @@ class Posterior(Protocol):
         ...
 
     def select(self, i: Tensor | slice) -> Self:
-        """q(z|x) of the chosen examples."""
+        """q(z|x) of the examples with indices `i`."""
         ...
 
 
 def point_estimate(q: Posterior) -> Tensor:
-    """(B, D): the one code that is decoded for each example."""
+    """(B, D): the code that is decoded per example, `q.point_estimate`."""
     return q.point_estimate
 
 
@@ -59,66 +59,74 @@ class PriorDistribution(Protocol):
     """p(z)."""
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """(S, B) nats for z (S, B, D)."""
+        """Log p(z) in nats, (S, B), for z (S, B, D)."""
         ...
 
     def sample(self, n: int, random: KeyedNoise) -> Tensor:
-        """Z (n, D); row i of the noise belongs to sample i."""
+        """Z (n, D): `n` samples; sample i uses row i of the noise, so it does not depend on `n`."""
         ...
 
 
 class Likelihood(Protocol[ReadBatchT]):
-    """p(x|z) as an object: loss, metrics and generation need to know no more."""
+    """p(x|z) as a distribution object, which losses, metrics and generation read."""
 
     support: str  # tokens | binary | levels | real; numbers of different supports are not comparable
 
     def log_prob(self, batch: ReadBatchT) -> Tensor:
-        """(S, B) nats, summed over each example."""
+        """Log p(x|z) in nats, (S, B), summed over the targets of each example."""
         ...
 
 
 class Citable:
-    """Whatever comes from a paper says which."""
+    """Mixin that names the paper a class implements."""
 
     paper: ClassVar[str] = ""  # authors, title, where
     year: ClassVar[int] = 0
 
 
 class Encoder(nn.Module, Citable, ABC, Generic[BatchT]):
-    """Reads a batch into features."""
+    """Maps a batch to one feature vector per example.
+
+    `out_dim` is H, the number of features.
+    """
 
     out_dim: int
 
     @abstractmethod
     def forward(self, batch: BatchT) -> Tensor:
-        """H (B, H), H = `out_dim`."""
+        """Features h (B, H), H = `out_dim`."""
 
     def pseudo_inputs(self, count: int) -> Tensor:
-        """First values of `count` inputs that can be learned, (count, ...) as `read` takes them.
+        """Initial values of `count` learnable pseudo-inputs, (count, ...), in the format of `read`.
 
         Raises:
-            UserError: this encoder reads no such inputs.
+            UserError: this encoder does not support pseudo-inputs.
         """
         raise UserError(f"{type(self).__name__} reads no learned inputs, which vamp needs: use prior mixture")
 
     def read(self, x: Tensor) -> Tensor:
-        """H (B, H) of inputs (B, ...) such as `pseudo_inputs` gives.
+        """Features h (B, H) of pseudo-inputs x (B, ...).
 
         Raises:
-            UserError: this encoder reads no such inputs.
+            UserError: this encoder does not support pseudo-inputs.
         """
         raise UserError(f"{type(self).__name__} reads no learned inputs, which vamp needs: use prior mixture")
 
 
 class Latent(nn.Module, Citable, ABC):
-    """A family of q(z|x) and its divergence from the prior.
+    """A family of posteriors q(z|x) and its KL divergence from the prior.
 
-    `has_density` is false where log q(z|x) does not exist (a plain autoencoder): rate and likelihoods
-    are then not defined, and evaluation says so instead of printing a number. `needs_encoder` is false where
-    no encoder is needed. `is_diagonal_gaussian` is true where q(z|x) is a normal with `mean` and `logvar` (B,
-    D). `reparameterized` is false where codes are choices, whose draws have no gradient but a substitute.
-    `condition` is how many features C the family tells posterior and decoder besides x: the rate that is
-    asked for.
+    Attributes:
+        dim: D, the number of latent dims.
+        condition: C, the number of condition features that the family adds for posterior and decoder, such as
+            the requested rate; 0 for most families.
+        needs_encoder: false where no encoder is built.
+        default_prior: prior that a config gets if it names none.
+        priors: names of the only compatible priors; empty where all are.
+        has_density: false where log q(z|x) does not exist (a plain autoencoder). Rate and likelihoods are
+            then undefined, and evaluation reports that instead of a value.
+        is_diagonal_gaussian: true where q(z|x) is a normal with `mean` and `logvar` (B, D).
+        reparameterized: false where z is discrete, so that gradients of samples are a biased surrogate.
     """
 
     dim: int
@@ -132,38 +140,47 @@ class Latent(nn.Module, Citable, ABC):
 
     @abstractmethod
     def posterior(self, h: Tensor, c: Tensor | None = None) -> Posterior:
-        """q(z|x) from features (B, H), labels among them; c (B, C) is what the family is told besides.
+        """q(z|x) from the features of the encoder.
 
-        Only a family whose `condition` C is not 0 is ever told one.
+        Args:
+            h: features (B, H), label features included.
+            c: condition features (B, C) of this family; None where `condition` is 0.
         """
 
     def kl(self, q: Any, p: PriorDistribution, z: Tensor) -> Tensor:
-        """KL(q || p) in nats by `kl_divergence`: (1, B, D) in closed form, else (S, B, 1) from draws z.
+        """KL(q || p) in nats by `kl_divergence`.
 
-        (1, B, 1) or (1, B, G) where dims do not come apart, or groups of them do.
+        Args:
+            q: posterior of B examples.
+            p: prior distribution.
+            z: samples (S, B, D) from q, used where there is no closed form.
+
+        Returns:
+            (1, B, D) in closed form, (1, B, G) or (1, B, 1) where only groups of dims or no dims factorise,
+            else an estimate (S, B, 1) from the samples.
         """
         return kl_divergence(q, p, z)
 
     def default_condition(self, random: KeyedNoise) -> Tensor | None:
-        """C (B, C) of the examples of `random`: drawn in training, the default at use; none where C = 0."""
+        """C (B, C) per example of `random`: sampled in training, else the default; None where C = 0."""
         return None
 
     def decoder_inputs(self, z: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """What the decoder reads of codes z (S, B, D) and hears of the whole condition (B, C).
+        """Codes and condition as the decoder reads them, from z (S, B, D) and the whole condition c (B, C).
 
-        What the family told is the condition's end.
+        The features of this family are the last columns of c, after those of the labels.
         """
         return z, c
 
     def rate_condition(self, nats: Tensor) -> Tensor:
-        """C (B, C) that asks for rates (B,) in nats.
+        """Condition features c (B, C) that request the rates `nats` (B,).
 
         Raises:
-            UserError: a rate that this family was not trained for, or one that knows no rates.
+            UserError: a rate outside the trained range, or this family is not variable-rate.
         """
         raise UserError(
-            "this run has no dial: a rate can be chosen where the latent is exact_rate and was trained "
-            "over a range, as `nats: [2, 64]`"
+            "this run is not variable-rate: a rate can be chosen where the latent is exact_rate and was "
+            "trained over a range, as `nats: [2, 64]`"
         )
 
     def at_rate(self, nats: float) -> Self:
@@ -177,18 +194,18 @@ class Latent(nn.Module, Citable, ABC):
 
 
 class Prior(nn.Module, Citable, ABC):
-    """p(z), or p(z|c) where it is told the C = `condition` features c."""
+    """p(z), or p(z|c) where it is conditioned on C = `condition` features c."""
 
     condition: int = 0
 
     @abstractmethod
     def forward(self, c: Tensor | None = None) -> PriorDistribution:
-        """The distribution, differentiable in the prior's own parameters."""
+        """The distribution p(z), or p(z|c) for c (B, C), differentiable in the parameters of the prior."""
 
 
 class Decoder(nn.Module, Citable, ABC, Generic[BatchT]):
-    """Turns codes into p(x|z)."""
+    """Maps codes to p(x|z)."""
 
     @abstractmethod
     def forward(self, z: Tensor, c: Tensor | None = None) -> Likelihood[BatchT]:
-        """p(x|z) for z (S, B, D)."""
+        """p(x|z) for codes z (S, B, D), conditioned on c (B, C) where it is given."""

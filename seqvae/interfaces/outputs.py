@@ -1,4 +1,4 @@
-"""Outputs of a model and losses of an objective.
+"""Dataclasses for the output of a model and the loss of an objective.
 
 Shapes: S samples, B examples, D latent dims.
 """
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VAEOutput:
-    """One walk of a batch through encoder, latent and decoder."""
+    """Result of one forward pass of a batch through encoder, latent and decoder."""
 
     q: Posterior
     p: PriorDistribution
     z: Tensor  # (S, B, D)
-    kl: Tensor  # (S, B, D) or (S, B, 1), nats
+    kl: Tensor  # (S, B, D) or (S, B, 1), nats; S = 1 in closed form
     likelihood: Likelihood
     log_px_z: Tensor  # (S, B) nats
 
@@ -38,34 +38,40 @@ class VAEOutput:
 
     @property
     def log_weights(self) -> Tensor:
-        """(S, B): log p(x|z) + log p(z) - log q(z|x), the importance weights of each sample."""
+        """(S, B): log importance weights, log p(x|z) + log p(z) - log q(z|x) in nats."""
         return self.log_px_z + self.p.log_prob(self.z) - self.q.log_prob(self.z)
 
 
 @dataclass(frozen=True)
 class Loss:
-    """What the optimizer minimises (`total`) and what the log tells.
+    """The loss that the optimizer minimises (`total`) and the values that are logged.
 
-    `rate` and `distortion` are those of the plain ELBO, whatever the remedies made of the total.
+    `rate` and `distortion` are those of the plain ELBO, whatever remedies do to the total, so that runs with
+    different remedies can be compared.
     """
 
     total: Tensor
-    rate: Tensor  # () nats a sentence
-    distortion: Tensor  # () nats a sentence
+    rate: Tensor  # () nats per example
+    distortion: Tensor  # () nats per example
     kl_per_dim: Tensor  # (D,) or (1,)
     beta: Tensor | float
-    terms: Mapping[str, Tensor] = field(default_factory=dict)  # what `extra` added, already weighted
-    adversary: Tensor | float = 0.0  # the second players' loss, on detached input
+    terms: Mapping[str, Tensor] = field(default_factory=dict)  # of auxiliary_losses, already weighted
+    adversary: Tensor | float = 0.0  # loss of the discriminators, on detached input
 
     def detach(self) -> Loss:
-        """The same numbers, without gradients."""
+        """The same values, without gradients."""
         kept = {f.name: getattr(self, f.name) for f in fields(self)}
         kept = {k: v.detach() if isinstance(v, Tensor) else v for k, v in kept.items()}
         return Loss(**kept | {"terms": {name: term.detach() for name, term in self.terms.items()}})
 
 
 def mean_loss(parts: Sequence[Loss], shares: Sequence[float]) -> Loss:
-    """The loss of an update from those of its parts; `shares` of the examples add up to 1."""
+    """The loss of an update from those of its micro-batches.
+
+    Args:
+        parts: one loss per micro-batch, with the same terms.
+        shares: fraction of the examples of the update in each micro-batch; they sum to 1.
+    """
 
     def mean(values: Iterable[Any]) -> Any:
         return sum(value * share for value, share in zip(values, shares, strict=True))

@@ -1,4 +1,4 @@
-"""The socket of every cure: where it may touch a batch, the KL and the loss, and what it may know of the run.
+"""Base class of remedies: hooks on the batch, the code, the KL, the loss and the training schedule.
 
 Shapes: S samples, B examples, D latent dims.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunContext:
-    """What a remedy may know of the run when it is attached."""
+    """Sizes of the run, which a remedy gets when it is attached."""
 
     total_steps: int
     examples: int
@@ -29,86 +29,121 @@ class RunContext:
     latent_dim: int
     vocab_size: int | None = None
     labels: tuple[str, ...] = ()  # names of the columns of batch.labels
-    label_coverage: tuple[float, ...] = ()  # of each, the share of the training examples that have it
+    label_coverage: tuple[float, ...] = ()  # per label, the fraction of training examples that have it
 
 
 class Remedy(nn.Module, Citable, Generic[BatchT]):
-    """One cure; every method is idle by default and `objective.py` is its only caller.
+    """A remedy against posterior collapse; by default every hook is a no-op.
 
-    Parameters train with the model, buffers are saved with it. The model itself is never kept here.
+    Only `Objective` calls the hooks. Parameters train with the model and buffers are saved with it. A remedy
+    must not keep a reference to the model: its parameters would be registered, and saved, twice.
+
+    Example:
+        >>> class HalfKL(Remedy):
+        ...     def beta(self, step):
+        ...         return 0.5
+        >>> from seqvae.objectives import ELBO
+        >>> ELBO([HalfKL(), HalfKL()]).beta(step=0)  # factors multiply
+        0.25
     """
 
-    batch_type: ClassVar[str] = "any"  # "text" or "image" where the remedy reads what only these have
-    transforms_whole_kl: ClassVar[bool] = False  # true where transform_kl is not elementwise: one of these a run
+    batch_type: ClassVar[str] = "any"  # "text" or "image" for remedies that read fields of one modality
+    transforms_whole_kl: ClassVar[bool] = False  # transform_kl is not elementwise: at most one per run
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
         adopt_old_hooks(cls)
 
     def attach(self, vae: nn.Module, facts: RunContext) -> None:
-        """Create what depends on the model's sizes or on the run's length; called once."""
+        """Create modules and schedules that depend on the model or the run; called once before training.
+
+        Args:
+            vae: the model; do not keep it.
+            facts: sizes of the run.
+
+        Raises:
+            UserError: the remedy does not work with this model or data.
+        """
 
     def on_encoder_input(self, batch: BatchT) -> BatchT:
-        """Change what the encoder reads (training only)."""
+        """The batch whose `source` the encoder reads (training only)."""
         return batch
 
     def on_decoder_input(self, batch: BatchT) -> BatchT:
-        """Change what the decoder reads (training only), never the targets."""
+        """The batch whose `inputs` the decoder reads (training only); targets must stay."""
         return batch
 
     def on_latent(self, z: Tensor, batch: BatchT) -> Tensor:
-        """Change the codes (S, B, D) that the decoder reads (training only), never those the KL is of."""
+        """Codes (S, B, D) that the decoder reads in place of z (training only); the KL stays that of z."""
         return z
 
     def transform_kl(self, kl: Tensor, out: VAEOutput, step: Tensor | int) -> Tensor:
-        """(B, D) -> (B or 1, any): the KL that the optimizer sees."""
+        """The KL that enters the loss.
+
+        Args:
+            kl: nats (B, D), as transformed by the remedies before this one.
+            out: the forward pass.
+            step: number of the update, from 0.
+
+        Returns:
+            Nats (B or 1, any number of columns); the objective sums columns and averages rows.
+        """
         return kl
 
     def beta(self, step: Tensor | int) -> Tensor | float:
-        """A factor of the KL at update `step`, counted from 0; in training a tensor () on the device.
+        """Weight of the KL at update `step`, counted from 0; in training a tensor () on the device.
 
-        A factor that changes from update to update is a function of that tensor or lies in a buffer: an
-        update may be captured once and replayed.
+        A weight that changes between updates must be a function of that tensor, or a buffer: an update may be
+        captured as a CUDA graph and replayed, and a Python number would stay as it was at capture.
         """
         return 1.0
 
     def schedule_end(self) -> int:
-        """The first step from which this remedy's schedule does not change any more."""
+        """The update from which this remedy's schedule is constant; no checkpoint is selected before it."""
         return 0
 
     def auxiliary_losses(self, vae: nn.Module, out: VAEOutput, batch: BatchT) -> Mapping[str, Tensor]:
-        """Further named terms () of the loss, already weighted."""
+        """Named terms () that are added to the loss, already weighted.
+
+        Args:
+            vae: the model.
+            out: the forward pass.
+            batch: the batch, as the input hooks left it.
+        """
         return {}
 
     def trainable_parts(self, parts: frozenset[str]) -> frozenset[str]:
-        """Which of `parts` the coming update moves: of all four, or of encoder and latent on their own."""
+        """The subset of `parts` that the next update trains.
+
+        `parts` are encoder, latent, prior and decoder, or encoder and latent for an extra encoder update.
+        """
         return parts
 
     def extra_encoder_step(self, losses: Sequence[Tensor]) -> bool:
-        """Whether the encoder alone takes one more update before the coming one.
+        """Whether to update the encoder alone once more before the next update.
 
-        `losses` () are those of the updates that it has taken so far, in nats a token.
+        `losses` () are those of the extra encoder updates so far, in nats per target.
         """
         return False
 
     def capture_obstacle(self) -> str:
-        """Why the coming updates cannot be captured as one function of tensors; empty if they can.
+        """Why the next updates cannot be captured as a CUDA graph; empty if they can.
 
-        An update is captured if all hooks up to `after_step` compute with tensors alone: none reads a value
-        on the host (`.item()`, `bool(tensor)`, `.cpu()`, `nonzero`), and shapes depend on shapes alone.
+        They can if all hooks up to `after_step` compute with tensors alone: none reads a value on the host
+        (`.item()`, `bool(tensor)`, `.cpu()`, `nonzero`), and no shape depends on a value.
         """
         return ""
 
     def wants_mi(self) -> bool:
-        """Whether the coming validation is to measure `mi_low`."""
+        """Whether the next validation has to estimate `mi_low`, a lower bound of the mutual information."""
         return False
 
     def after_step(self, loss: Loss) -> None:
-        """Feedback after an update; the encoder's own ones give none."""
+        """Called with the loss after every update, except for extra encoder updates."""
 
     def after_validation(self, metrics: Mapping[str, float]) -> None:
-        """Feedback after a validation."""
+        """Called with the metrics after every validation."""
 
     def discriminator(self) -> nn.Module | None:
-        """A second player with its own optimizer; `player(out, batch)` is its loss () on detached input."""
+        """A module with its own optimizer; `discriminator(out, batch)` is its loss () on detached input."""
         return None

@@ -1,0 +1,28 @@
+"""Runs the examples in the docstrings of the public modules."""
+
+from __future__ import annotations
+
+import doctest
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+MODULES = [
+    "seqvae.errors",
+    "seqvae.interfaces.kl",
+    "seqvae.interfaces.remedy",
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstring_examples_run(name: str) -> None:
+    outcome = doctest.testmod(import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert outcome.attempted > 0, "the module has no example: remove it from MODULES"
+    assert outcome.failed == 0, "see the captured output"
+
+
+def test_every_module_with_an_example_is_listed(root: Path) -> None:
+    files = [file for file in (root / "seqvae").rglob("*.py") if ">>> " in file.read_text()]
+    names = [".".join(file.relative_to(root).with_suffix("").parts) for file in files]
+    assert sorted(name.removesuffix(".__init__") for name in names) == sorted(MODULES)
