@@ -1,6 +1,6 @@
 """Counter-based random numbers: noise and permutations as pure functions of a key, without state.
 
-Shapes: B examples, n places.
+Shapes: B examples, n positions.
 """
 
 from __future__ import annotations
@@ -22,23 +22,35 @@ GOLDEN = 0x9E3779B97F4A7C15  # the increment of SplitMix64
 
 
 def keyed_permutation(places: Unsigned, size: int, seed: int) -> Unsigned:
-    """(n,) different numbers below `size` for different places below it: a keyed permutation.
+    """Values at `places` of a pseudorandom permutation of 0 .. size - 1, without storing the permutation.
 
-    A four-round Feistel network on the next even number of bits, walked until it falls inside (Black and
-    Rogaway 2002, "Ciphers with arbitrary finite domains", the cycle-walking cipher).
+    A four-round Feistel network on the next even number of bits, applied until the value lies below `size`
+    (Black and Rogaway 2002, "Ciphers with arbitrary finite domains", the cycle-walking cipher).
+
+    Args:
+        places: positions (n,) uint64, each below `size`.
+        size: length of the permutation.
+        seed: key of the permutation.
+
+    Returns:
+        (n,) uint64, each below `size`; different positions give different values.
+
+    Example:
+        >>> sorted(keyed_permutation(np.arange(5, dtype=np.uint64), size=5, seed=0).tolist())
+        [0, 1, 2, 3, 4]
     """
     half = (max(size - 1, 1).bit_length() + 1) // 2  # bits
     values = _feistel(places, half, seed)
     while (outside := values >= size).any():
-        values[outside] = _feistel(values[outside], half, seed)
+        values[outside] = _feistel(values[outside], half, seed)  # ends: every cycle of a bijection closes
     return values
 
 
 def _feistel(values: Unsigned, half: int, seed: int) -> Unsigned:
     shift, mask = np.uint64(half), np.uint64((1 << half) - 1)
     left, right = values >> shift, values & mask
-    for turn in range(4):
-        key = np.uint64((seed * 4 + turn + 1) * GOLDEN % 2**64)
+    for number in range(4):
+        key = np.uint64((seed * 4 + number + 1) * GOLDEN % 2**64)
         left, right = right, left ^ (mix(right + key) & mask)
     return (left << shift) | right
 
@@ -51,14 +63,14 @@ def mix(x: Unsigned) -> Unsigned:
 
 
 def _mix(x: Tensor) -> Tensor:
-    """The finaliser of SplitMix64 (Steele 2014) on int64, whose products wrap as they must."""
+    """The finaliser of SplitMix64 (Steele 2014) on int64, whose products wrap like those of uint64."""
     x = (x ^ _shift_right(x, 30)) * -0x40A7B892E31B1A47  # 0xBF58476D1CE4E5B9
     x = (x ^ _shift_right(x, 27)) * -0x6B2FB644ECCEEE15  # 0x94D049BB133111EB
     return x ^ _shift_right(x, 31)
 
 
 def _shift_right(x: Tensor, bits: int) -> Tensor:
-    """X >> bits with zeros moved in, as for unsigned numbers."""
+    """Logical right shift: zeros are shifted in, where >> on int64 repeats the sign bit."""
     return (x >> bits) & ((1 << (64 - bits)) - 1)
 
 
@@ -67,12 +79,25 @@ _GOLDEN = -0x61C8864680B583EB  # 0x9E3779B97F4A7C15, the increment of SplitMix64
 
 @dataclass(frozen=True)
 class KeyedNoise:
-    """Noise as a pure function of (seed, step, stream, example, place).
+    """Noise as a pure function of (seed, step, stream, example, position).
 
-    It does not depend on how examples are batched, padded, ordered or spread over processes and
-    devices, and needs no generator state to resume. `index` (B,) numbers the examples; each use names
-    its own `stream`, so that one more user of noise changes nobody else's. `step` may be a tensor () of
-    int64 on the device of `index`: a captured update then draws anew at each replay.
+    It does not depend on how examples are batched, padded, ordered or sharded over ranks and devices, and
+    resuming needs no generator state. Every use names its own `stream`, so that an additional use does not
+    change the noise of the others.
+
+    Args:
+        seed: seed of the run.
+        step: number of the update; as an int64 tensor () on the device of `index`, a captured update draws
+            new noise at each replay.
+        index: (B,) int64, the position of each example in its data set.
+
+    Example:
+        >>> noise = KeyedNoise(seed=0, step=3, index=torch.tensor([7, 9]))
+        >>> noise.normal("posterior", 4).shape
+        torch.Size([2, 4])
+        >>> alone = KeyedNoise(seed=0, step=3, index=torch.tensor([9]))
+        >>> torch.equal(noise.uniform("dropout", 5)[1:], alone.uniform("dropout", 5))
+        True
     """
 
     seed: int
@@ -80,28 +105,28 @@ class KeyedNoise:
     index: Tensor
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> KeyedNoise:
-        """The same noise, drawn on another device."""
+        """The same noise, computed on `device`."""
         step = self.step
         if isinstance(step, Tensor):
             step = step.to(device, non_blocking=non_blocking)
         return replace(self, index=self.index.to(device, non_blocking=non_blocking), step=step)
 
     def fold(self, number: int) -> KeyedNoise:
-        """Fresh, independent noise for the same examples: one more chunk of samples, say."""
+        """Independent noise for the same examples, one per `number`; for a further chunk of samples, say."""
         return replace(self, seed=(self.seed * 0x5DEECE66D + number + 11) % 2**62)
 
     def all_gather(self) -> KeyedNoise:
-        """The noise of all examples of the global batch, of which these are one process's."""
+        """The noise of all examples of the global batch, gathered from all ranks."""
         return replace(self, index=all_gather_rows(self.index))
 
     def for_n(self, n: int) -> KeyedNoise:
-        """The noise of n things: the examples themselves where there are n, else things numbered from 0."""
+        """Noise of `n` rows: of the examples themselves where there are n, else of rows numbered from 0."""
         if len(self.index) == n:
             return self
         return replace(self, index=torch.arange(n, device=self.index.device))
 
     def uniform(self, stream: str, *shape: int) -> Tensor:
-        """(B, *shape) draws from the open interval (0, 1)."""
+        """(B, *shape) uniform samples from the open interval (0, 1), fp32."""
         places = 1
         for size in shape:
             places *= size
@@ -109,7 +134,7 @@ class KeyedNoise:
         return (_shift_right(bits, 41).float() + 0.5) * 2.0**-23  # 24 bits would round up to 1
 
     def normal(self, stream: str, *shape: int) -> Tensor:
-        """(B, *shape) draws from N(0, 1), by Box and Muller's transform."""
+        """(B, *shape) samples from N(0, 1) by the Box-Muller transform, fp32."""
         u, v = self.uniform(f"{stream}/radius", *shape), self.uniform(f"{stream}/angle", *shape)
         return torch.sqrt(-2 * torch.log(u)) * torch.cos(2 * torch.pi * v)
 

@@ -12,6 +12,10 @@ MODULES = [
     "seqvae.errors",
     "seqvae.interfaces.kl",
     "seqvae.interfaces.remedy",
+    "seqvae.keyed_noise",
+    "seqvae.numerics",
+    "seqvae.objectives.elbo",
+    "seqvae.objectives.iwae",
 ]
 
 

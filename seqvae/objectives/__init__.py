@@ -1,4 +1,4 @@
-"""What training minimises: one loss a file, one row each below."""
+"""Training objectives; the table `OBJECTIVES` maps config names to classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""M2: labels that are missing for most examples are summed out.
+"""Semi-supervised objective (M2): missing labels are summed out.
 
 Shapes: B examples, Y classes of a label.
 """
@@ -22,16 +22,21 @@ from seqvae.objectives.base import Objective, check_single_kl_transform
 
 
 class SemiSupervised(Objective):
-    """Labels that are missing for most examples are summed out: the model M2.
+    """ELBO of the model M2, in which the label of most examples is missing and is summed out.
 
     With -L(x, y) = -E_q(z|x,y) log p(x|y, z) + beta KL(q(z|x, y) || p(z|y)) + ln Y, y uniform over the Y
-    classes, an example with its label costs -L(x, y), one without sum_y q(y|x) (-L(x, y) + ln q(y|x)),
-    exactly. The classifier q(y|x) learns from the latter, and by `alpha` x the mean of -ln q(y|x) over the
-    examples that have a label, as in the authors' code; where alpha is small it may settle on classes of its
-    own. Nats an example; the rate and the distortion that are told are means under q(y|x).
+    classes, an example with its label costs -L(x, y), one without it sum_y q(y|x) (-L(x, y) + ln q(y|x)),
+    which is exact. The classifier q(y|x) learns from the latter, and from `alpha` x the mean of -ln q(y|x)
+    over the examples with a label, as in the authors' code; with a small alpha its classes may not match the
+    labels. All terms are nats per example; the logged rate and distortion are means under q(y|x).
+
+    Args:
+        remedies: applied in this order.
+        label: name of the label that may be missing; by default the first of `condition`.
+        alpha: weight of the classification loss.
 
     Raises:
-        UserError: a remedy that reads one walk of an example, or two that each reshape the whole KL.
+        UserError: a remedy reads a single forward pass per example, or two each transform the whole KL.
     """
 
     paper = "Kingma et al., Semi-supervised Learning with Deep Generative Models"
@@ -43,26 +48,25 @@ class SemiSupervised(Objective):
         label: str | None = None,
         alpha: Annotated[float, Field(ge=0)] = 30.0,
     ) -> None:
-        """`label` is the one that may be missing: by default the first of `condition`."""
-        super().__init__(remedies)
+        super().__init__(remedies)  # build.py reads `label`, since it builds the classifier
         check_single_kl_transform(self.remedy_list)
         self.alpha, self.share = alpha, 1.0
-        seams = [(type(r), (type(r).auxiliary_losses, type(r).discriminator)) for r in self.remedy_list]
+        hooks = [(type(r), (type(r).auxiliary_losses, type(r).discriminator)) for r in self.remedy_list]
         acting = [
-            kind.__name__ for kind, own in seams if own != (Remedy.auxiliary_losses, Remedy.discriminator)
+            kind.__name__ for kind, own in hooks if own != (Remedy.auxiliary_losses, Remedy.discriminator)
         ]
         if acting:
             names = " and ".join(acting)
-            raise UserError(f"it walks an example once a class, {names} reads one walk: leave that out")
+            raise UserError(f"it decodes an example once per class, {names} reads one pass: leave that out")
 
     def attach(self, vae: VAE, facts: RunContext | None = None) -> None:
-        """Learn how many examples have their label.
+        """Store the fraction of labelled training examples.
 
         Raises:
-            UserError: a model without a classifier, or no example with a label.
+            UserError: the model has no classifier, or no example has the label.
         """
         if vae.classifier is None:
-            raise UserError("objective 'semi_supervised' needs a label to guess: name it in condition")
+            raise UserError("objective 'semi_supervised' needs a label to infer: name it in condition")
         if facts is not None and facts.label_coverage:
             self.share = facts.label_coverage[vae.classifier.label.column]
         if not self.share:
@@ -70,31 +74,32 @@ class SemiSupervised(Objective):
             raise UserError(f"objective 'semi_supervised' got no example with {name!r}: label some")
 
     def forward(self, vae: VAE, batch: Batch, step: Tensor | int) -> Loss:
-        """The loss of one batch; encoder and classifier run once, the rest once a class."""
-        batch, guess = self._apply_input_hooks(batch), vae.classifier
-        assert guess is not None
-        log_q, known = guess(batch), guess.one_hot(batch.labels)  # (B, Y)
+        """The loss of one batch; encoder and classifier run once, the rest once per class."""
+        batch, classifier = self._apply_input_hooks(batch), vae.classifier
+        assert classifier is not None
+        log_q, known = classifier(batch), classifier.one_hot(batch.labels)  # (B, Y)
         labelled = known.sum(-1)  # (B,) 1, or 0 where the label is missing
         weight = torch.where(labelled[:, None] > 0, known, log_q.exp())  # (B, Y)
         h, beta = vae.encoder(batch), self.beta(step)
-        walks = [self._walk(vae, batch, h, value) for value in guess.label.class_values]
-        costs = [out.distortion + beta * self._transformed_kl(out, step).sum(-1) for out in walks]
-        bound = torch.stack(costs, -1) + math.log(len(walks))  # (B, Y)
+        outputs = [self._forward_with_class(vae, batch, h, v) for v in classifier.label.class_values]
+        costs = [out.distortion + beta * self._transformed_kl(out, step).sum(-1) for out in outputs]
+        bound = torch.stack(costs, -1) + math.log(len(outputs))  # (B, Y)
         plain = (weight * bound).sum(-1) + (1 - labelled) * (weight * log_q).sum(-1)
-        loss = self._loss(plain.mean(), beta, vae, _average_over_classes(walks, weight), batch)
-        missed = -self.alpha / self.share * (known * log_q).sum(-1).mean()
-        return replace(loss, total=loss.total + missed, terms={**loss.terms, "classification": missed})
+        loss = self._loss(plain.mean(), beta, vae, _average_over_classes(outputs, weight), batch)
+        # divided by the share of labelled examples: the mean over a batch counts the others as zeros
+        error = -self.alpha / self.share * (known * log_q).sum(-1).mean()
+        return replace(loss, total=loss.total + error, terms={**loss.terms, "classification": error})
 
-    def _walk(self, vae: VAE, batch: Batch, h: Tensor, value: float) -> VAEOutput:
-        """The walk of the batch as if all examples were of one class."""
+    def _forward_with_class(self, vae: VAE, batch: Batch, h: Tensor, value: float) -> VAEOutput:
+        """Forward pass with the same class for all examples, given as its `value` in the label column."""
         assert vae.classifier is not None
         batch = batch.replace(labels=vae.classifier.label.with_values(batch.labels, value))
         q = vae.posterior(batch, h)
         return self._decode(vae, batch, q, q.rsample(1, batch.random))
 
 
-def _average_over_classes(walks: Sequence[VAEOutput], weight: Tensor) -> VAEOutput:
-    """KL and log p(x|z) in the mean over walks with weights (B, Y); all else is that of the first walk."""
-    kl = torch.stack([out.kl * w[:, None] for out, w in zip(walks, weight.unbind(-1), strict=True)])
-    log_px_z = torch.stack([out.log_px_z * w for out, w in zip(walks, weight.unbind(-1), strict=True)])
-    return replace(walks[0], kl=kl.sum(0), log_px_z=log_px_z.sum(0))
+def _average_over_classes(outputs: Sequence[VAEOutput], weight: Tensor) -> VAEOutput:
+    """KL and log p(x|z) averaged over classes with `weight` (B, Y); other fields are those of the first."""
+    kl = torch.stack([out.kl * w[:, None] for out, w in zip(outputs, weight.unbind(-1), strict=True)])
+    log_px_z = torch.stack([out.log_px_z * w for out, w in zip(outputs, weight.unbind(-1), strict=True)])
+    return replace(outputs[0], kl=kl.sum(0), log_px_z=log_px_z.sum(0))

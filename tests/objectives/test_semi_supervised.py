@@ -110,7 +110,9 @@ def test_accuracy_counts_examples_with_labels(vae: VAE) -> None:
 
 
 def test_what_it_refuses(vae: VAE) -> None:
-    with pytest.raises(UserError, match="it walks an example once a class, BagOfWords reads one walk: leave"):
+    with pytest.raises(
+        UserError, match="it decodes an example once per class, BagOfWords reads one pass: leave"
+    ):
         build_objective(
             tiny_config(objective={"name": "semi_supervised"}, remedies=[{"name": "bag_of_words"}], **TOLD),
             vae,
@@ -118,7 +120,7 @@ def test_what_it_refuses(vae: VAE) -> None:
         )
     with pytest.raises(UserError, match="'semi_supervised' got no example with 'size': label some"):
         SemiSupervised().attach(vae, RunContext(1, 1, 1, 2, 7, ("mood", "size"), (1.0, 0.0)))
-    with pytest.raises(UserError, match="'semi_supervised' needs a label to guess: name it in condition"):
+    with pytest.raises(UserError, match="'semi_supervised' needs a label to infer: name it in condition"):
         SemiSupervised().attach(build_vae(tiny_config(), SIZES))
 
 
