@@ -1,6 +1,6 @@
-"""How a layer comes to read a condition besides what it reads already: deaf to it at first.
+"""Conditioning layers (concatenation, FiLM), initialised to ignore the condition.
 
-Shapes: N rows, D latent dims, C conditions, I inputs, O outputs, U hidden units or maps.
+Shapes: N rows, D latent dims, C conditions, I inputs, O outputs, U hidden units or feature maps.
 """
 
 from __future__ import annotations
@@ -13,56 +13,70 @@ from torch import Tensor, nn
 
 
 def concat_condition(z: Tensor, c: Tensor | None) -> Tensor:
-    """[z; c] (N, D + C), what a decoder reads: codes and, where there is one, their condition."""
+    """[z; c] (N, D + C): codes z (N, D) with their condition c (N, C), or z where that is None."""
     return z if c is None else torch.cat([z, c], -1)
 
 
 def extend_inputs(layer: nn.Linear, condition: int) -> nn.Linear:
-    """The layer reading `condition` inputs more, deaf to them at first; no random number is drawn."""
+    """The layer with `condition` more inputs, whose weights are zero.
+
+    No random number is drawn, so that all other weights of the model are initialised as without a condition.
+    """
     layer.weight = append_zero_columns(layer.weight, condition)
     layer.in_features += condition
     return layer
 
 
 def append_zero_columns(weight: Tensor, columns: int) -> nn.Parameter:
-    """(O, I + `columns`): a weight (O, I) with columns of zeros behind."""
+    """(O, I + `columns`): a weight (O, I) with columns of zeros appended."""
     return nn.Parameter(torch.cat([weight.detach(), weight.new_zeros(len(weight), columns)], 1))
 
 
 class ConditionedModule(nn.Module, ABC):
-    """A layer that is told the condition (N, C) of each row beside what it reads."""
+    """A layer whose forward pass also takes the condition c (N, C) of each row."""
 
     @abstractmethod
     def forward(self, h: Tensor, c: Tensor | None) -> Tensor:
-        """What the layer makes of h (N, ...); it has no condition where c is none."""
+        """Output for h (N, ...) under c (N, C); c is None in an unconditional model."""
 
 
 class _ZeroInit(nn.Module):
-    """Weights of zeros, as which a checkpoint from before there were any is read."""
+    """Zero-initialised parameters; keys missing from older checkpoints load as zeros."""
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
         for name, value in self.named_parameters(recurse=False):
+            # zeros are the identity, which is what the model computed before it had these parameters
             state_dict.setdefault(prefix + name, torch.zeros_like(value))
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
 class FeatureScale(_ZeroInit):
-    """1 + c S: by how much the condition scales hidden units, S (C, U); by 1 at first."""
+    """Scale 1 + c S of hidden units, S (C, U); 1 at initialisation."""
 
     def __init__(self, units: int, condition: int) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.zeros(condition, units))
 
     def forward(self, c: Tensor) -> Tensor:
-        """(N, U)."""
+        """Scales (N, U) from c (N, C)."""
         return 1 + c @ self.scale
 
 
 class FiLM(_ZeroInit, ConditionedModule):
-    """h (1 + c S) + c T: hidden units, or maps, scaled and shifted by the condition; the identity at first.
+    """h (1 + c S) + c T: scales and shifts units or feature maps by the condition; the identity at first.
 
-    Of Perez et al. 2018, FiLM: Visual Reasoning with a General Conditioning Layer, linear in c. S and T are
-    (C, U), of zeros: no random number is drawn.
+    Perez et al. 2018, FiLM: Visual Reasoning with a General Conditioning Layer, here linear in c. S and T are
+    (C, U) and zero-initialised, without drawing a random number.
+
+    Args:
+        units: U, the number of hidden units or feature maps.
+        condition: C.
+
+    Example:
+        >>> film = FiLM(units=4, condition=2)
+        >>> h = torch.ones(3, 4)
+        >>> torch.equal(film(h, torch.randn(3, 2)), h)
+        True
     """
 
     def __init__(self, units: int, condition: int) -> None:
@@ -71,14 +85,14 @@ class FiLM(_ZeroInit, ConditionedModule):
         self.shift = nn.Parameter(torch.zeros(condition, units))
 
     def forward(self, h: Tensor, c: Tensor | None) -> Tensor:
-        """Of units (N, U) or maps (N, U, H, W), the same shape."""
+        """Same shape as h: units (N, U) or feature maps (N, U, H, W), under c (N, C)."""
         assert c is not None
         scale, shift = (by[(...,) + (None,) * (h.dim() - 2)] for by in (c @ self.scale, c @ self.shift))
         return h * (1 + scale) + shift
 
 
 class QuadraticCodeMap(_ZeroInit):
-    """z + c z A + c^2 z B: codes as a decoder reads them at c, A and B (D, D); themselves at first."""
+    """z + c z A + c^2 z B: codes as the decoder reads them at c, A and B (D, D); the identity at first."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -86,25 +100,25 @@ class QuadraticCodeMap(_ZeroInit):
         self.square = nn.Parameter(torch.zeros(dim, dim))
 
     def forward(self, z: Tensor, c: Tensor) -> Tensor:
-        """Codes (S, B, D), each by its c (B, 1)."""
+        """Codes (S, B, D) from z (S, B, D) and c (B, 1)."""
         return z + c * (z @ self.linear) + c**2 * (z @ self.square)
 
 
 def film_layers(units: int, condition: int) -> list[nn.Module]:
-    """What stands behind `units` hidden ones: a modulation, or nothing where there is no condition."""
+    """A FiLM layer for `units` hidden units, or no layer where `condition` is 0."""
     return [FiLM(units, condition)] if condition else []
 
 
 class ConditionedSequential(nn.Sequential):
-    """Layers in turn; those that are `ConditionedModule` are told the condition."""
+    """`nn.Sequential` that passes the condition to each `ConditionedModule`."""
 
     def forward(self, h: Tensor, c: Tensor | None = None) -> Tensor:
-        """What the last layer makes of h (N, ...) and c (N, C)."""
+        """Output of the last layer for h (N, ...) and c (N, C)."""
         for layer in self:
             h = layer(h, c) if isinstance(layer, ConditionedModule) else layer(h)
         return h
 
 
 def first_linear(layers: nn.Module) -> nn.Linear:
-    """The first dense layer among `layers`: the one that reads the code."""
+    """The first linear layer among `layers`, which reads the code."""
     return next(layer for layer in layers.modules() if isinstance(layer, nn.Linear))

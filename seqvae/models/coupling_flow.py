@@ -1,4 +1,4 @@
-"""Invertible maps with a cheap determinant, for posteriors and priors alike: pure torch, no q and no p.
+"""Coupling flow (Real NVP), an invertible map with a cheap determinant, for posteriors and priors.
 
 Shapes: D latent dims, H context features, W hidden width; leading dims of x and of the context broadcast,
 so that codes (M, 1, D) meet the contexts (B, H) of B examples.
@@ -15,35 +15,35 @@ from torch.nn.functional import silu
 
 from seqvae.errors import UserError
 
-STRETCH = 3.0  # a layer multiplies by at most e^3, so that neither direction overflows
+STRETCH = 3.0  # a layer scales by at most e^3, so that neither direction overflows
 
 
 class Coupling(nn.Module):
-    """One half of x moves, by a scale and a shift that the other half and the context decide.
+    """Affine coupling: scales and shifts one half of x as a function of the other half and the context.
 
     y_b = x_b exp(s) + t with s, t = f(x_a, h) and y_a = x_a (Dinh et al. 2017, Real NVP), s in
-    (-STRETCH, STRETCH). It starts as the identity: f's last layer is zero.
+    (-STRETCH, STRETCH). It is the identity at initialisation: the last layer of f is zero.
     """
 
     def __init__(self, dim: int, hidden: int, context: int, first: bool) -> None:
         super().__init__()
-        self.dim, self.first = dim, first  # `first`: it is the first half that moves
-        moved = dim // 2 if first else dim - dim // 2
-        self.reads = nn.Linear(dim - moved, hidden)
+        self.dim, self.first = dim, first  # `first`: the first half is transformed
+        changed = dim // 2 if first else dim - dim // 2
+        self.reads = nn.Linear(dim - changed, hidden)
         self.told = nn.Linear(context, hidden, bias=False) if context else None
         self.inner = nn.Linear(hidden, hidden)
-        self.says = nn.Linear(hidden, 2 * moved)
+        self.says = nn.Linear(hidden, 2 * changed)
         nn.init.zeros_(self.says.weight)
         nn.init.zeros_(self.says.bias)
 
     def forward(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
         """Y (..., D) and ln |det dy/dx| (...), or with `inverse` x from y and ln |det dx/dy|."""
         a, b = x[..., : self.dim // 2], x[..., self.dim // 2 :]
-        kept, moving = (b, a) if self.first else (a, b)
+        kept, changed = (b, a) if self.first else (a, b)
         s, t = self._scale_and_shift(kept, context)
-        moved = (moving - t) * torch.exp(-s) if inverse else moving * torch.exp(s) + t
-        kept = kept.expand(*moved.shape[:-1], kept.shape[-1])  # the context may have added dims
-        y = torch.cat([moved, kept] if self.first else [kept, moved], -1)
+        changed = (changed - t) * torch.exp(-s) if inverse else changed * torch.exp(s) + t
+        kept = kept.expand(*changed.shape[:-1], kept.shape[-1])  # the context may have added dims
+        y = torch.cat([changed, kept] if self.first else [kept, changed], -1)
         return y, -s.sum(-1) if inverse else s.sum(-1)
 
     def _scale_and_shift(self, kept: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -51,14 +51,27 @@ class Coupling(nn.Module):
         if self.told is not None and context is not None:
             hidden = hidden + self.told(context)
         raw, t = self.says(silu(self.inner(silu(hidden)))).chunk(2, -1)
-        return STRETCH * torch.tanh(raw / STRETCH), t
+        return STRETCH * torch.tanh(raw / STRETCH), t  # a soft clamp, with gradients everywhere
 
 
 class CouplingFlow(nn.Module):
-    """Coupling layers that move the two halves of x in turn; both directions cost the same.
+    """Coupling layers that transform the two halves of x alternately; both directions cost the same.
+
+    Args:
+        dim: D.
+        layers: number of coupling layers.
+        hidden: W, width of their networks.
+        context: H, number of context features; 0 for none.
 
     Raises:
-        UserError: fewer than two dims, of which no half is left to read.
+        UserError: D is below 2, so that one half would be empty.
+
+    Example:
+        >>> flow = CouplingFlow(dim=4, layers=2, hidden=8)
+        >>> x = torch.randn(5, 4)
+        >>> y, log_det = flow(x)
+        >>> torch.allclose(flow(y, inverse=True)[0], x), log_det.shape
+        (True, torch.Size([5]))
     """
 
     def __init__(self, dim: int, layers: int, hidden: int, context: int = 0) -> None:
@@ -71,13 +84,21 @@ class CouplingFlow(nn.Module):
             Coupling(dim, hidden, context, first=layer % 2 == 1) for layer in range(layers)
         )
 
-    def forward(self, x: Tensor, context: Tensor | None = None, inverse: bool = False) -> tuple[Tensor, Tensor]:
-        """Y (..., D) and ln |det dy/dx| (...) in nats; with `inverse` the inverse and its own determinant.
+    def forward(
+        self, x: Tensor, context: Tensor | None = None, inverse: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Transform x, or with `inverse` apply the inverse map.
 
-        Always in the precision of x: autocast is off inside.
+        Args:
+            x: (..., D).
+            context: (..., H), whose leading dims broadcast with those of x.
+            inverse: apply the inverse.
+
+        Returns:
+            y (..., D) and log |det dy/dx| (...) in nats, in the precision of x.
         """
         log_det = x.new_zeros(())
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast(x.device.type, enabled=False):  # bf16 would break the inverse and the density
             for coupling in self._iter_couplings(inverse):
                 x, more = coupling(x, context, inverse)
                 log_det = log_det + more
@@ -88,7 +109,7 @@ class CouplingFlow(nn.Module):
 
 
 def flow_parameters(flow: CouplingFlow) -> dict[str, Tensor]:
-    """The flow's parameters by name, for `moved`: detach them and the flow has no gradients."""
+    """The flow's parameters by name, for `apply_flow`, which can be called with detached ones."""
     return dict(flow.named_parameters())
 
 
@@ -99,6 +120,6 @@ def apply_flow(
     context: Tensor | None = None,
     inverse: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """What the flow does to x when its parameters are `weights`; shapes as in its `forward`."""
+    """Forward pass of the flow with `weights` as parameters; arguments and results as in `forward`."""
     y, log_det = functional_call(flow, dict(weights), (x, context, inverse))
     return y, log_det

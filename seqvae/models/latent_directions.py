@@ -1,4 +1,4 @@
-"""Moving one thing in a code and leaving the rest: along a dim, or along the direction of a label.
+"""Moving codes along one latent dim, or along the direction of a label.
 
 Shapes: N codes with labels, B codes to move, D latent dims, T steps.
 """
@@ -12,10 +12,23 @@ from seqvae.errors import UserError
 
 
 def traverse_dim(z: Tensor, dim: int, low: float = -3.0, high: float = 3.0, steps: int = 7) -> Tensor:
-    """(B, T, D): each code of z (B, D) or (D,) with z_dim set to T = `steps` values from `low` to `high`.
+    """Latent traversal (B, T, D): each code with one dim set to T values.
+
+    Args:
+        z: codes (B, D) or (D,).
+        dim: the dim to change.
+        low: first value.
+        high: last value.
+        steps: T.
 
     Raises:
-        UserError: the code has no such dim, or there are no steps.
+        UserError: the dim does not exist, or `steps` is below 1.
+
+    Example:
+        >>> traverse_dim(torch.tensor([5.0, 7.0]), dim=0, low=-1, high=1, steps=3)
+        tensor([[[-1.,  7.],
+                 [ 0.,  7.],
+                 [ 1.,  7.]]])
     """
     z = z.reshape(-1, z.shape[-1])
     if not 0 <= dim < z.shape[-1]:
@@ -28,14 +41,19 @@ def traverse_dim(z: Tensor, dim: int, low: float = -3.0, high: float = 3.0, step
 
 
 def attribute_direction(codes: Tensor, values: Tensor, ridge: float = 1e-2) -> Tensor:
-    """(D,): the step in code space that raises a label by 1, from codes (N, D) and its values (N,).
+    """(D,): the step in code space that increases a label by 1.
 
     w / |w|^2 where w minimises the mean of (v - v_mean - w (z - z_mean))^2 plus `ridge` x |w|^2: the shortest
-    step that does so by this straight line. The penalty keeps dims that hardly change out of it. Examples
-    whose value is NaN are left out.
+    step that does so under this linear fit. The penalty keeps dims of little variance out of it.
+
+    Args:
+        codes: (N, D).
+        values: (N,) label values; examples with NaN are ignored.
+        ridge: weight of the penalty, above 0.
 
     Raises:
-        UserError: shapes that do not match, no penalty, fewer than two values, or codes that do not change.
+        UserError: shapes do not match, `ridge` is not positive, the label has fewer than two values, or the
+            codes do not depend on it.
     """
     if codes.ndim != 2 or values.shape != codes.shape[:1]:
         raise UserError(
@@ -44,7 +62,7 @@ def attribute_direction(codes: Tensor, values: Tensor, ridge: float = 1e-2) -> T
     if ridge <= 0:
         raise UserError(f"ridge must be above 0, got {ridge}: dims that never change would have any weight")
     known = ~values.isnan()
-    z, v = codes[known].double(), values[known].double()
+    z, v = codes[known].double(), values[known].double()  # the normal equations square the condition number
     if len(v) == 0 or bool((v == v[0]).all()):
         raise UserError("the label has no two values among the examples: there is no direction to find")
     z, v = z - z.mean(0), v - v.mean()
@@ -56,10 +74,10 @@ def attribute_direction(codes: Tensor, values: Tensor, ridge: float = 1e-2) -> T
 
 
 def step_along(z: Tensor, direction: Tensor, amounts: Tensor) -> Tensor:
-    """(B, T, D): z + amount x direction for each code of z (B, D) or (D,) and each of the amounts (T,)."""
+    """(B, T, D): z + amount x direction (D,) for each code z (B, D) or (D,) and each of `amounts` (T,)."""
     return z.reshape(-1, 1, z.shape[-1]) + amounts[:, None] * direction
 
 
 def rank_dims_by_kl(kl_per_dim: Tensor) -> Tensor:
-    """(D,): the dims by their KL in nats (D,), the largest first; among equals the first comes first."""
+    """(D,): dims in order of decreasing KL, from the KL per dim in nats (D,); ties keep their order."""
     return kl_per_dim.argsort(descending=True, stable=True)

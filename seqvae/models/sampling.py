@@ -1,6 +1,6 @@
-"""Codes in, codes out: prior draws, rates and labels asked for, paths between codes, whatever they decode to.
+"""Sampling of codes: prior samples, requested rates and labels, interpolation between codes.
 
-Shapes: N or n codes, B of a batch, D latent dims, L labels, C conditions, T points of a path.
+Shapes: N or n codes, B examples of a batch, D latent dims, L labels, C conditions, T points of a path.
 """
 
 from __future__ import annotations
@@ -20,14 +20,22 @@ from seqvae.models.vae import VAE
 from seqvae.numerics import lerp, slerp
 
 Path = Literal["linear", "slerp"]
-Rate = float | Sequence[float] | None  # nats: of all, of each, or the model's own
-Condition = Mapping[str, Any]  # {label: value of all, or a list of one for each example}
+Rate = float | Sequence[float] | None  # nats: one for all, one per example, or the default of the model
+Condition = Mapping[str, Any]  # {label: one value for all, or a list of one per example}
 
 
 def sample_prior(
     vae: VAE, n: int, seed: int, device: torch.device | str = "cpu", c: Tensor | None = None
 ) -> Tensor:
-    """Z (n, D) from p(z), under the conditions c (n, C) or the model's own; draw i does not depend on n."""
+    """Samples z (n, D) from p(z), or p(z|c).
+
+    Args:
+        vae: the model.
+        n: number of samples; sample i does not depend on it.
+        seed: seed of the noise.
+        device: device of the noise.
+        c: condition (n, C), by default that of the model.
+    """
     random = KeyedNoise(seed, 0, torch.arange(n, device=device))
     c = vae.default_condition(random) if c is None else c
     with torch.no_grad():
@@ -36,33 +44,42 @@ def sample_prior(
 
 
 def with_rate(vae: VAE, nats: float) -> VAE:
-    """The same model with another default rate; it shares all but the latent.
+    """The model with another default rate; it shares all parts but the latent.
 
     Raises:
-        UserError: a rate that the model was not trained for, or it has no dial.
+        UserError: the rate is outside the trained range, or the model is not variable-rate.
     """
     return vae.replace(latent=vae.latent.at_rate(nats))
 
 
 def with_condition(vae: VAE, condition: Condition) -> VAE:
-    """The same model with labels by default, {label: value}; it shares all parts.
+    """The model with fixed labels, {label: value}, for all examples; it shares all parts.
 
     Raises:
-        UserError: a model that is told no labels, labels that do not match its own, or a value that is none.
+        UserError: the model is not conditioned on labels, a label is unknown or missing, or a value is
+            invalid.
     """
-    return vae.replace(labels=_labels(vae, condition).fix(condition))
+    return vae.replace(labels=_require_labels(vae, condition).fix(condition))
 
 
 def with_own_labels(vae: VAE) -> VAE:
-    """The same model without labels by default: it is told those that each example has."""
+    """The model without fixed labels: it is conditioned on those of each example."""
     return vae if vae.labels is None else vae.replace(labels=replace(vae.labels, fixed=()))
 
 
 def make_rate_features(vae: VAE, rate: Rate, n: int) -> Tensor | None:
-    """(n, C) of the rates in nats that n examples ask of the latent; None leaves them to the model.
+    """Condition features (n, C) of the latent that request a rate.
+
+    Args:
+        vae: the model.
+        rate: nats, one for all or n; None for the default of the model.
+        n: number of examples.
+
+    Returns:
+        The features, or None where `rate` is None.
 
     Raises:
-        UserError: not one rate or n, rates that the model was not trained for, or it has no dial.
+        UserError: not one or n rates, a rate outside the trained range, or the model is not variable-rate.
     """
     if rate is None:
         return None
@@ -73,27 +90,27 @@ def make_rate_features(vae: VAE, rate: Rate, n: int) -> Tensor | None:
 
 
 def make_label_columns(vae: VAE, condition: Condition | None, n: int) -> Tensor | None:
-    """Labels (n, L) of n examples, as `batch.labels` has them; None leaves them to the model.
+    """Labels (n, L) of n examples, as in `batch.labels`; None where `condition` is None.
 
     Raises:
-        UserError: as `with_condition`, or not one value or n of a label.
+        UserError: as `with_condition`, or a label has not one or n values.
     """
-    return None if condition is None else _labels(vae, condition).encode_columns(condition, n)
+    return None if condition is None else _require_labels(vae, condition).encode_columns(condition, n)
 
 
 def make_condition(vae: VAE, n: int, rate: Rate = None, condition: Condition | None = None) -> Tensor | None:
-    """C (n, C) of n codes that no example stands behind, at `rate` nats and told the labels of `condition`.
+    """Condition c (n, C) for n prior samples at `rate` nats with the labels in `condition`.
 
     Raises:
-        UserError: as `make_rate_features` and `make_label_columns`, or labels are told and none is there by
-        default.
+        UserError: as `make_rate_features` and `make_label_columns`, or the model is conditioned on labels
+            and none are given or fixed.
     """
     labels = make_label_columns(vae, condition, n)
     return vae.default_condition(KeyedNoise(0, 0, torch.arange(n)), make_rate_features(vae, rate, n), labels)
 
 
 def resample_conditions(vae: VAE, batches: Sequence[Batch], n: int) -> Tensor | None:
-    """C (n, C) as examples have it, at equal steps through all of them; None for a model without labels."""
+    """Conditions c (n, C) of n evenly spaced examples of `batches`; None for a model without labels."""
     if vae.labels is None:
         return None
     device = next(vae.parameters()).device
@@ -103,7 +120,7 @@ def resample_conditions(vae: VAE, batches: Sequence[Batch], n: int) -> Tensor | 
 
 
 def with_conditions(batches: Iterable[Batch], labels: Tensor | None, rates: Tensor | None) -> Iterator[Batch]:
-    """Batches that carry their own rows of labels (N, L) and of the rates' features (N, C), where given."""
+    """Batches with their rows of `labels` (N, L) and of the rate features `rates` (N, C), where given."""
     start = 0
     for batch in batches:
         rows = slice(start, start := start + batch.size)
@@ -112,24 +129,35 @@ def with_conditions(batches: Iterable[Batch], labels: Tensor | None, rates: Tens
         yield batch.replace(**given) if given else batch
 
 
-def _labels(vae: VAE, condition: Condition) -> LabelEncoder:
+def _require_labels(vae: VAE, condition: Condition) -> LabelEncoder:
     if vae.labels is None:
         raise UserError(
-            f"condition got {', '.join(condition)}: this run is told no labels, as `condition: [label]` in "
-            "a config does"
+            f"condition got {', '.join(condition)}: this run is not conditioned on labels: train one with "
+            "`condition: [label]` in its config"
         )
     return vae.labels
 
 
 def choose_codes(q: Posterior, batch: Batch, sample: bool = False) -> Tensor:
-    """(B, D): the codes that stand for the examples (posterior means), or one draw of each."""
+    """(B, D): point estimates of the codes (posterior means), or one sample of each."""
     return q.rsample(1, batch.random)[0] if sample else point_estimate(q)
 
 
 def interpolate_codes(a: Tensor, b: Tensor, points: int, path: Path = "linear") -> Tensor:
-    """(T, D) from a (D,) to b (D,), both ends included.
+    """Codes (T, D) from a (D,) to b (D,), both ends included.
 
-    `linear` keeps to the chord, `slerp` to the arc on which a Gaussian prior has its mass (White 2016).
+    Args:
+        a: first code.
+        b: last code.
+        points: T.
+        path: `linear` follows the chord, `slerp` the arc, near which a Gaussian prior has its mass (White
+            2016).
+
+    Example:
+        >>> interpolate_codes(torch.zeros(2), torch.ones(2), points=3)
+        tensor([[0.0000, 0.0000],
+                [0.5000, 0.5000],
+                [1.0000, 1.0000]])
     """
     t = torch.linspace(0, 1, points, device=a.device)
     return lerp(a, b, t) if path == "linear" else slerp(a, b, t)

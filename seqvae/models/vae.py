@@ -1,4 +1,4 @@
-"""The VAE: an encoder, a latent, a prior and a decoder, walked in that order.
+"""The VAE module: encoder, latent, prior and decoder, with optional labels and classifier.
 
 Shapes: S samples, B examples, H features, D latent dims, C conditions.
 """
@@ -21,8 +21,30 @@ PARTS = ("encoder", "latent", "prior", "decoder")
 class VAE(nn.Module):
     """p(x, z) = p(z) p(x|z) with an amortised q(z|x) (Kingma & Welling 2014; Rezende et al. 2014).
 
-    With `labels` it is p(x, z|c) = p(z|c) p(x|z, c) and q(z|x, c), c their features (Sohn et al. 2015, where
-    the condition is called x and what is modelled y); a `classifier` guesses the one that may be missing.
+    With `labels` it is the conditional VAE p(x, z|c) = p(z|c) p(x|z, c) with q(z|x, c), c the label features
+    (Sohn et al. 2015, who call the condition x and the modelled variable y).
+
+    Args:
+        encoder: maps a batch to features h (B, H).
+        latent: maps h to q(z|x); its input size is H plus the label features.
+        prior: p(z) or p(z|c).
+        decoder: maps codes z (S, B, D) to p(x|z).
+        labels: encodes the labels that the model is conditioned on.
+        classifier: q(y|x), which infers the label that may be missing.
+
+    Example:
+        >>> from seqvae.data.text.batch import SpecialIds
+        >>> from seqvae.data.text.batching import batch_from_ids
+        >>> from seqvae.models.latents import Gaussian
+        >>> from seqvae.models.priors import StandardPrior
+        >>> from seqvae.models.text import DECODERS, ENCODERS
+        >>> special = SpecialIds(pad=0, unk=1, bos=2, eos=3)
+        >>> encoder = ENCODERS["gru"](vocab_size=7, embed=8, hidden=16)
+        >>> decoder = DECODERS["gru"](vocab_size=7, special=special, latent_dim=2, embed=8, hidden=16)
+        >>> vae = VAE(encoder, Gaussian(encoder.out_dim, dim=2), StandardPrior(2), decoder)
+        >>> out = vae(batch_from_ids([[4, 5], [6]], special), samples=3)
+        >>> out.z.shape, out.log_px_z.shape, out.rate.shape  # (S, B, D), (S, B), (B,)
+        (torch.Size([3, 2, 2]), torch.Size([3, 2]), torch.Size([2]))
     """
 
     def __init__(
@@ -39,21 +61,22 @@ class VAE(nn.Module):
         self.labels, self.classifier = labels, classifier
 
     def replace(self, **parts: Any) -> Self:
-        """The same model with other parts; it shares the rest."""
+        """A model with some parts replaced; it shares the others."""
         kept = {name: getattr(self, name) for name in (*PARTS, "labels", "classifier")}
         made = type(self)(**kept | parts)
-        made.training = self.training  # its parts keep the mode that each of them has
+        made.training = self.training  # not by train(), which would reset the modes of the parts
         return made
 
     def posterior(self, batch: Batch, h: Tensor | None = None) -> Posterior:
-        """q(z|x) of a batch; with features `h` (B, H) given the encoder is not run again.
+        """q(z|x) of a batch.
 
-        The latent runs in fp32 whatever the precision of the encoder. It reads the labels behind the
-        features, and as its condition what is its own.
+        Args:
+            batch: B examples.
+            h: features (B, H) of the encoder, if they are computed already.
         """
         h = self.encoder(batch) if h is None else h
         c = self.condition(batch)
-        with torch.autocast(h.device.type, enabled=False):
+        with torch.autocast(h.device.type, enabled=False):  # KL and densities need fp32
             h = h.float()
             if self.labels is not None and c is not None:
                 h = torch.cat([h, c[:, : self.labels.dim]], -1)
@@ -61,13 +84,13 @@ class VAE(nn.Module):
             return self.latent.posterior(h, c)
 
     def condition(self, batch: Batch) -> Tensor | None:
-        """C (B, C): what posterior, prior and decoder are told besides x; none for a plain VAE.
+        """C (B, C): the condition of posterior, prior and decoder; None for an unconditional VAE.
 
-        The labels' features, then what the batch asks of the latent, else what that draws in training and
-        takes by default at use.
+        The label features, followed by the condition features of the latent: those of the batch where it has
+        any, else sampled in training and the default at evaluation.
 
         Raises:
-            UserError: at use, a label that is missing and that nobody guesses, or a class that is not known.
+            UserError: at evaluation, a label is missing and not inferred, or a class is unknown.
         """
         if self.labels is None or self.labels.fixed:
             return self.default_condition(batch.random, batch.condition)
@@ -75,45 +98,66 @@ class VAE(nn.Module):
         if self.classifier is not None and not self.training:
             labels = self.classifier.impute(batch)
         features = self.labels.features(labels, strict=not self.training)
-        return self._concat(features, batch.condition, batch.random)
+        return self._concat_condition(features, batch.condition, batch.random)
 
     def default_condition(
         self, random: KeyedNoise, rate: Tensor | None = None, labels: Tensor | None = None
     ) -> Tensor | None:
-        """C (B, C) for codes that no example stands behind.
+        """C (B, C) for codes without an example, such as samples from the prior.
 
-        Of `labels` (B, L), or of those that somebody chose for all; then `rate`, what is asked of the latent,
-        or else what that draws in training and takes by default at use.
+        Args:
+            random: noise of the B codes.
+            rate: condition features (B, C) of the latent; by default sampled in training and the default at
+                evaluation.
+            labels: label values (B, L); by default the fixed ones of the model.
 
         Raises:
-            UserError: the model is told labels and nobody gives any.
+            UserError: the model is conditioned on labels and none are given or fixed.
         """
         if self.labels is None:
-            return self._concat(None, rate, random)
+            return self._concat_condition(None, rate, random)
         if labels is not None:
-            return self._concat(self.labels.features(labels), rate, random)
-        chosen = self.labels.fixed_features(len(random.index), random.index.device)
-        return self._concat(chosen, rate, random)
+            return self._concat_condition(self.labels.features(labels), rate, random)
+        fixed = self.labels.fixed_features(len(random.index), random.index.device)
+        return self._concat_condition(fixed, rate, random)
 
-    def _concat(self, labels: Tensor | None, rate: Tensor | None, random: KeyedNoise) -> Tensor | None:
+    def _concat_condition(
+        self, labels: Tensor | None, rate: Tensor | None, random: KeyedNoise
+    ) -> Tensor | None:
         c = self.latent.default_condition(random) if rate is None else rate
         if labels is None or c is None:
             return c if labels is None else labels
         return torch.cat([labels, c.to(labels)], -1)
 
     def likelihood(self, z: Tensor, c: Tensor | None = None) -> Likelihood:
-        """p(x|z) for codes (S, B, D), under the model's default condition where none is given."""
+        """p(x|z) for codes (S, B, D), conditioned on c (B, C), by default the default condition."""
         if c is None:
             c = self.default_condition(KeyedNoise(0, 0, torch.arange(z.shape[1], device=z.device)))
         return self.decoder(*self.latent.decoder_inputs(z, c))  # type: ignore[no-any-return]
 
     def forward(self, batch: Batch, samples: int = 1, q: Posterior | None = None) -> VAEOutput:
-        """One walk; with `q` given the encoder is not run again."""
+        """Forward pass: encode, sample z, decode.
+
+        Args:
+            batch: B examples.
+            samples: S, the number of samples of z per example.
+            q: posterior of the batch, if it is computed already.
+
+        Returns:
+            Distributions, samples (S, B, D), KL and log p(x|z) (S, B) in nats.
+        """
         q = self.posterior(batch) if q is None else q
         return self.decode_from(batch, q, q.rsample(samples, batch.random))
 
     def decode_from(self, batch: Batch, q: Posterior, z: Tensor, read: Tensor | None = None) -> VAEOutput:
-        """The walk from codes (S, B, D) on that were drawn from q already; the decoder may `read` others."""
+        """Forward pass from given samples of q on.
+
+        Args:
+            batch: B examples.
+            q: their posterior.
+            z: samples (S, B, D) from q, of which KL and densities are computed.
+            read: codes (S, B, D) that the decoder reads in place of z, as remedies change them.
+        """
         c = self.condition(batch)
         p = self.prior(c)
         likelihood = self.likelihood(z if read is None else read, c)

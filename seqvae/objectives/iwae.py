@@ -51,7 +51,8 @@ class IWAE(Objective):
         remedies: applied in this order.
         samples: K, the number of samples of z per example.
         estimator: `standard` is the gradient of Burda et al.; `dreg` is the doubly reparameterised one
-            (Tucker et al. 2019), with the same mean and a signal-to-noise ratio that does not vanish as K grows.
+            (Tucker et al. 2019), with the same mean and a signal-to-noise ratio that does not vanish with
+            growing K.
 
     Raises:
         UserError: a remedy acts on the KL.
@@ -100,7 +101,7 @@ class IWAE(Objective):
         batch = self._apply_input_hooks(batch)
         q = vae.posterior(batch)
         z = q.rsample(self.samples, batch.random)  # (K, B, D)
-        path = z.view_as(z)  # a view, so that the gradient hook scales the bound and not the auxiliary losses
+        path = z.view_as(z)  # a view: its gradient hook must not reach the auxiliary losses
         out = self._decode(vae, batch, q, path)
         bound = log_mean_exp(out.log_weights)  # (B,)
         if self.estimator == "dreg":

@@ -159,7 +159,9 @@ def test_the_classifier_learns_from_few_labels(run: Path) -> None:
     (guessed,) = made.reconstruct([asked])
     (told,) = made.reconstruct([asked], condition={"question": "question"})
     assert guessed == told
-    with pytest.raises(UserError, match="this model is told labels: give --condition question=VALUE"):
+    with pytest.raises(
+        UserError, match="this model is conditioned on labels: give --condition question=VALUE"
+    ):
         made.sample(2)
 
 
