@@ -1,4 +1,4 @@
-"""Config to objects: the only file where a config meets a class."""
+"""Builds models and objectives from a config; no other module constructs a class from a config."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
 from seqvae.config.registry import construct, describe, lookup
 from seqvae.config.schema import Component, LabelConfig, RunConfig
@@ -22,66 +23,87 @@ from seqvae.models.vae import VAE
 from seqvae.objectives import OBJECTIVES, Objective
 from seqvae.remedies import REMEDIES
 
-ATTRIBUTES = "attribute_regularization"  # the remedy that `attributes` stands for
+ATTRIBUTES = "attribute_regularization"  # the remedy that the config key `attributes` is short for
 
 
 def modality_of(config: RunConfig) -> Modality:
-    """The wing that a config's modality names."""
+    """The modality of a config."""
     return MODALITIES[config.modality]
 
 
 def build_vae(config: RunConfig, sizes: Mapping[str, Any]) -> VAE:
-    """Encoder, latent, prior and decoder of a config; `sizes` is what the data's codec says.
+    """Build encoder, latent, prior, decoder and classifier of a config.
+
+    Args:
+        config: the run's config.
+        sizes: arguments that depend on the data, `Processor.sizes`.
 
     Raises:
-        UserError: a name or an argument that does not exist, or sizes that do not fit together.
+        UserError: a name or an argument does not exist, or sizes do not fit together.
+
+    Example:
+        >>> from seqvae.config.loading import parse_config
+        >>> from seqvae.data.text.batch import SpecialIds
+        >>> config = parse_config(
+        ...     {
+        ...         "encoder": {"name": "gru", "embed": 8, "hidden": 16},
+        ...         "latent": {"name": "gaussian", "dim": 4, "prior": {"name": "mixture", "components": 5}},
+        ...         "decoder": {"name": "gru", "embed": 8, "hidden": 16},
+        ...     }
+        ... )
+        >>> special = SpecialIds(pad=0, unk=1, bos=2, eos=3)
+        >>> vae = build_vae(config, {"vocab_size": 100, "special": special})
+        >>> vae.latent.dim, type(vae.prior).__name__
+        (4, 'MixturePrior')
     """
+    # the order of construction is fixed: initial weights are drawn in it, and published losses depend on it
     reads = lookup("latent", LATENTS, config.latent.name).needs_encoder
-    wing = modality_of(config)
-    encoder = construct("encoder", wing.encoders, config.encoder, **sizes) if reads else NoEncoder()
+    modality = modality_of(config)
+    encoder = construct("encoder", modality.encoders, config.encoder, **sizes) if reads else NoEncoder()
     spec, prior_spec = _without_prior(config.latent)
     _check_dim(spec)
     labels = build_labels(config)
-    told = labels.dim if labels else 0
-    latent = construct("latent", LATENTS, spec, features=encoder.out_dim + told)
-    condition = told + latent.condition
+    label_dim = labels.dim if labels else 0
+    latent = construct("latent", LATENTS, spec, features=encoder.out_dim + label_dim)
+    condition = label_dim + latent.condition
     given = {"dim": latent.dim, "encoder": encoder, "latent": latent, "condition": condition}
     prior: Prior = construct("prior", PRIORS, prior_spec, **given)
     read = {"latent_dim": latent.dim, "condition": condition}
-    decoder = construct("decoder", wing.decoders, config.decoder, **read, **sizes)
+    decoder = construct("decoder", modality.decoders, config.decoder, **read, **sizes)
     missing = _imputed_label(config)
     if labels is None or missing is None:
         return VAE(encoder, latent, prior, decoder, labels)
-    reader = construct("encoder", wing.encoders, config.encoder, **sizes)
+    reader = construct("encoder", modality.encoders, config.encoder, **sizes)
     label = next(label for label in labels.specs if label.name == missing)
     return VAE(encoder, latent, prior, decoder, labels, Classifier(reader, label))
 
 
 def build_labels(config: RunConfig) -> LabelEncoder | None:
-    """What a model is told of its labels; `with_label_statistics` has filled in what training knew of them.
+    """The label encoder of a config whose label statistics `with_label_statistics` has added; or None.
 
     Raises:
-        UserError: a label that the data are not asked for.
+        UserError: a label is not in `data.labels`.
     """
     found = []
     for name, known in config.condition.items():
         lookup("condition", dict.fromkeys(config.data.labels), name)
-        assert known is not None, f"{name}: nobody asked the training data"
+        assert known is not None, f"{name}: call with_label_statistics first"
         column = config.data.labels.index(name)
         found.append(LabelSpec(name, column, tuple(known.classes), known.mean, known.sd))
     return LabelEncoder(tuple(found)) if found else None
 
 
 def with_label_statistics(config: RunConfig, data: Data) -> RunConfig:
-    """The config with what the training data know of each label that the model is told.
+    """The config with the training statistics of each label that the model is conditioned on.
 
     Raises:
-        UserError: a label that is missing for some examples, or has no two values.
+        UserError: a label is missing for most examples, or has fewer than two values.
     """
     blocks = dict(config.condition)
     for name, known in blocks.items():
         values = data.train.labels[:, config.data.labels.index(name)]
-        if name != _imputed_label(config) and (missing := int(np.isnan(values).sum())):
+        missing = int(np.isnan(values).sum())
+        if name != _imputed_label(config) and missing > len(values) / 2:
             raise UserError(
                 f"condition {name!r} is missing for {missing:,} of {len(values):,} training examples: mend "
                 "the data, or take objective semi_supervised"
@@ -91,23 +113,43 @@ def with_label_statistics(config: RunConfig, data: Data) -> RunConfig:
     return config.model_copy(update={"condition": blocks})
 
 
+def lost_labels(config: RunConfig, data: Data) -> list[str]:
+    """One line per split and label that is missing or unknown for some examples."""
+    labels = build_labels(config)
+    lines = []
+    for name, store in data.splits.items() if labels else ():
+        for label in labels.specs if labels else ():
+            lost = int(label.values(torch.from_numpy(np.array(store.labels))).isnan().sum())
+            if lost and label.name != _imputed_label(config):
+                lines.append(
+                    f"{name}: {lost:,} of {len(store.labels):,} without a known {label.name!r}, which the "
+                    "model treats as missing"
+                )
+    return lines
+
+
 def label_coverage(data: Data) -> tuple[float, ...]:
-    """Of each label, the share of the training examples that have it."""
+    """Per label, the fraction of training examples that have it."""
     return tuple(float(1 - np.isnan(values).mean()) for values in np.asarray(data.train.labels).T)
 
 
 def _imputed_label(config: RunConfig) -> str | None:
-    """The label that may be missing, where the objective guesses one: its own, or the first there is."""
+    """The label that a semi-supervised objective infers: its argument, or the first of `condition`."""
     if config.objective.name != "semi_supervised":
         return None
     return config.objective.arguments.get("label") or next(iter(config.condition), None)
 
 
 def build_objective(config: RunConfig, vae: VAE, facts: RunContext) -> Objective:
-    """The objective with its remedies, attached to the model.
+    """Build the objective and its remedies, and attach them to the model.
+
+    Args:
+        config: the run's config.
+        vae: the model.
+        facts: sizes of the run, which remedies read.
 
     Raises:
-        UserError: an unknown remedy or argument, or what does not go together.
+        UserError: a remedy or argument is unknown, or parts do not work together.
     """
     specs = [*config.remedies, *_attributes(config)]
     remedies = [construct("remedy", REMEDIES, spec) for spec in specs]
@@ -120,16 +162,16 @@ def build_objective(config: RunConfig, vae: VAE, facts: RunContext) -> Objective
 
 
 def _attributes(config: RunConfig) -> list[Component]:
-    """The remedy that `attributes` stands for."""
+    """The remedy that the config key `attributes` is short for, if it is set."""
     if not config.attributes:
         return []
     if any(spec.name == ATTRIBUTES for spec in config.remedies):
-        raise UserError(f"attributes stand for remedy {ATTRIBUTES!r}, which is there too: keep one of them")
+        raise UserError(f"attributes are short for remedy {ATTRIBUTES!r}, which is there too: keep one")
     return [Component.model_validate({"name": ATTRIBUTES, "attributes": config.attributes})]
 
 
 def attribute_dims(config: RunConfig) -> dict[str, int]:
-    """The dim that each label orders, {label: dim}, by `attributes` or by the remedy that they stand for."""
+    """The regularised dim of each label, {label: dim}, from `attributes` or the remedy of that name."""
     found = dict(config.attributes)
     for spec in config.remedies:
         if spec.name == ATTRIBUTES:
@@ -139,16 +181,16 @@ def attribute_dims(config: RunConfig) -> dict[str, int]:
 
 
 def check_config(config: RunConfig) -> None:
-    """Refuse a misspelt name before any data is read.
+    """Reject unknown names before any data are read.
 
     Raises:
-        UserError: which name, and the nearest right one.
+        UserError: a name does not exist; the nearest valid one is suggested.
     """
-    wing = modality_of(config)
+    modality = modality_of(config)
     tables: tuple[tuple[str, Mapping[str, Any]], ...] = (
-        ("encoder", wing.encoders),
+        ("encoder", modality.encoders),
         ("latent", LATENTS),
-        ("decoder", wing.decoders),
+        ("decoder", modality.decoders),
         ("objective", OBJECTIVES),
     )
     for kind, table in tables:
@@ -163,24 +205,24 @@ def check_config(config: RunConfig) -> None:
 
 
 def _check_condition(config: RunConfig) -> None:
-    """Refuse labels that cannot be told, and what cannot hear them."""
+    """Reject unknown condition labels, and parts that cannot be conditioned."""
     for name in config.condition:
         if name not in config.data.labels:
             known = suggest(name, config.data.labels)
             raise UserError(f"condition got {name!r}, which is not in data.labels: {known}")
     prior = _without_prior(config.latent)[1].name
     if config.condition and (config.latent.name == "none" or prior == "vamp"):
-        deaf = "latent 'none'" if config.latent.name == "none" else "prior 'vamp'"
-        raise UserError(f"{deaf} cannot be told labels: leave out condition, or take another")
+        part = "latent 'none'" if config.latent.name == "none" else "prior 'vamp'"
+        raise UserError(f"{part} does not support condition: leave it out, or choose another")
     if config.objective.name == "semi_supervised" and _imputed_label(config) not in config.condition:
         raise UserError(
-            f"objective 'semi_supervised' guesses a label that the model is told, got "
+            f"objective 'semi_supervised' infers a label of condition, got "
             f"{_imputed_label(config)!r}: {suggest(str(_imputed_label(config)), config.condition)}"
         )
 
 
 def _without_prior(latent: Component) -> tuple[Component, Component]:
-    """The latent's own block, and the prior named inside it."""
+    """Split a latent's config block into its own arguments and the block of its prior."""
     arguments = latent.arguments
     prior = arguments.pop("prior", None)
     own = Component.model_validate({"name": latent.name, **arguments})
@@ -203,12 +245,12 @@ def _check_remedy(remedy: Remedy, spec: Component, modality: str) -> None:
 
 
 def catalogue() -> dict[str, list[dict[str, Any]]]:
-    """All that can be named in a config, a table a kind, with the arguments that a config may set."""
+    """All names that a config may use, one table per kind, with the arguments that it may set."""
     sizes = "vocab_size", "special", "shape", "latent_dim", "condition"
-    wings = MODALITIES.values()
+    modalities = MODALITIES.values()
     return {
-        "encoders": [row for wing in wings for row in describe(wing.encoders, sizes)],
-        "decoders": [row for wing in wings for row in describe(wing.decoders, sizes)],
+        "encoders": [row for modality in modalities for row in describe(modality.encoders, sizes)],
+        "decoders": [row for modality in modalities for row in describe(modality.decoders, sizes)],
         "latents": describe(LATENTS, ("features",)),
         "priors": describe(PRIORS, ("dim", "encoder", "latent", "condition")),
         "objectives": describe(OBJECTIVES, ("remedies",)),

@@ -1,4 +1,4 @@
-"""The wings of the house behind one face: what a modality brings, a row each."""
+"""Registry of modalities: models, data loading and batching of each."""
 
 from __future__ import annotations
 
@@ -21,11 +21,21 @@ from seqvae.models import image, text
 
 @dataclass(frozen=True)
 class Modality:
-    """A modality: its models, its data and what turns the one into batches for the other.
+    """Everything that code outside `models` and `data` needs to know about a modality.
 
-    `example` is what people call one, `column` what JSON calls it, `is_image` whether it takes a picture to
-    show one; `unit` is what `batch.units` counts, `attributes` what can be said of any example without a
-    label, `remedy_hint` what to try where the code carries nothing.
+    Attributes:
+        example: name of one example in messages.
+        column: its key in JSON output.
+        is_image: whether examples are shown as images.
+        unit: the unit of `batch.num_targets`.
+        attributes: attributes that every example has without a label.
+        remedy_hint: what to try if the posterior collapses.
+        encoders: encoder classes by config name.
+        decoders: decoder classes by config name.
+        load_data: (config, processor of a run or None for a new one) -> data.
+        load_codec: (run folder, metadata of the processor) -> processor.
+        make_batch_source: (data, batch size, number of micro-batches, seed) -> batches for training.
+        read_examples: (processor, command line arguments) -> the examples they name.
     """
 
     example: str
@@ -36,16 +46,14 @@ class Modality:
     remedy_hint: str
     encoders: Mapping[str, type[Encoder]]
     decoders: Mapping[str, type[Decoder]]
-    load_data: Callable[[Any, Any], Data]  # (config, codec of a run or None for a new one)
-    load_codec: Callable[[Path, Mapping[str, Any]], Processor]  # (run folder, the codec's card)
-    make_batch_source: Callable[[Any, int, int, int], BatchSource]  # (data, batch size, micro-batches, seed)
-    read_examples: Callable[
-        [Any, Sequence[str]], Any
-    ]  # (codec, words of a command line): the examples they name
+    load_data: Callable[[Any, Any], Data]
+    load_codec: Callable[[Path, Mapping[str, Any]], Processor]
+    make_batch_source: Callable[[Any, int, int, int], BatchSource]
+    read_examples: Callable[[Any, Sequence[str]], Any]
 
     @property
     def examples(self) -> str:
-        """What people call many of them."""
+        """Plural of `example`."""
         return f"{self.example}s"
 
 

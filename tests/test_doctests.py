@@ -9,13 +9,28 @@ from pathlib import Path
 import pytest
 
 MODULES = [
+    "seqvae.build",
     "seqvae.errors",
     "seqvae.interfaces.kl",
     "seqvae.interfaces.remedy",
     "seqvae.keyed_noise",
+    "seqvae.models.conditioning",
+    "seqvae.models.coupling_flow",
+    "seqvae.models.diagonal_normals",
+    "seqvae.models.labels",
+    "seqvae.models.latent_directions",
+    "seqvae.models.sampling",
+    "seqvae.models.vae",
     "seqvae.numerics",
     "seqvae.objectives.elbo",
     "seqvae.objectives.iwae",
+    "seqvae.remedies.aggressive_encoder",
+    "seqvae.remedies.controllers",
+    "seqvae.remedies.dip",
+    "seqvae.remedies.free_bits",
+    "seqvae.remedies.mmd",
+    "seqvae.remedies.schedules",
+    "seqvae.remedies.word_dropout",
 ]
 
 

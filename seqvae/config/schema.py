@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 
 class _Closed(BaseModel):
     """A block whose keys are all known."""
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
 
 
 class Component(BaseModel):
@@ -26,9 +26,17 @@ class Component(BaseModel):
         return dict(self.model_extra or {})
 
 
-Positive = Annotated[int, Field(gt=0)]
-NonNegative = Annotated[int, Field(ge=0)]
-Source = Annotated[str, Field(min_length=1)]
+def _named_sources(value: str | list[str]) -> str | list[str]:
+    """Sources that are named."""
+    if not value or (not isinstance(value, str) and "" in value):
+        raise ValueError("name a file, a folder or a Hub id")
+    return value
+
+
+Positive = Annotated[int, Field(gt=0, lt=2**31)]
+NonNegative = Annotated[int, Field(ge=0, lt=2**31)]
+Seed = Annotated[int, Field(gt=-(2**62), lt=2**62)]
+Sources = Annotated[str | list[str], AfterValidator(_named_sources)]  # several: one after the other
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -41,22 +49,32 @@ class DataConfig(_Closed):
     """
 
     name: str | None = None  # an embedded data set, in place of `train`
-    train: Source | None = None  # a file, a folder or a Hub id
-    valid: Source | None = None  # the same for validation; by default a split of the source, or a share of it
-    test: Source | None = None  # the same for testing
+    train: Sources | None = None  # a file, a folder or a Hub id
+    valid: Sources | None = (
+        None  # the same for validation; else a split of the source, or a share of it
+    )
+    test: Sources | None = None  # the same for testing
     labels: list[str] = []  # columns that are read with each example
+    label_columns: dict[str, str] = {}  # label: the column it stands in, where the names differ
     valid_share: Share = 0.05  # of the training data, where there is no validation data
     test_share: Share = 0.05  # of the training data, where there is no test data
     max_heldout: Positive = 5000  # examples that a share takes at most
-    split_seed: int = 0  # chooses the examples that are set aside
+    split_seed: Seed = 0  # chooses the examples that are set aside
     examples: Positive | None = None  # train on at most the first N examples
     num_labeled: Positive | None = None  # N examples keep their labels, the same number of each class
 
 
 class TextDataConfig(DataConfig):
-    """Sentences: text lines, tables, a saved `datasets` folder or a Hub id."""
+    """Sentences: text lines, tables, JSON, folders of them, a saved `datasets` folder or a Hub id.
+
+    `encoding`, `delimiter`, `quotes` and `format` say how files are read; what is null is recognised.
+    """
 
     text_column: str = "text"  # of a table or a data set
+    encoding: str | None = None  # of text files; recognised when null
+    delimiter: str | None = None  # of a table's columns; recognised when null
+    quotes: Literal["double", "backslash", "none"] | None = None  # of a table; recognised when null
+    format: Literal["lines", "json", "csv", "tsv", "parquet"] | None = None  # by the file's name when null
     max_tokens: Positive = 64  # tokens per sentence at most
     overlong: Literal["truncate", "drop"] = "truncate"  # what happens to longer sentences
 
@@ -68,7 +86,7 @@ class ImageDataConfig(DataConfig):
     size: Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = None  # [height, width]
     channels: Literal[1, 3] | None = None  # as in the data when null
     binarize: Literal["none", "fixed", "stochastic"] = "none"  # pixels are drawn once, or anew in each epoch
-    binarize_seed: int = 0  # of `fixed`
+    binarize_seed: Seed = 0  # of `fixed`
     on_bad_image: Literal["error", "skip"] = "error"  # what to do with an image that cannot be read
 
 
@@ -87,7 +105,7 @@ class TrainConfig(_Closed):
     # of the learning rate after warm-up; plateau halves it at every validation without a better one
     decay: Literal["none", "linear", "cosine", "plateau"] = "none"
     clip: Annotated[float, Field(gt=0)] | None = 5.0  # largest norm of the gradient; null clips nothing
-    seed: int = 0  # of initial weights, noise and the order of examples
+    seed: Seed = 0  # of initial weights, noise and the order of examples
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto is bf16 where the hardware multiplies it fast
     device: str = "auto"  # auto, cpu, cuda or cuda:N
     compile: bool = False  # torch.compile for the modules that gain by it
@@ -108,7 +126,7 @@ class TrainConfig(_Closed):
 class InitConfig(_Closed):
     """Start from a finished run: `from` names it, `parts` what to take of it."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, allow_inf_nan=False)
     run: str = Field(alias="from")  # a run folder
     parts: list[Literal["encoder", "latent", "prior", "decoder"]]  # what to take of it
 

@@ -80,8 +80,17 @@ class Data(Protocol):
         """Hash of the training split: equal for the same files and settings."""
         ...
 
+    @property
+    def splits(self) -> Mapping[str, LabeledSplit]:
+        """Splits by name."""
+        ...
+
     def report(self) -> list[str]:
         """Human-readable lines about how the data were read, split and filtered."""
+        ...
+
+    def collapse_cause(self) -> str | None:
+        """A property of the data that makes every code useless, as a clause; None if there is none."""
         ...
 
 

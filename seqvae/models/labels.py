@@ -1,4 +1,4 @@
-"""What a model is told of an example besides x: its labels as features, and who guesses a missing one.
+"""Label conditioning: labels as features, and a classifier that infers missing ones.
 
 Shapes: N or n examples, B of a batch, L columns of labels, C features, K classes.
 """
@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import isfinite, isnan, nan
 from typing import Any
+from unicodedata import normalize
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +21,21 @@ from seqvae.numerics import constant
 
 @dataclass(frozen=True)
 class LabelSpec:
-    """One column of `batch.labels`: one of K `classes`, told as one-hot, or a number as (v - mean) / sd.
+    """How one column of `batch.labels` is encoded: K classes as one-hot, a number as (v - mean) / sd.
 
-    Classes that have names stand in the column as places among them, others as what they are.
+    Attributes:
+        name: name of the label.
+        column: index of its column in `batch.labels`.
+        classes: the K classes; strings are stored in the column as their index, numbers as they are. Empty
+            for a real-valued label.
+        mean: mean over the training data, of a real-valued label.
+        sd: standard deviation over the training data, of a real-valued label.
+
+    Example:
+        >>> tense = LabelSpec("tense", column=0, classes=("past", "present"))
+        >>> tense.features(torch.tensor([1.0, 0.0]))
+        tensor([[0., 1.],
+                [1., 0.]])
     """
 
     name: str
@@ -33,66 +46,70 @@ class LabelSpec:
 
     @property
     def width(self) -> int:
-        """How many features tell it."""
+        """Number of features."""
         return len(self.classes) or 1
 
     @property
     def class_values(self) -> list[float]:
-        """What stands for each class in the column, (K,)."""
+        """Value of each class in the column, (K,)."""
         named = isinstance(self.classes[0], str)
         return [float(i if named else value) for i, value in enumerate(self.classes)]
 
     def values(self, labels: Tensor) -> Tensor:
-        """(B,): the column of labels (B, L), NaN where there is no such column."""
-        if labels.shape[1] > self.column:
-            return labels[:, self.column]
-        return labels.new_full((len(labels),), torch.nan)
+        """(B,): this column of labels (B, L), NaN where the value is missing or not in the training data."""
+        if labels.shape[1] <= self.column:
+            return labels.new_full((len(labels),), torch.nan)
+        values = labels[:, self.column]
+        known = (
+            (values[:, None] == values.new_tensor(self.class_values)).any(-1)
+            if self.classes
+            else values.isfinite()
+        )
+        return torch.where(known, values, torch.nan)
 
     def with_values(self, labels: Tensor, values: Tensor | float) -> Tensor:
-        """(B, L): the same labels, or with more columns, with `values` in this one."""
+        """(B, L): `labels` with `values` (B,) in this column, extended by columns of NaN where needed."""
         missing = labels.new_full((len(labels), max(0, self.column + 1 - labels.shape[1])), torch.nan)
         wide = torch.cat([labels, missing], 1)
         values = values if isinstance(values, Tensor) else torch.full_like(wide[:, 0], values)
         return torch.cat([wide[:, : self.column], values.to(wide)[:, None], wide[:, self.column + 1 :]], 1)
 
     def features(self, values: Tensor) -> Tensor:
-        """(B, K) or (B, 1) from values (B,); what is no class has a row of zeros."""
+        """(B, K) or (B, 1) from values (B,); zeros (the mean of a number) where a value is unknown."""
         if self.classes:
             return (values[:, None] == constant(tuple(self.class_values), values.device)).float()
-        return ((values - self.mean) / self.sd)[:, None]
+        return torch.where(values.isfinite(), (values - self.mean) / self.sd, 0.0)[:, None]
 
-    def check(self, values: Tensor) -> None:
-        """Refuse values that the model cannot be told.
+    @property
+    def missing_error(self) -> UserError:
+        """The error for data without any value of this label."""
+        return UserError(
+            f"this model is conditioned on {self.name!r}, which is missing here: give --condition "
+            f"{self.name}=VALUE (condition={{...}}), or data that have it (--label {self.name}=COLUMN)"
+        )
 
-        Raises:
-            UserError: a value that is missing, or a class that training had not.
-        """
-        if bool(values.isnan().any()):
-            raise UserError(
-                f"this model is told {self.name!r}, which is missing here: give --condition "
-                f"{self.name}=VALUE (condition={{...}}), or data that have it"
-            )
-        if self.classes and not bool((strange := ~self.features(values).any(-1)).logical_not().all()):
-            raise UserError(
-                f"label {self.name!r} got {float(values[strange][0]):g}: {self._describe_classes()}"
-            )
+    def knows(self, value: Any) -> bool:
+        """Whether the model can be conditioned on `value`, as a user or the data write it."""
+        try:
+            self.encode(value)
+        except UserError:
+            return False
+        return True
 
     def encode(self, value: Any) -> float:
-        """What stands in the column for a value as a user gives it.
+        """The value in the column for a value as a user writes it.
 
         Raises:
-            UserError: no such class, or no number.
+            UserError: the class does not exist, or the value is not a number.
         """
         if self.classes and isinstance(self.classes[0], str):
-            if value not in self.classes:
+            name = self._find_class(value)
+            if name is None:
                 raise UserError(
                     f"condition {self.name!r} got {value!r}: {suggest(str(value), self._names())}"
                 )
-            return float(self.classes.index(value))
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = float("nan")
+            return float(self.classes.index(name))
+        number = _number(value)
         if not isfinite(number):
             raise UserError(f"condition {self.name!r} got {value!r}: give a number")
         if self.classes and number not in self.class_values:
@@ -100,9 +117,17 @@ class LabelSpec:
         return number
 
     def decode(self, code: float) -> str | float:
-        """What a user calls the value that the column holds as `code`; the inverse of `code`."""
+        """The value as a user writes it, from its `code` in the column; the inverse of `encode`."""
         named = self.classes and isinstance(self.classes[0], str)
         return self.classes[int(code)] if named else code
+
+    def _find_class(self, value: Any) -> str | None:
+        """The class with this name, or the only one whose name is equal after Unicode normalisation."""
+        if value in self.classes or not isinstance(value, str):
+            return value if value in self.classes else None
+        names = [each for each in self.classes if isinstance(each, str)]
+        same = [name for name in names if normalize("NFC", name) == normalize("NFC", value)]
+        return same[0] if len(same) == 1 else None
 
     def _names(self) -> list[str]:
         return [value if isinstance(value, str) else f"{value:g}" for value in self.classes]
@@ -113,9 +138,18 @@ class LabelSpec:
 
 @dataclass(frozen=True)
 class LabelEncoder:
-    """What a model is told: features (B, C) of its labels, one after the other.
+    """Encodes the labels that a model is conditioned on as features (B, C), concatenated.
 
-    `fixed`, a value of each, is what all examples are told instead of their own, where somebody chose so.
+    Attributes:
+        specs: the labels.
+        fixed: one value per label that replaces those of all examples; empty if examples use their own.
+
+    Example:
+        >>> tense = LabelSpec("tense", column=0, classes=("past", "present"))
+        >>> encoder = LabelEncoder((tense, LabelSpec("length", column=1, mean=9.0, sd=3.0)))
+        >>> encoder.features(torch.tensor([[0.0, 12.0], [1.0, 9.0]]))
+        tensor([[1., 0., 1.],
+                [0., 1., 0.]])
     """
 
     specs: tuple[LabelSpec, ...]
@@ -123,29 +157,32 @@ class LabelEncoder:
 
     @property
     def dim(self) -> int:
-        """C."""
+        """C, the number of features."""
         return sum(label.width for label in self.specs)
 
     @property
     def categories(self) -> dict[str, Sequence[str]]:
-        """The names of classes, by label: other data number theirs alike."""
-        named = {label.name: label.classes for label in self.specs}
-        return {name: [str(c) for c in cs] for name, cs in named.items() if cs and isinstance(cs[0], str)}
+        """Class names per label, empty for numbers, so that other data sets use the same indices."""
+        return {label.name: [c for c in label.classes if isinstance(c, str)] for label in self.specs}
 
     def fix(self, condition: Mapping[str, Any]) -> LabelEncoder:
-        """The same labels, of which all examples are told these values, {label: value}.
+        """A copy in which all examples have these values, {label: value}.
 
         Raises:
-            UserError: a label that is not told, one that is left out, or a value that is none.
+            UserError: a label is unknown or missing, or a value is invalid.
         """
         self._check_names(condition)
         return replace(self, fixed=tuple(label.encode(condition[label.name]) for label in self.specs))
 
     def encode_columns(self, condition: Mapping[str, Any], n: int) -> Tensor:
-        """Labels (n, L) as data hold them, of {label: a value of all, or a list of one for each}.
+        """Label values (n, L) as data sets store them.
+
+        Args:
+            condition: {label: one value for all, or a list of n values, None where the label is missing}.
+            n: number of examples.
 
         Raises:
-            UserError: as `fix`, or a list of another length.
+            UserError: as `fix`, or a list does not have n values.
         """
         self._check_names(condition)
         found = torch.full((n, 0), torch.nan)
@@ -157,52 +194,102 @@ class LabelEncoder:
                     f"condition {label.name!r} got {len(values)} values for {n} examples: give one, or one "
                     "for each"
                 )
-            found = label.with_values(found, torch.tensor([label.encode(value) for value in values]))
+            each = isinstance(given, list | tuple)
+            codes = [nan if each and value is None else label.encode(value) for value in values]
+            found = label.with_values(found, torch.tensor(codes))
         return found
 
     def decode_columns(self, labels: Tensor) -> dict[str, list[Any]]:
-        """{label: the value of each example} of labels (n, L), the inverse of `columns`.
+        """{label: list of n values} of labels (n, L), the inverse of `encode_columns`.
 
         Raises:
             UserError: as `features`.
         """
         self.features(labels)
-        return {label.name: [label.decode(v) for v in label.values(labels).tolist()] for label in self.specs}
+        found = {label: label.values(labels).tolist() for label in self.specs}
+        return {
+            label.name: [None if isnan(v) else label.decode(v) for v in values]
+            for label, values in found.items()
+        }
+
+    def require(self, labels: Tensor) -> None:
+        """Reject labels (N, L) of a data set in which some label has no known value at all.
+
+        Raises:
+            UserError: there is such a label.
+        """
+        for label in self.specs:
+            if bool(label.values(labels).isnan().all()):
+                raise label.missing_error
+
+    def strange(self, labels: Tensor) -> list[str]:
+        """One line per label of a data set (N, L) with values that are not in the training data."""
+        lines = []
+        for label in self.specs:
+            given = labels[:, label.column]
+            unknown = given[label.values(labels).isnan() & ~given.isnan()]
+            if len(unknown):
+                lines.append(
+                    f"{len(unknown):,} with a label {label.name!r} that training had not "
+                    f"({float(unknown[0]):g} for one): the model treats it as missing"
+                )
+        return lines
 
     def _check_names(self, condition: Mapping[str, Any]) -> None:
         names = [label.name for label in self.specs]
         for name in condition:
             if name not in names:
-                raise UserError(f"condition got {name!r}, this model is told others: {suggest(name, names)}")
+                raise UserError(
+                    f"condition got {name!r}, which this model is not conditioned on: {suggest(name, names)}"
+                )
         if left := [name for name in names if name not in condition]:
-            raise UserError(f"condition lacks {', '.join(left)}: this model is told {', '.join(names)}")
+            raise UserError(
+                f"condition lacks {', '.join(left)}: this model is conditioned on {', '.join(names)}"
+            )
 
     def features(self, labels: Tensor, strict: bool = True) -> Tensor:
-        """C (B, C) of labels (B, L); what cannot be told is an error if `strict`, else its row is no use.
+        """Features c (B, C) of labels (B, L); zeros where a value is missing or unknown.
+
+        Args:
+            labels: label values, NaN where missing.
+            strict: reject labels without a column for each label of the model.
 
         Raises:
-            UserError: a value that is missing, or a class that training had not.
+            UserError: `strict`, and a column is missing.
         """
-        columns = [(label, label.values(labels)) for label in self.specs]
-        for label, values in columns if strict else ():
-            label.check(values)
-        return torch.cat([label.features(values) for label, values in columns], -1)
+        for label in self.specs if strict else ():
+            if labels.shape[1] <= label.column:
+                raise label.missing_error
+        return torch.cat([label.features(label.values(labels)) for label in self.specs], -1)
 
     def fixed_features(self, n: int, device: torch.device) -> Tensor:
-        """C (n, C) of the chosen values.
+        """Features c (n, C) of the fixed values.
 
         Raises:
-            UserError: none were chosen.
+            UserError: no values are fixed.
         """
         if not self.fixed:
             names = " ".join(f"--condition {label.name}=VALUE" for label in self.specs)
-            raise UserError(f"this model is told labels: give {names} (condition={{...}})")
+            raise UserError(f"this model is conditioned on labels: give {names} (condition={{...}})")
         values = torch.tensor(self.fixed, device=device).expand(n, -1)
         return torch.cat([a.features(v) for a, v in zip(self.specs, values.unbind(-1), strict=True)], -1)
 
 
+def _number(value: Any) -> float:
+    """A label value as a number; the strings true and false are 1 and 0, as in runs trained on them."""
+    try:
+        return float({"true": 1, "false": 0}.get(value, value) if isinstance(value, str) else value)
+    except (TypeError, ValueError, OverflowError):
+        return nan
+
+
 class Classifier(nn.Module):
-    """q(y|x) of a label y that may be missing: softmax of a linear map of an encoder's features."""
+    """q(y|x) of a label y that may be missing: an encoder, a linear layer and a softmax.
+
+    Args:
+        encoder: an encoder of its own, since that of the VAE learns features for z.
+        label: the label, which has classes.
+    """
 
     def __init__(self, encoder: Encoder, label: LabelSpec) -> None:
         super().__init__()
@@ -210,17 +297,17 @@ class Classifier(nn.Module):
         self.logits = nn.Linear(encoder.out_dim, label.width)
 
     def forward(self, batch: Batch) -> Tensor:
-        """Ln q(y|x), (B, K) nats, in fp32."""
+        """Log q(y|x), (B, K) nats, fp32."""
         h = self.encoder(batch)
         with torch.autocast(h.device.type, enabled=False):
             return torch.log_softmax(self.logits(h.float()), -1)
 
     def one_hot(self, labels: Tensor) -> Tensor:
-        """(B, K): one-hot where the label is there, zeros where it is missing."""
+        """(B, K) from labels (B, L): one-hot, or zeros where the label is missing."""
         return self.label.features(self.label.values(labels))
 
     def impute(self, batch: Batch) -> Tensor:
-        """Labels (B, L) of a batch, a missing one replaced by the likeliest class."""
+        """Labels (B, L) of a batch, with the most likely class where this label is missing."""
         values = self.label.values(batch.labels)
         if not bool(values.isnan().any()):
             labels: Tensor = batch.labels

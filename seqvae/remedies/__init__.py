@@ -1,4 +1,4 @@
-"""Cures for ignored codes: one a file, one row each below."""
+"""Remedies against posterior collapse; the table `REMEDIES` maps config names to classes."""
 
 from seqvae.interfaces import Remedy
 from seqvae.remedies.aggressive_encoder import AggressiveEncoder

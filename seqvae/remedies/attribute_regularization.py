@@ -1,4 +1,4 @@
-"""Attribute regularisation: a chosen dim orders the examples as an attribute does.
+"""Attribute regularisation: a latent dim is trained to order examples by an attribute.
 
 Shapes: B examples, D latent dims, L labels.
 """
@@ -16,27 +16,35 @@ from seqvae.errors import UserError, suggest
 from seqvae.interfaces import Batch, Remedy, RunContext
 from seqvae.interfaces.outputs import VAEOutput
 
-LENGTH = "length"  # known without a label: predicted tokens
+LENGTH = "length"  # number of predicted tokens, available without a label
 
 
 def ordering_loss(z: Tensor, attribute: Tensor, delta: float) -> Tensor:
-    """Mean over pairs i < j of |tanh(delta (z_i - z_j)) - sign(a_i - a_j)|, (), from (B,) and (B,).
+    """Mean over pairs i < j of |tanh(delta (z_i - z_j)) - sign(a_i - a_j)|, ().
 
-    Pairs with a NaN are left out; 0 where no pair is left.
+    Args:
+        z: values (B,) of one latent dim.
+        attribute: values (B,) of the attribute; pairs with a NaN are ignored.
+        delta: slope of the tanh.
+
+    Returns:
+        The loss (), 0 if no pair is left.
     """
     i, j = torch.triu_indices(len(z), len(z), offset=1, device=z.device)
     difference = attribute[i] - attribute[j]
-    known = ~difference.isnan()  # masked, not left out: how many there are is then no shape
-    missed = torch.tanh(delta * (z[i] - z[j])) - torch.sign(difference)
-    return torch.where(known, missed.abs(), 0.0).sum() / known.sum().clamp(min=1)
+    known = ~difference.isnan()  # masked, not indexed: a captured update needs fixed shapes
+    error = torch.tanh(delta * (z[i] - z[j])) - torch.sign(difference)
+    return torch.where(known, error.abs(), 0.0).sum() / known.sum().clamp(min=1)
 
 
 class AttributeRegularization(Remedy):
     """weight x `ordering_loss` for each dim named in `attributes`, {dim: label}.
 
-    A label is one of `data.labels`, or `length`, which every text has; without `attributes` dim 0 gets the
-    length, or the first label where there is none. A larger `delta` makes codes of different attributes lie
-    less far apart.
+    Args:
+        attributes: a label per regularised dim: one of `data.labels`, or `length`, which every text has. By
+            default dim 0 gets the length, or for images the first label.
+        weight: factor of the loss.
+        delta: slope of the tanh; the larger, the smaller the distance between codes of different attributes.
     """
 
     paper = "Pati & Lerch, Attribute-based Regularization of Latent Spaces for Variational Auto-Encoders"
@@ -51,13 +59,13 @@ class AttributeRegularization(Remedy):
         super().__init__()
         self.attributes = attributes
         self.weight, self.delta = weight, delta
-        self.columns: dict[int, int | None] = {}  # dim -> column of batch.labels, none for the length
+        self.columns: dict[int, int | None] = {}  # dim -> column of batch.labels, None for the length
 
     def attach(self, vae: nn.Module, facts: RunContext) -> None:
-        """Find the columns.
+        """Find the columns of the labels.
 
         Raises:
-            UserError: a dim that the code does not have, or a label that the data do not.
+            UserError: a dim or a label does not exist.
         """
         first = LENGTH if facts.vocab_size is not None else next(iter(facts.labels), LENGTH)
         for dim, name in (self.attributes or {0: first}).items():
@@ -66,10 +74,10 @@ class AttributeRegularization(Remedy):
                     f"remedy 'attribute_regularization' got dim {dim} for {name!r}, the code has "
                     f"{facts.latent_dim}: give dims from 0, or a larger latent.dim"
                 )
-            self.columns[dim] = self._column(name, facts)
+            self.columns[dim] = self._find_column(name, facts)
 
     def auxiliary_losses(self, vae: nn.Module, out: VAEOutput, batch: Batch) -> dict[str, Tensor]:
-        """The weighted sum over the attributes, each in the mean over this batch's pairs."""
+        """The weighted sum over attributes of the mean over all pairs in the global batch."""
         z = all_gather_rows(out.z[0])
         losses = [z.new_zeros(())]
         for dim, column in self.columns.items():
@@ -77,7 +85,7 @@ class AttributeRegularization(Remedy):
             losses.append(ordering_loss(z[:, dim], all_gather_rows(attribute), self.delta))
         return {"attribute_regularization": self.weight * torch.stack(losses).sum()}
 
-    def _column(self, name: str, facts: RunContext) -> int | None:
+    def _find_column(self, name: str, facts: RunContext) -> int | None:
         if name in facts.labels:
             return facts.labels.index(name)
         if name == LENGTH and facts.vocab_size is not None:

@@ -1,4 +1,4 @@
-"""Controllers: beta moves after every update until rate or distortion is where it is wanted."""
+"""Controllers that adapt beta after every update to reach a target rate or distortion."""
 
 from __future__ import annotations
 
@@ -19,19 +19,41 @@ def pi_control(
 ) -> tuple[Tensor, Tensor]:
     """One step of the PI law: beta = Kp / (1 + e^error) - Ki sum(error) + low, within [low, high].
 
-    error = KL* - KL. Out come beta and the new sum, which does not grow while beta is clipped in the
-    direction in which the error pushes it: it cannot wind up.
+    Args:
+        error: KL* - KL () in nats.
+        integral: sum of errors () so far.
+        kp: Kp, gain of the proportional part.
+        ki: Ki, gain of the integral part.
+        low: smallest beta.
+        high: largest beta.
+
+    Returns:
+        beta () and the new sum ().
+
+    Example:
+        >>> beta, _ = pi_control(torch.tensor(-4.0), torch.tensor(0.0), kp=0.01, ki=1e-4, low=0.0, high=1.0)
+        >>> round(beta.item(), 4)  # the KL is 4 nats too high
+        0.0102
     """
-    grown = integral + error
-    wanted = kp / (1 + torch.exp(error)) - ki * grown + low
-    stuck = ((wanted > high) & (error < 0)) | ((wanted < low) & (error > 0))
-    kept = torch.where(stuck, integral, grown)
+    summed = integral + error
+    unclipped = kp / (1 + torch.exp(error)) - ki * summed + low
+    # anti-windup: the sum does not grow while the error pushes a clipped beta further out
+    stuck = ((unclipped > high) & (error < 0)) | ((unclipped < low) & (error > 0))
+    kept = torch.where(stuck, integral, summed)
     beta = kp / (1 + torch.exp(error)) - ki * kept + low
     return beta.clamp(low, high), kept
 
 
 class ControlVAE(Remedy):
-    """beta from a PI controller that holds the KL at `nats`."""
+    """beta from a PI controller that holds the KL at `nats`.
+
+    Args:
+        nats: target of the KL, nats per example.
+        kp: gain of the proportional part.
+        ki: gain of the integral part.
+        low: smallest beta.
+        high: largest beta.
+    """
 
     paper = "Shao et al., ControlVAE: Controllable Variational Autoencoder"
     year = 2020
@@ -52,11 +74,11 @@ class ControlVAE(Remedy):
         self.now: Tensor
 
     def beta(self, step: Tensor | int) -> Tensor:
-        """What the last update made of it."""
-        return self.now.clone()
+        """The value after the last update."""
+        return self.now.clone()  # after_step changes the buffer in place, and the loss keeps this value
 
     def after_step(self, loss: Loss) -> None:
-        """Compare the batch's rate with the wanted one."""
+        """Update beta from the rate of the batch."""
         error = self.nats - loss.rate.detach()
         now, integral = pi_control(error, self.integral, self.kp, self.ki, self.low, self.high)
         self.now.copy_(now)
@@ -66,7 +88,14 @@ class ControlVAE(Remedy):
 class GECO(Remedy):
     """min KL subject to distortion <= `distortion` nats: KL + lambda (D - D*), as beta = 1 / lambda.
 
-    lambda <- lambda exp(speed x C), C the moving average of D - D* a nat of D*, within [1 / high, 1 / low].
+    lambda <- lambda exp(speed x C), C the moving average of (D - D*) / D*.
+
+    Args:
+        distortion: D*, nats per example.
+        speed: step size of log lambda.
+        decay: decay of the moving average.
+        low: smallest beta.
+        high: largest beta.
     """
 
     paper = "Rezende & Viola, Taming VAEs"
@@ -92,7 +121,7 @@ class GECO(Remedy):
         return self.now.clone()
 
     def after_step(self, loss: Loss) -> None:
-        """Move lambda by the moving average of the constraint."""
+        """Update lambda from the moving average of the constraint."""
         excess = (loss.distortion.detach() - self.wanted) / self.wanted
         self.average.copy_(
             torch.where(self.average.isnan(), excess, self.average.lerp(excess, 1 - self.decay))

@@ -1,4 +1,4 @@
-"""Denoising: the encoder reads a damaged sentence, the decoder still writes the whole one."""
+"""Denoising: the encoder reads a corrupted sentence, the decoder predicts the original."""
 
 from __future__ import annotations
 
@@ -12,13 +12,19 @@ from seqvae.data.text.batch import TextBatch
 from seqvae.interfaces import Remedy, RunContext
 from seqvae.numerics import constant
 
-Rate = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(ge=0, le=1)]  # a probability
 
 
 def shuffle_words(source: Tensor, lengths: Tensor, reach: float, chance: Tensor) -> Tensor:
-    """Each word moves at most `reach` places: sort by place + reach x chance (Lample et al. 2018).
+    """Permute words so that each moves at most `reach` positions (Lample et al. 2018).
 
-    The end token (the last real one) stays. source and chance (in (0, 1)) are (B, T).
+    Words are sorted by position + (reach + 1) x chance. The end token, the last real one, stays.
+
+    Args:
+        source: token ids (B, T).
+        lengths: number of real tokens (B,).
+        reach: largest distance.
+        chance: uniform noise (B, T) in (0, 1).
     """
     places = torch.arange(source.shape[1], device=source.device).expand_as(source)
     fixed = places >= (lengths - 1)[:, None]
@@ -28,11 +34,21 @@ def shuffle_words(source: Tensor, lengths: Tensor, reach: float, chance: Tensor)
 
 
 def drop_words(source: Tensor, lengths: Tensor, drop: Tensor, pad: int) -> tuple[Tensor, Tensor]:
-    """Leave out the words where `drop` (B, T) is true and close the gaps; the end token stays."""
+    """Delete words, and move the rest to the left; the end token stays.
+
+    Args:
+        source: token ids (B, T).
+        lengths: number of real tokens (B,).
+        drop: (B, T), true where a word is deleted.
+        pad: id of the padding token.
+
+    Returns:
+        The shorter sentences (B, T) and their lengths (B,).
+    """
     places = torch.arange(source.shape[1], device=source.device)
     real = places < lengths[:, None]
     kept = real & ~(drop & (places < (lengths - 1)[:, None]))
-    order = (~kept).int().argsort(dim=1, stable=True)
+    order = (~kept).int().argsort(dim=1, stable=True)  # a stable sort by a flag keeps the word order
     left = kept.sum(1)
     return source.gather(1, order).masked_fill(places >= left[:, None], pad), left
 
@@ -40,7 +56,11 @@ def drop_words(source: Tensor, lengths: Tensor, drop: Tensor, pad: int) -> tuple
 class Denoising(Remedy[TextBatch]):
     """Words of the encoder's input are dropped, blanked, substituted or moved; the targets stay.
 
-    `drop`, `blank`, `substitute` are chances a word; `shuffle` is how many places a word may move.
+    Args:
+        drop: probability that a word is deleted.
+        blank: probability that a word becomes <unk>.
+        substitute: probability that a word becomes another one.
+        shuffle: largest number of positions that a word moves.
     """
 
     paper = "Shen et al., Educating Text Autoencoders: Latent Representation Guidance via Denoising"
@@ -59,29 +79,29 @@ class Denoising(Remedy[TextBatch]):
         self.vocab_size = 0
 
     def attach(self, vae: torch.nn.Module, facts: RunContext) -> None:
-        """Learn how many words may stand in."""
+        """Store the size of the vocabulary, from which substitutes are drawn."""
         self.vocab_size = facts.vocab_size or 0
 
     def on_encoder_input(self, batch: TextBatch) -> TextBatch:
-        """The batch with another `source`."""
+        """The batch with a corrupted `source`."""
         source, lengths = batch.source, batch.source_lengths
         if self.shuffle:
-            source = shuffle_words(source, lengths, self.shuffle, self._chance("shuffle", batch))
+            source = shuffle_words(source, lengths, self.shuffle, self._draw("shuffle", batch))
         source = self._replace(source, batch)
         if self.drop:
-            lost = self._chance("drop", batch) < self.drop
+            lost = self._draw("drop", batch) < self.drop
             source, lengths = drop_words(source, lengths, lost, batch.special.pad)
         return batch.replace(source=source, source_lengths=lengths)
 
     def _replace(self, source: Tensor, batch: TextBatch) -> Tensor:
-        """Blanks and substitutes; special tokens are neither replaced nor stand in."""
+        """Blank and substitute words; special tokens are neither replaced nor used as substitutes."""
         special = constant(tuple(sorted(set(vars(batch.special).values()))), source.device, torch.long)
         word = ~torch.isin(source, special)
-        others = (self._chance("other", batch) * self.vocab_size).long()
-        swap = word & (self._chance("substitute", batch) < self.substitute) & ~torch.isin(others, special)
+        others = (self._draw("other", batch) * self.vocab_size).long()
+        swap = word & (self._draw("substitute", batch) < self.substitute) & ~torch.isin(others, special)
         source = torch.where(swap, others, source)
-        return torch.where(word & (self._chance("blank", batch) < self.blank), batch.special.unk, source)
+        return torch.where(word & (self._draw("blank", batch) < self.blank), batch.special.unk, source)
 
     @staticmethod
-    def _chance(stream: str, batch: TextBatch) -> Tensor:
+    def _draw(stream: str, batch: TextBatch) -> Tensor:
         return batch.random.uniform(f"denoising/{stream}", batch.source.shape[1])

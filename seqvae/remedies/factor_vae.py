@@ -1,4 +1,4 @@
-"""FactorVAE: a second player tells codes from codes whose dims were shuffled apart, and must fail.
+"""FactorVAE: total correlation, estimated by a discriminator of codes and dim-wise permuted codes.
 
 Shapes: B examples, D latent dims.
 """
@@ -20,21 +20,24 @@ from seqvae.interfaces.outputs import VAEOutput
 from seqvae.keyed_noise import KeyedNoise
 from seqvae.remedies.requirements import require_reparameterized
 
-SLOPE = 0.2  # of the leaky rectifiers
+SLOPE = 0.2  # negative slope of the leaky ReLUs
 
 
 def permute_dims(z: Tensor, random: KeyedNoise) -> Tensor:
-    """Each dim of z (B, D) in another order of the examples: a draw of prod_j q(z_j)."""
+    """Z (B, D) with each dim permuted over the examples on its own: samples of prod_j q(z_j)."""
     return z.gather(0, random.uniform("factor_vae", z.shape[1]).argsort(0))
 
 
-def ratio_loss(joint: Tensor, apart: Tensor) -> Tensor:
-    """Cross-entropy () of telling codes from shuffled ones, in nats; best where logits are log ratios."""
-    return 0.5 * (softplus(-joint).mean() + softplus(apart).mean())
+def ratio_loss(joint: Tensor, permuted: Tensor) -> Tensor:
+    """Cross-entropy () in nats of classifying codes and permuted codes by their logits.
+
+    Its minimum over logits is log q(z) / prod_j q(z_j).
+    """
+    return 0.5 * (softplus(-joint).mean() + softplus(permuted).mean())
 
 
 class Discriminator(nn.Module):
-    """Log q(z) / prod_j q(z_j), learned from detached codes and the same ones shuffled."""
+    """MLP whose logit estimates log q(z) / prod_j q(z_j)."""
 
     def __init__(self, dim: int, hidden: int, layers: int) -> None:
         super().__init__()
@@ -43,14 +46,15 @@ class Discriminator(nn.Module):
         self.log_ratio = nn.Sequential(*inner, nn.Linear(hidden, 1))
 
     def forward(self, out: VAEOutput, batch: Batch) -> Tensor:
-        """Its own loss ()."""
+        """Classification loss () on detached codes."""
         z = out.z[0].detach()
-        apart = local_slice(permute_dims(all_gather_rows(z), batch.random.all_gather()))
+        permuted = local_slice(permute_dims(all_gather_rows(z), batch.random.all_gather()))
         with torch.autocast(z.device.type, enabled=False):
-            return ratio_loss(self.log_ratio(z), self.log_ratio(apart))
+            return ratio_loss(self.log_ratio(z), self.log_ratio(permuted))
 
     def total_correlation(self, z: Tensor) -> Tensor:
-        """E log q(z) / prod_j q(z_j) () in nats, with gradients to z (B, D) and not to the weights."""
+        """E log q(z) / prod_j q(z_j) () in nats, with gradients to z (B, D) but not to the weights."""
+        # the model must not train the discriminator, which minimises another loss
         fixed = {name: weight.detach() for name, weight in self.log_ratio.named_parameters()}
         with torch.autocast(z.device.type, enabled=False):
             log_ratios: Tensor = functional_call(self.log_ratio, fixed, (z,))
@@ -58,9 +62,14 @@ class Discriminator(nn.Module):
 
 
 class FactorVAE(Remedy):
-    """gamma x TC, the TC of a density-ratio discriminator that trains beside the model at its rate.
+    """gamma x TC, the total correlation that a jointly trained density-ratio discriminator estimates.
 
-    It is smaller than the paper's by default, and shuffles the same batch rather than a second one.
+    By default the discriminator is smaller than the paper's; it permutes the same batch, not a second one.
+
+    Args:
+        gamma: weight of the total correlation.
+        hidden: width of the discriminator.
+        layers: number of its hidden layers.
     """
 
     paper = "Kim & Mnih, Disentangling by Factorising"
@@ -76,16 +85,16 @@ class FactorVAE(Remedy):
         self.gamma, self.hidden, self.layers = gamma, hidden, layers
 
     def attach(self, vae: nn.Module, facts: RunContext) -> None:
-        """Make the discriminator.
+        """Create the discriminator.
 
         Raises:
-            UserError: the codes are no random real numbers.
+            UserError: codes are deterministic or discrete.
         """
         require_reparameterized("factor_vae", vae)
         self.player = Discriminator(facts.latent_dim, self.hidden, self.layers)
 
     def auxiliary_losses(self, vae: nn.Module, out: VAEOutput, batch: Batch) -> dict[str, Tensor]:
-        """The weighted TC of this batch's codes."""
+        """The weighted TC of the codes of this batch."""
         return {"factor_vae": self.gamma * self.player.total_correlation(out.z[0])}
 
     def discriminator(self) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Free bits: nats of KL that cost nothing, in the three forms that papers call by this one name."""
+"""Free bits: the KL below a threshold is not penalised; papers use three variants of it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,22 @@ Nats = Annotated[float, Field(ge=0)]
 
 
 def free_bits(kl: Tensor, nats: float) -> Tensor:
-    """sum_j max(nats, mean_x KL_j): (B, D) -> (1, D). No gradient where the mean is below `nats`."""
+    """max(nats, mean_x KL_j) per dim: (B, D) -> (1, D) nats; no gradient where the mean is below `nats`.
+
+    Example:
+        >>> import torch
+        >>> free_bits(torch.tensor([[0.1, 2.0], [0.2, 4.0]]), nats=0.25)
+        tensor([[0.2500, 3.0000]])
+    """
     return batch_mean(kl).clamp(min=nats)
 
 
 class FreeBits(Remedy):
-    """Each dim may use `nats` for free, counted on the mean over the batch."""
+    """Each dim may use `nats` for free, on average over the batch: sum_j max(nats, mean_x KL_j).
+
+    Args:
+        nats: threshold per dim.
+    """
 
     paper = "Kingma et al., Improving Variational Inference with Inverse Autoregressive Flow"
     year = 2016
@@ -36,7 +46,11 @@ class FreeBits(Remedy):
 
 
 class FreeBitsExample(Remedy):
-    """Each dim of each example may use `nats` for free: sum_j max(nats, KL_j(x))."""
+    """Each dim of each example may use `nats` for free: sum_j max(nats, KL_j(x)).
+
+    Args:
+        nats: threshold per dim.
+    """
 
     paper = "Li et al., A Surprisingly Effective Fix for Deep Latent Variable Modeling of Text"
     year = 2019
@@ -51,7 +65,11 @@ class FreeBitsExample(Remedy):
 
 
 class FreeBitsTotal(Remedy):
-    """Each example may use `nats` for free in all: max(nats, KL(x))."""
+    """Each example may use `nats` for free, over all dims: max(nats, KL(x)).
+
+    Args:
+        nats: threshold per example.
+    """
 
     paper = "Roberts et al., A Hierarchical Latent Vector Model for Learning Long-Term Structure in Music"
     year = 2018

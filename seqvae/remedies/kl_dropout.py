@@ -1,4 +1,4 @@
-"""KL dropout: each update charges only some of the dims, so that none is pressed down without a rest.
+"""KL dropout: each update leaves the KL of random latent dims out of the loss.
 
 Shapes: B examples, D latent dims.
 """
@@ -15,24 +15,32 @@ from seqvae.interfaces import Remedy
 from seqvae.interfaces.outputs import VAEOutput
 from seqvae.keyed_noise import KeyedNoise
 
-SEED = 0  # the choice of dims is the same for every run: it depends on the update alone
+SEED = 0  # of every run: hooks on the KL get no noise of the run, so the choice depends on the update alone
 
 
 def drop_terms(kl: Tensor, rate: float, random: KeyedNoise) -> Tensor:
-    """KL_j / (1 - rate) or, with probability `rate`, 0; a dim's choice is one for all rows. (B, D) -> (B, D).
+    """KL_j / (1 - rate) or, with probability `rate`, 0, for all examples alike: (B, D) -> (B, D).
 
-    `random` numbers the D dims, not the examples. The mean over choices is the KL itself.
+    The expectation is the KL itself.
+
+    Args:
+        kl: nats (B, D).
+        rate: probability of a zero.
+        random: noise whose index (D,) numbers dims instead of examples.
     """
     dropped = random.uniform("KL dropout") < rate  # (D,)
     return torch.where(dropped, 0.0, kl / (1 - rate))
 
 
 class KLDropout(Remedy):
-    """A dim's KL is left out of an update with probability `rate`, else weighed by 1 / (1 - rate).
+    """A dim's KL is left out of an update with probability `rate`, else divided by 1 - rate.
 
-    The paper zeroes the KL weights of random dims while it anneals them. The scale is ours: with it the
-    loss is the same in the mean and what acts is the noise alone; without it this were a smaller beta.
-    Where dims do not come apart (a sampled KL), the whole of it is left out or kept.
+    The paper zeroes the KL weights of random dims while it anneals them. The division is our addition: it
+    keeps the expected loss, so that only the noise acts and not a smaller beta. A KL that does not factorise
+    over dims is left out or kept as a whole.
+
+    Args:
+        rate: probability per dim and update.
     """
 
     paper = "Song et al., Preventing Posterior Collapse with DVAE for Text Modeling"

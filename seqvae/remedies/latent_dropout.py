@@ -1,4 +1,4 @@
-"""Latent dropout: a decoder that misses some of the code each time must not lean on a few of its entries.
+"""Latent dropout: the decoder reads codes with random entries dropped, so that it relies on all dims.
 
 Shapes: S samples, B examples, D latent dims.
 """
@@ -17,7 +17,7 @@ from seqvae.keyed_noise import KeyedNoise
 
 
 def drop_entries(z: Tensor, rate: float, random: KeyedNoise) -> Tensor:
-    """Each entry of z becomes 0 with probability `rate`, else z / (1 - rate). (S, B, D) -> (S, B, D)."""
+    """Each entry of z becomes 0 with probability `rate`, else z / (1 - rate): (S, B, D) -> (S, B, D)."""
     dropped = random.uniform("latent dropout", len(z), z.shape[-1]).transpose(0, 1) < rate
     return torch.where(dropped, 0.0, z / (1 - rate))
 
@@ -25,11 +25,11 @@ def drop_entries(z: Tensor, rate: float, random: KeyedNoise) -> Tensor:
 class LatentDropout(Remedy):
     """The decoder reads z with entries dropped, in training only; the KL is that of the whole z.
 
-    The authors' code drops entries of softmax(z), the topics of a document, on its way into the decoder.
-    Here it is z itself, whatever the latent. The logged distortion is that of what the decoder read.
+    The authors' code drops entries of softmax(z), the topic proportions that the decoder reads; this drops
+    entries of z itself. The logged distortion is that under the dropped codes.
 
-    Raises:
-        UserError: a model without a code, when attached.
+    Args:
+        rate: probability per entry.
     """
 
     paper = "Srivastava & Sutton, Autoencoding Variational Inference for Topic Models"
@@ -40,10 +40,10 @@ class LatentDropout(Remedy):
         self.rate = rate
 
     def attach(self, vae: nn.Module, facts: RunContext) -> None:
-        """Refuse a model without a code.
+        """Check the latent.
 
         Raises:
-            UserError: such a model.
+            UserError: the model has no code.
         """
         if not facts.latent_dim:
             raise UserError(
@@ -51,5 +51,5 @@ class LatentDropout(Remedy):
             )
 
     def on_latent(self, z: Tensor, batch: Batch) -> Tensor:
-        """What the decoder reads instead of z (S, B, D)."""
+        """Codes (S, B, D) with entries dropped."""
         return drop_entries(z, self.rate, batch.random)

@@ -1,6 +1,6 @@
-"""Learned similarity: pictures are alike where a discriminator's features of them are.
+"""Learned similarity: a reconstruction loss in the feature space of a discriminator.
 
-Shapes: S samples, B examples, C x H x W a picture, F features.
+Shapes: S samples, B examples, images C x H x W, F features.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from seqvae.errors import UserError
 from seqvae.interfaces import Remedy, RunContext
 from seqvae.interfaces.outputs import VAEOutput
 
-SLOPE = 0.2  # of the leaky rectifiers
-SMALLEST = 8  # a side is halved while both are at least so long
-WIDEST = 4  # times `channels`: maps double with each halving up to here
+SLOPE = 0.2  # negative slope of the leaky ReLUs
+SMALLEST = 8  # pixels; maps are halved while both sides are at least this long
+WIDEST = 4  # largest number of maps, in multiples of `channels`
 
 
 def feature_distance(a: Tensor, b: Tensor) -> Tensor:
-    """(B,): |a - b|^2 / 2 of features (B, F): nats of a normal of variance 1 around b, its constant aside."""
+    """|a - b|^2 / 2, (B,), of features (B, F): -log N(a; b, 1) in nats without its constant."""
     return 0.5 * (a - b).square().flatten(1).sum(1)
 
 
 def discriminator_loss(real: Tensor, drawn: Tensor) -> Tensor:
-    """Cross-entropy () in nats of telling pictures from reconstructions by their logits (B,)."""
+    """Cross-entropy () in nats of classifying images and reconstructions by their logits (B,)."""
     return 0.5 * (softplus(-real).mean() + softplus(drawn).mean())
 
 
 class Discriminator(nn.Module):
-    """Tells pictures from reconstructions; what its last convolution puts out are the features."""
+    """Convolutional classifier of images and reconstructions; its last feature maps are the features."""
 
     def __init__(self, shape: tuple[int, int, int], channels: int) -> None:
         super().__init__()
@@ -44,12 +44,12 @@ class Discriminator(nn.Module):
             wider = channels * min(2 ** (len(parts) // 2), WIDEST)
             parts += [nn.Conv2d(maps, wider, 4, 2, 1), nn.LeakyReLU(SLOPE)]
             maps, height, width = wider, height // 2, width // 2
-        # of a fixed norm an example, or larger features alone would make the distance larger
+        # normalised per example, or the distance would grow with the scale of the features
         self.features = nn.Sequential(*parts, nn.GroupNorm(1, maps, affine=False))
         self.logit = nn.Linear(maps * height * width, 1)
 
     def forward(self, out: VAEOutput, batch: ImageBatch) -> Tensor:
-        """Its own loss ()."""
+        """Classification loss () on detached reconstructions."""
         with torch.no_grad():
             drawn = _reconstruct(out)
         with torch.autocast(drawn.device.type, enabled=False):
@@ -57,26 +57,31 @@ class Discriminator(nn.Module):
             return discriminator_loss(*logits)
 
     def distance(self, x: Tensor, drawn: Tensor) -> Tensor:
-        """`feature_distance` (B,), with gradients to pictures `drawn` and not to the weights."""
+        """`feature_distance` (B,) of images, with gradients to `drawn` but not to the weights."""
+        # the model must not train the discriminator, which minimises another loss
         fixed = {name: weight.detach() for name, weight in self.features.named_parameters()}
         with torch.autocast(x.device.type, enabled=False):
-            found = [functional_call(self.features, fixed, (picture,)) for picture in (drawn, x)]
+            found = [functional_call(self.features, fixed, (image,)) for image in (drawn, x)]
             return feature_distance(found[0], found[1])
 
 
 def _reconstruct(out: VAEOutput) -> Tensor:
-    """Reconstructions (B, C, H, W) from the first sample of each code."""
+    """Mean of p(x|z) (B, C, H, W) for the first sample of z."""
     likelihood: Any = out.likelihood
     mean: Tensor = likelihood.mean[0].float()
     return mean
 
 
 class LearnedSimilarity(Remedy[ImageBatch]):
-    """weight x the distance of picture and reconstruction in the features of a discriminator.
+    """weight x the distance of image and reconstruction in the features of a discriminator.
 
-    The discriminator trains beside the model, at its rate, to tell the two apart. In the paper this distance
-    takes the place of the likelihood, and the decoder gains by deceiving as well; here the likelihood stays,
-    so that distortion is what it was, and deceiving gains nothing.
+    The discriminator is trained jointly to classify the two. In the paper this distance replaces the
+    likelihood, and the decoder also has an adversarial loss; here the likelihood stays, so that distortions
+    are comparable, and there is no adversarial loss.
+
+    Args:
+        weight: factor of the distance.
+        channels: number of feature maps of the first convolution.
     """
 
     paper = "Larsen et al., Autoencoding beyond Pixels Using a Learned Similarity Metric"
@@ -90,22 +95,22 @@ class LearnedSimilarity(Remedy[ImageBatch]):
         self.weight, self.channels = weight, channels
 
     def attach(self, vae: nn.Module, facts: RunContext) -> None:
-        """Make the discriminator.
+        """Create the discriminator.
 
         Raises:
-            UserError: the decoder draws no pictures.
+            UserError: the decoder does not generate images.
         """
         decoder: Any = vae.decoder
         shape = getattr(decoder, "shape", None)
         if shape is None:
             raise UserError(
-                f"remedy 'learned_similarity' compares pictures, {type(decoder).__name__} draws none: "
+                f"remedy 'learned_similarity' compares images, {type(decoder).__name__} generates none: "
                 "leave it out"
             )
         self.player = Discriminator(shape, self.channels)
 
     def auxiliary_losses(self, vae: nn.Module, out: VAEOutput, batch: ImageBatch) -> dict[str, Tensor]:
-        """The weighted distance, in the mean over this batch."""
+        """The weighted distance, averaged over this batch."""
         distance = self.player.distance(batch.targets, _reconstruct(out))
         return {"learned_similarity": self.weight * distance.mean()}
 

@@ -1,4 +1,4 @@
-"""Maximum mean discrepancy: the aggregated posterior is pulled to the prior, single posteriors are not."""
+"""Maximum mean discrepancy between the aggregated posterior and the prior."""
 
 from __future__ import annotations
 
@@ -14,25 +14,35 @@ from seqvae.interfaces.outputs import VAEOutput
 
 
 def inverse_multiquadratic(a: Tensor, b: Tensor) -> Tensor:
-    """k(a, b) = C / (C + |a - b|^2) with C = 2 D, (N, M) for a (N, D) and b (M, D)."""
+    """Kernel C / (C + |a - b|^2) with C = 2 D, (N, M), of a (N, D) and b (M, D)."""
     scale = 2.0 * a.shape[-1]
     squares = (a[:, None] - b[None]).square().sum(-1)
     return scale / (scale + squares)
 
 
 def mmd(a: Tensor, b: Tensor) -> Tensor:
-    """The unbiased estimate of MMD^2 between a (N, D) and b (M, D), N, M > 1 (Gretton et al. 2012)."""
+    """Unbiased estimate () of MMD^2 between samples a (N, D) and b (M, D), N, M > 1 (Gretton et al. 2012).
+
+    Example:
+        >>> z = torch.randn(100, 2)
+        >>> bool(mmd(z, torch.randn(100, 2)) < mmd(z, 3 + torch.randn(100, 2)))
+        True
+    """
     own = [_off_diagonal_mean(inverse_multiquadratic(x, x)) for x in (a, b)]
     return own[0] + own[1] - 2 * inverse_multiquadratic(a, b).mean()
 
 
 def _off_diagonal_mean(k: Tensor) -> Tensor:
-    n = len(k)
+    n = len(k)  # without the diagonal, whose k(x, x) = 1 would bias the estimate
     return (k.sum() - k.diagonal().sum()) / (n * (n - 1))
 
 
 class MMD(Remedy):
-    """weight x MMD^2(q(z), p(z)), the term that InfoVAE adds; a WAE with `constant_beta: 0`."""
+    """weight x MMD^2(q(z), p(z)), the term that InfoVAE adds; a WAE with `constant_beta: 0`.
+
+    Args:
+        weight: factor of the loss.
+    """
 
     paper = "Zhao et al., InfoVAE: Balancing Learning and Inference in Variational Autoencoders"
     year = 2017
@@ -42,7 +52,7 @@ class MMD(Remedy):
         self.weight = weight
 
     def auxiliary_losses(self, vae: nn.Module, out: VAEOutput, batch: Batch) -> dict[str, Tensor]:
-        """The discrepancy between this batch's codes and as many prior draws; 0 for a batch of one."""
+        """The weighted MMD^2 of the codes of the global batch and as many prior samples; 0 if B = 1."""
         z = all_gather_rows(out.z[0])
         if len(z) < 2:
             return {"mmd": z.new_zeros(())}

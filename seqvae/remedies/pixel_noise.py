@@ -1,6 +1,6 @@
-"""Noise on the pixels: the encoder reads a damaged picture, the decoder is still scored on the clean one.
+"""Pixel noise: the encoder reads a corrupted image, the decoder predicts the original.
 
-Shapes: B examples, C x H x W a picture.
+Shapes: B examples, images C x H x W.
 """
 
 from __future__ import annotations
@@ -20,10 +20,14 @@ from seqvae.remedies.denoising import Rate
 def add_noise(
     x: Tensor, random: KeyedNoise, drop: float = 0.0, salt: float = 0.0, gaussian: float = 0.0
 ) -> Tensor:
-    """Pictures (B, C, H, W) in [0, 1], damaged by one kind of noise after the other.
+    """Corrupt images by Gaussian noise, then salt-and-pepper noise, then dropped pixels.
 
-    Normal noise of deviation `gaussian` on each value, cut to [0, 1]; then a share `salt` of the pixels is
-    black or white, half of them each; then a share `drop` of them is black. A pixel is lost in all channels.
+    Args:
+        x: images (B, C, H, W) in [0, 1].
+        random: noise of the examples.
+        drop: fraction of pixels set to black, in all channels.
+        salt: fraction of pixels set to black or white with equal probability, in all channels.
+        gaussian: standard deviation of the noise per value; results are clamped to [0, 1].
     """
     channels, height, width = x.shape[1:]
     if gaussian:
@@ -37,11 +41,15 @@ def add_noise(
 
 
 class PixelNoise(Remedy[ImageBatch]):
-    """Pixels of the encoder's input are dropped (black), salted (black or white) or blurred by normal noise.
+    """Pixels of the encoder's input are dropped (black), salted (black or white) or get Gaussian noise.
 
-    `drop` and `salt` are chances a pixel, `gaussian` is a deviation on the scale of [0, 1]. Im et al. (2017,
-    Denoising Criterion for Variational Auto-Encoding Framework) do so to a VAE: its posterior, averaged over
-    the noise, is a mixture, and the KL stays that of q(z | damaged x).
+    Im et al. (2017, Denoising Criterion for Variational Auto-Encoding Framework) do this to a VAE: the
+    posterior, averaged over the noise, is a mixture, and the KL stays that of q(z | corrupted x).
+
+    Args:
+        drop: probability per pixel.
+        salt: probability per pixel.
+        gaussian: standard deviation, for pixels in [0, 1].
     """
 
     paper = "Vincent et al., Extracting and Composing Robust Features with Denoising Autoencoders"
@@ -55,6 +63,6 @@ class PixelNoise(Remedy[ImageBatch]):
         self.drop, self.salt, self.gaussian = drop, salt, gaussian
 
     def on_encoder_input(self, batch: ImageBatch) -> ImageBatch:
-        """The batch with another `source`; targets stay."""
+        """The batch with a corrupted `source`; targets stay."""
         source = add_noise(batch.source, batch.random, self.drop, self.salt, self.gaussian)
         return batch.replace(source=source)

@@ -1,4 +1,4 @@
-"""What some remedies ask of the latent, and what is said where it does not have it."""
+"""Checks of the latent that several remedies need, and their errors."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from seqvae.errors import UserError
 
 
 def require_diagonal(name: str, vae: nn.Module) -> None:
-    """Refuse latents whose q(z|x) is no diagonal normal.
+    """Reject latents whose q(z|x) is not a diagonal normal.
 
     Raises:
-        UserError: such a latent.
+        UserError: the latent is one of them.
     """
     latent: Any = vae.latent
     _refuse_unless(latent.is_diagonal_gaussian, name, "a mean and a variance of each dim", latent)
 
 
 def require_density(name: str, vae: nn.Module) -> None:
-    """Refuse latents without a code, or without a density of it.
+    """Reject latents without a code, or without a density q(z|x).
 
     Raises:
-        UserError: such a latent.
+        UserError: the latent is one of them.
     """
     latent: Any = vae.latent
     _refuse_unless(latent.dim > 0 and latent.has_density, name, "random codes", latent)
 
 
 def require_reparameterized(name: str, vae: nn.Module) -> None:
-    """Refuse what `require_density` does, and codes that are choices.
+    """Reject latents as `require_density` does, and discrete codes.
 
     Raises:
-        UserError: such a latent.
+        UserError: the latent is one of them.
     """
     latent: Any = vae.latent
     real = latent.dim > 0 and latent.has_density and latent.reparameterized

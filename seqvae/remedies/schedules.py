@@ -1,6 +1,6 @@
-"""KL annealing: beta as a function of the update, from an autoencoder to the ELBO.
+"""KL annealing: schedules of beta, most of them from 0 (an autoencoder) to 1 (the ELBO).
 
-A length left out of the config is a share of the run, stated in each docstring.
+By default a schedule's length is a fraction of the run, stated in each docstring. Shapes: all tensors are ().
 """
 
 from __future__ import annotations
@@ -18,17 +18,22 @@ from seqvae.numerics import as_step
 
 Steps = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
-Step = Tensor | float  # the number of an update: () on the model's device, or a plain number
+Step = Tensor | float  # number of the update: () on the device of the model, or a Python number
 
 
 def linear(step: Step, steps: int) -> Tensor:
-    """min(1, t / T), () fp64."""
+    """min(1, t / T), () fp64.
+
+    Example:
+        >>> linear(25, steps=100).item()
+        0.25
+    """
     return (as_step(step) / steps).clamp(max=1.0)
 
 
 def sigmoid(step: Step, midpoint: float, slope: float) -> Tensor:
     """1 / (1 + exp(-k (t - t0))), () fp64."""
-    # as a tanh the same function does not overflow
+    # the tanh form does not overflow
     return 0.5 * (1 + torch.tanh(0.5 * slope * (as_step(step) - midpoint)))
 
 
@@ -38,14 +43,18 @@ def cosine(step: Step, steps: int) -> Tensor:
 
 
 def cyclical(step: Step, total: int, cycles: int, ratio: float) -> Tensor:
-    """Tau / r in the first share r of each cycle, then 1; tau = (t mod T/M) / (T/M), () fp64."""
+    """min(1, tau / r) with tau = (t mod T/M) / (T/M) for M = `cycles`, r = `ratio`; 1 from T = `total` on."""
     t = as_step(step)
-    tau = torch.remainder(t * cycles, total) / total  # exact: a cycle's first step is at 0
+    tau = torch.remainder(t * cycles, total) / total  # the product is exact: each cycle starts at 0
     return torch.where(t < total, (tau / ratio).clamp(max=1.0), 1.0)
 
 
 class ConstantBeta(Remedy):
-    """beta KL with a fixed beta: below 1 keeps information, above 1 asks for disentangled codes."""
+    """Constant beta: below 1 it keeps information in the code, above 1 it favours disentangled codes.
+
+    Args:
+        beta: the weight of the KL.
+    """
 
     paper = (
         "Higgins et al., beta-VAE: Learning Basic Visual Concepts with a Constrained Variational Framework"
@@ -57,12 +66,12 @@ class ConstantBeta(Remedy):
         self.factor = beta
 
     def beta(self, step: Step) -> float:
-        """The constant."""
+        """The constant beta."""
         return self.factor
 
 
 class _Annealing(Remedy):
-    """A rise from 0 to 1 over `steps`, or over a share of the run."""
+    """A rise from 0 to 1 over `steps`, by default a fraction `share` of the run."""
 
     share = 0.3
 
@@ -71,20 +80,20 @@ class _Annealing(Remedy):
         self.steps = steps or 0
 
     def attach(self, vae: nn.Module, facts: RunContext) -> None:
-        """Take the share of the run, where no length was given."""
+        """Compute the default length from that of the run."""
         self.steps = self.steps or max(1, round(self.share * facts.total_steps))
 
     def schedule_end(self) -> int:
-        """Where beta reaches 1."""
+        """The update where beta reaches 1."""
         return self.steps
 
     @abstractmethod
     def beta(self, step: Step) -> Tensor:
-        """The factor at an update."""
+        """The weight of the KL at update `step`."""
 
 
 class LinearAnnealing(_Annealing):
-    """beta = min(1, t / T), T = 30 % of the run unless given."""
+    """beta = min(1, t / T), T = `steps`, by default 30 % of the run."""
 
     paper = "Bowman et al., Generating Sentences from a Continuous Space"
     year = 2016
@@ -95,7 +104,7 @@ class LinearAnnealing(_Annealing):
 
 
 class CosineAnnealing(_Annealing):
-    """beta = (1 - cos(pi t / T)) / 2, T = 30 % of the run unless given."""
+    """beta = (1 - cos(pi t / T)) / 2 up to T = `steps`, by default 30 % of the run, then 1."""
 
     paper = "Fu et al., Cyclical Annealing Schedule: A Simple Approach to Mitigating KL Vanishing"
     year = 2019
@@ -106,7 +115,12 @@ class CosineAnnealing(_Annealing):
 
 
 class SigmoidAnnealing(Remedy):
-    """beta = 1 / (1 + exp(-k (t - t0))); t0 = 15 % of the run and k = 10 / t0 unless given."""
+    """beta = 1 / (1 + exp(-k (t - t0))).
+
+    Args:
+        midpoint: t0, by default 15 % of the run.
+        slope: k, by default 10 / t0.
+    """
 
     paper = "Bowman et al., Generating Sentences from a Continuous Space"
     year = 2016
@@ -118,12 +132,12 @@ class SigmoidAnnealing(Remedy):
         self.midpoint, self.slope = midpoint or 0, slope or 0.0
 
     def attach(self, vae: nn.Module, facts: RunContext) -> None:
-        """Take the share of the run, where no midpoint was given."""
+        """Compute the default midpoint and slope from the length of the run."""
         self.midpoint = self.midpoint or max(1, round(0.15 * facts.total_steps))
         self.slope = self.slope or 10 / self.midpoint
 
     def schedule_end(self) -> int:
-        """Where beta passes 0.99."""
+        """The update where beta passes 0.99."""
         return math.ceil(self.midpoint + math.log(99) / self.slope)
 
     def beta(self, step: Step) -> Tensor:
@@ -132,7 +146,12 @@ class SigmoidAnnealing(Remedy):
 
 
 class ExponentialAnnealing(Remedy):
-    """beta = maximum x (1 - rate^t), as MusicVAE trains."""
+    """beta = maximum x (1 - rate^t), as MusicVAE is trained.
+
+    Args:
+        rate: decay per update.
+        maximum: the limit of beta.
+    """
 
     paper = "Roberts et al., A Hierarchical Latent Vector Model for Learning Long-Term Structure in Music"
     year = 2018
@@ -146,7 +165,7 @@ class ExponentialAnnealing(Remedy):
         self.rate, self.maximum = rate, maximum
 
     def schedule_end(self) -> int:
-        """Where beta passes 99 % of its maximum."""
+        """The update where beta passes 99 % of its maximum."""
         return math.ceil(math.log(0.01) / math.log(self.rate))
 
     def beta(self, step: Step) -> Tensor:
@@ -155,7 +174,12 @@ class ExponentialAnnealing(Remedy):
 
 
 class CyclicalAnnealing(Remedy):
-    """M cycles over the run, each rising linearly in its first share r and then staying at 1."""
+    """M cycles over the run, each with a linear rise in its first part r, followed by beta = 1.
+
+    Args:
+        cycles: M.
+        ratio: r, as a fraction of a cycle.
+    """
 
     paper = "Fu et al., Cyclical Annealing Schedule: A Simple Approach to Mitigating KL Vanishing"
     year = 2019
@@ -165,7 +189,7 @@ class CyclicalAnnealing(Remedy):
         self.cycles, self.ratio, self.total = cycles, ratio, 0
 
     def attach(self, vae: nn.Module, facts: RunContext) -> None:
-        """Learn the run's length."""
+        """Store the length of the run."""
         self.total = facts.total_steps
 
     def schedule_end(self) -> int:
@@ -173,5 +197,5 @@ class CyclicalAnnealing(Remedy):
         return math.ceil(self.total * (self.cycles - 1 + self.ratio) / self.cycles)
 
     def beta(self, step: Step) -> Tensor:
-        """The factor at an update."""
+        """The weight of the KL at update `step`."""
         return cyclical(step, self.total, self.cycles, self.ratio)

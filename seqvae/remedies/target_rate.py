@@ -1,4 +1,4 @@
-"""Losses whose minimum lies at a wanted rate instead of at zero."""
+"""KL penalties whose minimum is at a target rate instead of at zero."""
 
 from __future__ import annotations
 
@@ -16,14 +16,19 @@ NonNegative = Annotated[float, Field(ge=0)]
 
 
 def batch_rate(kl: Tensor) -> Tensor:
-    """mean_x KL(x) in nats: (B, D) -> (1, 1)."""
+    """Rate of the global batch, mean_x KL(x) in nats: (B, D) -> (1, 1)."""
     return batch_mean(kl.sum(-1, keepdim=True))
 
 
 class Capacity(Remedy):
     """gamma |KL - C(t)|, C rising linearly from 0 to `nats` over `steps` (80 % of the run).
 
-    Burgess et al. take the largest C from the mean KL of a run with a low beta.
+    Burgess et al. set the largest C to the mean KL of a run with a low beta.
+
+    Args:
+        nats: largest C, nats per example.
+        gamma: weight of the penalty.
+        steps: length of the rise.
     """
 
     paper = "Burgess et al., Understanding Disentangling in beta-VAE"
@@ -40,11 +45,11 @@ class Capacity(Remedy):
         self.nats, self.gamma, self.steps = nats, gamma, steps or 0
 
     def attach(self, vae: nn.Module, facts: RunContext) -> None:
-        """Take the share of the run, where no length was given."""
+        """Compute the default length from that of the run."""
         self.steps = self.steps or max(1, round(0.8 * facts.total_steps))
 
     def schedule_end(self) -> int:
-        """Where C stops rising."""
+        """The update where C reaches `nats`."""
         return self.steps
 
     def transform_kl(self, kl: Tensor, out: VAEOutput, step: Step) -> Tensor:
@@ -53,7 +58,12 @@ class Capacity(Remedy):
 
 
 class TargetRate(Remedy):
-    """weight (KL - nats)^2 on the batch's mean rate: a point of the rate-distortion curve by a penalty."""
+    """weight (KL - nats)^2 on the mean rate of the batch: a penalty that selects a point of the RD curve.
+
+    Args:
+        nats: target rate, nats per example.
+        weight: factor of the penalty.
+    """
 
     paper = "Alemi et al., Fixing a Broken ELBO"
     year = 2018

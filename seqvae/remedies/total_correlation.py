@@ -1,7 +1,7 @@
-"""Total correlation: of the KL's three parts, the one that keeps dims from being independent costs more.
+"""Total correlation: beta-TCVAE, which weights one of the three terms of the KL.
 
 KL(q(z|x) || p(z)) = MI of index and code + TC + sum_j KL(q(z_j) || p(z_j)), in the mean over x.
-Shapes: M examples of a batch, N of the training data, D latent dims.
+Shapes: M examples of the global batch, N of the training data, D latent dims.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from seqvae.distributed.batch_shards import all_gather_rows
 from seqvae.interfaces import Batch, Remedy, RunContext
 from seqvae.interfaces.outputs import VAEOutput
+from seqvae.models.diagonal_normals import scaled_squares
 from seqvae.numerics import LOG_2PI
 from seqvae.remedies.requirements import require_diagonal
 
@@ -23,16 +24,20 @@ Estimate = Literal["weighted", "stratified"]
 
 
 def log_densities(z: Tensor, mean: Tensor, logvar: Tensor) -> Tensor:
-    """Log q(z_m,j | x_n) (M, M, D) in nats, from (M, D) each; rows are codes, columns examples."""
-    squares = (z[:, None] - mean) ** 2 * torch.exp(-logvar)
+    """Log q(z_m,j | x_n) in nats, (M, M, D): codes x examples x dims, from (M, D) each."""
+    squares = scaled_squares(z[:, None] - mean, logvar)
     return -0.5 * (LOG_2PI + logvar + squares)
 
 
 def log_shares(size: int, examples: int, estimate: Estimate, device: torch.device | None = None) -> Tensor:
-    """Log of the share of each example in q(z) = sum_n share x q(z|x_n), (M, M) fp32 on `device`.
+    """Log weights of the examples in q(z) = sum_n weight x q(z|x_n), (M, M) fp32.
 
-    `weighted`: 1 / (N M) each. `stratified`: 1 / N for the code's own example and the rest for the others
-    in equal parts, which is unbiased, and exact where the batch is the whole of the data.
+    Args:
+        size: M.
+        examples: N.
+        estimate: `weighted`: 1 / (N M) each. `stratified`: 1 / N for the example of the code and equal parts
+            of the rest for the others, which is unbiased, and exact where the batch is the whole data set.
+        device: device of the result.
     """
     examples = max(examples, size)
     if estimate == "weighted":
@@ -43,17 +48,26 @@ def log_shares(size: int, examples: int, estimate: Estimate, device: torch.devic
 
 
 def total_correlation(log_q: Tensor, log_share: Tensor) -> Tensor:
-    """TC = E [log q(z) - sum_j log q(z_j)] () in nats, from (M, M, D) and (M, M)."""
+    """TC = E [log q(z) - sum_j log q(z_j)] () in nats.
+
+    Args:
+        log_q: log q(z_m,j | x_n) (M, M, D).
+        log_share: log weights (M, M) of the examples in q(z).
+    """
     joint = torch.logsumexp(log_q.sum(-1) + log_share, 1)  # (M,)
     single = torch.logsumexp(log_q + log_share[..., None], 1)  # (M, D)
     return (joint - single.sum(-1)).mean()
 
 
 class TotalCorrelation(Remedy):
-    """(beta - 1) x TC, so that TC weighs beta in all: beta-TCVAE with minibatch-weighted sampling.
+    """(beta - 1) x TC, so that the total weight of TC is beta: beta-TCVAE with minibatch-weighted sampling.
 
-    The weighted estimate is the paper's; its value, not its gradient, lies about (D - 1) ln N above the TC.
-    The `stratified` one (also theirs, here symmetric in the other examples) has no such offset.
+    The `weighted` estimate is the paper's default; its value, but not its gradient, is about (D - 1) ln N too
+    high. The `stratified` one (also from the paper, here symmetric in the other examples) has no such offset.
+
+    Args:
+        beta: weight of the total correlation.
+        estimate: `weighted` or `stratified`.
     """
 
     paper = "Chen et al., Isolating Sources of Disentanglement in Variational Autoencoders"
@@ -61,19 +75,19 @@ class TotalCorrelation(Remedy):
 
     def __init__(self, beta: Annotated[float, Field(ge=0)] = 4.0, estimate: Estimate = "weighted") -> None:
         super().__init__()
-        self.weight, self.estimate, self.examples = beta - 1, estimate, 1
+        self.weight, self.estimate, self.examples = beta - 1, estimate, 1  # the KL holds one TC already
 
     def attach(self, vae: nn.Module, facts: RunContext) -> None:
-        """Learn N.
+        """Check the latent and store N.
 
         Raises:
-            UserError: the posterior is no diagonal normal.
+            UserError: the posterior is not a diagonal normal.
         """
         require_diagonal("total_correlation", vae)
         self.examples = facts.examples
 
     def auxiliary_losses(self, vae: nn.Module, out: VAEOutput, batch: Batch) -> dict[str, Tensor]:
-        """The weighted TC of this batch's codes."""
+        """The weighted TC of the codes of the global batch."""
         mean, logvar = all_gather_rows(out.q.mean), all_gather_rows(out.q.logvar)  # type: ignore[attr-defined]
         shares = log_shares(len(mean), self.examples, self.estimate, mean.device).to(mean)
         tc = total_correlation(log_densities(all_gather_rows(out.z[0]), mean, logvar), shares)

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from seqvae.analysis.figures import draw_figure
 from seqvae.analysis.measurements import PlotInputs
 from seqvae.analysis.sample_quality import sample_labels
-from seqvae.build import build_vae, check_config, with_label_statistics
+from seqvae.build import build_vae, check_config, lost_labels, with_label_statistics
 from seqvae.cli import app
 from seqvae.config.loading import dump_config, load_config, parse_config
 from seqvae.config.schema import RunConfig
@@ -85,8 +85,11 @@ def test_each_example_may_have_its_own() -> None:
 @pytest.mark.parametrize(
     ("condition", "message"),
     [
-        ({"tens": "past"}, r"condition got 'tens', this model is told others: did you mean 'tense'\?"),
-        ({"tense": "past"}, r"condition lacks stars: this model is told tense, stars"),
+        (
+            {"tens": "past"},
+            r"condition got 'tens', which this model is not conditioned on: did you mean 'tense'\?",
+        ),
+        ({"tense": "past"}, r"condition lacks stars: this model is conditioned on tense, stars"),
         ({"tense": "pst", "stars": 1}, r"condition 'tense' got 'pst': did you mean 'past'\?"),
         ({"tense": "past", "stars": 3}, r"condition 'stars' got 3: training knew 1, 2, 5"),
         ({"tense": "past", "stars": "many"}, r"condition 'stars' got 'many': give a number"),
@@ -102,19 +105,38 @@ def test_labels_that_cannot_be_asked_for(condition: dict[str, Any], message: str
     ("labels", "message"),
     [
         (
-            torch.tensor([[1.0, 0.0], [1.0, math.nan]]),
-            "this model is told 'tense', which is missing here: give",
+            torch.zeros(2, 0),
+            "this model is conditioned on 'tense', which is missing here: give --condition tense=VALUE",
         ),
         (
-            torch.zeros(2, 0),
-            "this model is told 'tense', which is missing here: give --condition tense=VALUE",
+            torch.zeros(2, 1),
+            "this model is conditioned on 'tense', which is missing here: give --condition tense=VALUE",
         ),
-        (torch.tensor([[1.0, 0.0], [3.0, 0.0]]), "label 'stars' got 3: training knew 1, 2, 5"),
     ],
 )
 def test_labels_that_cannot_be_told(labels: Tensor, message: str) -> None:
     with pytest.raises(UserError, match=message):
         LabelEncoder((TENSE, STARS)).features(labels)
+
+
+def test_a_value_that_is_missing_or_unknown_is_told_as_nothing() -> None:
+    """A row of zeros: of a number this is the mean of training."""
+    labels = LabelEncoder((TENSE, STARS, YEAR))
+    rows = torch.tensor([[5.0, math.nan, math.inf], [3.0, 7.0, math.nan], [1.0, 0.0, 2010.0]])
+    assert labels.features(rows).tolist() == [[0, 0, 0, 0, 1, 0], [0] * 6, [1, 0, 1, 0, 0, 1]]
+    assert labels.decode_columns(rows) == {
+        "tense": [None, None, "past"], "stars": [5, None, 1], "year": [None, None, 2010],
+    }  # fmt: skip
+    back = labels.encode_columns(labels.decode_columns(rows), 3)
+    assert torch.equal(labels.features(back), labels.features(rows))
+    labels.require(rows)
+    with pytest.raises(UserError, match="this model is conditioned on 'tense', which is missing here"):
+        labels.require(rows[:2])
+    assert labels.strange(rows) == [
+        "1 with a label 'tense' that training had not (7 for one): the model treats it as missing",
+        "1 with a label 'stars' that training had not (3 for one): the model treats it as missing",
+        "1 with a label 'year' that training had not (inf for one): the model treats it as missing",
+    ]
 
 
 def test_what_training_knows_of_a_label() -> None:
@@ -290,19 +312,19 @@ def test_a_key_twice_is_refused(tmp_path: Path) -> None:
     ("sets", "message"),
     [
         (["condition=[tens]"], r"condition got 'tens', which is not in data.labels: did you mean 'tense'\?"),
-        (["condition=[tense]", "latent.name=none"], r"latent 'none' cannot be told labels"),
-        (["condition=[tense]", "latent.prior={name: vamp}"], r"prior 'vamp' cannot be told labels"),
+        (["condition=[tense]", "latent.name=none"], r"latent 'none' does not support condition"),
+        (["condition=[tense]", "latent.prior={name: vamp}"], r"prior 'vamp' does not support condition"),
         (
             ["objective.name=semi_supervised"],
-            r"guesses a label that the model is told, got None: known: none",
+            r"infers a label of condition, got None: known: none",
         ),
         (
             ["condition=[tense]", "objective={name: semi_supervised, label: tens}"],
-            r"guesses a label that the model is told, got 'tens': did you mean 'tense'\?",
+            r"infers a label of condition, got 'tens': did you mean 'tense'\?",
         ),
         (
             ["attributes.0=tense", "remedies=[{name: attribute_regularization}]"],
-            r"attributes stand for remedy 'attribute_regularization', which is there too: keep one of them",
+            r"attributes are short for remedy 'attribute_regularization', which is there too: keep one",
         ),
     ],
 )
@@ -322,6 +344,10 @@ class _Data:
     def train(self) -> Any:
         return self
 
+    @property
+    def splits(self) -> Any:
+        return {"train": self}
+
 
 def test_the_config_of_a_run_holds_what_training_knew() -> None:
     config = parse_config({"data": {"labels": ["tense", "year"]}, "condition": ["year"]})
@@ -329,8 +355,14 @@ def test_the_config_of_a_run_holds_what_training_knew() -> None:
     assert found is not None
     assert (found.mean, found.sd) == (3.0, pytest.approx(math.sqrt(1.25)))
     lacking = parse_config({"data": {"labels": ["tense", "year"]}, "condition": ["tense"]})
-    with pytest.raises(UserError, match=r"condition 'tense' is missing for 1 of 4 training examples: mend"):
-        with_label_statistics(lacking, _Data())  # type: ignore[arg-type]
+    made = with_label_statistics(lacking, _Data())  # type: ignore[arg-type]
+    assert lost_labels(made, _Data()) == [  # type: ignore[arg-type]
+        "train: 1 of 4 without a known 'tense', which the model treats as missing"
+    ]
+    mostly = _Data()
+    mostly.labels = np.array([[0, 1], [1, 1], [np.nan, 1], [np.nan, 1], [np.nan, 1]], np.float32)
+    with pytest.raises(UserError, match=r"condition 'tense' is missing for 3 of 5 training examples: mend"):
+        with_label_statistics(lacking, mostly)  # type: ignore[arg-type]
     guessed = lacking.model_copy(
         update={"objective": parse_config({"objective": {"name": "semi_supervised"}}).objective}
     )
@@ -396,15 +428,17 @@ def test_whatever_is_written_is_told_the_labels(vae: TextVAE) -> None:
 
 def test_what_is_not_told_is_asked_for(vae: TextVAE) -> None:
     z = vae.encode(SENTENCES, condition=PAST)
-    needs = "this model is told labels: give --condition tense=VALUE --condition question=VALUE"
+    needs = "this model is conditioned on labels: give --condition tense=VALUE --condition question=VALUE"
     for call in (lambda: vae.decode(z), lambda: vae.sample(2)):
         with pytest.raises(UserError, match=needs):
             call()
-    with pytest.raises(UserError, match="this model is told 'tense', which is missing here"):
+    with pytest.raises(UserError, match="this model is conditioned on 'tense', which is missing here"):
         vae.encode(SENTENCES)
 
 
-def test_evaluation_tells_the_data_s_own_labels(vae: TextVAE, tmp_path: Path) -> None:
+def test_evaluation_tells_the_data_s_own_labels(
+    vae: TextVAE, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     report = vae.evaluate(samples=2, examples=40)
     assert report["n"] == 40
     assert report["distinct_of"] == 1000
@@ -414,12 +448,16 @@ def test_evaluation_tells_the_data_s_own_labels(vae: TextVAE, tmp_path: Path) ->
     )
     other.write_text("\n".join(["text,tense,question", *rows * 20]))
     assert vae.evaluate(str(other), samples=2)["n"] == 40
-    other.write_text("\n".join(["text,tense,question", "the dog hid .,pst,statement", *rows]))
-    with pytest.raises(UserError, match="this model is told 'tense', which is missing here"):
+    strange = ["the dog hid .,pst,statement", "the dog hid .,,statement"]
+    other.write_text("\n".join(["text,tense,question", *strange, *rows]))
+    assert vae.evaluate(str(other), samples=2)["n"] == 4
+    assert caplog.messages[-1] == "2 without label 'tense' (1 missing; 1 unknown to training: 'pst')"
+    other.write_text("\n".join(["text,tense,question", *strange]))
+    with pytest.raises(UserError, match="this model is conditioned on 'tense', which is missing here"):
         vae.evaluate(str(other), samples=2)
     plain = tmp_path / "other.txt"
     plain.write_text("a cat sees a ball .\nthe dog hid .\n" * 20)
-    with pytest.raises(UserError, match="this model is told 'tense', which is missing here"):
+    with pytest.raises(UserError, match="this model is conditioned on 'tense', which is missing here"):
         vae.evaluate(str(plain), samples=2)
     assert vae.with_condition(PAST).evaluate(str(plain), samples=2)["n"] == 40
 
@@ -452,7 +490,7 @@ def test_needs_and_ladders_are_told_labels(tmp_path: Path) -> None:
     assert said(*of_data, "--sweep")[0] == 0
     one = ["rate", str(made), SENTENCES[0], "--json", "--distortion", "1e4", "--rounds", "1"]
     with pytest.raises(
-        UserError, match="this model is told 'tense', which is missing here: give --condition"
+        UserError, match="this model is conditioned on 'tense', which is missing here: give --condition"
     ):
         CliRunner().invoke(app, one, catch_exceptions=False)
     code, out, _ = said(*one, "--condition", "tense=past")
@@ -463,7 +501,9 @@ def test_a_run_without_labels_says_so(tmp_path_factory: pytest.TempPathFactory) 
     from tiny import tiny_run
 
     plain = TextVAE.from_pretrained(tiny_run(tmp_path_factory))
-    with pytest.raises(UserError, match="condition got tense: this run is told no labels, as `condition:"):
+    with pytest.raises(
+        UserError, match="condition got tense: this run is not conditioned on labels: train one"
+    ):
         plain.sample(2, condition={"tense": "past"})
 
 
@@ -484,7 +524,7 @@ def test_the_command_line_takes_labels(run: Path, tmp_path: Path) -> None:
     assert said("decode", str(run), "--input", str(codes), *told)[0] == 0
     assert said("traverse", str(run), SENTENCES[0], "--dim", "0", *told)[0] == 0
     measured = ["evaluate", str(run), "--data", str(file), "--samples", "2", "--json"]
-    with pytest.raises(UserError, match="this model is told 'tense', which is missing here: give"):
+    with pytest.raises(UserError, match="this model is conditioned on 'tense', which is missing here: give"):
         CliRunner().invoke(app, measured, catch_exceptions=False)
     assert json.loads(said(*measured, *told)[1])["n"] == len(SENTENCES)
 
@@ -494,7 +534,7 @@ def test_the_command_line_takes_labels(run: Path, tmp_path: Path) -> None:
     [
         (["tense"], "--condition got 'tense': write LABEL=VALUE, for example tense=past"),
         (["tense=past", "tense=future"], "--condition got 'tense' twice: keep one"),
-        (["tense=past"], "condition lacks question: this model is told tense, question"),
+        (["tense=past"], "condition lacks question: this model is conditioned on tense, question"),
     ],
 )
 def test_the_command_line_refuses(run: Path, words: list[str], message: str) -> None:
@@ -525,7 +565,7 @@ def test_pictures_are_told_labels_too(tmp_path: Path) -> None:
     assert vae.reconstruct(pictures, condition=condition).shape == pictures.shape
     assert vae.interpolate(pictures[0], pictures[1], 3, condition=condition).shape[0] == 3
     assert vae.evaluate(samples=2, examples=20)["n"] == 20
-    with pytest.raises(UserError, match="this model is told labels: give --condition shape=VALUE"):
+    with pytest.raises(UserError, match="this model is conditioned on labels: give --condition shape=VALUE"):
         vae.sample(2)
     subject = PlotInputs(vae, examples=20)
     own = vae.vae.labels.decode_columns(torch.cat([batch.labels for batch in subject.batches]))
@@ -533,7 +573,7 @@ def test_pictures_are_told_labels_too(tmp_path: Path) -> None:
     torch.testing.assert_close(subject.decode(z, subject.conditions), vae.decode(z, condition=own))
     for name in ("reconstructions", "samples", "interpolation", "traversals", "posterior"):
         assert draw_figure(subject, name).axes
-    with pytest.raises(UserError, match="this model is told labels: give --condition shape=VALUE"):
+    with pytest.raises(UserError, match="this model is conditioned on labels: give --condition shape=VALUE"):
         draw_figure(subject, "manifold")
     assert draw_figure(PlotInputs(vae.with_condition(condition), examples=20), "manifold").axes
 
@@ -552,7 +592,8 @@ def missing_for(tmp_path: Path, rows: str, **more: Any) -> str:
 
 def test_labels_of_a_table_that_do_not_match(tmp_path: Path) -> None:
     rows = "a cat sees a ball .,present\nthe dog hid .,past\n" * 20
-    assert "condition 'tense' is missing for 1 of" in missing_for(tmp_path, rows + "a dog .,\n" + rows)
+    mostly = rows + "a dog .,\n" * 60
+    assert "condition 'tense' is missing for " in missing_for(tmp_path, mostly)
     assert "label 'tense' has no two values in training" in missing_for(tmp_path, "a cat .,past\n" * 40)
     asked = missing_for(tmp_path, rows, data={"labels": ["tenses"]}, condition=["tenses"])
     assert "has no column 'tenses': did you mean 'tense'?" in asked

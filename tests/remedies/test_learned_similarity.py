@@ -126,5 +126,5 @@ def test_shapes_follow_the_data(shape: tuple[int, int, int]) -> None:
 
 def test_decoders_that_draw_nothing_are_refused() -> None:
     vae: Any = SimpleNamespace(decoder=nn.Identity())
-    with pytest.raises(UserError, match="'learned_similarity' compares pictures, Identity draws none"):
+    with pytest.raises(UserError, match="'learned_similarity' compares images, Identity generates none"):
         LearnedSimilarity().attach(vae, FACTS)
