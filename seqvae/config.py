@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from seqvae.overrides import apply_override
 from seqvae.registry import UserError, lookup, suggest
@@ -32,9 +32,16 @@ class Component(BaseModel):
         return dict(self.model_extra or {})
 
 
+def _named_sources(value: str | list[str]) -> str | list[str]:
+    """Sources that are named."""
+    if not value or (not isinstance(value, str) and "" in value):
+        raise ValueError("name a file, a folder or a Hub id")
+    return value
+
+
 Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[int, Field(ge=0)]
-Source = Annotated[str, Field(min_length=1)]
+Sources = Annotated[str | list[str], AfterValidator(_named_sources)]  # several: one after the other
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -47,10 +54,11 @@ class DataConfig(_Closed):
     """
 
     name: str | None = None
-    train: Source | None = None
-    valid: Source | None = None
-    test: Source | None = None
+    train: Sources | None = None
+    valid: Sources | None = None
+    test: Sources | None = None
     labels: list[str] = []
+    label_columns: dict[str, str] = {}  # of labels whose column has another name
     valid_share: Share = 0.05
     test_share: Share = 0.05
     max_heldout: Positive = 5000
@@ -60,9 +68,16 @@ class DataConfig(_Closed):
 
 
 class TextDataConfig(DataConfig):
-    """Sentences: text lines, tables, a saved `datasets` folder or a Hub id."""
+    """Sentences: text lines, tables, JSON, folders of them, a saved `datasets` folder or a Hub id.
+
+    `encoding`, `delimiter`, `quotes` and `format` say how files are read; what is null is recognised.
+    """
 
     text_column: str = "text"
+    encoding: str | None = None
+    delimiter: str | None = None
+    quotes: Literal["double", "backslash", "none"] | None = None
+    format: Literal["lines", "json", "csv", "tsv", "parquet"] | None = None
     max_tokens: Positive = 64
     overlong: Literal["truncate", "drop"] = "truncate"
 

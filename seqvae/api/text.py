@@ -19,6 +19,7 @@ from seqvae.checkpoint import Run
 from seqvae.config import TextRunConfig
 from seqvae.generate import Condition, Rate, condition_of, conditions_like, prior_codes
 from seqvae.generate import Path as CodePath
+from seqvae.input_files import in_words
 from seqvae.interfaces import Batch
 from seqvae.numerics import Randomness
 from seqvae.registry import UserError
@@ -194,7 +195,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         return super().attribute(batches, name)
 
     def _evaluated(
-        self, data: str | None, batch_size: int, examples: int | None
+        self, data: str | Sequence[str] | None, batch_size: int, examples: int | None
     ) -> tuple[str, list[TextBatch], TextMeasures]:
         where, store = self._store(data)
         batches = list(eval_feed(store, self.tokenizer, batch_size, examples))
@@ -209,9 +210,11 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         data = self.config.data
         return () if data.train else tuple(CORPORA[data.name or DEFAULT_CORPUS].factors)
 
-    def _store(self, data: str | None) -> tuple[str, TokenStore]:
+    def _store(self, data: str | Sequence[str] | None) -> tuple[str, TokenStore]:
         if data is not None:
-            return data, load_examples(data, self.tokenizer, self.config.data, self._categories)
+            store = load_examples(data, self.tokenizer, self.config.data, self._categories)
+            self._check_labels(store, [*store.notes, *store.lost_labels])
+            return in_words(data), store
         splits = load_data(self.config.data, self.tokenizer)
         return ("valid", splits.valid) if splits.test is None else ("test", splits.test)
 

@@ -10,6 +10,7 @@ import traceback
 import typer
 
 from seqvae.cli import bench, edit, lesson, look, pictures, priors, probe, quality, rate, score, training, use
+from seqvae.cli.output import escape_controls, write_what_can_be_written
 from seqvae.registry import UserError
 from seqvae.signals import Interrupted
 
@@ -29,6 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a command; a user's mistake is one line and exit code 2, a fault of ours keeps its traceback."""
     # before torch is loaded: threads that spin while they wait are slowed a hundredfold by other work beside
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    write_what_can_be_written()
     try:
         code = app(arguments, standalone_mode=False)
     except SystemExit as end:  # with which typer answers a reader that left: `seqvae sample ... | head`
@@ -45,7 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _told(error: Exception) -> int:
     """Say what went wrong; the exit code."""
     if isinstance(error, UserError):
-        print(f"seqvae: {error}", file=sys.stderr)
+        print(f"seqvae: {escape_controls(str(error))}", file=sys.stderr)
         return 2
     if isinstance(error, Interrupted):
         print(f"seqvae: {error}", file=sys.stderr)
