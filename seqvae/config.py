@@ -17,7 +17,7 @@ from seqvae.yaml_files import read_yaml
 class _Closed(BaseModel):
     """A block whose keys are all known."""
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
 
 
 class Component(BaseModel):
@@ -125,7 +125,7 @@ class TrainConfig(_Closed):
 class InitConfig(_Closed):
     """Start from a finished run: `from` names it, `parts` what to take of it."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, allow_inf_nan=False)
     run: str = Field(alias="from")
     parts: list[Literal["encoder", "latent", "prior", "decoder"]]
 
@@ -222,7 +222,7 @@ def parse_config(
     merged: Any = _copied(values)
     for override in overrides:
         if override.partition("=")[0] == "modality":
-            apply_override(merged, override)
+            apply_override(merged, override, RunConfig)
     modality = str(merged.get("modality", "text"))
     try:
         made = lookup("modality", RUN_CONFIGS, modality)
@@ -230,7 +230,7 @@ def parse_config(
         raise UserError(f"{where}: {error}") from None
     _name_components(merged, made)
     for override in overrides:
-        apply_override(merged, override)
+        apply_override(merged, override, made)
     try:
         return made.model_validate(merged)
     except ValidationError as error:

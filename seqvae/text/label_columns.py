@@ -75,13 +75,10 @@ class LabelColumn:
         """
         if self.known is not None or not self.seen:
             return codes
-        proper = [each for each in self.seen if not (is_number(each) or is_no_number(each))]
-        if not self.typed and not proper:
+        if not self._proper_names():
             self.numbers = True
             table = [number_of(Written(each)) for each in self.seen]
         else:
-            if not self.typed and len(self.seen) - len(proper) > MOST_MIXED:
-                raise self._mixed(proper[0])
             place = {each: i for i, each in enumerate(self.names)}
             table = [place[each] for each in self.seen]
         spelled = codes[: self.spelled]
@@ -125,10 +122,17 @@ class LabelColumn:
         self.infinite += math.isnan(number)
         return number
 
+    def _proper_names(self) -> bool:
+        """Whether there are names that are no numbers; refused among many numbers."""
+        proper = [each for each in self.seen if not (is_number(each) or is_no_number(each))]
+        if proper and not self.typed and len(self.seen) - len(proper) > MOST_MIXED:
+            raise self._mixed(proper[0])
+        return bool(proper) or self.typed
+
     def _check_names(self) -> None:
         if len(self.seen) <= MOST_CATEGORIES:
             return
-        if self.typed or not all(is_number(each) or is_no_number(each) for each in self.seen):
+        if self._proper_names():
             raise UserError(
                 f"label {self.name!r} has more than {MOST_CATEGORIES} different names: it is no category"
             )
