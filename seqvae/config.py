@@ -39,8 +39,9 @@ def _named_sources(value: str | list[str]) -> str | list[str]:
     return value
 
 
-Positive = Annotated[int, Field(gt=0)]
-NonNegative = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(gt=0, lt=2**31)]
+NonNegative = Annotated[int, Field(ge=0, lt=2**31)]
+Seed = Annotated[int, Field(gt=-(2**62), lt=2**62)]
 Sources = Annotated[str | list[str], AfterValidator(_named_sources)]  # several: one after the other
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -62,7 +63,7 @@ class DataConfig(_Closed):
     valid_share: Share = 0.05
     test_share: Share = 0.05
     max_heldout: Positive = 5000
-    split_seed: int = 0
+    split_seed: Seed = 0
     examples: Positive | None = None  # only the first so many training examples
     labelled: Positive | None = None  # so many of them keep their labels, of each class alike
 
@@ -89,7 +90,7 @@ class ImageDataConfig(DataConfig):
     size: Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = None  # height, width
     channels: Literal[1, 3] | None = None  # those of the data when null
     binarize: Literal["none", "fixed", "stochastic"] = "none"  # pixels drawn once, or anew each epoch
-    binarize_seed: int = 0
+    binarize_seed: Seed = 0
     broken: Literal["error", "skip"] = "error"  # a picture that cannot be read
 
 
@@ -106,7 +107,7 @@ class TrainConfig(_Closed):
     warmup: NonNegative = 0  # steps of linear warm-up
     decay: Literal["none", "linear", "cosine", "plateau"] = "none"
     clip: Annotated[float, Field(gt=0)] | None = 5.0
-    seed: int = 0
+    seed: Seed = 0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: str = "auto"
     compile: bool = False

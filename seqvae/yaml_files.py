@@ -33,6 +33,12 @@ class _OneOfEach(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def _integer(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int | float:
+    """A whole number; beyond a few hundred digits, of which Python reads 4,300, as a float."""
+    return float(node.value) if len(node.value) > 300 else loader.construct_yaml_int(node)
+
+
+_OneOfEach.add_constructor("tag:yaml.org,2002:int", _integer)
 _TEXTS = ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:int")
 _OneOfEach.yaml_implicit_resolvers = {
     first: [(tag, form) for tag, form in resolvers if tag not in _TEXTS]

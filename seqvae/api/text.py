@@ -32,6 +32,7 @@ from seqvae.text.likelihood import TextDecoder
 from seqvae.text.measuring import TextMeasures, TextTools
 from seqvae.text.store import TokenStore
 from seqvae.text.tokenizer import TextTokenizer
+from seqvae.text.values import clean_text
 
 GREEDY = Decoding(greedy=True)
 WRITTEN = 256  # sentences at once
@@ -244,7 +245,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         return written
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        ids = self.tokenizer.encode_batch(list(texts))
+        ids = self.tokenizer.encode_batch([_clean(place, text) for place, text in enumerate(texts)])
         for text, found in zip(texts, ids, strict=True):
             if not found:
                 raise UserError(f"{text!r} holds no token: give a sentence with at least one word")
@@ -256,3 +257,14 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
             batch = batch_from_ids(ids[start : start + batch_size], self.tokenizer.special, seed)
             rows = torch.arange(start, start + batch.size)
             yield batch.changed(index=rows, random=Randomness(seed, 0, rows)).to(self.device)
+
+
+def _clean(place: int, text: Any) -> str:
+    """A text as training read it.
+
+    Raises:
+        UserError: something else.
+    """
+    if not isinstance(text, str):
+        raise UserError(f"text {place} is {str(text)[:40]!r}, a {type(text).__name__}: give strings")
+    return clean_text(text)
