@@ -41,7 +41,9 @@ class EpochFeed(ABC):
         """
         epoch, place = divmod(step, self.steps_per_epoch)
         if inner > 1:
-            place = int(np.random.default_rng([self.seed, step, inner]).integers(self.steps_per_epoch))
+            place = int(
+                np.random.default_rng([self.seed % 2**64, step, inner]).integers(self.steps_per_epoch)
+            )
         if epoch != self._epoch:
             self._epoch, self._order = epoch, self._order_of(epoch)
         rows = self._order[place]

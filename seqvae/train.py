@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from seqvae import distributed
-from seqvae.build import check_names, knowing, wing_of
+from seqvae.build import check_names, knowing, lost_labels, wing_of
 from seqvae.checkpoint import (
     add_to_card,
     create_run,
@@ -80,6 +80,8 @@ def _run(path: Path, config: RunConfig, data: Data, report: Reporter, new: bool)
     for line in data.report():
         report.note(line)
     config = knowing(config, data)
+    for line in lost_labels(config, data):
+        report.warn(line)
     with _threads(config.train.threads), freed_memory_kept():
         trainer = Trainer(path, config, data, report)
         loop = Loop(trainer)

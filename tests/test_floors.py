@@ -17,9 +17,11 @@ FLOORS = (  # low to high; a name is a file of seqvae/ or a folder
         "batch",
         "conditions",
         "config",
+        "content",
         "distributed",
         "feeding",
         "hub_data",
+        "input_files",
         "registry",
         "sharding",
         "shares",
@@ -61,7 +63,17 @@ ACROSS = {  # the embedded corpora and pictures
     ("seqvae/text/data.py", "synthetic"),
     ("seqvae/image/data.py", "synthetic"),
 }
-MAY_READ_TEXT = {"text", "wings", "build", "api", "quality", "bench", "needs", "cli"}  # others are neutral
+MAY_READ_TEXT = {
+    "text",
+    "wings",
+    "build",
+    "api",
+    "quality",
+    "bench",
+    "needs",
+    "cli",
+    "examples",
+}  # others are neutral
 HEAVY = ("torch", "datasets", "sklearn", "matplotlib", "transformers")
 MACHINE_PATH = re.compile(r"(?<![\w.])/(work|tmp|root|farm|opt)/")
 

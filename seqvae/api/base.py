@@ -5,17 +5,20 @@ Shapes: N examples, D latent dims.
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from seqvae.api.coding import Coding
 from seqvae.build import wing_of
 from seqvae.device import autocast, pick_precision
+from seqvae.distributed import is_main
 from seqvae.evaluate import Settings, evaluate
 from seqvae.fitted import load_fitted, with_prior
 from seqvae.gains import brought
@@ -28,6 +31,7 @@ from seqvae.metrics.refinement import refine as refinement
 from seqvae.registry import lookup
 from seqvae.scoring import Score, scores
 
+LOG = logging.getLogger("seqvae")  # without a handler of the user's, Python prints its warnings on stderr
 REFINED = ("neg_elbo_refined", "rate_refined", "amortisation_gap", "amortisation_gap_se")
 
 
@@ -53,7 +57,7 @@ class PretrainedVAE(Coding, library_name="seqvae"):
 
     def evaluate(
         self,
-        data: str | None = None,
+        data: str | Sequence[str] | None = None,
         samples: int = 20,
         progress: Progress | None = None,
         batch_size: int = 64,
@@ -88,7 +92,7 @@ class PretrainedVAE(Coding, library_name="seqvae"):
 
     def factor_scores(
         self,
-        data: str | None = None,
+        data: str | Sequence[str] | None = None,
         progress: Progress | None = None,
         batch_size: int = 64,
         examples: int | None = None,
@@ -107,7 +111,11 @@ class PretrainedVAE(Coding, library_name="seqvae"):
 
     def with_labels(self, names: Sequence[str]) -> Self:
         """The same model, whose data bring these labels of each example."""
-        data = self.run.config.data.model_copy(update={"labels": list(names)})
+        return self.with_data(labels=list(names))
+
+    def with_data(self, **changes: Any) -> Self:
+        """The same model, whose config has other values of `data`: how files that it is given are read."""
+        data = self.run.config.data.model_copy(update=changes)
         config = self.run.config.model_copy(update={"data": data})
         return type(self)(replace(self.run, config=config), self.device)
 
@@ -134,6 +142,16 @@ class PretrainedVAE(Coding, library_name="seqvae"):
         """
         batches = self._evaluated(None, 64, examples)[1]
         return brought(self.vae, self.with_prior(name).vae.prior, batches, samples, progress)
+
+    def _check_labels(self, store: Any, notes: Sequence[str]) -> None:
+        """Refuse other data without a label that the model is told; say what else is to say about them."""
+        labels = self.vae.labels
+        if labels is not None and not labels.chosen and self.vae.classifier is None:
+            held = torch.from_numpy(np.array(store.labels))
+            labels.require(held)
+            notes = [*notes, *labels.strange(held)]
+        for note in notes if is_main() else ():
+            LOG.warning(note)
 
     @property
     def _categories(self) -> dict[str, Sequence[str]]:
@@ -163,6 +181,6 @@ class PretrainedVAE(Coding, library_name="seqvae"):
 
     @abstractmethod
     def _evaluated(
-        self, data: str | None, batch_size: int, examples: int | None
+        self, data: str | Sequence[str] | None, batch_size: int, examples: int | None
     ) -> tuple[str, list[Batch], Measures]:
         """The name of the evaluation data, its batches, and what measures them."""

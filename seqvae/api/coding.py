@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from os import PathLike
 from typing import Any, ClassVar, Self
 
 import torch
@@ -94,6 +95,8 @@ class Coding(RunFolder, library_name="seqvae"):
         self, examples: Sequence[Any], seed: int, rate: Rate, condition: Condition | None
     ) -> Iterator[Batch]:
         """What a user gave, as batches that carry what is asked of each."""
+        if isinstance(examples, str | bytes | PathLike):
+            raise UserError(f"examples got {examples!r}, which is one of them: give a list, [{examples!r}]")
         n = len(examples)
         labels, rates = label_columns(self.vae, condition, n), rate_features(self.vae, rate, n)
         return conditioned(self._batches(examples, seed), labels, rates)

@@ -26,6 +26,7 @@ from seqvae.image.feed import eval_feed
 from seqvae.image.measuring import ImageMeasures
 from seqvae.image.pictures import levels, read_pictures
 from seqvae.image.store import PictureStore
+from seqvae.input_files import in_words
 from seqvae.numerics import Randomness
 from seqvae.registry import UserError
 from seqvae.synthetic import PICTURES
@@ -148,7 +149,7 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
         return found
 
     def _evaluated(
-        self, data: str | None, batch_size: int, examples: int | None
+        self, data: str | Sequence[str] | None, batch_size: int, examples: int | None
     ) -> tuple[str, list[ImageBatch], ImageMeasures]:
         where, store = self._store(data)
         batches = list(eval_feed(store, self.codec, batch_size, examples))
@@ -166,8 +167,10 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
         data = self.config.data
         return () if data.train else tuple(PICTURES[data.name or DEFAULT_PICTURES].factors)
 
-    def _store(self, data: str | None) -> tuple[str, PictureStore]:
+    def _store(self, data: str | Sequence[str] | None) -> tuple[str, PictureStore]:
         if data is not None:
-            return data, load_examples(data, self.codec, self.config.data, self._categories)
+            store = load_examples(data, self.codec, self.config.data, self._categories)
+            self._check_labels(store, [f"{label}: {why}" for label, why in store.lost.items()])
+            return in_words(data), store
         splits = load_data(self.config.data)
         return ("valid", splits.valid) if splits.test is None else ("test", splits.test)

@@ -19,6 +19,7 @@ from seqvae.checkpoint import Run
 from seqvae.config import TextRunConfig
 from seqvae.generate import Condition, Rate, condition_of, conditions_like, prior_codes
 from seqvae.generate import Path as CodePath
+from seqvae.input_files import in_words
 from seqvae.interfaces import Batch
 from seqvae.numerics import Randomness
 from seqvae.registry import UserError
@@ -31,6 +32,7 @@ from seqvae.text.likelihood import TextDecoder
 from seqvae.text.measuring import TextMeasures, TextTools
 from seqvae.text.store import TokenStore
 from seqvae.text.tokenizer import TextTokenizer
+from seqvae.text.values import clean_text
 
 GREEDY = Decoding(greedy=True)
 WRITTEN = 256  # sentences at once
@@ -194,7 +196,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         return super().attribute(batches, name)
 
     def _evaluated(
-        self, data: str | None, batch_size: int, examples: int | None
+        self, data: str | Sequence[str] | None, batch_size: int, examples: int | None
     ) -> tuple[str, list[TextBatch], TextMeasures]:
         where, store = self._store(data)
         batches = list(eval_feed(store, self.tokenizer, batch_size, examples))
@@ -209,9 +211,11 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         data = self.config.data
         return () if data.train else tuple(CORPORA[data.name or DEFAULT_CORPUS].factors)
 
-    def _store(self, data: str | None) -> tuple[str, TokenStore]:
+    def _store(self, data: str | Sequence[str] | None) -> tuple[str, TokenStore]:
         if data is not None:
-            return data, load_examples(data, self.tokenizer, self.config.data, self._categories)
+            store = load_examples(data, self.tokenizer, self.config.data, self._categories)
+            self._check_labels(store, [*store.notes, *store.lost_labels])
+            return in_words(data), store
         splits = load_data(self.config.data, self.tokenizer)
         return ("valid", splits.valid) if splits.test is None else ("test", splits.test)
 
@@ -241,7 +245,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         return written
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        ids = self.tokenizer.encode_batch(list(texts))
+        ids = self.tokenizer.encode_batch([_clean(place, text) for place, text in enumerate(texts)])
         for text, found in zip(texts, ids, strict=True):
             if not found:
                 raise UserError(f"{text!r} holds no token: give a sentence with at least one word")
@@ -253,3 +257,14 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
             batch = batch_from_ids(ids[start : start + batch_size], self.tokenizer.special, seed)
             rows = torch.arange(start, start + batch.size)
             yield batch.changed(index=rows, random=Randomness(seed, 0, rows)).to(self.device)
+
+
+def _clean(place: int, text: Any) -> str:
+    """A text as training read it.
+
+    Raises:
+        UserError: something else.
+    """
+    if not isinstance(text, str):
+        raise UserError(f"text {place} is {str(text)[:40]!r}, a {type(text).__name__}: give strings")
+    return clean_text(text)

@@ -10,6 +10,8 @@ import traceback
 import typer
 
 from seqvae.cli import bench, edit, lesson, look, pictures, priors, probe, quality, rate, score, training, use
+from seqvae.cli.bounds import checks_numbers
+from seqvae.cli.output import escape_controls, write_what_can_be_written
 from seqvae.registry import UserError
 from seqvae.signals import Interrupted
 
@@ -22,13 +24,14 @@ app = typer.Typer(
 )
 for group in (training, use, edit, score, quality, rate, probe, priors, pictures, look, lesson, bench):
     for command in group.COMMANDS:
-        app.command(command.__name__.rstrip("_").replace("_", "-"))(command)
+        app.command(command.__name__.rstrip("_").replace("_", "-"))(checks_numbers(command))
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; a user's mistake is one line and exit code 2, a fault of ours keeps its traceback."""
     # before torch is loaded: threads that spin while they wait are slowed a hundredfold by other work beside
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    write_what_can_be_written()
     try:
         code = app(arguments, standalone_mode=False)
     except SystemExit as end:  # with which typer answers a reader that left: `seqvae sample ... | head`
@@ -45,11 +48,14 @@ def main(arguments: list[str] | None = None) -> None:
 def _told(error: Exception) -> int:
     """Say what went wrong; the exit code."""
     if isinstance(error, UserError):
-        print(f"seqvae: {error}", file=sys.stderr)
+        print(f"seqvae: {escape_controls(str(error))}", file=sys.stderr)
         return 2
     if isinstance(error, Interrupted):
         print(f"seqvae: {error}", file=sys.stderr)
         return 128 + error.signal
+    if _is_out_of_memory(error):
+        print(f"seqvae: out of memory ({_first_line(error)}): ask for less at once", file=sys.stderr)
+        return 2
     usage = getattr(error, "format_message", None)  # typer's own: an unknown option, a missing argument
     if usage is None:
         traceback.print_exception(error)
@@ -59,3 +65,20 @@ def _told(error: Exception) -> int:
     if message := usage():
         print(f"seqvae: {message} (`{command} --help` tells more)", file=sys.stderr)
     return 2
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether memory was refused; torch says so in words where no class of errors says it."""
+    words = (
+        "out of memory",
+        "can't allocate memory",
+        "not enough memory",
+        "Storage size calculation overflowed",
+    )
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -10,11 +11,13 @@ import numpy as np
 from seqvae.config import ImageDataConfig
 from seqvae.image.binarize import binarized
 from seqvae.image.codec import PictureCodec
+from seqvae.image.columns import Column
 from seqvae.image.forming import Form
 from seqvae.image.labels import Categories, labelled
-from seqvae.image.readers import Column, Loaded, Reading, heldout_source, load_source
+from seqvae.image.readers import Loaded, Reading, heldout_source, load_source
 from seqvae.image.splits import Rows, shared_out
 from seqvae.image.store import PictureStore
+from seqvae.input_files import in_words, regular_files
 from seqvae.labelled import keeping
 from seqvae.registry import UserError, lookup
 from seqvae.synthetic import PICTURES, PictureSet
@@ -63,7 +66,8 @@ def describe(store: PictureStore) -> str:
         words += [f"{len(store.left_out):,} broken ones left out ({store.left_out[0]} for one)"]
     for name, column in zip(store.label_names, store.labels.T, strict=True):
         missing = int(np.isnan(column).sum())
-        words += [f"{missing:,} without {name}"] if missing else []
+        why = f" ({store.lost[name]})" if name in store.lost else ""
+        words += [f"{missing:,} without {name}{why}"] if missing else []
     return ", ".join(words)
 
 
@@ -88,31 +92,39 @@ def load_data(data: ImageDataConfig) -> ImageData:
 
 
 def load_examples(
-    source: str, codec: PictureCodec, data: ImageDataConfig, categories: Categories | None = None
+    source: str | Sequence[str],
+    codec: PictureCodec,
+    data: ImageDataConfig,
+    categories: Categories | None = None,
+    id_column: str | None = None,
 ) -> PictureStore:
-    """One other source, read as `data` says; a label that it does not have is missing (NaN).
+    """One other source, or several, read as `data` says; a label that it does not have is missing (NaN).
 
-    `categories` are those of training.
+    `categories` are those of training, without names for labels that are numbers.
 
     Raises:
         UserError: whatever is wrong with the source, or pictures of another shape.
     """
-    loaded = load_source(source, _reading(data))
-    return _prepared(labelled(loaded, data.labels, categories, None), codec, source)
+    source = regular_files(source)
+    loaded = load_source(source, _reading(data, id_column))
+    store = labelled(loaded, data.labels, categories or None, None, data.label_columns)
+    return _prepared(store, codec, in_words(source))
 
 
-def _reading(data: ImageDataConfig) -> Reading:
+def _reading(data: ImageDataConfig, id_column: str | None = None) -> Reading:
     size = (data.size[0], data.size[1]) if data.size else None
-    return Reading(Form(size, data.channels), data.image_column, data.broken == "skip")
+    columns = tuple(data.label_columns.get(name, name) for name in data.labels)
+    return Reading(Form(size, data.channels), data.image_column, data.broken == "skip", id_column, columns)
 
 
-def _file_stores(data: ImageDataConfig, source: str) -> dict[str, PictureStore]:
+def _file_stores(data: ImageDataConfig, source: str | Sequence[str]) -> dict[str, PictureStore]:
     """Files that were given, parts that the source brings, or shares of its pictures."""
     how, given = _reading(data), {"valid": data.valid, "test": data.test}
-    whole = labelled(load_source(source, how), data.labels, None, source)
+    whole = labelled(load_source(source, how), data.labels, None, in_words(source), data.label_columns)
+    known = {name: whole.categories.get(name, ()) for name in data.labels}
     files = {name: path or heldout_source(source, name) for name, path in given.items()}
     held = {
-        name: labelled(load_source(path, how), data.labels, whole.categories, path)
+        name: labelled(load_source(path, how), data.labels, known, in_words(path), data.label_columns)
         for name, path in files.items()
         if path
     }
@@ -122,7 +134,7 @@ def _file_stores(data: ImageDataConfig, source: str) -> dict[str, PictureStore]:
     }
     if not wanted:
         return {"train": whole, **held}
-    rows = shared_out(len(whole), wanted, data.max_heldout, data.split_seed, source)
+    rows = shared_out(len(whole), wanted, data.max_heldout, data.split_seed, in_words(source))
     return {name: _taken(whole, some) for name, some in rows.items()} | held
 
 
@@ -133,7 +145,9 @@ def _embedded_stores(data: ImageDataConfig) -> dict[str, PictureStore]:
     for part in PARTS:
         given = {"valid": data.valid, "test": data.test}.get(part)
         loaded = load_source(given, _reading(data)) if given else _drawn(made, part)
-        stores[part] = labelled(loaded, data.labels, made.categories, given or f"picture set {name!r}")
+        where = in_words(given) if given else f"picture set {name!r}"
+        known = {label: made.categories.get(label, ()) for label in data.labels}
+        stores[part] = labelled(loaded, data.labels, known, where, data.label_columns)
     return stores
 
 
@@ -144,7 +158,7 @@ def _drawn(made: PictureSet, part: str) -> Loaded:
         name: Column(values[:, i], tuple(made.categories.get(name, ())))
         for i, name in enumerate(made.factors)
     }
-    return Loaded(made.render(codes), columns, made.places(part))
+    return Loaded(made.render(codes), columns, made.places(part), total=len(codes))
 
 
 def _taken(store: PictureStore, rows: Rows) -> PictureStore:

@@ -27,7 +27,7 @@ class ImageFeed(EpochFeed):
         return eval_feed(self.data.valid, self.data.codec, batch_size, examples)
 
     def _order_of(self, epoch: int) -> list[Rows]:
-        order = np.random.default_rng([self.seed, epoch]).permutation(self.examples)
+        order = np.random.default_rng([self.seed % 2**64, epoch]).permutation(self.examples)
         return [order[i : i + self.batch_size] for i in range(0, self.examples, self.batch_size)]
 
     def _batch_of(self, rows: Rows, step: int, epoch: int) -> ImageBatch:

@@ -80,6 +80,11 @@ class Data(Protocol):
         """The content of the training split: the same files and settings give the same one."""
         ...
 
+    @property
+    def splits(self) -> Mapping[str, Labelled]:
+        """The splits there are, by name."""
+        ...
+
     def report(self) -> list[str]:
         """What became of the data, for people."""
         ...

@@ -116,7 +116,7 @@ class EpochOrder(Sequence[Rows]):
 
     def _in_order(self, block: int) -> tuple[Rows, Rows]:
         """The rows of a block, batch after batch, and where each batch starts, as they are met."""
-        random = np.random.default_rng([self.seed, self.epoch, block])
+        random = np.random.default_rng([self.seed % 2**64, self.epoch, block])
         rows = random.permutation(self._drawn(block))
         lengths = self.offsets[rows + 1] - self.offsets[rows]
         places = np.arange(len(rows))

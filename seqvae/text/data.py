@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from seqvae.config import Component, TextDataConfig
+from seqvae.content import cache_root, content_key
+from seqvae.input_files import in_words, regular_files
 from seqvae.labelled import keeping
 from seqvae.registry import UserError, construct, lookup, suggest
 from seqvae.synthetic import CORPORA, SentenceCorpus
 from seqvae.text import corpus
-from seqvae.text.cache import appearing, cache_root, content_key
+from seqvae.text.cache import appearing
 from seqvae.text.readers import Example
-from seqvae.text.splits import Categories, Split, file_split, file_splits, first
+from seqvae.text.splits import Categories, Split, file_split, file_splits, first, read_options
 from seqvae.text.store import FORMAT, TokenStore, open_store
 from seqvae.text.tokenizer import TextTokenizer
 from seqvae.text.tokenizer_training import TOKENIZERS
 from seqvae.text.writing import build_store
 
 DEFAULT_CORPUS = "sentences"
+_TYPED = "-typed"  # stores whose labels keep the type of their file; older ones are built again
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class TextData:
     @property
     def fingerprint(self) -> str:
         """The content of the training split: the same files, tokenizer and settings give the same one."""
-        return self.train.folder.name
+        return self.train.folder.name.removesuffix(_TYPED)
 
     @property
     def codec(self) -> TextTokenizer:
@@ -54,18 +57,20 @@ class TextData:
 
     def report(self) -> list[str]:
         """What became of the data, a line for each split and one for the vocabulary."""
-        lines = [f"{name}: {describe(store)}" for name, store in self.splits.items()]
+        notes = dict.fromkeys(note for store in self.splits.values() for note in store.notes)
+        lines = [*notes, *(f"{name}: {describe(store)}" for name, store in self.splits.items())]
         return [*lines, f"vocabulary: {self.tokenizer.vocab_size:,} tokens"]
 
 
 def describe(store: TokenStore) -> str:
-    """What became of one file, in plain words."""
+    """What became of one split, in plain words."""
     c = store.counts
     words = [f"{c.kept:,} sentences, {c.tokens:,} tokens"]
     words += [f"{c.empty:,} empty ones left out"] if c.empty else []
     words += [f"{c.truncated:,} cut to the longest allowed"] if c.truncated else []
     words += [f"{c.dropped:,} too long and left out"] if c.dropped else []
-    return ", ".join([*words, f"{100 * c.unknown / max(c.tokens, 1):.2f} % unknown tokens"])
+    words += [f"{100 * c.unknown / max(c.tokens, 1):.2f} % unknown tokens"]
+    return ", ".join([*words, *store.lost_labels])
 
 
 def load_data(data: TextDataConfig, tokenizer: Component | TextTokenizer) -> TextData:
@@ -84,8 +89,9 @@ def load_data(data: TextDataConfig, tokenizer: Component | TextTokenizer) -> Tex
     _check_filled(train, data)
     if data.labelled is not None:
         train = replace(train, labels=keeping(train.labels, data.labelled, data.split_seed))
+    known = {name: train.categories.get(name, ()) for name in train.label_names}
     held = {
-        name: _cached_store(split, tokenizer, data, train.categories)
+        name: _cached_store(split, tokenizer, data, known)
         for name, split in splits.items()
         if name != "train"
     }
@@ -95,23 +101,30 @@ def load_data(data: TextDataConfig, tokenizer: Component | TextTokenizer) -> Tex
 
 
 def load_examples(
-    source: str, tokenizer: TextTokenizer, data: TextDataConfig, categories: Categories | None = None
+    source: str | Sequence[str],
+    tokenizer: TextTokenizer,
+    data: TextDataConfig,
+    categories: Categories | None = None,
 ) -> TokenStore:
-    """One other file, read as `data` says; plain lines have no labels. `categories` are those of training.
+    """One other source, or several, read as `data` says; plain lines have no labels.
+
+    `categories` are those of training, without names for labels that are numbers. A label without a column is
+    missing.
 
     Raises:
         UserError: whatever is wrong with the file; no sentence in it.
     """
-    labels = tuple(data.labels) if corpus.is_table(source) else ()
-    store = _cached_store(file_split("data", source, data, labels), tokenizer, data, categories)
+    source = regular_files(source)
+    labels = tuple(data.labels) if corpus.is_table(source, read_options(data)) else ()
+    store = _cached_store(file_split("data", source, data, labels, True), tokenizer, data, categories)
     _check_filled(store, data, source)
     return store
 
 
-def _check_filled(store: TokenStore, data: TextDataConfig, source: str | None = None) -> None:
+def _check_filled(store: TokenStore, data: TextDataConfig, source: str | Sequence[str] | None = None) -> None:
     if len(store):
         return
-    c, name = store.counts, source or data.name or data.train
+    c, name = store.counts, in_words(source or data.name or data.train or DEFAULT_CORPUS)
     raise UserError(
         f"{name} leaves no sentence ({c.empty} empty, {c.dropped} longer than max_tokens {data.max_tokens}): "
         "give more text, or raise max_tokens"
@@ -159,7 +172,7 @@ def _cached_store(
     key = content_key(
         FORMAT, split.key, split.labels, named, tokenizer.fingerprint, data.max_tokens, data.overlong
     )
-    folder = cache_root() / "tokens" / key
+    folder = cache_root() / "tokens" / (key + _TYPED if split.labels else key)
     if (folder / "meta.json").exists():
         return open_store(folder)
     return build_store(
@@ -170,6 +183,7 @@ def _cached_store(
         overlong=data.overlong,
         label_names=split.labels,
         categories=known,
+        notes=split.notes,
     )
 
 
