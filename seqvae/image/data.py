@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from seqvae.config import ImageDataConfig
+from seqvae.image.batching import keys_of
 from seqvae.image.binarize import binarized
 from seqvae.image.codec import PictureCodec
 from seqvae.image.forming import Form
@@ -92,13 +93,14 @@ def load_examples(
 ) -> PictureStore:
     """One other source, read as `data` says; a label that it does not have is missing (NaN).
 
-    `categories` are those of training.
+    `categories` are those of training. Binarisation is keyed by what a picture holds, not by its place here.
 
     Raises:
         UserError: whatever is wrong with the source, or pictures of another shape.
     """
     loaded = load_source(source, _reading(data))
-    return _prepared(labelled(loaded, data.labels, categories, None), codec, source)
+    store = labelled(loaded, data.labels, categories, None)
+    return _prepared(replace(store, places=keys_of(store.pixels)), codec, source)
 
 
 def _reading(data: ImageDataConfig) -> Reading:

@@ -31,9 +31,9 @@ THRESHOLDS = {"active_units": 0.01, "active_units_05": 0.05, "active_units_20": 
 class Gathered:
     """Columns over the N examples, in the order of the batches, on the CPU.
 
-    `index` (N,), `z` (N, D) the first sample, `mean` (N, D), `code` (N, D) what stands for the example,
-    `distortion` (N,) and, where q(z|x) has a density, `kl` (N, D) or (N, 1), `iw_nll`, `iw_nll_half` and
-    `iw_nll_one` (N,) at K, K/2 and 1, `ess`.
+    `index` (N,) what the noise is keyed by, `z` (N, D) the first sample, `mean` (N, D), `code` (N, D) what
+    stands for the example, `distortion` (N,) and, where q(z|x) has a density, `kl` (N, D) or (N, 1),
+    `iw_nll`, `iw_nll_half` and `iw_nll_one` (N,) at K, K/2 and 1, `ess`.
     """
 
     posteriors: list[Posterior]
@@ -103,7 +103,7 @@ def gather(walk: Walk, samples: int, chunk: Callable[[Batch], int]) -> Gathered:
 
 def _rows(vae: VAE, batch: Batch, samples: int, chunk: int) -> tuple[Posterior, dict[str, Tensor]]:
     scores = score(vae, batch, samples, chunk)
-    columns = {"index": batch.index.cpu(), "z": scores.z.cpu(), "mean": scores.q.mean.cpu()}
+    columns = {"index": batch.random.index.cpu(), "z": scores.z.cpu(), "mean": scores.q.mean.cpu()}
     columns["code"] = stands_for(scores.q).cpu()
     columns["distortion"] = -exact(scores.log_px_z).mean(0)
     if scores.log_weights is None:
