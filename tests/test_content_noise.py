@@ -120,7 +120,7 @@ def test_an_evaluation_does_not_depend_on_the_order_of_the_lines(vae: TextVAE, t
         settings = Settings(mi_examples=7)
         reports.append(evaluate(vae.vae, batches, samples=5, measures=measures, settings=settings))
     one, other = reports
-    for key in one.keys() - {"seconds", "precision"}:
+    for key in one.keys() - {"seconds", "precision", "cautions", "active_units_outlying"}:
         assert other[key] == pytest.approx(one[key], rel=1e-5, abs=1e-5), key
 
 

@@ -15,7 +15,7 @@ from seqvae.image.forming import Form
 from seqvae.image.labels import Categories, labelled
 from seqvae.image.readers import Column, Loaded, Reading, heldout_source, load_source
 from seqvae.image.splits import Rows, shared_out
-from seqvae.image.store import PictureStore
+from seqvae.image.store import PictureStore, chunks
 from seqvae.labelled import keeping
 from seqvae.registry import UserError, lookup
 from seqvae.synthetic import PICTURES, PictureSet
@@ -54,6 +54,15 @@ class ImageData:
         lines = [f"{name}: {describe(store)}" for name, store in self.splits.items()]
         lines += [f"pixels: {self.train.levels}; binarisation: {self.codec.protocol}"]
         return [*lines, f"labels: {', '.join(self.labels)}"] if self.labels else lines
+
+    def collapse_cause(self) -> str | None:
+        """Pictures that are all the same."""
+        return "all validation pictures are the same: check the data" if same_pictures(self.valid) else None
+
+
+def same_pictures(store: PictureStore) -> bool:
+    """Whether all pictures of a store are one and the same."""
+    return all(bool((part == store.pixels[:1]).all()) for part in chunks(store.pixels))
 
 
 def describe(store: PictureStore) -> str:

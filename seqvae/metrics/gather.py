@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from seqvae.distributed import spread
 from seqvae.interfaces import Batch, Posterior, stands_for
+from seqvae.metrics.cautions import heavy_weights, unit_errors
 from seqvae.metrics.information import Information, chosen_rows, mutual_information
 from seqvae.metrics.likelihood import effective_samples, grouped_nll, iw_nll, score
 from seqvae.metrics.rate import kl_per_dim, standard_error
@@ -128,14 +129,16 @@ def likelihood_numbers(gathered: Gathered) -> dict[str, Any]:
     by_samples = {1: "iw_nll_one", -(-samples // 2): "iw_nll_half", samples: "iw_nll"}
     numbers["iw_nll_at"] = {str(k): gathered.mean(name) for k, name in by_samples.items()}
     numbers |= {"iw_gap_se": standard_error(iw - neg_elbo), "iw_samples": samples}
-    return numbers | {"ess": gathered.mean("ess")}
+    return numbers | {"ess": gathered.mean("ess"), "heavy_weights": heavy_weights(gathered["ess"], samples)}
 
 
 def code_numbers(gathered: Gathered, mi_examples: int, seed: int = 0) -> dict[str, Any]:
     """What the codes hold: active units, rate by dimension, MI over at most `mi_examples` (0: no MI)."""
-    variance = mean_variance(gathered["mean"].double())  # (D,)
+    means = gathered["mean"].double()
+    variance = mean_variance(means)  # (D,)
     numbers: dict[str, Any] = {"spectrum": spectrum(variance).tolist()}
     numbers |= {name: active_units(variance, threshold) for name, threshold in THRESHOLDS.items()}
+    numbers |= unit_errors(means, variance, THRESHOLDS["active_units"])
     if "kl" not in gathered:
         return numbers
     if gathered.dim == 0:
