@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from seqvae.interfaces import Batch, Measures
+from seqvae.metrics.cautions import cautions
 from seqvae.metrics.checks import check
 from seqvae.metrics.gather import (
     Gathered,
@@ -87,16 +88,18 @@ def evaluate(
             report |= _returned(walk, gathered, measures)
             report |= measures.draws(settings.prior_draws, settings.seed)
         report |= guess_numbers(vae, batches)
+    report["cautions"] = [*cautions(report), *report.pop("cautions", [])]
     report |= {"precision": _precision(vae), "seconds": time.perf_counter() - began}
     check(report, one_prior=vae.labels is None or not vae.prior.condition)
     return {name: _jsonable(value) for name, value in report.items()}
 
 
-def validate(vae: VAE, batches: Iterable[Batch], *, mi: bool = False) -> dict[str, Any]:
+def validate(vae: VAE, batches: Iterable[Batch], *, mi_examples: int = 0) -> dict[str, Any]:
     """The light walk of the training loop: one code an example, no remedies, beta = 1.
 
     `n`, `distortion`, `active_units` and, where q(z|x) has a density, `neg_elbo`, `rate`, `kl_per_dim` (a
-    list), and `mi_low` if asked for; `label_accuracy` of a classifier; what does not apply is left out.
+    list), and `mi_low` over at most `mi_examples` (`mi_n` of them; 0: none); `label_accuracy` of a
+    classifier; what does not apply is left out.
 
     Raises:
         UserError: no example.
@@ -104,9 +107,10 @@ def validate(vae: VAE, batches: Iterable[Batch], *, mi: bool = False) -> dict[st
     with evaluating(vae):
         batches = _examples(batches, 1)
         gathered = gather(Walk(vae, batches), 1, lambda batch: 1)
-        numbers = likelihood_numbers(gathered) | code_numbers(gathered, Settings.mi_examples if mi else 0)
+        numbers = likelihood_numbers(gathered) | code_numbers(gathered, mi_examples)
         numbers |= guess_numbers(vae, batches)
-    names = ("n", "neg_elbo", "rate", "distortion", "active_units", "kl_per_dim", "mi_low", "label_accuracy")
+    names = ("n", "neg_elbo", "rate", "distortion", "active_units", "kl_per_dim", "mi_low", "mi_n")
+    names += ("label_accuracy",)
     return {name: numbers[name] for name in names if name in numbers}
 
 

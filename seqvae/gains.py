@@ -13,7 +13,7 @@ from torch import Tensor
 
 from seqvae.interfaces import Batch, Prior
 from seqvae.metrics.gather import Progress, device_of, evaluating, exact
-from seqvae.metrics.likelihood import codes, iw_nll
+from seqvae.metrics.likelihood import draws, iw_nll
 from seqvae.metrics.rate import standard_error
 from seqvae.model import VAE
 
@@ -55,11 +55,11 @@ def _scored(vae: VAE, priors: Sequence[Prior], batch: Batch, samples: int) -> Te
     c = vae.condition(batch)
     ps = [prior(c) for prior in priors]
     rates, weights, distortion = [], [], []
-    for z in codes(q, batch.random, samples, CHUNK):
+    for z, log_q in draws(q, batch.random, samples, CHUNK):
         log_px_z = vae.likelihood(z, c).log_prob(batch)  # (S, B)
         share = len(z) / samples
         rates.append(torch.stack([exact(vae.latent.kl(q, p, z).sum(-1).mean(0)) * share for p in ps]))
-        weights.append(torch.stack([exact(log_px_z + p.log_prob(z) - q.log_prob(z)) for p in ps]))
+        weights.append(torch.stack([exact(log_px_z + p.log_prob(z) - log_q) for p in ps]))
         distortion.append(-exact(log_px_z).mean(0) * share)
     rate = torch.stack(rates).sum(0)  # (P, B)
     bound = torch.stack([iw_nll(w) for w in torch.cat(weights, 1)])

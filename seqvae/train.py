@@ -23,7 +23,7 @@ from seqvae.checkpoint import (
 from seqvae.config import RunConfig, parse_config
 from seqvae.device import autocast, pick_device
 from seqvae.distributed import is_main
-from seqvae.evaluate import validate
+from seqvae.evaluate import Settings, validate
 from seqvae.generate import with_rate
 from seqvae.interfaces import Data
 from seqvae.memory import freed_memory_kept
@@ -32,7 +32,7 @@ from seqvae.progress import Reporter, Silent, numbers
 from seqvae.rates import EXAMPLES, best_rate, has_dial, in_words
 from seqvae.registry import UserError
 from seqvae.runlog import RunLog, forget_metrics_after
-from seqvae.selection import collapse_news, judge
+from seqvae.selection import MI_EXAMPLES, collapse_news, is_collapsed, judge
 from seqvae.signals import GRACE, Interrupted, Stop, stop_on_signals
 from seqvae.trainer import Trainer
 from seqvae.weights import save_weights
@@ -165,15 +165,15 @@ class Loop:
 
     def _validate(self, vae: VAE) -> None:
         trainer, step = self.trainer, self.trainer.progress.step
+        settled = step >= min(trainer.objective.settled_at(), trainer.total)
         with autocast(trainer.precision, trainer.device):
-            metrics = distributed.on_main(lambda: self._measured(vae))
+            metrics = distributed.on_main(lambda: self._measured(vae, settled))
         trainer.stop_unless_finite(torch.tensor(metrics.get("neg_elbo", metrics["distortion"])), step - 1)
         trainer.objective.after_validation(metrics)
         trainer.progress.last_validation = metrics
         self.log_file.write("valid", step, metrics)
         epoch = step / trainer.feed.steps_per_epoch
         self.report.note(f"step {step} (epoch {epoch:.1f})  validation: {numbers(metrics)}")
-        settled = step >= min(trainer.objective.settled_at(), trainer.total)
         if reason := judge(trainer.progress, metrics, self.settings, settled):
             distributed.on_main(lambda: self._keep(vae, f"step {step}: {reason}"))
         if settled:
@@ -181,12 +181,16 @@ class Loop:
 
     def _tell_of_collapse(self, metrics: dict[str, Any]) -> None:
         run, cures = self.trainer, wing_of(self.trainer.config).cures
-        if news := collapse_news(run.progress, metrics, run.vae.latent.dim, cures):
+        dim = run.vae.latent.dim
+        cause = run.data.collapse_cause() if is_collapsed(metrics, dim) else None
+        if news := collapse_news(run.progress, metrics, dim, cures, cause):
             (self.report.warn if run.progress.collapsed else self.report.note)(news)
 
-    def _measured(self, vae: VAE) -> dict[str, Any]:
+    def _measured(self, vae: VAE, settled: bool) -> dict[str, Any]:
+        """MI is asked for by a remedy, or, over fewer examples, to see whether the code has collapsed."""
         batches = self.trainer.feed.valid(self.settings.valid_examples)
-        return validate(vae, batches, mi=self.trainer.objective.wants_mi())
+        many = Settings.mi_examples if self.trainer.objective.wants_mi() else settled * MI_EXAMPLES
+        return validate(vae, batches, mi_examples=many)
 
     def _keep(self, vae: VAE, selected: str) -> None:
         save_weights(self.path, vae)

@@ -19,14 +19,15 @@ from seqvae.checkpoint import Run
 from seqvae.config import ImageRunConfig
 from seqvae.generate import Condition, Rate, condition_of, prior_codes
 from seqvae.generate import Path as CodePath
-from seqvae.image.batching import batch_from_pixels
+from seqvae.image.batching import batch_from_pixels, keys_of
 from seqvae.image.codec import PictureCodec
 from seqvae.image.data import DEFAULT_PICTURES, load_data, load_examples
-from seqvae.image.feed import eval_feed
+from seqvae.image.feed import measured_feed
 from seqvae.image.measuring import ImageMeasures
 from seqvae.image.pictures import levels, read_pictures
 from seqvae.image.store import PictureStore
 from seqvae.input_files import in_words
+from seqvae.keyed import draw_keys
 from seqvae.numerics import Randomness
 from seqvae.registry import UserError
 from seqvae.synthetic import PICTURES
@@ -123,12 +124,16 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
                 parts.append(likelihood.sample(noise)[0].cpu())
         return torch.cat(parts) if parts else torch.zeros(0, *self.codec.shape)
 
-    def _batches(self, examples: Any, seed: int, batch_size: int = 256) -> Iterator[ImageBatch]:
+    def _batches(
+        self, examples: Any, seed: int, repeats_differ: bool = False, batch_size: int = 256
+    ) -> Iterator[ImageBatch]:
         pixels = self._pixels(examples)
+        keys = keys_of(pixels)
+        keys = draw_keys(keys) if repeats_differ else keys
         for start in range(0, len(pixels), batch_size):
-            batch = batch_from_pixels(pixels[start : start + batch_size], self.codec, seed)
-            rows = torch.arange(start, start + batch.size)
-            yield batch.changed(index=rows, random=Randomness(seed, 0, rows)).to(self.device)
+            rows = slice(start, start + batch_size)
+            batch = batch_from_pixels(pixels[rows], self.codec, seed, keys=keys[rows])
+            yield batch.changed(index=torch.arange(start, start + batch.size)).to(self.device)
 
     def _pixels(self, examples: Any) -> Any:
         """uint8 (N, C, H, W) of what a user gives.
@@ -152,7 +157,7 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
         self, data: str | Sequence[str] | None, batch_size: int, examples: int | None
     ) -> tuple[str, list[ImageBatch], ImageMeasures]:
         where, store = self._store(data)
-        batches = list(eval_feed(store, self.codec, batch_size, examples))
+        batches = measured_feed(store, self.codec, batch_size, examples)
         discrete = all(self._of(batch).support != "real" for batch in batches[:1])
         return where, batches, ImageMeasures(lambda z, batch: self._of(batch, z), discrete)
 

@@ -21,13 +21,14 @@ from seqvae.generate import Condition, Rate, condition_of, conditions_like, prio
 from seqvae.generate import Path as CodePath
 from seqvae.input_files import in_words
 from seqvae.interfaces import Batch
+from seqvae.keyed import Signed, draw_keys, keys_of_codes
 from seqvae.numerics import Randomness
 from seqvae.registry import UserError
 from seqvae.synthetic import CORPORA
-from seqvae.text.batching import batch_from_ids
+from seqvae.text.batching import batch_from_ids, keys_of
 from seqvae.text.data import DEFAULT_CORPUS, load_data, load_examples
 from seqvae.text.decoding import Decoding, decode
-from seqvae.text.feed import eval_feed
+from seqvae.text.feed import measured_feed
 from seqvae.text.likelihood import TextDecoder
 from seqvae.text.measuring import TextMeasures, TextTools
 from seqvae.text.store import TokenStore
@@ -81,7 +82,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         """
         z = self._codes(z)
         c = condition_of(self.vae, len(z), rate, condition)
-        written = self._written(z, how or self._greedy(), seed, c)
+        written = self._written(z, how or self._greedy(), seed, c, keys=draw_keys(keys_of_codes(z)))
         return self.tokenizer.decode_batch(written)
 
     def sample(
@@ -110,17 +111,20 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         seed: int = 0,
         rate: Rate = None,
         condition: Condition | None = None,
+        repeats_differ: bool = True,
     ) -> list[Reconstruction]:
         """Each sentence through its code and back; greedy from the posterior mean by default.
 
         `rate`: nats of all of them or of each, where the run has a dial; the run's own rate by default.
         `condition`: labels of all of them, {label: value}, or lists of one for each, where it is told any.
+        `repeats_differ`: whether a sentence that is given n times gets n different draws.
 
         Raises:
             UserError: as `encode`.
         """
-        z, c = self._coded(texts, sample, seed, rate, condition)
-        back = self.tokenizer.decode_batch(self._written(z, how or self._greedy(), seed, c))
+        z, c = self._coded(texts, sample, seed, rate, condition, repeats_differ)
+        keys = self._keys(texts, repeats_differ)
+        back = self.tokenizer.decode_batch(self._written(z, how or self._greedy(), seed, c, keys))
         shown = self.tokenizer.decode_batch(self._ids(texts))
         return [Reconstruction(a, b, a == b) for a, b in zip(shown, back, strict=True)]
 
@@ -183,7 +187,8 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
             UserError: as `encode`.
         """
         z, c = self._coded(texts)
-        return self.tokenizer.decode_batch(self._written(z + step, how or self._greedy(), 0, c))
+        written = self._written(z + step, how or self._greedy(), 0, c, self._keys(texts, repeats_differ=True))
+        return self.tokenizer.decode_batch(written)
 
     def attribute(self, batches: Sequence[Batch], name: str) -> Tensor:
         """A label of each sentence (N,), or its `length` in tokens, `</s>` counted.
@@ -199,7 +204,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         self, data: str | Sequence[str] | None, batch_size: int, examples: int | None
     ) -> tuple[str, list[TextBatch], TextMeasures]:
         where, store = self._store(data)
-        batches = list(eval_feed(store, self.tokenizer, batch_size, examples))
+        batches = measured_feed(store, self.tokenizer, batch_size, examples)
         characters = int(store.chars[:examples].sum())
         tools = TextTools(
             self._reconstructed, partial(self._prior_sampled, batches), self._detokenized, characters
@@ -234,12 +239,18 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         return replace(GREEDY, max_length=self.config.data.max_tokens)
 
     @torch.no_grad()
-    def _written(self, z: Tensor, how: Decoding, seed: int = 0, c: Tensor | None = None) -> list[list[int]]:
-        """Word ids for codes (N, D), told c (N, C) or what the model says, a batch after the other."""
+    def _written(
+        self, z: Tensor, how: Decoding, seed: int = 0, c: Tensor | None = None, keys: Signed | None = None
+    ) -> list[list[int]]:
+        """Word ids for codes (N, D), told c (N, C) or what the model says, a batch after the other.
+
+        `keys` (N,) are those of the words' noise, by default the places of the codes.
+        """
         decoder, written = self.vae.decoder, []
         assert isinstance(decoder, TextDecoder)
+        index = torch.arange(len(z)) if keys is None else torch.from_numpy(keys)
         for rows in torch.split(torch.arange(len(z)), WRITTEN):
-            part, random = z[rows].to(self.device), Randomness(seed, 0, rows.to(self.device))
+            part, random = z[rows].to(self.device), Randomness(seed, 0, index[rows].to(self.device))
             likelihood: Any = self.vae.likelihood(part[None], None if c is None else c[rows].to(self.device))
             written += decode(decoder, likelihood.start(), len(part), how, random)
         return written
@@ -251,12 +262,20 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
                 raise UserError(f"{text!r} holds no token: give a sentence with at least one word")
         return ids
 
-    def _batches(self, texts: Sequence[str], seed: int, batch_size: int = 64) -> Iterator[TextBatch]:
+    def _keys(self, texts: Sequence[str], repeats_differ: bool) -> Signed:
+        """(N,) what the noise of each sentence is keyed by: its tokens, and perhaps the how-manieth it is."""
+        keys = keys_of(self._ids(texts))
+        return draw_keys(keys) if repeats_differ else keys
+
+    def _batches(
+        self, texts: Sequence[str], seed: int, repeats_differ: bool = False, batch_size: int = 64
+    ) -> Iterator[TextBatch]:
         ids = self._ids(texts)
+        keys = torch.from_numpy(self._keys(texts, repeats_differ))
         for start in range(0, len(ids), batch_size):
             batch = batch_from_ids(ids[start : start + batch_size], self.tokenizer.special, seed)
             rows = torch.arange(start, start + batch.size)
-            yield batch.changed(index=rows, random=Randomness(seed, 0, rows)).to(self.device)
+            yield batch.changed(index=rows, random=Randomness(seed, 0, keys[rows])).to(self.device)
 
 
 def _clean(place: int, text: Any) -> str:

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from seqvae.config import ImageDataConfig
+from seqvae.image.batching import keys_of
 from seqvae.image.binarize import binarized
 from seqvae.image.codec import PictureCodec
 from seqvae.image.columns import Column
@@ -16,7 +17,7 @@ from seqvae.image.forming import Form
 from seqvae.image.labels import Categories, labelled
 from seqvae.image.readers import Loaded, Reading, heldout_source, load_source
 from seqvae.image.splits import Rows, shared_out
-from seqvae.image.store import PictureStore
+from seqvae.image.store import PictureStore, chunks
 from seqvae.input_files import in_words, regular_files
 from seqvae.labelled import keeping
 from seqvae.registry import UserError, lookup
@@ -56,6 +57,15 @@ class ImageData:
         lines = [f"{name}: {describe(store)}" for name, store in self.splits.items()]
         lines += [f"pixels: {self.train.levels}; binarisation: {self.codec.protocol}"]
         return [*lines, f"labels: {', '.join(self.labels)}"] if self.labels else lines
+
+    def collapse_cause(self) -> str | None:
+        """Pictures that are all the same."""
+        return "all validation pictures are the same: check the data" if same_pictures(self.valid) else None
+
+
+def same_pictures(store: PictureStore) -> bool:
+    """Whether all pictures of a store are one and the same."""
+    return all(bool((part == store.pixels[:1]).all()) for part in chunks(store.pixels))
 
 
 def describe(store: PictureStore) -> str:
@@ -100,7 +110,8 @@ def load_examples(
 ) -> PictureStore:
     """One other source, or several, read as `data` says; a label that it does not have is missing (NaN).
 
-    `categories` are those of training, without names for labels that are numbers.
+    `categories` are those of training, without names for labels that are numbers. Binarisation is keyed by
+    what a picture holds, not by its place here.
 
     Raises:
         UserError: whatever is wrong with the source, or pictures of another shape.
@@ -108,7 +119,7 @@ def load_examples(
     source = regular_files(source)
     loaded = load_source(source, _reading(data, id_column))
     store = labelled(loaded, data.labels, categories or None, None, data.label_columns)
-    return _prepared(store, codec, in_words(source))
+    return _prepared(replace(store, places=keys_of(store.pixels)), codec, in_words(source))
 
 
 def _reading(data: ImageDataConfig, id_column: str | None = None) -> Reading:

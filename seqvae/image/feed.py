@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from seqvae.batch import ImageBatch
-from seqvae.feeding import EVALUATION_SEED, EpochFeed, Rows
-from seqvae.image.batching import collate
+from seqvae.feeding import EVALUATION_SEED, EpochFeed, Rows, with_keyed_noise
+from seqvae.image.batching import collate, keys_of_batch
 from seqvae.image.codec import PictureCodec
 from seqvae.image.data import ImageData
 from seqvae.image.store import PictureStore
@@ -37,7 +37,14 @@ class ImageFeed(EpochFeed):
 def eval_feed(
     store: PictureStore, codec: PictureCodec, batch_size: int = 64, examples: int | None = None
 ) -> Iterator[ImageBatch]:
-    """Every picture once, or the first `examples`, in order; the noise is that of evaluations."""
+    """Every picture once, or the first `examples`, in order; noise keyed by place, as validation has it."""
     rows = np.arange(len(store))[:examples]
     for start in range(0, len(rows), batch_size):
         yield collate(store, rows[start : start + batch_size], codec, EVALUATION_SEED)
+
+
+def measured_feed(
+    store: PictureStore, codec: PictureCodec, batch_size: int = 64, examples: int | None = None
+) -> list[ImageBatch]:
+    """The same pictures for measuring: noise keyed by content, so that their order changes nothing."""
+    return with_keyed_noise(list(eval_feed(store, codec, batch_size, examples)), keys_of_batch)

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
 from seqvae.batch import ImageBatch
+from seqvae.normals import scaled_squares
 from seqvae.numerics import LOG_2PI, Randomness
 
 LEVELS = 256
@@ -29,7 +30,7 @@ def bernoulli_log_prob(x: Tensor, logits: Tensor) -> Tensor:
 
 def gaussian_log_prob(x: Tensor, mean: Tensor, logvar: Tensor) -> Tensor:
     """Log N(x; mean, exp(logvar)), summed over all but the first two dims: (S, B) nats."""
-    squares = (x - mean).square() * torch.exp(-logvar)
+    squares = scaled_squares(x - mean, logvar)
     return -0.5 * (LOG_2PI + logvar + squares).flatten(2).sum(-1)
 
 

@@ -89,6 +89,10 @@ class Data(Protocol):
         """What became of the data, for people."""
         ...
 
+    def collapse_cause(self) -> str | None:
+        """What in the data keeps any code from carrying something, as a clause; None where nothing does."""
+        ...
+
 
 class Feed(Protocol):
     """The training loop's view of the data: batches as pure functions of (seed, step)."""

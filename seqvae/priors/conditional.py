@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from seqvae.interfaces import Prior
+from seqvae.normals import scaled_squares
 from seqvae.numerics import LOG_2PI, Randomness
 from seqvae.registry import UserError
 
@@ -24,7 +25,7 @@ class NormalOfCondition:
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log N(z; mean, var) in nats, (S, B) for z (S, B, D)."""
-        squares = (z - self.mean) ** 2 * torch.exp(-self.logvar)
+        squares = scaled_squares(z - self.mean, self.logvar)
         return -0.5 * (LOG_2PI + self.logvar + squares).sum(-1)
 
     def sample(self, n: int, random: Randomness) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 import torch
 
 from seqvae.batch import SpecialIds, TextBatch
-from seqvae.keyed import permuted
+from seqvae.keyed import Signed, content_keys, permuted
 from seqvae.numerics import Randomness
 from seqvae.text.store import TokenStore
 
@@ -75,6 +76,20 @@ def _batch(
         labels=labels,
         random=Randomness(seed, step, index),
     )
+
+
+def keys_of(sentences: Sequence[Sequence[int]]) -> Signed:
+    """(B,) the key of each sentence's content, see `content_keys`; ids are without special tokens."""
+    lengths = np.fromiter(map(len, sentences), np.int64, len(sentences))
+    flat = np.fromiter(chain.from_iterable(sentences), np.int64, int(lengths.sum()))
+    return content_keys(flat, lengths)
+
+
+def keys_of_batch(batch: TextBatch) -> Signed:
+    """(B,) the same keys of the sentences of a batch on the CPU."""
+    lengths = batch.lengths.numpy() - 1  # without </s>
+    inside = np.arange(batch.targets.shape[1]) < lengths[:, None]
+    return content_keys(batch.targets.numpy()[inside], lengths)
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,19 @@ class TextData:
         lines = [*notes, *(f"{name}: {describe(store)}" for name, store in self.splits.items())]
         return [*lines, f"vocabulary: {self.tokenizer.vocab_size:,} tokens"]
 
+    def collapse_cause(self) -> str | None:
+        """The tokenizer's unknown tokens, where most of the validation tokens are such."""
+        share = self.valid.counts.unknown / max(self.valid.counts.tokens, 1)
+        if share < UNREADABLE:
+            return None
+        return (
+            f"{100 * share:.0f} % of the validation tokens are unknown to the tokenizer, so that sentences "
+            "look alike: take another one, as tokenizer={name: bpe} or {name: char}"
+        )
+
+
+UNREADABLE = 0.5  # share of unknown tokens from which sentences look alike whatever the model
+
 
 def describe(store: TokenStore) -> str:
     """What became of one split, in plain words."""
