@@ -19,6 +19,7 @@ from seqvae.bench.tricks import first_updates
 from seqvae.bench.work import Bench, bench_of
 from seqvae.config import TextRunConfig
 from seqvae.registry import UserError, lookup
+from seqvae.text.data import TextData
 from seqvae.text.feed import TextFeed
 
 ROWS = 8  # sentences that are decoded at once
@@ -56,7 +57,7 @@ def _start(made: Bench, value: int) -> tuple[Callable[[], object], int]:
     config = cast(TextRunConfig, made.trainer.config)
 
     def start() -> None:
-        feed = TextFeed(bench_data(config), config.train.batch_size, 1, config.train.seed)
+        feed = TextFeed(cast(TextData, bench_data(config)), config.train.batch_size, 1, config.train.seed)
         feed.update(0)
 
     return start, 1000
