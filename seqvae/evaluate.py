@@ -109,8 +109,8 @@ def validate(vae: VAE, batches: Iterable[Batch], *, mi_examples: int = 0) -> dic
         gathered = gather(Walk(vae, batches), 1, lambda batch: 1)
         numbers = likelihood_numbers(gathered) | code_numbers(gathered, mi_examples)
         numbers |= guess_numbers(vae, batches)
-    names = ("n", "neg_elbo", "rate", "distortion", "active_units", "kl_per_dim", "mi_low", "mi_n")
-    names += ("label_accuracy",)
+    names = ["n", "neg_elbo", "rate", "distortion", "active_units", "kl_per_dim", "mi_low", "mi_n"]
+    names.append("label_accuracy")
     return {name: numbers[name] for name in names if name in numbers}
 
 

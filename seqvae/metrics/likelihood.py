@@ -69,9 +69,9 @@ def score(vae: VAE, batch: Batch, samples: int, chunk: int) -> Scores:
         parts.append((out.kl.mean(0) * len(z), out.log_px_z, log_weights))
         first = z[0] if first is None else first
     assert first is not None
-    kl, log_px_z, log_weights = zip(*parts, strict=True)
+    kl, scores, weights = zip(*parts, strict=True)
     known = vae.latent.has_density or vae.latent.dim == 0
-    return Scores(q, first, sum(kl) / samples, torch.cat(log_px_z), torch.cat(log_weights) if known else None)
+    return Scores(q, first, sum(kl) / samples, torch.cat(scores), torch.cat(weights) if known else None)
 
 
 def codes(q: Posterior, random: Randomness, samples: int, chunk: int) -> Iterator[Tensor]:
