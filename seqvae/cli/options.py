@@ -56,7 +56,7 @@ def load_vae(
 
     vae: Any = load(run, device, prior)
     vae = vae if reading is None else reading.apply(vae, sources or ())
-    names = [] if vae.vae.labels is None else [label.name for label in vae.vae.labels.each]
+    names = [] if vae.vae.labels is None else [label.name for label in vae.vae.labels.specs]
     return vae.with_defaults(rate, parse_labels(condition, names) if condition else None)
 
 

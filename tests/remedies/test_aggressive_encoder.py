@@ -104,11 +104,11 @@ def test_schedules_and_logs_count_decoder_updates(tmp_path: Path) -> None:
 def test_it_ends_when_mi_falls(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mis: tuple[float, ...], asked: list[bool]
 ) -> None:
-    told, heard, counted = iter(mis), [], []
+    values, heard, counted = iter(mis), [], []
 
-    def validate(*_: Any, mi: bool) -> dict[str, float]:
-        heard.append(mi)
-        return {"neg_elbo": 1.0, "distortion": 1.0, "rate": 1.0, "active_units": 4, "mi_low": next(told)}
+    def validate(*_: Any, mi_examples: int) -> dict[str, float]:
+        heard.append(mi_examples > module.MI_EXAMPLES)  # more than every validation takes
+        return {"neg_elbo": 1.0, "distortion": 1.0, "rate": 1.0, "active_units": 4, "mi_low": next(values)}
 
     monkeypatch.setattr(module, "validate", validate)
     made = trainer(tmp_path / "run", *FIVE, f"remedies=[{FEW}]")
