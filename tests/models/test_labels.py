@@ -256,9 +256,9 @@ def test_the_conditional_prior_is_that_of_its_label() -> None:
     torch.testing.assert_close(p.log_prob(z), q.log_prob(z).sum(-1))
     many = prior(c[:1].expand(20_000, -1)).sample(20_000, KeyedNoise(0, 0, torch.arange(20_000)))
     torch.testing.assert_close(many.mean(0), p.mean[0], atol=0.1, rtol=0.05)
-    with pytest.raises(UserError, match="this run's prior is that of its labels: give --condition"):
+    with pytest.raises(UserError, match="this run's prior depends on its labels: give --condition"):
         prior(None)
-    with pytest.raises(UserError, match="reads the labels that a model is told: name some"):
+    with pytest.raises(UserError, match="needs labels as condition: name some"):
         ConditionalPrior(2)
 
 

@@ -1,4 +1,4 @@
-"""q(z|x) and its divergence from the prior: one family a file, one row each below."""
+"""Families of posteriors q(z|x); the table `LATENTS` maps config names to classes."""
 
 from seqvae.interfaces import Latent
 from seqvae.models.latents.batch_norm import BatchNormGaussian, DUGaussian

@@ -1,4 +1,4 @@
-"""Gaussian posteriors whose means are batch-normalised, so that their KL cannot vanish.
+"""Gaussian posteriors with batch-normalised means, which bounds their KL from below.
 
 Shapes: B examples, D latent dims.
 """
@@ -18,11 +18,11 @@ from seqvae.interfaces import Latent
 from seqvae.models.latents.gaussian import DiagonalNormal
 
 MOMENTUM = 0.1
-EPSILON = 1e-8  # far below any variance that carries something: a larger one would eat the KL bound
+EPSILON = 1e-8  # far below any useful variance: a larger one would loosen the lower bound of the KL
 
 
 class BatchNorm(nn.Module):
-    """(x - mean) / sd a feature: the batch's in training, the running ones at evaluation or for one row."""
+    """(x - mean) / sd per feature: of the global batch in training, else, or if B = 1, the running ones."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class BatchNorm(nn.Module):
         self.square: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, D) with mean 0 and variance 1 over the batch."""
+        """(B, D) with mean 0 and variance 1 over the global batch, in training."""
         if not self.training or global_batch_size(x) == 1:
             return (x - self.mean) / (self.square + EPSILON).sqrt()
         mean = batch_mean(x)
@@ -43,7 +43,13 @@ class BatchNorm(nn.Module):
 
 
 class BatchNormGaussian(Latent):
-    """mu = gamma x BatchNorm(mu) with gamma fixed and no shift: E KL >= D gamma^2 / 2."""
+    """mu = gamma x BatchNorm(mu) with gamma fixed and no shift: E KL >= D gamma^2 / 2.
+
+    Args:
+        features: H, the number of encoder features.
+        dim: D.
+        gamma: standard deviation of each mean over the data.
+    """
 
     paper = "Zhu et al., A Batch Normalized Inference Network Keeps the KL Vanishing Away"
     year = 2020
@@ -62,15 +68,22 @@ class BatchNormGaussian(Latent):
         self.norm = BatchNorm(dim)
 
     def posterior(self, h: Tensor, c: Tensor | None = None) -> DiagonalNormal:
-        """q(z|x) from h (B, H)."""
+        """q(z|x) from features h (B, H)."""
         return DiagonalNormal(self.gamma * self.norm(self.mean(h)), self.logvar(h))
 
 
 class DUGaussian(Latent):
-    """Diverse means and certain variances.
+    """Batch-normalised means with learned scales, and dropout on the variances.
 
-    mu = gamma_j x BatchNorm(mu) with learnable gamma_j of fixed root mean square; the variance branch is
-    dropped at random, and the variance is never below alpha / (2 pi e).
+    mu = gamma_j x BatchNorm(mu) with learnable gamma_j of fixed root mean square; variances are dropped at
+    random, and are never below alpha / (2 pi e).
+
+    Args:
+        features: H, the number of encoder features.
+        dim: D.
+        gamma: root mean square of gamma_j.
+        drop: dropout probability of a variance.
+        alpha: sets the smallest variance.
     """
 
     paper = "Shen et al., Regularizing Variational Autoencoder with Diversity and Uncertainty Awareness"
@@ -94,7 +107,7 @@ class DUGaussian(Latent):
         self.norm = BatchNorm(dim)
 
     def posterior(self, h: Tensor, c: Tensor | None = None) -> DiagonalNormal:
-        """q(z|x) from h (B, H)."""
+        """q(z|x) from features h (B, H)."""
         scale = self.gamma * self.scale / self.scale.square().mean().sqrt()
         variance = self.drop(torch.exp(self.logvar(h))) + self.floor
         return DiagonalNormal(scale * self.norm(self.mean(h)), torch.log(variance))

@@ -1,4 +1,4 @@
-"""Codes made of choices: groups of classes, one class a group.
+"""Discrete codes: independent categorical variables as one-hot vectors, with Gumbel-softmax gradients.
 
 Shapes: S samples, B examples, G groups, C classes, D = G C latent dims.
 """
@@ -21,23 +21,34 @@ from seqvae.numerics import one_hot
 
 
 def sample_gumbel(uniform: Tensor) -> Tensor:
-    """-ln(-ln u): argmax(ln p + gumbel) is a draw from p (Gumbel 1954)."""
+    """Gumbel noise -ln(-ln u): argmax(ln p + noise) is a sample from p (Gumbel 1954)."""
     return -torch.log(-torch.log(uniform))
 
 
 def straight_through(scores: Tensor) -> Tensor:
-    """One-hot at the largest of the last dim; shape and type stay."""
+    """One-hot vector at the largest entry of the last dim, in the shape and type of `scores`."""
     return one_hot(scores.argmax(-1), scores.shape[-1]).to(scores)
 
 
 def kl_to_uniform(log_p: Tensor) -> Tensor:
-    """KL(p || uniform) = sum_c p_c ln p_c + ln C in nats: (..., G) from ln p (..., G, C)."""
+    """KL(p || uniform) = sum_c p_c ln p_c + ln C in nats: (..., G) from ln p (..., G, C).
+
+    Example:
+        >>> kl_to_uniform(torch.log_softmax(torch.tensor([[0.0, 0.0], [99.0, 0.0]]), -1))  # 0 and ln 2
+        tensor([0.0000, 0.6931])
+    """
     return (log_p.exp() * log_p).sum(-1) + math.log(log_p.shape[-1])
 
 
 @dataclass(frozen=True)
 class Concrete:
-    """Independent categoricals `log_p` (B, G, C); `soft` draws are relaxed, others one-hot."""
+    """Independent categorical variables of B examples.
+
+    Attributes:
+        log_p: log probabilities (B, G, C).
+        temperature: of the relaxation.
+        soft: whether samples are relaxed; else they are one-hot, with the gradients of the relaxed ones.
+    """
 
     log_p: Tensor
     temperature: float
@@ -45,16 +56,16 @@ class Concrete:
 
     @property
     def mean(self) -> Tensor:
-        """E z, (B, D): the probabilities, by which active units are counted."""
+        """E z, (B, D): the class probabilities."""
         return self.log_p.exp().flatten(-2)
 
     @property
     def point_estimate(self) -> Tensor:
-        """One-hot codes (B, D) of the likeliest classes: the mean is no code."""
+        """One-hot codes (B, D) of the most likely classes, since the mean is not a valid code."""
         return straight_through(self.log_p).flatten(-2)
 
     def rsample(self, n: int, random: KeyedNoise) -> Tensor:
-        """Z (n, B, D); a one-hot draw has the gradient of the relaxed one (straight-through)."""
+        """Samples z (n, B, D); the gradient is that of the relaxed sample (straight-through)."""
         groups, classes = self.log_p.shape[-2:]
         uniform = random.uniform("posterior", n, groups, classes).transpose(0, 1)  # (n, B, G, C)
         scores = self.log_p + sample_gumbel(uniform).to(self.log_p)
@@ -63,9 +74,9 @@ class Concrete:
         return z.flatten(-2)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Sum over groups of ln p(class) in nats, (S, B) for one-hot z (S, B, D).
+        """Sum over groups of ln p(class) in nats, (S, B), for one-hot z (S, B, D).
 
-        For a relaxed z it is the mean of ln p under the shares of z: no density, and of no use for bounds.
+        For a relaxed z it is a weighted mean of ln p: not a density, and no bound can be built on it.
         """
         return (z * self.log_p.flatten(-2)).sum(-1)
 
@@ -74,7 +85,7 @@ class Concrete:
         return replace(self, log_p=self.log_p.detach())
 
     def select(self, i: Tensor | slice) -> Concrete:
-        """The posteriors of the chosen examples."""
+        """The posteriors of the examples with indices `i`."""
         return replace(self, log_p=self.log_p[i])
 
 
@@ -89,14 +100,19 @@ def _no_kl(q: Concrete, p: object) -> Tensor:
 
 
 class Categorical(Latent):
-    """q(z|x) is a choice among `classes` in each of `groups`; the code is the one-hot choices side by side.
+    """q(z|x) is a product of `groups` categorical variables; z concatenates their one-hot vectors.
 
-    Drawn by the Gumbel-max trick, with the gradient of the softmax at `temperature` in its place (also
-    Maddison et al. 2017, The Concrete Distribution). With
-    `straight_through` the decoder sees one-hot codes in training as it does at evaluation, and only the
-    gradient is biased; without it the decoder trains on the relaxed codes and its distortion is that of
-    another model than the one evaluated. Evaluation is hard always: rate, likelihoods and MI are those
-    of the discrete code, at most groups x ln(classes) nats.
+    Samples are drawn by the Gumbel-max trick, with the gradient of the softmax at `temperature` (also
+    Maddison et al. 2017, The Concrete Distribution). Evaluation always uses one-hot codes: rate, likelihoods
+    and MI are those of the discrete code, at most groups x ln(classes) nats.
+
+    Args:
+        features: H, the number of encoder features.
+        groups: G.
+        classes: C; D = G C.
+        temperature: of the relaxation.
+        straight_through: train the decoder on one-hot codes, as at evaluation, with a biased gradient; else
+            on relaxed codes, whose distortion is not that of the evaluated model.
     """
 
     paper = "Jang et al., Categorical Reparameterization with Gumbel-Softmax"
@@ -119,7 +135,7 @@ class Categorical(Latent):
         self.logits = nn.Linear(features, self.dim)
 
     def posterior(self, h: Tensor, c: Tensor | None = None) -> Concrete:
-        """q(z|x) from h (B, H)."""
+        """q(z|x) from features h (B, H)."""
         logits = self.logits(h).unflatten(-1, (self.groups, -1))
         soft = self.training and not self.straight_through
         return Concrete(torch.log_softmax(logits, -1), self.temperature, soft)

@@ -1,4 +1,4 @@
-"""Codes without noise: the plain autoencoder, and no code at all (a language model)."""
+"""Latents without a density: the plain autoencoder, and no code at all (a language model)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from seqvae.keyed_noise import KeyedNoise
 
 @dataclass(frozen=True)
 class Point:
-    """All mass on `mean` (B, D)."""
+    """A point mass at `mean` (B, D)."""
 
     mean: Tensor
 
@@ -29,7 +29,7 @@ class Point:
         return self.mean.expand(n, *self.mean.shape)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Zeros (S, B): the weight of a sample that could not have been another one."""
+        """Zeros (S, B): there is no density, and importance weights reduce to p(x|z)."""
         return torch.zeros_like((z - self.mean).sum(-1))
 
     def detach(self) -> Point:
@@ -37,17 +37,22 @@ class Point:
         return Point(self.mean.detach())
 
     def select(self, i: Tensor | slice) -> Point:
-        """The points of the chosen examples."""
+        """The points of the examples with indices `i`."""
         return Point(self.mean[i])
 
 
 @register_kl(Point, object)
 def _no_kl(q: Point, p: object) -> Tensor:
-    return q.mean.new_zeros(len(q.mean), 1)  # a point has no density: the term is left out of the loss
+    return q.mean.new_zeros(len(q.mean), 1)  # a point mass has no density: the loss has no KL term
 
 
 class Deterministic(Latent):
-    """z = mu(h): a plain autoencoder. No density, so no rate and no likelihood of x."""
+    """z = mu(h), a plain autoencoder: without a density, rate and likelihood are undefined.
+
+    Args:
+        features: H, the number of encoder features.
+        dim: D.
+    """
 
     paper = "Hinton & Salakhutdinov, Reducing the Dimensionality of Data with Neural Networks"
     year = 2006
@@ -59,12 +64,12 @@ class Deterministic(Latent):
         self.mean = nn.Linear(features, dim)
 
     def posterior(self, h: Tensor, c: Tensor | None = None) -> Point:
-        """The code (B, D) of h (B, H)."""
+        """The code (B, D) of features h (B, H)."""
         return Point(self.mean(h))
 
 
 class NoLatent(Latent):
-    """No z: the decoder alone, a language model, the baseline of every table."""
+    """No z: the decoder alone, a language model, as a baseline."""
 
     paper = "Mikolov et al., Recurrent Neural Network Based Language Model"
     year = 2010
@@ -80,10 +85,10 @@ class NoLatent(Latent):
 
 
 class NoEncoder(Encoder):
-    """Reads nothing: features (B, 0)."""
+    """Encoder of models without z: features (B, 0)."""
 
     out_dim = 0
 
     def forward(self, batch: Batch) -> Tensor:
-        """(B, 0)."""
+        """Empty features (B, 0)."""
         return torch.zeros(batch.size, 0, device=batch.index.device)

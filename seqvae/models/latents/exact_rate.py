@@ -1,4 +1,4 @@
-"""The exact-rate posterior: every example costs exactly R nats, by construction, for one R or any of a range.
+"""Exact-rate posterior: every example has a KL of exactly R nats, for one R or a range (variable rate).
 
 Shapes: B examples, D latent dims, H features.
 """
@@ -24,15 +24,16 @@ from seqvae.models.latents.rate_range import RateRange, RateSampling
 from seqvae.models.priors.standard import StandardNormal
 
 SQRT_2 = 2**0.5
-NEWTON_STEPS = 10  # 8 reach 1e-12 for every abs(s) from 1e-20 to 1e3
-MOMENTUM = 0.1  # of the running statistics that evaluation uses
+NEWTON_STEPS = 10  # 8 reach 1e-12 for every |s| from 1e-20 to 1e3
+MOMENTUM = 0.1  # of the running statistics for evaluation
 Nats = Annotated[float, Field(gt=0)]
 
 
 class _LogVariance(torch.autograd.Function):
     """u = ln sigma^2 with e^u - u = 1 + s^2 and sign(u) = sign(s), by Newton's method in fp64.
 
-    Started where f(u) = e^u - u - 1 - s^2 falls monotonically to its root: from the far side of it.
+    f(u) = e^u - u - 1 - s^2 is convex, so that from a start beyond the root, where f > 0, Newton's method
+    converges monotonically.
     """
 
     @staticmethod
@@ -43,7 +44,7 @@ class _LogVariance(torch.autograd.Function):
         below = -(SQRT_2 * wide.abs() + squares)
         above = torch.minimum(SQRT_2 * wide, length + torch.log(2 + length))
         u = torch.where(wide < 0, below, above)
-        for _ in range(NEWTON_STEPS):  # a fixed number: asking whether it converged would stall a GPU
+        for _ in range(NEWTON_STEPS):  # a fixed number: a test of convergence would wait for the GPU
             slope = torch.expm1(u)
             change = torch.where(slope == 0, 0.0, (slope - u - squares) / torch.where(slope == 0, 1.0, slope))
             u = u - change
@@ -60,14 +61,20 @@ class _LogVariance(torch.autograd.Function):
 
 
 def log_variance(s: Tensor) -> Tensor:
-    """Ln sigma^2 where (sigma^2 - 1 - ln sigma^2) / 2 = s^2 / 2, with sigma < 1 iff s < 0; any shape."""
+    """Ln sigma^2 where (sigma^2 - 1 - ln sigma^2) / 2 = s^2 / 2, with sigma < 1 iff s < 0; any shape.
+
+    Example:
+        >>> u = log_variance(torch.tensor([-1.0, 0.0, 1.0]))
+        >>> torch.allclose(u.exp() - u - 1, torch.tensor([1.0, 0.0, 1.0]))  # s^2
+        True
+    """
     out: Tensor = _LogVariance.apply(s)  # type: ignore[no-untyped-call]
     return out
 
 
 @dataclass(frozen=True)
 class ExactNormal(DiagonalNormal):
-    """A diagonal normal that knows its KL to N(0, 1) a dim, (m^2 + s^2) / 2, without rounding it twice."""
+    """A diagonal normal that stores its KL to N(0, 1) per dim, (m^2 + s^2) / 2, not rounded twice."""
 
     kl: Tensor
 
@@ -76,34 +83,49 @@ class ExactNormal(DiagonalNormal):
         return ExactNormal(self.mean.detach(), self.logvar.detach(), self.kl.detach())
 
     def select(self, i: Tensor | slice) -> ExactNormal:
-        """The posteriors of the chosen examples."""
+        """The posteriors of the examples with indices `i`."""
         return ExactNormal(self.mean[i], self.logvar[i], self.kl[i])
 
 
 @register_kl(ExactNormal, StandardNormal)
-def _known_kl(q: ExactNormal, p: StandardNormal) -> Tensor:
+def _stored_kl(q: ExactNormal, p: StandardNormal) -> Tensor:
     return q.kl
 
 
 class ExactRate(Latent):
     """KL(q(z|x) || N(0, I)) = `nats` exactly, for every x.
 
-    Raw features (m, s) in R^2D, m centred over the batch (a shift of all codes costs nats and tells
-    nothing), are scaled to norm sqrt(2R); then mu = m and sigma solves sigma^2 - ln sigma^2 = 1 + s^2, so
-    that KL = (|m|^2 + |s|^2) / 2. `normalise` says what is R: each `example`, the mean over the `batch`, or
-    R / D for each `feature` in the mean over the batch.
+    Raw features (m, s) in R^2D, m centred over the batch (a shift of all codes costs nats without carrying
+    information), are scaled to norm sqrt(2R); then mu = m and sigma solves sigma^2 - ln sigma^2 = 1 + s^2, so
+    that KL = (|m|^2 + |s|^2) / 2.
 
-    With a range of `nats`, as [2, 64], one model serves all its rates: training draws an R for every example
-    (`rate_sampling`: uniform in ln R, or in R), use asks for one. The features are told ln R by scale and
-    shift, each raw m_j and s_j by a power of R (a high rate may spread over more dims than a low one). What
-    the decoder reads of z is turned, z + c z A + c^2 z B with c the ln R laid on [-1, 1], and each coordinate
-    scaled by another power, for a code of few nats is mostly noise; all start as the identity. Or the
-    features are told by one more `concat`. The decoder reads c beside z in any case (`condition_on`: both of
-    them are told, or one). Where nothing is asked for, evaluation takes the `rate` of the model: the range's
-    geometric mean, until another one is chosen; a training chooses one at its end.
+    With a range of `nats`, such as [2, 64], one model works at every rate in it: training samples an R per
+    example, and at use a rate can be requested; the default is the buffer `rate`, the geometric mean of the
+    range until training selects another at its end. The condition is c = ln R scaled to [-1, 1]. With
+    `conditioning: film`, c scales and shifts the encoder's features and each raw m_j and s_j is multiplied by
+    a learned power of R, since a high rate may use more dims than a low one; the decoder reads
+    z + c z A + c^2 z B, with each coordinate multiplied by another learned power of R, since a code of few
+    nats is mostly noise. All of these are the identity at initialisation. With `concat`, c is one more input
+    of the layer that computes (m, s). The decoder reads c beside z in both cases.
+
+    Args:
+        features: H, the number of encoder features.
+        dim: D.
+        nats: R, or the lowest and highest R of a range.
+        normalise: R is the KL of each `example`, the mean over the `batch`, or D times the mean over the
+            batch of each `feature`. A range needs `example`.
+        rate_sampling: distribution of R in training: uniform in ln R, or in R.
+        condition_on: which of encoder and decoder are conditioned on the rate.
+        conditioning: how they are, `film` or `concat`.
 
     Raises:
-        UserError: a range upside down, or rates of a range that are not each example's own.
+        UserError: the range is reversed, or it is combined with another `normalise` than `example`.
+
+    Example:
+        >>> latent = ExactRate(features=16, dim=4, nats=(2.0, 64.0)).eval()
+        >>> q = latent.posterior(torch.randn(3, 16), latent.rate_condition(torch.tensor([2.0, 8.0, 64.0])))
+        >>> torch.round(q.kl.sum(-1), decimals=3).tolist()
+        [2.0, 8.0, 64.0]
     """
 
     paper = "Slashed Normal: Parameterize Normal Posterior Distributions with KL Amplitude"
@@ -134,7 +156,10 @@ class ExactRate(Latent):
             self._add_conditioning(features)
 
     def _add_conditioning(self, features: int) -> None:
-        """What a range of rates adds, all of it drawn from no generator: other weights stay as they were."""
+        """Create the parameters that a range of rates needs, all zero.
+
+        No random number is drawn, so that all other weights are initialised as without a range.
+        """
         if self.normalise != "example":
             raise UserError(f"normalise got {self.normalise!r}: a range of nats needs 'example'")
         self.condition = 1
@@ -151,14 +176,14 @@ class ExactRate(Latent):
         self.rate: Tensor
 
     def posterior(self, h: Tensor, c: Tensor | None = None) -> ExactNormal:
-        """q(z|x) from h (B, H), at the rates that c (B, 1) asks for."""
+        """q(z|x) from features h (B, H), at the rates that c (B, 1) requests."""
         if self.rate_range is None:
-            return self._at(self.raw(h), (2 * self.nats) ** 0.5)
-        c = self._default(len(h)) if c is None else c
-        return self._at(self._raw(h, c), torch.sqrt(2 * self.rate_range.nats(c)).to(h.dtype))
+            return self._normalize(self.raw(h), (2 * self.nats) ** 0.5)
+        c = self._default_rates(len(h)) if c is None else c
+        return self._normalize(self._raw_features(h, c), torch.sqrt(2 * self.rate_range.nats(c)).to(h.dtype))
 
-    def _raw(self, h: Tensor, c: Tensor) -> Tensor:
-        """Raw (m, s), (B, 2D), that know the rate."""
+    def _raw_features(self, h: Tensor, c: Tensor) -> Tensor:
+        """Raw features (m, s), (B, 2D), conditioned on c (B, 1)."""
         if self.condition_on == "decoder":
             raw: Tensor = self.raw(h)
         elif self.conditioning == "concat":
@@ -168,14 +193,14 @@ class ExactRate(Latent):
         return raw
 
     def _powers(self, c: Tensor, exponents: Tensor) -> Tensor:
-        """(B, ·): (R / the middle of the range) to each of the exponents (1, ·)."""
+        """(R / geometric mean of the range) to the power of each of `exponents` (1, n): (B, n)."""
         assert self.rate_range is not None
         return torch.exp(self.rate_range.half * c @ exponents)
 
     def decoder_inputs(self, z: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Codes (S, B, D) turned by their rate and scaled by powers of it, and c (B, C).
+        """Codes (S, B, D), transformed and scaled by their rate, and the condition c (B, C).
 
-        If only the encoder is told, c has a rate of nothing: what reads it stays as it began.
+        If only the encoder is conditioned on the rate, the decoder sees zero for it.
         """
         if c is None or self.rate_range is None:
             return z, c
@@ -183,25 +208,25 @@ class ExactRate(Latent):
             return z, torch.cat([c[:, :-1], torch.zeros_like(c[:, -1:])], -1)
         if self.conditioning == "concat":
             return z, c
-        told = c[:, -1:].to(z)
-        return self.turn(z, told) * self._powers(told, self.trust), c
+        rate = c[:, -1:].to(z)
+        return self.turn(z, rate) * self._powers(rate, self.trust), c
 
     def default_condition(self, random: KeyedNoise) -> Tensor | None:
-        """C (B, 1): a rate drawn for each example in training, the model's own otherwise."""
+        """C (B, 1): a random rate per example in training, else the default rate."""
         if self.rate_range is None:
             return None
-        return self.sample_rates(random) if self.training else self._default(len(random.index))
+        return self.sample_rates(random) if self.training else self._default_rates(len(random.index))
 
     def sample_rates(self, random: KeyedNoise) -> Tensor:
-        """C (B, 1): a rate drawn for each example, as training does."""
+        """C (B, 1): a random rate per example, as in training."""
         assert self.rate_range is not None
         return self.rate_range.sample(random, self.rate_sampling)
 
     def rate_condition(self, nats: Tensor) -> Tensor:
-        """C (B, 1) that asks for rates (B,) in nats.
+        """Condition c (B, 1) that requests the rates `nats` (B,).
 
         Raises:
-            UserError: a rate outside the range that was trained, or there is none.
+            UserError: a rate is outside the trained range, or there is no range.
         """
         if self.rate_range is None:
             return super().rate_condition(nats)
@@ -219,16 +244,17 @@ class ExactRate(Latent):
         other.rate.fill_(nats)
         return other
 
-    def _default(self, n: int) -> Tensor:
+    def _default_rates(self, n: int) -> Tensor:
         assert self.rate_range is not None
         return self.rate_range.condition(self.rate.expand(n))
 
-    def _at(self, raw: Tensor, length: Tensor | float) -> ExactNormal:
+    def _normalize(self, raw: Tensor, length: Tensor | float) -> ExactNormal:
+        """The posterior from raw features (B, 2D), scaled to `length` = sqrt(2R)."""
         m, s = self._scale(self._center(raw), length).chunk(2, -1)
         return ExactNormal(m, log_variance(s), 0.5 * (m**2 + s**2))
 
     def _center(self, raw: Tensor) -> Tensor:
-        """M without its mean: the batch's in training, the running one otherwise or for a batch of one."""
+        """Raw features, m centred by the batch mean in training, else, or if B = 1, by the running mean."""
         m, s = raw.chunk(2, -1)
         if self.training and global_batch_size(raw) > 1:
             centre = batch_mean(m)
@@ -238,18 +264,18 @@ class ExactRate(Latent):
         return torch.cat([m - centre, s], -1)
 
     def _scale(self, v: Tensor, length: Tensor | float) -> Tensor:
-        """(B, 2D) scaled to `length` = sqrt(2R), so that half its square norm is R."""
+        """V (B, 2D) scaled to `length` = sqrt(2R), so that half its squared norm is R."""
         if self.normalise == "example":
             return torch.mul(unit_vector(v), length)
-        power = self._power(v)
+        power = self._mean_squares(v)
         if self.normalise == "batch":
             return torch.mul(v, (2 * self.nats / power.sum()).sqrt())
         m, s = power.chunk(2, -1)
         scale = (2 * self.nats / self.dim / (m + s)).sqrt()  # (1, D)
         return torch.mul(v, torch.cat([scale, scale], -1))
 
-    def _power(self, v: Tensor) -> Tensor:
-        """Mean squares (1, 2D): the batch's in training, the running ones otherwise."""
+    def _mean_squares(self, v: Tensor) -> Tensor:
+        """Mean squares (1, 2D): of the batch in training, else the running ones."""
         if not self.training:
             return self.power
         power = batch_mean(v**2) + torch.finfo(v.dtype).tiny
@@ -258,10 +284,16 @@ class ExactRate(Latent):
 
 
 def unit_vector(v: Tensor) -> Tensor:
-    """V / |v| along the last dim for any finite v; the zero vector becomes a fixed direction."""
+    """V / |v| along the last dim for any finite v; the zero vector becomes a fixed direction.
+
+    Example:
+        >>> unit_vector(torch.tensor([[3e30, 4e30], [0.0, 0.0]]))
+        tensor([[0.6000, 0.8000],
+                [0.7071, 0.7071]])
+    """
     largest = v.abs().amax(-1, keepdim=True)
     tiny = torch.finfo(v.dtype).tiny
     fixed = torch.full_like(v, v.shape[-1] ** -0.5)
-    safe = torch.where(largest > tiny, v / largest.clamp(min=tiny), fixed)  # its squares stay in range
+    safe = torch.where(largest > tiny, v / largest.clamp(min=tiny), fixed)  # or squares would overflow
     direction: Tensor = safe / safe.norm(dim=-1, keepdim=True)
     return direction

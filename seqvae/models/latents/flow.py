@@ -1,4 +1,4 @@
-"""A posterior that is no Gaussian: a Gaussian moved by coupling layers that have read x.
+"""Normalizing-flow posterior: a Gaussian transformed by coupling layers conditioned on x.
 
 Shapes: S samples, B examples, H features, D latent dims.
 """
@@ -22,9 +22,13 @@ Size = Annotated[int, Field(gt=0)]
 
 @dataclass(frozen=True)
 class FlowPosterior:
-    """The density of z = f(e; h), e from `base`: ln q(z) = ln N(e) - ln |det df/de|, e = f^-1(z; h).
+    """Distribution of z = f(e; h), e from `base`: ln q(z) = ln N(e) - ln |det df/de|, e = f^-1(z; h).
 
-    `context` (B, H) is h; `weights` are the flow's parameters, which `detach` cuts off too.
+    Attributes:
+        base: distribution of e.
+        context: features h (B, H).
+        flow: f.
+        weights: parameters of the flow, as a field so that `detach` covers them.
     """
 
     base: DiagonalNormal
@@ -34,7 +38,7 @@ class FlowPosterior:
 
     @property
     def mean(self) -> Tensor:
-        """f(mean of the base), (B, D), in place of E z, which has no closed form."""
+        """f(mean of the base), (B, D), since E z has no closed form."""
         return apply_flow(self.flow, self.weights, self.base.mean, self.context)[0]
 
     @property
@@ -43,17 +47,17 @@ class FlowPosterior:
         return self.mean
 
     def rsample(self, n: int, random: KeyedNoise) -> Tensor:
-        """Z (n, B, D)."""
+        """Samples z (n, B, D)."""
         return apply_flow(self.flow, self.weights, self.base.rsample(n, random), self.context)[0]
 
     def rsample_with_log_prob(self, n: int, random: KeyedNoise) -> tuple[Tensor, Tensor]:
-        """The same z (n, B, D) and ln q(z|x) of them (n, B), without a way back through the flow."""
+        """Samples z (n, B, D), as `rsample`, and ln q(z|x) (n, B) in nats, without inverting the flow."""
         e, log_q = self.base.rsample_with_log_prob(n, random)
         z, log_det = apply_flow(self.flow, self.weights, e, self.context)
         return z, log_q - log_det
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Ln q(z|x) in nats, (S, B) for any z (S, B, D), drawn here or not."""
+        """Log q(z|x) in nats, (S, B), for any z (S, B, D)."""
         e, log_det = apply_flow(self.flow, self.weights, z, self.context, inverse=True)
         return self.base.log_prob(e) + log_det
 
@@ -63,15 +67,21 @@ class FlowPosterior:
         return FlowPosterior(self.base.detach(), self.context.detach(), self.flow, weights)
 
     def select(self, i: Tensor | slice) -> FlowPosterior:
-        """The posteriors of the chosen examples."""
+        """The posteriors of the examples with indices `i`."""
         return replace(self, base=self.base.select(i), context=self.context[i])
 
 
 class Flow(Latent):
-    """q(z|x) is N(mu(h), diag sigma^2(h)) moved by `layers` couplings that read h; it starts as the Gaussian.
+    """q(z|x) is N(mu(h), diag sigma^2(h)) transformed by couplings that read h, initially the identity.
 
     Couplings (Dinh et al. 2017, Real NVP) rather than the inverse autoregressive flow of Kingma et al. 2016:
-    their inverse is as cheap as they are, and MI asks for the density of every code under every example.
+    their inverse is as cheap as they are, and MI needs the density of every code under every example.
+
+    Args:
+        features: H, the number of encoder features.
+        dim: D.
+        layers: number of coupling layers.
+        hidden: width of their networks.
     """
 
     paper = "Rezende & Mohamed, Variational Inference with Normalizing Flows"
@@ -91,7 +101,7 @@ class Flow(Latent):
         self.flow = CouplingFlow(dim, layers, hidden, features)
 
     def posterior(self, h: Tensor, c: Tensor | None = None) -> FlowPosterior:
-        """q(z|x) from h (B, H)."""
+        """q(z|x) from features h (B, H)."""
         return FlowPosterior(
             DiagonalNormal(self.mean(h), self.logvar(h)), h, self.flow, flow_parameters(self.flow)
         )

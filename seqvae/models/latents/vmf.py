@@ -1,4 +1,4 @@
-"""Codes on the unit sphere: von Mises-Fisher posteriors with a fixed concentration.
+"""Codes on the unit sphere: von Mises-Fisher (vMF) posteriors with a fixed concentration.
 
 Shapes: S samples, B examples, D latent dims.
 """
@@ -19,13 +19,13 @@ from seqvae.keyed_noise import KeyedNoise
 from seqvae.models.priors.sphere import UniformSphere
 from seqvae.numerics import log_sphere_area
 
-NODES = 8192  # of the table of angles
+NODES = 8192  # intervals of the table of angles
 
 
 def log_bessel(order: float, x: float) -> float:
     """Ln I_order(x), the modified Bessel function of the first kind, x > 0.
 
-    The power series has positive terms only, so its logarithm is safe at any size of order and x.
+    The power series has positive terms only, so its logarithm is accurate for any order and x.
     """
     terms: list[float] = []
     k = 0
@@ -53,34 +53,42 @@ def kl_to_uniform(dim: int, kappa: float) -> float:
 
 
 def angle_table(dim: int, kappa: float) -> Tensor:
-    """Angles between z and mu at NODES + 1 equal steps of their cumulative distribution, in fp64.
+    """Quantiles (NODES + 1,) fp64 of the angle between z and mu, at equal steps of probability.
 
     The density of the angle t is proportional to exp(kappa cos t) sin(t)^(D-2).
     """
     angle = torch.linspace(0, math.pi, 64 * NODES + 1, dtype=torch.float64)
     log_density = kappa * (angle.cos() - 1) + (dim - 2) * angle.sin().clamp(min=1e-300).log()
     density = torch.exp(log_density - log_density.max())
-    ladder = torch.cat([density.new_zeros(1), torch.cumulative_trapezoid(density, angle)])
-    places = torch.linspace(0, 1, NODES + 1, dtype=torch.float64) * ladder[-1]
-    right = torch.searchsorted(ladder, places).clamp(1, len(angle) - 1)
-    low, high = ladder[right - 1], ladder[right]
+    cdf = torch.cat([density.new_zeros(1), torch.cumulative_trapezoid(density, angle)])
+    places = torch.linspace(0, 1, NODES + 1, dtype=torch.float64) * cdf[-1]
+    right = torch.searchsorted(cdf, places).clamp(1, len(angle) - 1)
+    low, high = cdf[right - 1], cdf[right]
     share = ((places - low) / (high - low).clamp(min=1e-300)).clamp(0, 1)
     return angle[right - 1] + share * (angle[right] - angle[right - 1])
 
 
 @dataclass(frozen=True)
 class VonMisesFisher:
-    """Density C exp(kappa mu.z) over the unit sphere; `direction` is mu (B, D)."""
+    """Density C exp(kappa mu.z) on the unit sphere, for B examples.
+
+    Attributes:
+        direction: mu (B, D), of length 1.
+        kappa: concentration.
+        log_c: ln C.
+        nats: KL to the uniform distribution, equal for every mu.
+        table: quantiles of the angle between z and mu.
+    """
 
     direction: Tensor
     kappa: float
     log_c: float
-    nats: float  # KL to the uniform distribution, the same for every mu
+    nats: float
     table: Tensor = field(repr=False)
 
     @property
     def mean(self) -> Tensor:
-        """Mu (B, D), on the sphere like all codes."""
+        """Mu (B, D), in place of E z, which is not on the sphere."""
         return self.direction
 
     @property
@@ -89,18 +97,19 @@ class VonMisesFisher:
         return self.direction
 
     def rsample(self, n: int, random: KeyedNoise) -> Tensor:
-        """Z (n, B, D): an angle from the table, then a random way to go from mu by it."""
+        """Samples z (n, B, D): a random angle from the table, and a random tangent of the sphere at mu."""
         dim = self.direction.shape[-1]
+        # by inverse transform: rejection sampling would read values on the host
         place = random.uniform("angle", n).transpose(0, 1).to(self.table) * NODES  # (n, B)
         left = place.floor().long().clamp(max=NODES - 1)
         angle = torch.lerp(self.table[left], self.table[left + 1], place - left)[..., None]
         noise = random.normal("tangent", n, dim).transpose(0, 1)
         tangent = noise - (noise * self.direction).sum(-1, keepdim=True) * self.direction
         z = angle.cos().to(noise) * self.direction + angle.sin().to(noise) * normalize(tangent, dim=-1)
-        return normalize(z, dim=-1)  # a tangent that nearly vanished is not quite orthogonal
+        return normalize(z, dim=-1)  # a tangent of nearly zero length is not exactly orthogonal
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Nats (S, B) with respect to the sphere's area, for z (S, B, D) on it."""
+        """Log density in nats, (S, B), with respect to the area of the sphere, for z (S, B, D) on it."""
         return self.log_c + self.kappa * (z * self.direction).sum(-1)
 
     def detach(self) -> VonMisesFisher:
@@ -108,7 +117,7 @@ class VonMisesFisher:
         return VonMisesFisher(self.direction.detach(), self.kappa, self.log_c, self.nats, self.table)
 
     def select(self, i: Tensor | slice) -> VonMisesFisher:
-        """The posteriors of the chosen examples."""
+        """The posteriors of the examples with indices `i`."""
         return VonMisesFisher(self.direction[i], self.kappa, self.log_c, self.nats, self.table)
 
 
@@ -118,7 +127,13 @@ def _constant_kl(q: VonMisesFisher, p: UniformSphere) -> Tensor:
 
 
 class VMF(Latent):
-    """q(z|x) = vMF(mu(h) / |mu(h)|, kappa) with kappa fixed: the KL is a constant, so it cannot vanish."""
+    """q(z|x) = vMF(mu(h) / |mu(h)|, kappa) with fixed kappa: the KL is a constant, so it cannot vanish.
+
+    Args:
+        features: H, the number of encoder features.
+        dim: D.
+        kappa: concentration, which sets the rate.
+    """
 
     paper = "Xu & Durrett, Spherical Latent Spaces for Stable Variational Autoencoders"
     year = 2018
@@ -139,5 +154,5 @@ class VMF(Latent):
         self.table: Tensor
 
     def posterior(self, h: Tensor, c: Tensor | None = None) -> VonMisesFisher:
-        """q(z|x) from h (B, H)."""
+        """q(z|x) from features h (B, H)."""
         return VonMisesFisher(normalize(self.mean(h), dim=-1), self.kappa, self.log_c, self.nats, self.table)

@@ -1,4 +1,4 @@
-"""p(z): one a file, one row each below."""
+"""Priors p(z); the table `PRIORS` maps config names to classes."""
 
 from seqvae.interfaces import Prior
 from seqvae.models.priors.categorical import UniformCategoricalPrior

@@ -1,4 +1,4 @@
-"""A prior of free shape: N(0, I) moved by coupling layers.
+"""Normalizing-flow prior: N(0, I) transformed by coupling layers.
 
 Shapes: S samples, B examples, D latent dims, C conditions.
 """
@@ -21,32 +21,36 @@ Size = Annotated[int, Field(gt=0)]
 
 @dataclass(frozen=True)
 class FlowDistribution:
-    """The density of z = f(e), e from N(0, I) in `dim` dimensions; f is told c (B, C), where there is one."""
+    """Distribution of z = f(e), e from N(0, I) in `dim` dimensions; f is conditioned on c (B, C) if given."""
 
     flow: CouplingFlow
     dim: int
     c: Tensor | None = None
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Ln N(f^-1(z)) + ln |det df^-1/dz| in nats, (S, B) for z (S, B, D)."""
+        """Log N(f^-1(z)) + log |det df^-1/dz| in nats, (S, B), for z (S, B, D)."""
         e, log_det = self.flow(z, self.c, inverse=True)
         log_p: Tensor = -0.5 * (LOG_2PI + e**2).sum(-1) + log_det
         return log_p
 
     def sample(self, n: int, random: KeyedNoise) -> Tensor:
-        """Z (n, D)."""
+        """Samples z (n, D)."""
         weight = next(self.flow.parameters())
         z: Tensor = self.flow(random.for_n(n).normal("prior", self.dim).to(weight), self.c)[0]
         return z
 
 
 class FlowPrior(Prior):
-    """p(z) is N(0, I) moved by `layers` affine couplings; it starts as N(0, I) itself.
+    """p(z) is N(0, I) transformed by affine couplings; initially N(0, I) itself.
 
-    The couplings read a condition c besides, where they are told one.
+    Args:
+        dim: D.
+        layers: number of coupling layers.
+        hidden: width of their networks.
+        condition: C, number of condition features that the couplings read; 0 for none.
 
     Raises:
-        UserError: a code of fewer than two dims.
+        UserError: D is below 2.
     """
 
     paper = "Dinh et al., Density Estimation Using Real NVP"
@@ -58,5 +62,5 @@ class FlowPrior(Prior):
         self.flow = CouplingFlow(dim, layers, hidden, condition)
 
     def forward(self, c: Tensor | None = None) -> FlowDistribution:
-        """The distribution, each example's own where it is told c (B, C)."""
+        """p(z), or p(z|c) for c (B, C)."""
         return FlowDistribution(self.flow, self.dim, c if self.condition else None)

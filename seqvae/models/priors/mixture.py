@@ -1,4 +1,4 @@
-"""A learned mixture of diagonal Gaussians as prior.
+"""Mixture prior: a learned mixture of diagonal Gaussians.
 
 Shapes: S samples, B examples, K components, D latent dims, C conditions.
 """
@@ -18,14 +18,23 @@ from seqvae.keyed_noise import KeyedNoise
 from seqvae.models.diagonal_normals import DiagonalNormals, scaled_squares
 from seqvae.numerics import LOG_2PI
 
-CONDITIONED_PARTS = 32  # units between a condition and what it moves
+CONDITIONED_PARTS = 32  # hidden units of the network that reads the condition
 
 
 @dataclass(frozen=True)
 class GaussianMixture:
-    """sum_k w_k N(mean_k, diag exp(logvar_k)); `log_w` (K,), `mean` and `logvar` (K, D).
+    """sum_k w_k N(mean_k, diag exp(logvar_k)).
 
-    Each example has its own where they are told a condition: (B, K) and (B, K, D).
+    Attributes:
+        log_w: (K,), or (B, K) if conditioned.
+        mean: (K, D), or (B, K, D).
+        logvar: as `mean`.
+
+    Example:
+        >>> mean = torch.tensor([[-2.0], [2.0]])
+        >>> p = GaussianMixture(torch.tensor([0.5, 0.5]).log(), mean, torch.zeros(2, 1))
+        >>> p.log_prob(torch.zeros(3, 1, 1)).shape, p.sample(4, KeyedNoise(0, 0, torch.arange(4))).shape
+        (torch.Size([3, 1]), torch.Size([4, 1]))
     """
 
     log_w: Tensor
@@ -33,7 +42,7 @@ class GaussianMixture:
     logvar: Tensor
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Ln p(z) in nats, (S, B) for z (S, B, D)."""
+        """Log p(z) in nats, (S, B), for z (S, B, D)."""
         if self.mean.dim() == 2:
             each = DiagonalNormals(self.mean, self.logvar).log_prob(z).to(z)  # (S, B, K)
         else:
@@ -42,12 +51,12 @@ class GaussianMixture:
         return torch.logsumexp(self.log_w + each, -1)
 
     def sample(self, n: int, random: KeyedNoise) -> Tensor:
-        """Z (n, D): a component each, then its Gaussian."""
+        """Samples z (n, D): a random component each, then its Gaussian."""
         rows = random.for_n(n)
-        ladder = self.log_w.exp().cumsum(-1).expand(n, -1).contiguous()  # (n, K)
-        chance = rows.uniform("component").to(ladder)[:, None]
-        chosen = torch.searchsorted(ladder, chance)[:, 0]
-        chosen = chosen.clamp(max=ladder.shape[-1] - 1)  # the ladder may end just below 1
+        cdf = self.log_w.exp().cumsum(-1).expand(n, -1).contiguous()  # (n, K)
+        uniform = rows.uniform("component").to(cdf)[:, None]
+        chosen = torch.searchsorted(cdf, uniform)[:, 0]
+        chosen = chosen.clamp(max=cdf.shape[-1] - 1)  # the rounded sum may end just below 1
         mean, logvar = (
             each.expand(n, *each.shape[-2:])[torch.arange(n, device=chosen.device), chosen]
             for each in (self.mean, self.logvar)
@@ -58,8 +67,13 @@ class GaussianMixture:
 class MixturePrior(Prior):
     """p(z) is a mixture of `components` diagonal Gaussians, all learned: weights, means and variances.
 
-    It starts near N(0, I), with half of the variance between the components and half inside. Told a
-    condition c, all of them are moved by what a small network makes of c, which is nothing at first.
+    Initially close to N(0, I), with half of the variance between the components and half within them. With a
+    condition, a small network of c, whose output is zero at first, is added to all of them.
+
+    Args:
+        dim: D.
+        components: K.
+        condition: C, number of condition features; 0 for none.
     """
 
     paper = "Jiang et al., Variational Deep Embedding: A Generative Approach to Clustering"
@@ -74,17 +88,17 @@ class MixturePrior(Prior):
         self.told = _zero_linear(condition, components * (2 * dim + 1)) if condition else None
 
     def forward(self, c: Tensor | None = None) -> GaussianMixture:
-        """The distribution, each example's own where it is told c (B, C)."""
+        """p(z), or p(z|c) for c (B, C)."""
         if self.told is None or c is None:
             return GaussianMixture(torch.log_softmax(self.logits, 0), self.mean, self.logvar)
-        moved = self.told(c).view(len(c), len(self.logits), -1)  # (B, K, 1 + 2D)
-        mean, logvar = moved[..., 1:].chunk(2, -1)
-        weights = torch.log_softmax(self.logits + moved[..., 0], -1)
+        offset = self.told(c).view(len(c), len(self.logits), -1)  # (B, K, 1 + 2D)
+        mean, logvar = offset[..., 1:].chunk(2, -1)
+        weights = torch.log_softmax(self.logits + offset[..., 0], -1)
         return GaussianMixture(weights, self.mean + mean, self.logvar + logvar)
 
 
 def _zero_linear(condition: int, outputs: int) -> nn.Sequential:
-    """From c (B, C) to (B, `outputs`), zero at first."""
+    """A network from c (B, C) to (B, `outputs`), whose output is zero at initialisation."""
     last = nn.Linear(CONDITIONED_PARTS, outputs)
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)

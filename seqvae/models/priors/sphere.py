@@ -1,4 +1,4 @@
-"""The uniform prior on the unit sphere, which goes with codes of length 1."""
+"""Uniform prior on the unit sphere, for von Mises-Fisher codes."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from seqvae.numerics import log_sphere_area
 
 @dataclass(frozen=True)
 class UniformSphere:
-    """Every direction of `dim` dimensions alike."""
+    """Uniform distribution on the unit sphere in `dim` dimensions."""
 
     dim: int
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """-ln area of the sphere, (S, B) for z (S, B, D)."""
+        """-log of the area of the sphere in nats, (S, B), for z (S, B, D)."""
         return torch.full_like(z[..., 0], -log_sphere_area(self.dim))
 
     def sample(self, n: int, random: KeyedNoise) -> Tensor:
-        """Z (n, D) of length 1."""
+        """Samples z (n, D) of length 1."""
         return normalize(random.for_n(n).normal("prior", self.dim), dim=-1)
 
 
 class UniformSpherePrior(Prior):
-    """p(z) is uniform on the unit sphere: the prior of von Mises-Fisher codes."""
+    """p(z) is uniform on the unit sphere in `dim` dimensions."""
 
     paper = "Xu & Durrett, Spherical Latent Spaces for Stable Variational Autoencoders"
     year = 2018
@@ -39,5 +39,5 @@ class UniformSpherePrior(Prior):
         self.dim = dim
 
     def forward(self, c: Tensor | None = None) -> UniformSphere:
-        """The distribution; it reads no condition."""
+        """The distribution; the condition is ignored."""
         return UniformSphere(self.dim)

@@ -1,4 +1,4 @@
-"""The standard normal prior."""
+"""Standard normal prior."""
 
 from __future__ import annotations
 
@@ -13,21 +13,30 @@ from seqvae.numerics import LOG_2PI
 
 @dataclass(frozen=True)
 class StandardNormal:
-    """N(0, I) in `dim` dimensions."""
+    """N(0, I) in `dim` dimensions.
+
+    Example:
+        >>> import torch
+        >>> p = StandardNormal(2)
+        >>> p.sample(3, KeyedNoise(seed=0, step=0, index=torch.arange(3))).shape
+        torch.Size([3, 2])
+        >>> p.log_prob(torch.zeros(1, 1, 2))  # -ln(2 pi)
+        tensor([[-1.8379]])
+    """
 
     dim: int
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Log N(z; 0, I) in nats, (S, B) for z (S, B, D)."""
+        """Log N(z; 0, I) in nats, (S, B), for z (S, B, D)."""
         return -0.5 * (LOG_2PI + z**2).sum(-1)
 
     def sample(self, n: int, random: KeyedNoise) -> Tensor:
-        """Z (n, D)."""
+        """Samples z (n, D)."""
         return random.for_n(n).normal("prior", self.dim)
 
 
 class StandardPrior(Prior):
-    """p(z) = N(0, I)."""
+    """p(z) = N(0, I) in `dim` dimensions."""
 
     paper = "Kingma & Welling, Auto-Encoding Variational Bayes"
     year = 2014
@@ -37,5 +46,5 @@ class StandardPrior(Prior):
         self.dim = dim
 
     def forward(self, c: Tensor | None = None) -> StandardNormal:
-        """The distribution; it reads no condition."""
+        """The distribution; the condition is ignored."""
         return StandardNormal(self.dim)

@@ -120,7 +120,7 @@ def test_who_is_told_the_rate_and_how_are_choices(tells: str, by: str) -> None:
         kl = vae.posterior(text_batch().replace(condition=c)).kl.sum(-1).detach()
         torch.testing.assert_close(kl, torch.full((7,), nats), atol=1e-4, rtol=0)
     h = torch.randn(7, vae.latent.raw.in_features - (by == "concat" and tells != "decoder"))
-    raw = [vae.latent._raw(h, c) for c in ends]
+    raw = [vae.latent._raw_features(h, c) for c in ends]
     assert torch.equal(*raw) == (tells == "decoder")
     z = torch.randn(1, 7, 3)
     heard = [vae.likelihood(z, c).log_prob(text_batch()) for c in ends]
