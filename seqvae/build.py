@@ -113,7 +113,7 @@ def with_label_statistics(config: RunConfig, data: Data) -> RunConfig:
     return config.model_copy(update={"condition": blocks})
 
 
-def lost_labels(config: RunConfig, data: Data) -> list[str]:
+def describe_missing_labels(config: RunConfig, data: Data) -> list[str]:
     """One line per split and label that is missing or unknown for some examples."""
     labels = build_labels(config)
     lines = []

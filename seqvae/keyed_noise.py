@@ -25,7 +25,7 @@ Signed = npt.NDArray[np.int64]
 GOLDEN = 0x9E3779B97F4A7C15  # the increment of SplitMix64
 
 
-_ODD = 0xD1342543DE82EF95
+_ODD = 0xD1342543DE82EF95  # decorrelates values from positions
 
 
 def keyed_permutation(places: Unsigned, size: int, seed: int) -> Unsigned:
@@ -69,11 +69,15 @@ def mix(x: Unsigned) -> Unsigned:
     return x ^ (x >> np.uint64(31))
 
 
-def content_keys(values: npt.NDArray[np.integer[Any]], lengths: npt.NDArray[np.integer[Any]]) -> Signed:
-    """(B,) a 64-bit hash of each row of numbers, by which the noise of an example is keyed at use.
+def hash_content(values: npt.NDArray[np.integer[Any]], lengths: npt.NDArray[np.integer[Any]]) -> Signed:
+    """(B,) 64-bit hash of each row of numbers, which keys the noise of an example outside training.
 
-    The rows follow one another in `values`, with `lengths` (B,) numbers each: sum_p mix(v_p, p), mixed again
-    with the length. The same numbers give the same key, in whatever row and beside whatever others.
+    The hash is the sum over positions p of mix(v_p, p), mixed again with the length, so that it depends
+    neither on the position of the row nor on other rows.
+
+    Args:
+        values: the concatenated rows.
+        lengths: number of values per row (B,).
     """
     starts = np.cumsum(lengths) - lengths
     places = np.arange(len(values)) - np.repeat(starts, lengths)
@@ -81,15 +85,16 @@ def content_keys(values: npt.NDArray[np.integer[Any]], lengths: npt.NDArray[np.i
         (values.astype(np.uint64) + np.uint64(1)) * np.uint64(_ODD)
         + (places.astype(np.uint64) + np.uint64(1)) * np.uint64(GOLDEN)
     )
-    ends = np.concatenate([np.zeros(1, np.uint64), np.cumsum(hashed, dtype=np.uint64)])  # sums wrap: no harm
+    # sums wrap modulo 2^64, and so do their differences
+    ends = np.concatenate([np.zeros(1, np.uint64), np.cumsum(hashed, dtype=np.uint64)])
     sums = ends[starts + lengths] - ends[starts]
     return mix(sums + lengths.astype(np.uint64) * np.uint64(GOLDEN)).view(np.int64)
 
 
-def draw_keys(keys: Signed) -> Signed:
-    """(B,) keys that differ where `keys` agree: the n-th row of a content gets the n-th draw of its own.
+def distinguish_repeats(keys: Signed) -> Signed:
+    """(B,) distinct keys: the n-th row with the same key gets the n-th variant of that key.
 
-    The first of them keeps its key. The draws that a content gets do not depend on where its rows stand.
+    The first variant is the key itself. The set of variants does not depend on the order of rows.
     """
     order = np.argsort(keys, kind="stable")
     in_order = keys[order]
@@ -97,14 +102,14 @@ def draw_keys(keys: Signed) -> Signed:
     places = np.arange(len(keys))
     number = np.empty(len(keys), np.uint64)
     number[order] = places - np.maximum.accumulate(np.where(first, places, 0))
-    moved = mix(keys.view(np.uint64) + number * np.uint64(GOLDEN)).view(np.int64)
-    return np.where(number == 0, keys, moved)
+    changed = mix(keys.view(np.uint64) + number * np.uint64(GOLDEN)).view(np.int64)
+    return np.where(number == 0, keys, changed)
 
 
-def keys_of_codes(z: Tensor) -> Signed:
-    """(N,) the key of each code of z (N, D), by its bits in fp32."""
+def hash_codes(z: Tensor) -> Signed:
+    """(N,) hash of each code of z (N, D), from its bits in fp32."""
     bits = z.detach().cpu().float().contiguous().numpy().view(np.uint32)
-    return content_keys(bits.reshape(-1), np.full(len(bits), bits.shape[1]))
+    return hash_content(bits.reshape(-1), np.full(len(bits), bits.shape[1]))
 
 
 def _mix(x: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ import torch
 from seqvae.distributed.batch_shards import local_rows
 from seqvae.interfaces import Batch
 from seqvae.interfaces.batch import BatchT
-from seqvae.keyed_noise import Signed, draw_keys
+from seqvae.keyed_noise import Signed, distinguish_repeats
 
 EVALUATION_SEED = 0  # evaluation noise is the same for all runs, so that they can be compared in pairs
 
@@ -30,7 +30,7 @@ def with_keyed_noise(batches: Sequence[BatchT], keys_of: Callable[[BatchT], Sign
     An example that comes n times gets n different draws: shared ones would make errors of means too small.
     """
     keys = np.concatenate([np.zeros(0, np.int64), *map(keys_of, batches)])
-    parts = torch.split(torch.from_numpy(draw_keys(keys)), [batch.size for batch in batches])
+    parts = torch.split(torch.from_numpy(distinguish_repeats(keys)), [batch.size for batch in batches])
     pairs = zip(batches, parts, strict=True)
     return [batch.replace(random=replace(batch.random, index=part)) for batch, part in pairs]
 

@@ -27,7 +27,7 @@ from seqvae.errors import UserError
 from seqvae.evaluation.metrics.image import ImageMetrics
 from seqvae.inference.pretrained import PretrainedVAE
 from seqvae.interfaces import Batch, ModalityMetrics
-from seqvae.keyed_noise import KeyedNoise, draw_keys
+from seqvae.keyed_noise import KeyedNoise, distinguish_repeats
 from seqvae.models.sampling import Condition, Rate, make_condition, sample_prior
 from seqvae.models.sampling import Path as CodePath
 from seqvae.runs.checkpoint import Run
@@ -129,7 +129,7 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
     ) -> Iterator[ImageBatch]:
         pixels = self._pixels(examples)
         keys = keys_of(pixels)
-        keys = draw_keys(keys) if repeats_differ else keys
+        keys = distinguish_repeats(keys) if repeats_differ else keys
         for start in range(0, len(pixels), batch_size):
             rows = slice(start, start + batch_size)
             batch = batch_from_pixels(pixels[rows], self.codec, seed, keys=keys[rows])

@@ -165,7 +165,7 @@ def _condition(
     for label in told.specs:
         place = names.index(label.name)
         values = [row.labels[place] for row in rows]
-        known = [value if label.knows(value) else None for value in values]
+        known = [value if label.accepts(value) else None for value in values]
         strange = Counter(str(v) for v, k in zip(values, known, strict=True) if k is None and v is not None)
         if lost := sum(value is None for value in known):
             unknown = f" ({', '.join(map(repr, list(strange)[:3]))} unknown to training)" if strange else ""

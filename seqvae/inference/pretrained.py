@@ -151,7 +151,7 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
         if labels is not None and not labels.fixed and self.vae.classifier is None:
             held = torch.from_numpy(np.array(store.labels))
             labels.require(held)
-            notes = [*notes, *labels.strange(held)]
+            notes = [*notes, *labels.describe_unknown(held)]
         for note in notes if is_main() else ():
             LOG.warning(note)
 

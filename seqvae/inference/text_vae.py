@@ -27,7 +27,7 @@ from seqvae.errors import UserError
 from seqvae.evaluation.metrics.text import TextGeneration, TextMetrics
 from seqvae.inference.pretrained import PretrainedVAE
 from seqvae.interfaces import Batch, ModalityMetrics
-from seqvae.keyed_noise import KeyedNoise, Signed, draw_keys, keys_of_codes
+from seqvae.keyed_noise import KeyedNoise, Signed, distinguish_repeats, hash_codes
 from seqvae.models.sampling import Condition, Rate, make_condition, resample_conditions, sample_prior
 from seqvae.models.sampling import Path as CodePath
 from seqvae.models.text.decoding import GenerationConfig, generate_tokens
@@ -81,7 +81,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         """
         z = self._codes(z)
         c = make_condition(self.vae, len(z), rate, condition)
-        written = self._written(z, how or self._greedy(), seed, c, keys=draw_keys(keys_of_codes(z)))
+        written = self._written(z, how or self._greedy(), seed, c, keys=distinguish_repeats(hash_codes(z)))
         return self.tokenizer.decode_batch(written)
 
     def sample(
@@ -270,7 +270,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
     def _keys(self, texts: Sequence[str], repeats_differ: bool) -> Signed:
         """(N,) what the noise of each sentence is keyed by: its tokens, and perhaps the how-manieth it is."""
         keys = keys_of(self._ids(texts))
-        return draw_keys(keys) if repeats_differ else keys
+        return distinguish_repeats(keys) if repeats_differ else keys
 
     def _batches(
         self, texts: Sequence[str], seed: int, repeats_differ: bool = False, batch_size: int = 64

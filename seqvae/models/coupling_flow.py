@@ -29,6 +29,7 @@ class Coupling(nn.Module):
         super().__init__()
         self.dim, self.first = dim, first  # `first`: the first half is transformed
         changed = dim // 2 if first else dim - dim // 2
+        # reads, told, inner and says are keys of checkpoints: renaming one would need a key map
         self.reads = nn.Linear(dim - changed, hidden)
         self.told = nn.Linear(context, hidden, bias=False) if context else None
         self.inner = nn.Linear(hidden, hidden)

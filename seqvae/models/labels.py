@@ -88,7 +88,7 @@ class LabelSpec:
             f"{self.name}=VALUE (condition={{...}}), or data that have it (--label {self.name}=COLUMN)"
         )
 
-    def knows(self, value: Any) -> bool:
+    def accepts(self, value: Any) -> bool:
         """Whether the model can be conditioned on `value`, as a user or the data write it."""
         try:
             self.encode(value)
@@ -222,7 +222,7 @@ class LabelEncoder:
             if bool(label.values(labels).isnan().all()):
                 raise label.missing_error
 
-    def strange(self, labels: Tensor) -> list[str]:
+    def describe_unknown(self, labels: Tensor) -> list[str]:
         """One line per label of a data set (N, L) with values that are not in the training data."""
         lines = []
         for label in self.specs:

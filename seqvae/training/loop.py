@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from seqvae.build import check_config, lost_labels, modality_of, with_label_statistics
+from seqvae.build import check_config, describe_missing_labels, modality_of, with_label_statistics
 from seqvae.config.loading import parse_config
 from seqvae.config.schema import RunConfig
 from seqvae.distributed import collectives
@@ -74,7 +74,7 @@ def _run(path: Path, config: RunConfig, data: Data, report: Reporter, new: bool)
     for line in data.report():
         report.note(line)
     config = with_label_statistics(config, data)
-    for line in lost_labels(config, data):
+    for line in describe_missing_labels(config, data):
         report.warn(line)
     with _threads(config.train.threads), retain_freed_memory():
         trainer = Trainer(path, config, data, report)

@@ -19,7 +19,7 @@ from seqvae.data.text.dataset import load_data
 from seqvae.data.text.feed import TextBatchSource
 from seqvae.evaluation.evaluate import EvaluationSettings, evaluate
 from seqvae.inference import ImageVAE, TextVAE
-from seqvae.keyed_noise import content_keys, draw_keys, keys_of_codes
+from seqvae.keyed_noise import distinguish_repeats, hash_codes, hash_content
 from seqvae.models.text.decoding import GenerationConfig
 from seqvae.training.loop import train
 
@@ -52,13 +52,13 @@ def test_keys_are_of_the_content_alone() -> None:
     assert keys[0] == keys[5] == keys[6]
     assert len(set(keys.tolist())) == 5
     assert keys[::-1].tolist() == keys_of(rows[::-1]).tolist()
-    assert content_keys(np.array([4, 5]), np.array([2]))[0] == keys[0]
-    assert keys_of([]).shape == draw_keys(keys_of([])).shape == (0,)
+    assert hash_content(np.array([4, 5]), np.array([2]))[0] == keys[0]
+    assert keys_of([]).shape == distinguish_repeats(keys_of([])).shape == (0,)
 
 
 def test_keys_of_many_contents_do_not_meet() -> None:
     pairs = np.array([(a, b) for a in range(500) for b in range(500)])
-    keys = content_keys(pairs.reshape(-1), np.full(len(pairs), 2))
+    keys = hash_content(pairs.reshape(-1), np.full(len(pairs), 2))
     assert len(np.unique(keys)) == len(pairs)
     bits = np.unpackbits(keys.view(np.uint8)).reshape(len(keys), 64).mean(0)
     assert np.abs(bits - 0.5).max() < 5 * 0.5 / len(keys) ** 0.5  # each bit is as often 1 as 0
@@ -66,11 +66,11 @@ def test_keys_of_many_contents_do_not_meet() -> None:
 
 def test_repeats_get_draws_of_their_own_in_any_order() -> None:
     keys = keys_of([[4], [5], [4], [4]])
-    drawn = draw_keys(keys)
+    drawn = distinguish_repeats(keys)
     assert drawn[0] == keys[0]
     assert drawn[1] == keys[1]
     assert len(set(drawn.tolist())) == 4
-    assert sorted(draw_keys(keys[[3, 1, 0, 2]]).tolist()) == sorted(drawn.tolist())
+    assert sorted(distinguish_repeats(keys[[3, 1, 0, 2]]).tolist()) == sorted(drawn.tolist())
 
 
 def test_padding_leaves_keys_alone() -> None:
@@ -108,7 +108,7 @@ def test_drawn_words_follow_their_sentence(vae: TextVAE) -> None:
     written = vae.decode(z, WORDS_DRAWN)
     assert vae.decode(z.flip(0), WORDS_DRAWN) == written[::-1]
     assert len(set(vae.decode(z[:1].expand(20, -1), WORDS_DRAWN))) > 1, "one code, many draws"
-    assert len(set(keys_of_codes(z).tolist())) == len(z)
+    assert len(set(hash_codes(z).tolist())) == len(z)
 
 
 def test_an_evaluation_does_not_depend_on_the_order_of_the_lines(vae: TextVAE, tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_an_evaluation_does_not_depend_on_the_order_of_the_lines(vae: TextVAE, t
     reports = []
     for name, rows in (("one", lines), ("other", lines[::-1])):
         (tmp_path / f"{name}.txt").write_text("".join(rows))
-        _, batches, measures = vae._evaluation_inputs(str(tmp_path / f"{name}.txt"), 4, None)
+        _, batches, measures = vae.evaluation_inputs(str(tmp_path / f"{name}.txt"), 4, None)
         settings = EvaluationSettings(mi_examples=7)
         reports.append(evaluate(vae.vae, batches, samples=5, measures=measures, settings=settings))
     one, other = reports

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from seqvae.analysis.figures import draw_figure
 from seqvae.analysis.measurements import PlotInputs
 from seqvae.analysis.sample_quality import sample_labels
-from seqvae.build import build_vae, check_config, lost_labels, with_label_statistics
+from seqvae.build import build_vae, check_config, describe_missing_labels, with_label_statistics
 from seqvae.cli import app
 from seqvae.config.loading import dump_config, load_config, parse_config
 from seqvae.config.schema import RunConfig
@@ -132,7 +132,7 @@ def test_a_value_that_is_missing_or_unknown_is_told_as_nothing() -> None:
     labels.require(rows)
     with pytest.raises(UserError, match="this model is conditioned on 'tense', which is missing here"):
         labels.require(rows[:2])
-    assert labels.strange(rows) == [
+    assert labels.describe_unknown(rows) == [
         "1 with a label 'tense' that training had not (7 for one): the model treats it as missing",
         "1 with a label 'stars' that training had not (3 for one): the model treats it as missing",
         "1 with a label 'year' that training had not (inf for one): the model treats it as missing",
@@ -356,7 +356,7 @@ def test_the_config_of_a_run_holds_what_training_knew() -> None:
     assert (found.mean, found.sd) == (3.0, pytest.approx(math.sqrt(1.25)))
     lacking = parse_config({"data": {"labels": ["tense", "year"]}, "condition": ["tense"]})
     made = with_label_statistics(lacking, _Data())  # type: ignore[arg-type]
-    assert lost_labels(made, _Data()) == [  # type: ignore[arg-type]
+    assert describe_missing_labels(made, _Data()) == [  # type: ignore[arg-type]
         "train: 1 of 4 without a known 'tense', which the model treats as missing"
     ]
     mostly = _Data()

@@ -16,7 +16,7 @@ from seqvae.data.image.batch import ImageBatch
 from seqvae.data.image.binarize import FIXED, binarize_fixed, sample_binary
 from seqvae.data.image.codec import ImageProcessor
 from seqvae.data.image.image_store import ImageStore, iter_chunks
-from seqvae.keyed_noise import KeyedNoise, Signed, content_keys
+from seqvae.keyed_noise import KeyedNoise, Signed, hash_content
 
 Rows = npt.NDArray[np.int64]
 
@@ -57,8 +57,8 @@ def batch_from_pixels(
 
 
 def keys_of(pixels: npt.NDArray[np.uint8]) -> Signed:
-    """(B,) the key of each picture's content, see `content_keys`, from (B, C, H, W)."""
-    parts = [content_keys(part.reshape(-1), np.full(len(part), part[0].size)) for part in iter_chunks(pixels)]
+    """(B,) the key of each picture's content, see `hash_content`, from (B, C, H, W)."""
+    parts = [hash_content(part.reshape(-1), np.full(len(part), part[0].size)) for part in iter_chunks(pixels)]
     return np.concatenate([np.zeros(0, np.int64), *parts])
 
 

@@ -17,7 +17,7 @@ import torch
 
 from seqvae.data.text.batch import SpecialIds, TextBatch
 from seqvae.data.text.token_store import TokenStore
-from seqvae.keyed_noise import KeyedNoise, Signed, content_keys, keyed_permutation
+from seqvae.keyed_noise import KeyedNoise, Signed, hash_content, keyed_permutation
 
 Rows = npt.NDArray[np.int64]
 _POOL = 150  # batches sorted by length together: 1.5 % padding on captions and PTB, 3.5 % with 64
@@ -78,17 +78,17 @@ def _batch(
 
 
 def keys_of(sentences: Sequence[Sequence[int]]) -> Signed:
-    """(B,) the key of each sentence's content, see `content_keys`; ids are without special tokens."""
+    """(B,) the key of each sentence's content, see `hash_content`; ids are without special tokens."""
     lengths = np.fromiter(map(len, sentences), np.int64, len(sentences))
     flat = np.fromiter(chain.from_iterable(sentences), np.int64, int(lengths.sum()))
-    return content_keys(flat, lengths)
+    return hash_content(flat, lengths)
 
 
 def keys_of_batch(batch: TextBatch) -> Signed:
     """(B,) the same keys of the sentences of a batch on the CPU."""
     lengths = batch.lengths.numpy() - 1  # without </s>
     inside = np.arange(batch.targets.shape[1]) < lengths[:, None]
-    return content_keys(batch.targets.numpy()[inside], lengths)
+    return hash_content(batch.targets.numpy()[inside], lengths)
 
 
 @dataclass(frozen=True)

@@ -166,6 +166,7 @@ class ExactRate(Latent):
         if self.condition_on != "decoder" and self.conditioning == "concat":
             extend_inputs(self.raw, 1)
         elif self.condition_on != "decoder":
+            # names of parameters are keys of checkpoints: renaming one would need a key map
             self.scale = nn.Parameter(torch.zeros(1, features))
             self.shift = nn.Parameter(torch.zeros(1, features))
             self.spread = nn.Parameter(torch.zeros(1, 2 * self.dim))  # powers of R

@@ -85,6 +85,7 @@ class MixturePrior(Prior):
         self.mean = nn.Parameter(math.sqrt(0.5) * torch.randn(components, dim))
         self.logvar = nn.Parameter(torch.full((components, dim), math.log(0.5)))
         self.condition = condition
+        # `told` is a key of checkpoints: renaming it would need a key map
         self.told = _zero_linear(condition, components * (2 * dim + 1)) if condition else None
 
     def forward(self, c: Tensor | None = None) -> GaussianMixture:
