@@ -115,11 +115,11 @@ class CosineAnnealing(_Annealing):
 
 
 class SigmoidAnnealing(Remedy):
-    """beta = 1 / (1 + exp(-k (t - t0))).
+    """beta = 1 / (1 + exp(-k (t - t0))), by default t0 = 15 % of the run and k = 10 / t0.
 
     Args:
-        midpoint: t0, by default 15 % of the run.
-        slope: k, by default 10 / t0.
+        midpoint: t0, where beta is 0.5.
+        slope: k.
     """
 
     paper = "Bowman et al., Generating Sentences from a Continuous Space"
