@@ -39,8 +39,8 @@ SHARED: dict[str, dict[str, type[Citable]]] = {
     "objective": dict(OBJECTIVES),
 }
 TABLES = {
-    name: {"encoder": dict(wing.encoders), "decoder": dict(wing.decoders), **SHARED}
-    for name, wing in MODALITIES.items()
+    name: {"encoder": dict(modality.encoders), "decoder": dict(modality.decoders), **SHARED}
+    for name, modality in MODALITIES.items()
 }
 ROWS = [
     (modality, kind, name)
@@ -56,7 +56,7 @@ SMALL: dict[str, Spec] = {
 }
 CODECS = {"text": SIZES, "image": {"shape": SHAPE}}
 TOLD: dict[str, Any] = {"data": {"labels": ["size"]}, "condition": {"size": {"classes": list(range(7))}}}
-HEARING = ("conditional", "semi_supervised")  # rows that are told a label
+CONDITIONED = ("conditional", "semi_supervised")  # rows that need a label
 rows = pytest.mark.parametrize(("modality", "kind", "name"), ROWS, ids=["-".join(row) for row in ROWS])
 
 
@@ -79,7 +79,7 @@ def config_of(modality: str, kind: str, name: str) -> RunConfig:
         parts["latent"] = {"name": home, **sizes, "prior": {"name": name}}
     else:
         parts[kind] = {"name": name}
-    parts |= TOLD if name in HEARING else {}
+    parts |= TOLD if name in CONDITIONED else {}
     return parse_config({"modality": modality, "latent": LATENT, **SMALL[modality], **parts})
 
 
@@ -93,9 +93,9 @@ def built(config: RunConfig) -> tuple[VAE, ELBO]:
 
 def trained(config: RunConfig, steps: int, precision: str = "fp32") -> tuple[VAE, ELBO, list[float]]:
     vae, objective = built(config)
-    rivals = [p for rival in objective.discriminators() for p in rival.parameters()]
+    separate = [p for module in objective.discriminators() for p in module.parameters()]
     parameters = torch.nn.ModuleList([vae, objective])
-    optimizer, losses = make_optimizer(config.train, parameters, without=rivals), []
+    optimizer, losses = make_optimizer(config.train, parameters, without=separate), []
     for step in range(steps):
         torch.manual_seed(step)
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):

@@ -1,4 +1,4 @@
-"""Labels as a condition: what a model is told, what it hears, and what is refused."""
+"""Label conditioning: features, training, use and errors."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def with_sizes(values: list[float]) -> Any:
 
 def test_features_are_one_hot_or_standardised() -> None:
     labels = torch.tensor([[5.0, 0.0, 2000.0], [1.0, 1.0, 1985.0]])
-    told = LabelEncoder((TENSE, STARS, YEAR)).features(labels)
-    assert told.tolist() == [[1, 0, 0, 0, 1, 0], [0, 1, 1, 0, 0, -1.5]]
+    features = LabelEncoder((TENSE, STARS, YEAR)).features(labels)
+    assert features.tolist() == [[1, 0, 0, 0, 1, 0], [0, 1, 1, 0, 0, -1.5]]
     assert LabelEncoder((TENSE, STARS, YEAR)).dim == 6
 
 
@@ -198,8 +198,8 @@ def test_every_decoder_of_pictures_hears_the_label(name: str) -> None:
     )
     vae = randomized(build_vae(config, {"shape": SHAPE}), 0.3)
     batch, z = picture_batch(3), torch.randn(1, 3, 2)
-    told = [vae.condition(batch.replace(labels=torch.full((3, 1), v))) for v in (0.0, 1.0)]
-    low, high = (vae.likelihood(z, c).log_prob(batch) for c in told)
+    conditions = [vae.condition(batch.replace(labels=torch.full((3, 1), v))) for v in (0.0, 1.0)]
+    low, high = (vae.likelihood(z, c).log_prob(batch) for c in conditions)
     assert bool((low != high).all())
 
 
@@ -366,9 +366,9 @@ def test_the_config_of_a_run_holds_what_training_knew() -> None:
     guessed = lacking.model_copy(
         update={"objective": parse_config({"objective": {"name": "semi_supervised"}}).objective}
     )
-    told = with_label_statistics(guessed, _Data()).condition["tense"]  # type: ignore[arg-type]
-    assert told is not None
-    assert told.classes == ["past", "present"]
+    found = with_label_statistics(guessed, _Data()).condition["tense"]  # type: ignore[arg-type]
+    assert found is not None
+    assert found.classes == ["past", "present"]
 
 
 # runs
@@ -383,7 +383,8 @@ def config_of(**more: Any) -> RunConfig:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     prior = {"name": "gaussian", "dim": 4, "prior": {"name": "conditional"}}
     return train(
-        config_of(condition=["tense", "question"], latent=prior), tmp_path_factory.mktemp("told") / "run"
+        config_of(condition=["tense", "question"], latent=prior),
+        tmp_path_factory.mktemp("conditioned") / "run",
     )
 
 
@@ -476,8 +477,8 @@ def test_samples_that_are_measured_are_told_labels_as_they_occur(vae: TextVAE) -
 
 
 def test_needs_and_ladders_are_told_labels(tmp_path: Path) -> None:
-    dial = {"name": "exact_rate", "dim": 4, "nats": [2, 8]}
-    made = train(config_of(condition=["tense"], latent=dial), tmp_path / "run")
+    latent = {"name": "exact_rate", "dim": 4, "nats": [2, 8]}
+    made = train(config_of(condition=["tense"], latent=latent), tmp_path / "run")
     examples = load_inputs(TextVAE.from_pretrained(made), "valid", 6)
     assert examples.condition is not None
     assert set(examples.condition["tense"]) <= {"past", "present", "future"}
@@ -513,20 +514,20 @@ def said(*arguments: str) -> tuple[int, str, str]:
 
 
 def test_the_command_line_takes_labels(run: Path, tmp_path: Path) -> None:
-    told = ["--condition", "tense=past", "--condition", "question=statement"]
-    code, out, _ = said("sample", str(run), "-n", "3", *told)
+    given = ["--condition", "tense=past", "--condition", "question=statement"]
+    code, out, _ = said("sample", str(run), "-n", "3", *given)
     assert (code, len(out.splitlines())) == (0, 3)
-    assert said("reconstruct", str(run), SENTENCES[0], *told)[0] == 0
-    assert said("interpolate", str(run), *SENTENCES[:2], "--steps", "3", *told)[0] == 0
+    assert said("reconstruct", str(run), SENTENCES[0], *given)[0] == 0
+    assert said("interpolate", str(run), *SENTENCES[:2], "--steps", "3", *given)[0] == 0
     file, codes = tmp_path / "a.txt", tmp_path / "z.npy"
     file.write_text("\n".join(SENTENCES))
-    assert said("encode", str(run), "--input", str(file), "--output", str(codes), *told)[0] == 0
-    assert said("decode", str(run), "--input", str(codes), *told)[0] == 0
-    assert said("traverse", str(run), SENTENCES[0], "--dim", "0", *told)[0] == 0
+    assert said("encode", str(run), "--input", str(file), "--output", str(codes), *given)[0] == 0
+    assert said("decode", str(run), "--input", str(codes), *given)[0] == 0
+    assert said("traverse", str(run), SENTENCES[0], "--dim", "0", *given)[0] == 0
     measured = ["evaluate", str(run), "--data", str(file), "--samples", "2", "--json"]
     with pytest.raises(UserError, match="this model is conditioned on 'tense', which is missing here: give"):
         CliRunner().invoke(app, measured, catch_exceptions=False)
-    assert json.loads(said(*measured, *told)[1])["n"] == len(SENTENCES)
+    assert json.loads(said(*measured, *given)[1])["n"] == len(SENTENCES)
 
 
 @pytest.mark.parametrize(

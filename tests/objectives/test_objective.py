@@ -1,4 +1,4 @@
-"""The ELBO by hand, idle remedies, every seam in its order, and parts of an update that add up.
+"""The ELBO by hand, idle remedies, every hook in its order, and parts of an update that add up.
 
 Shapes: B sentences, T tokens, D latent dims.
 """
@@ -143,7 +143,7 @@ class Rival(nn.Module):
 
 
 class Toy(Remedy):
-    """Uses every seam and writes down when."""
+    """Uses every hook and records the order."""
 
     paper, year = "none", 1
     made: list[Toy] = []  # noqa: RUF012
@@ -257,11 +257,11 @@ def test_remedies_follow_one_another() -> None:
 def monitored(toy: Toy, name: str, number: int, order: list[tuple[int, str]]) -> None:
     before = getattr(toy, name)
 
-    def told(*args: Any) -> Any:
+    def record(*args: Any) -> Any:
         order.append((number, name))
         return before(*args)
 
-    object.__setattr__(toy, name, told)
+    object.__setattr__(toy, name, record)
 
 
 def test_the_second_player_gets_no_gradient_of_the_model_and_gives_none() -> None:
@@ -306,7 +306,7 @@ def test_an_update_calls_the_seams_in_the_documented_order(tmp_path: Path, corpu
 
 def test_feedback_comes_once_an_update_and_is_that_of_the_whole(tmp_path: Path, corpus: TextData) -> None:
     """A controller must not count parts as updates."""
-    told = []
+    losses = []
     for accumulate in (1, 3):
         Toy.made.clear()
         made = trainer(tmp_path, corpus, [{"name": "toy"}], accumulate=accumulate)
@@ -314,8 +314,8 @@ def test_feedback_comes_once_an_update_and_is_that_of_the_whole(tmp_path: Path, 
         toy.calls.clear()
         made.update()
         assert toy.calls == [*WALK * accumulate, "trainable_parts", "after_step"]
-        told.append(toy.seen["loss"])
-    whole, parts = told
+        losses.append(toy.seen["loss"])
+    whole, parts = losses
     for name in ("total", "rate", "distortion", "kl_per_dim", "adversary"):
         torch.testing.assert_close(getattr(parts, name), getattr(whole, name), atol=1e-5, rtol=1e-5)
         assert not getattr(parts, name).requires_grad

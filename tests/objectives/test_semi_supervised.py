@@ -157,8 +157,8 @@ def test_the_classifier_learns_from_few_labels(run: Path) -> None:
     assert report["label_accuracy"] > 0.9  # a question ends in its mark
     asked = "does the old dog see a ball in the park ?"
     (guessed,) = made.reconstruct([asked])
-    (told,) = made.reconstruct([asked], condition={"question": "question"})
-    assert guessed == told
+    (fixed,) = made.reconstruct([asked], condition={"question": "question"})
+    assert guessed == fixed
     with pytest.raises(
         UserError, match="this model is conditioned on labels: give --condition question=VALUE"
     ):

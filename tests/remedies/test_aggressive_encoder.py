@@ -45,7 +45,7 @@ def parameters(made: Trainer) -> dict[str, Tensor]:
     [
         ([], True),
         ([5, 4, 3], True),  # one window, nothing to compare it with
-        ([5, 4, 3, 9, 9], True),  # within a window nobody looks
+        ([5, 4, 3, 9, 9], True),  # within a window there is no check
         ([5, 4, 3, 3, 2, 1], True),
         ([5, 4, 3, 3, 5, 4], True),  # as low as before
         ([5, 4, 3, 5, 5, 5], False),

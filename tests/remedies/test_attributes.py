@@ -26,9 +26,9 @@ FACTS = RunContext(10, 50, 7, 2, 7, ("mood", "size"))
 
 def test_attributes_stand_for_their_remedy() -> None:
     config = tiny_config(attributes={1: "size", 0: "length"}, remedies=[{"name": "constant_beta", "beta": 2}])
-    cures = build_objective(config, build_vae(config, SIZES), FACTS).remedy_list
-    assert [type(cure).__name__ for cure in cures] == ["ConstantBeta", "AttributeRegularization"]
-    made, plain = cures[1], AttributeRegularization({1: "size", 0: "length"})
+    remedies = build_objective(config, build_vae(config, SIZES), FACTS).remedy_list
+    assert [type(remedy).__name__ for remedy in remedies] == ["ConstantBeta", "AttributeRegularization"]
+    made, plain = remedies[1], AttributeRegularization({1: "size", 0: "length"})
     assert isinstance(made, AttributeRegularization)
     assert (made.weight, made.delta) == (plain.weight, plain.delta)
     assert made.columns == {1: 1, 0: None}
@@ -89,12 +89,12 @@ def test_a_label_moves_by_the_dim_that_carries_it(run: Path) -> None:
 
 
 def test_the_command_line_says_which_dim_moves(run: Path) -> None:
-    told = CliRunner().invoke(
+    result = CliRunner().invoke(
         app, ["traverse", str(run), SENTENCES[0], "--attribute", "length", "--steps", "3"]
     )
-    assert told.exit_code == 0, told.output
-    assert "dim 2 was trained to carry 'length': it moves alone" in told.stderr
-    assert len(told.stdout.splitlines()) == 3
+    assert result.exit_code == 0, result.output
+    assert "dim 2 was trained to carry 'length': it moves alone" in result.stderr
+    assert len(result.stdout.splitlines()) == 3
     plain = CliRunner().invoke(app, ["traverse", str(run), SENTENCES[0], "--dim", "1", "--steps", "3"])
     assert "was trained to carry" not in plain.stderr
 

@@ -29,7 +29,7 @@ FACTS = RunContext(total_steps=100, examples=50, batch_size=5, latent_dim=2, voc
 
 
 def output(mean: Tensor, logvar: Tensor | None = None, z: Tensor | None = None) -> Any:
-    """What a remedy reads of a walk."""
+    """The part of a forward pass that a remedy reads."""
     q = DiagonalNormal(mean, torch.zeros_like(mean) if logvar is None else logvar)
     return SimpleNamespace(q=q, z=(mean if z is None else z)[None])
 
@@ -62,7 +62,7 @@ def test_tc_of_a_gaussian_is_its_analytic_value(correlation: float) -> None:
 
 
 def test_tc_of_separated_posteriors_is_that_of_the_index() -> None:
-    """Every dim tells the example: TC = (D - 1) ln N, and D ln N too much of ln N a term where weighted."""
+    """Every dim identifies the example: TC = (D - 1) ln N, and D ln N too much of ln N a term where weighted."""
     mean = 100.0 * torch.arange(8.0)[:, None].repeat(1, 3)
     log_q = log_densities(mean, mean, torch.zeros(8, 3))
     exact = total_correlation(log_q, log_shares(8, 8, "stratified"))

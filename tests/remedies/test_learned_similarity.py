@@ -33,7 +33,7 @@ def batch_of(x: Tensor) -> ImageBatch:
 
 
 def output(mean: Tensor) -> Any:
-    """What the remedy reads of a walk."""
+    """The part of a forward pass that the remedy reads."""
     return SimpleNamespace(likelihood=SimpleNamespace(mean=mean[None]))
 
 

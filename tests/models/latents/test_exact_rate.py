@@ -26,8 +26,8 @@ def inputs(scale: float) -> torch.Tensor:
 def test_every_example_costs_r_nats(nats: float, scale: float) -> None:
     latent = ExactRate(16, dim=8, nats=nats)
     q = latent.posterior(inputs(scale))
-    told = latent.kl(q, StandardNormal(8), q.mean[None]).sum(-1)
-    torch.testing.assert_close(told, torch.full_like(told, nats), atol=1e-4, rtol=0)
+    kl = latent.kl(q, StandardNormal(8), q.mean[None]).sum(-1)
+    torch.testing.assert_close(kl, torch.full_like(kl, nats), atol=1e-4, rtol=0)
     counted = kl_to_standard(q.mean, q.logvar).sum(-1)
     torch.testing.assert_close(counted, torch.full_like(counted, nats), atol=1e-4, rtol=0)
 
@@ -59,7 +59,7 @@ def test_means_are_centred_over_the_batch_before_scaling() -> None:
     latent = ExactRate(16, dim=8)
     h = torch.randn(64, 16)
     with torch.no_grad():
-        latent.raw.bias[:8] = 100.0  # a shift of all codes tells nothing
+        latent.raw.bias[:8] = 100.0  # a shift of all codes carries no information
     shifted = latent.posterior(h).mean
     with torch.no_grad():
         latent.raw.bias[:8] = 0.0
@@ -96,10 +96,10 @@ def test_unit_vectors_of_extreme_ones() -> None:
 RANGE = (2.0, 64.0)
 
 
-def dialled(
+def variable_rate_latent(
     nats: tuple[float, float] = RANGE, rate_sampling: str = "log_uniform", std: float = 0.3
 ) -> ExactRate:
-    """A latent that has learned to tell rates apart."""
+    """A latent whose parameters for the rate are not zero."""
     latent = ExactRate(16, dim=8, nats=nats, rate_sampling=rate_sampling)  # type: ignore[arg-type]
     for parameter in (latent.scale, latent.shift):
         torch.nn.init.normal_(parameter, std=std)
@@ -116,16 +116,16 @@ def noise(n: int, seed: int = 0, step: int = 0) -> KeyedNoise:
 def test_every_example_costs_the_nats_that_it_asks_for(
     scale: float, precision: torch.dtype, mode: str
 ) -> None:
-    latent = dialled().train(mode == "train")
+    latent = variable_rate_latent().train(mode == "train")
     nats = torch.tensor([2.0, 2.1, 3.0, 6.0, 11.3, 20.0, 33.3, 63.9, 64.0])
     q = latent.posterior(inputs(scale).to(precision).float(), latent.rate_condition(nats))
-    told = latent.kl(q, StandardNormal(8), q.mean[None]).sum(-1)[0]
-    torch.testing.assert_close(told, nats, atol=1e-4, rtol=0)
+    kl = latent.kl(q, StandardNormal(8), q.mean[None]).sum(-1)[0]
+    torch.testing.assert_close(kl, nats, atol=1e-4, rtol=0)
     torch.testing.assert_close(kl_to_standard(q.mean, q.logvar).sum(-1), nats, atol=1e-4, rtol=0)
 
 
 def test_a_batch_of_one_and_a_zero_vector_cost_what_they_ask_for() -> None:
-    latent = dialled()
+    latent = variable_rate_latent()
     for parameter in (latent.raw.weight, latent.raw.bias):
         torch.nn.init.zeros_(parameter)
     kl = latent.posterior(torch.zeros(1, 16), latent.rate_condition(torch.tensor([50.0]))).kl.sum()
@@ -137,7 +137,7 @@ def test_a_batch_of_one_and_a_zero_vector_cost_what_they_ask_for() -> None:
 
 
 def test_rates_are_drawn_log_uniformly_and_by_the_examples_own_noise() -> None:
-    latent = dialled()
+    latent = variable_rate_latent()
     drawn = latent.rate_range.nats(latent.default_condition(noise(20_000)))[:, 0]
     assert 2 < float(drawn.min()) < 2.01
     assert 63.5 < float(drawn.max()) < 64
@@ -151,7 +151,7 @@ def test_rates_are_drawn_log_uniformly_and_by_the_examples_own_noise() -> None:
 
 
 def test_rates_are_drawn_uniformly_by_choice() -> None:
-    latent = dialled(rate_sampling="uniform")
+    latent = variable_rate_latent(rate_sampling="uniform")
     drawn = latent.rate_range.nats(latent.default_condition(noise(20_000)))[:, 0]
     share = ((drawn - 2) / 62).sort().values
     steps = torch.linspace(0, 1, len(share), dtype=torch.double)
@@ -159,7 +159,7 @@ def test_rates_are_drawn_uniformly_by_choice() -> None:
 
 
 def test_at_use_there_is_one_rate_until_another_is_chosen() -> None:
-    latent = dialled().eval()
+    latent = variable_rate_latent().eval()
     h = torch.randn(3, 16)
 
     def kl(of: ExactRate) -> torch.Tensor:
@@ -176,14 +176,14 @@ def test_the_features_are_told_the_rate() -> None:
     new = ExactRate(16, dim=8, nats=RANGE).eval()
     same = [unit_vector(new.posterior(h, new.rate_condition(nats)).mean) for nats in (low, high)]
     torch.testing.assert_close(*same)  # at first only the length differs
-    latent = dialled().eval()
+    latent = variable_rate_latent().eval()
     directions = [
         unit_vector(latent.posterior(h, latent.rate_condition(nats)).mean.detach()) for nats in (low, high)
     ]
     assert float((directions[0] - directions[1]).abs().max()) > 0.05
 
 
-def test_a_single_rate_has_neither_dial_nor_parameters_for_it() -> None:
+def test_a_single_rate_has_neither_range_nor_parameters_for_it() -> None:
     torch.manual_seed(1)
     plain = ExactRate(16, dim=8, nats=6.0)
     torch.manual_seed(1)
@@ -201,14 +201,14 @@ def test_a_single_rate_has_neither_dial_nor_parameters_for_it() -> None:
 
 @pytest.mark.parametrize("wrong", [1.9, 64.1, 0.0, -3.0, float("nan"), float("inf")])
 def test_rates_out_of_range_are_refused(wrong: float) -> None:
-    told = rf"rate got {wrong:g} nats: this run was trained for 2 to 64$"
-    with pytest.raises(UserError, match=told):
-        dialled().rate_condition(torch.tensor([5.0, wrong]))
-    with pytest.raises(UserError, match=told):
-        dialled().at_rate(wrong)
+    message = rf"rate got {wrong:g} nats: this run was trained for 2 to 64$"
+    with pytest.raises(UserError, match=message):
+        variable_rate_latent().rate_condition(torch.tensor([5.0, wrong]))
+    with pytest.raises(UserError, match=message):
+        variable_rate_latent().at_rate(wrong)
 
 
-def test_what_has_no_dial_says_so() -> None:
+def test_a_fixed_rate_latent_refuses_rates() -> None:
     for latent in (ExactRate(16), Gaussian(16)):
         for ask in (lambda of: of.at_rate(6.0), lambda of: of.rate_condition(torch.tensor([6.0]))):
             with pytest.raises(UserError, match=r"^this run is not variable-rate: .* trained over a range"):

@@ -34,11 +34,11 @@ def strong(dim: int, examples: int = 3, std: float = 0.6) -> tuple[Flow, FlowPos
 def test_there_and_back(dim: int, context: int) -> None:
     flow = randomized(CouplingFlow(dim, 5, 8, context).double(), 0.6)
     x, h = 2 * torch.randn(50, 1, dim, dtype=torch.float64), torch.randn(7, 4, dtype=torch.float64)
-    told = h if context else None
-    y, there = flow(x, told)
+    condition = h if context else None
+    y, there = flow(x, condition)
     assert y.shape == ((50, 7, dim) if context else (50, 1, dim))
     assert float((y - x).detach().abs().mean()) > 0.1
-    again, back = flow(y, told, inverse=True)
+    again, back = flow(y, condition, inverse=True)
     torch.testing.assert_close(again, x.expand_as(again))
     torch.testing.assert_close(there, -back)
 

@@ -20,7 +20,7 @@ LOGVAR = torch.tensor([[0.0, -4.0, 1.0], [0.5, -0.1, 2.0]])
 
 
 class Mixed:
-    """N(0, I) that nobody recognises as standard."""
+    """N(0, I) without a registered closed form of the KL."""
 
     def log_prob(self, z: Tensor) -> Tensor:
         """(S, B)."""

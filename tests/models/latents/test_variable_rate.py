@@ -1,4 +1,4 @@
-"""The dial: one model at every rate of a range, through training, the Python face and the command line."""
+"""Variable rate: one model at every rate of a range, in training, the Python API and the command line."""
 
 from __future__ import annotations
 
@@ -108,34 +108,34 @@ def test_so_does_a_dial_of_pictures(name: str) -> None:
     assert of([2.0, 18.0]) != pytest.approx(alone, rel=1e-4)
 
 
-@pytest.mark.parametrize("tells", ["both", "encoder", "decoder"])
+@pytest.mark.parametrize("parts", ["both", "encoder", "decoder"])
 @pytest.mark.parametrize("by", ["film", "concat"])
-def test_who_is_told_the_rate_and_how_are_choices(tells: str, by: str) -> None:
-    """However it is told, codes cost what is asked for; who is not told it stays deaf through training."""
-    spec, decoder = latent([2, 64], condition_on=tells, conditioning=by), DECODERS["gru-state+steps+softmax"]
+def test_which_parts_are_conditioned_on_the_rate_and_how(parts: str, by: str) -> None:
+    """With every conditioning, codes have the requested rate; a part without it ignores the rate after training."""
+    spec, decoder = latent([2, 64], condition_on=parts, conditioning=by), DECODERS["gru-state+steps+softmax"]
     config = tiny_config(latent=spec, decoder=decoder, train=TRAIN)
     vae = trained_on(config, SIZES, lambda step: text_batch(seed=1, step=step))[0].eval()
     ends = [vae.latent.rate_condition(torch.full((7,), nats)) for nats in (2.0, 64.0)]
     for nats, c in zip((2.0, 64.0), ends, strict=True):
         kl = vae.posterior(text_batch().replace(condition=c)).kl.sum(-1).detach()
         torch.testing.assert_close(kl, torch.full((7,), nats), atol=1e-4, rtol=0)
-    h = torch.randn(7, vae.latent.raw.in_features - (by == "concat" and tells != "decoder"))
+    h = torch.randn(7, vae.latent.raw.in_features - (by == "concat" and parts != "decoder"))
     raw = [vae.latent._raw_features(h, c) for c in ends]
-    assert torch.equal(*raw) == (tells == "decoder")
+    assert torch.equal(*raw) == (parts == "decoder")
     z = torch.randn(1, 7, 3)
     heard = [vae.likelihood(z, c).log_prob(text_batch()) for c in ends]
-    assert torch.equal(*heard) == (tells == "encoder")
+    assert torch.equal(*heard) == (parts == "encoder")
 
 
 @pytest.mark.parametrize("by", ["film", "concat"])
 def test_a_dial_of_one_rate_is_the_single_rate_however_it_is_told(by: str) -> None:
     decoder = DECODERS["gru-state+steps+softmax"]
     found = {}
-    for tells in ("both", "encoder", "decoder"):
+    for parts in ("both", "encoder", "decoder"):
         config = tiny_config(
-            latent=latent([6.0, 6.0], condition_on=tells, conditioning=by), decoder=decoder, train=TRAIN
+            latent=latent([6.0, 6.0], condition_on=parts, conditioning=by), decoder=decoder, train=TRAIN
         )
-        found[tells] = losses_of(config, SIZES, lambda step: text_batch(seed=1, step=step))
+        found[parts] = losses_of(config, SIZES, lambda step: text_batch(seed=1, step=step))
     for one in found.values():
         assert one == pytest.approx(losses(6.0, decoder), rel=1e-5)
 
@@ -148,7 +148,7 @@ def test_every_decoder_hears_the_rate(name: str) -> None:
     assert bool((low != high).all())
     new = build_vae(tiny_config(latent=latent([2, 64]), decoder=DECODERS[name]), SIZES).eval()
     low, high = (new.likelihood(z, c).log_prob(text_batch()) for c in ends)
-    torch.testing.assert_close(low, high)  # at first it is deaf
+    torch.testing.assert_close(low, high)  # at initialisation the rate is ignored
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -165,7 +165,7 @@ def test_a_walk_costs_what_the_batch_asks_for(precision: str) -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(
-    ("modality", "name"), [(m, n) for m, wing in MODALITIES.items() for n in wing.encoders]
+    ("modality", "name"), [(m, n) for m, kind in MODALITIES.items() for n in kind.encoders]
 )
 def test_every_encoder_has_codes_of_what_is_asked_for(modality: str, name: str, precision: str) -> None:
     if modality == "text":
@@ -196,8 +196,8 @@ def test_training_draws_the_rates_that_posterior_and_decoder_then_share() -> Non
 def test_batches_and_models_without_a_dial_stay_as_they_were() -> None:
     vae = tiny_vae(latent=latent(6.0))
     assert vae.condition(text_batch()) is None
-    told = {"scale", "shift", "spread", "trust", "rate"}
-    assert not [name for name in vae.state_dict() if name.split(".")[-1] in told]
+    added = {"scale", "shift", "spread", "trust", "rate"}
+    assert not [name for name in vae.state_dict() if name.split(".")[-1] in added]
     assert vae.decoder.first.in_features == 3
 
 
@@ -258,7 +258,7 @@ def test_a_chosen_rate_leaves_the_model_alone(vae: TextVAE) -> None:
 def test_what_is_refused(vae: TextVAE, plain: TextVAE) -> None:
     out = r"^rate got 20 nats: this run was trained for 1 to 16$"
     none = r"^this run is not variable-rate: a rate can be chosen where the latent is exact_rate"
-    for face, told in ((vae, out), (plain, none)):
+    for face, message in ((vae, out), (plain, none)):
         z = face.encode([A])
         for call in (
             lambda face=face: face.encode([A], rate=20.0),
@@ -268,7 +268,7 @@ def test_what_is_refused(vae: TextVAE, plain: TextVAE) -> None:
             lambda face=face: face.interpolate(A, B, rate=20.0),
             lambda face=face: face.evaluate(rate=20.0),
         ):
-            with pytest.raises(UserError, match=told):
+            with pytest.raises(UserError, match=message):
                 call()
     with pytest.raises(UserError, match="rate got 2 values for 3 examples: give one, or one for each"):
         vae.encode([A, A, B], rate=[2.0, 3.0])
@@ -454,5 +454,5 @@ def test_the_need_of_equally_frequent_sentences_is_the_log_of_their_number(
     ]
     assert least < sum(drawn) / count < least + 1.5
     assert max(need.nats for need in minimum_rates(vae, Inputs(words))) < least
-    told = vae.evaluate(str(file), samples=100, rate=max(2.0, 2 * math.log(count)))
-    assert told["mi_low"] == pytest.approx(math.log(count), abs=0.05), "all there is to tell is told"
+    report = vae.evaluate(str(file), samples=100, rate=max(2.0, 2 * math.log(count)))
+    assert report["mi_low"] == pytest.approx(math.log(count), abs=0.05), "the code identifies every example"
