@@ -19,6 +19,7 @@ from seqvae.data.text.dataset import load_data
 from seqvae.data.text.feed import TextBatchSource
 from seqvae.evaluation.evaluate import EvaluationSettings, evaluate
 from seqvae.inference import ImageVAE, TextVAE
+from seqvae.inference.inputs import examples_in
 from seqvae.keyed_noise import distinguish_repeats, hash_codes, hash_content
 from seqvae.models.text.decoding import GenerationConfig
 from seqvae.training.loop import train
@@ -160,3 +161,11 @@ def test_pictures_of_a_split_are_keyed_by_content(pictures: ImageVAE) -> None:
     _, store = pictures._store(None)
     batches = list(measured_pictures(store, pictures.codec, 64, 20))
     assert not torch.equal(batches[0].random.index, batches[0].index)
+
+
+def test_rows_of_a_picture_file_keep_their_places(pictures: ImageVAE, tmp_path: Path) -> None:
+    """Binarisation is keyed by content; the places of rows are those of the file."""
+    file = write_idx(tmp_path / "some-idx3-ubyte", grey(5, *pictures.codec.shape[1:])[:, 0].copy())
+    found = examples_in(pictures, str(file), 3)
+    assert list(found.places or ()) == [0, 1, 2]
+    assert len(found.x) == 3

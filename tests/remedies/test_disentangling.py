@@ -62,7 +62,7 @@ def test_tc_of_a_gaussian_is_its_analytic_value(correlation: float) -> None:
 
 
 def test_tc_of_separated_posteriors_is_that_of_the_index() -> None:
-    """Every dim identifies the example: TC = (D - 1) ln N, and D ln N too much of ln N a term where weighted."""
+    """Every dim names the example: TC = (D - 1) ln N, and D ln N too much of ln N a term where weighted."""
     mean = 100.0 * torch.arange(8.0)[:, None].repeat(1, 3)
     log_q = log_densities(mean, mean, torch.zeros(8, 3))
     exact = total_correlation(log_q, log_shares(8, 8, "stratified"))

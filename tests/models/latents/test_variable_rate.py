@@ -111,7 +111,7 @@ def test_so_does_a_dial_of_pictures(name: str) -> None:
 @pytest.mark.parametrize("parts", ["both", "encoder", "decoder"])
 @pytest.mark.parametrize("by", ["film", "concat"])
 def test_which_parts_are_conditioned_on_the_rate_and_how(parts: str, by: str) -> None:
-    """With every conditioning, codes have the requested rate; a part without it ignores the rate after training."""
+    """Codes have the requested rate however it is read; a part without the condition ignores it."""
     spec, decoder = latent([2, 64], condition_on=parts, conditioning=by), DECODERS["gru-state+steps+softmax"]
     config = tiny_config(latent=spec, decoder=decoder, train=TRAIN)
     vae = trained_on(config, SIZES, lambda step: text_batch(seed=1, step=step))[0].eval()
@@ -123,8 +123,8 @@ def test_which_parts_are_conditioned_on_the_rate_and_how(parts: str, by: str) ->
     raw = [vae.latent._raw_features(h, c) for c in ends]
     assert torch.equal(*raw) == (parts == "decoder")
     z = torch.randn(1, 7, 3)
-    heard = [vae.likelihood(z, c).log_prob(text_batch()) for c in ends]
-    assert torch.equal(*heard) == (parts == "encoder")
+    log_probs = [vae.likelihood(z, c).log_prob(text_batch()) for c in ends]
+    assert torch.equal(*log_probs) == (parts == "encoder")
 
 
 @pytest.mark.parametrize("by", ["film", "concat"])
@@ -298,6 +298,7 @@ class Planted:
 
     vae = SimpleNamespace(latent=SimpleNamespace(condition=1, rate_range=SimpleNamespace(low=2.0, high=10.0)))
     tokenizer = SimpleNamespace(encode_batch=lambda texts: [[len(w) for w in t.split()] for t in texts])
+    references = staticmethod(tokenizer.encode_batch)
 
     def reconstruct(
         self, texts: list[str], rate: list[float], condition: None, sample: bool = False, **_: Any
