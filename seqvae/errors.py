@@ -13,6 +13,10 @@ class UserError(ValueError):
     """
 
 
+class LocalError(UserError):
+    """A user error that one of several processes has alone, so that this process itself must print it."""
+
+
 def suggest(wrong: str, right: Iterable[str]) -> str:
     """The end of an error message about an unknown name: `did you mean X? known: ...`.
 

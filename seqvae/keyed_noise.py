@@ -6,6 +6,7 @@ Shapes: B examples, n positions.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -180,8 +181,13 @@ class KeyedNoise:
         places = 1
         for size in shape:
             places *= size
-        bits = self._bits(stream, places).view(len(self.index), *shape)
-        return (_shift_right(bits, 41).float() + 0.5) * 2.0**-23  # 24 bits would round up to 1
+        return _unit_interval(self._bits(stream, places).view(len(self.index), *shape))
+
+    def uniforms(self, streams: Sequence[str]) -> Tensor:
+        """(B, S): a draw of each of S streams, that of `uniform(stream)`, all of them made at once."""
+        words = torch.tensor([zlib.crc32(stream.encode()) for stream in streams], device=self.index.device)
+        rows = _mix((self.index[:, None] ^ self._key(words)) + _GOLDEN)
+        return _unit_interval(_mix(rows + _GOLDEN))
 
     def normal(self, stream: str, *shape: int) -> Tensor:
         """(B, *shape) samples from N(0, 1) by the Box-Muller transform, fp32."""
@@ -189,11 +195,18 @@ class KeyedNoise:
         return torch.sqrt(-2 * torch.log(u)) * torch.cos(2 * torch.pi * v)
 
     def _bits(self, stream: str, places: int) -> Tensor:
-        device = self.index.device
-        words = (self.seed, self.step, zlib.crc32(stream.encode()))
-        key = torch.zeros((), dtype=torch.long, device=device)
-        for word in words:
-            key = _mix((key ^ word) + _GOLDEN)
-        rows = _mix((self.index ^ key) + _GOLDEN)
-        steps = torch.arange(1, places + 1, device=device) * _GOLDEN
+        rows = _mix((self.index ^ self._key(zlib.crc32(stream.encode()))) + _GOLDEN)
+        steps = torch.arange(1, places + 1, device=self.index.device) * _GOLDEN
         return _mix(rows[:, None] + steps)
+
+    def _key(self, stream: int | Tensor) -> Tensor:
+        """The key () of a stream's number, or of several (S,)."""
+        key = torch.zeros((), dtype=torch.long, device=self.index.device)
+        for word in (self.seed, self.step, stream):
+            key = _mix((key ^ word) + _GOLDEN)
+        return key
+
+
+def _unit_interval(bits: Tensor) -> Tensor:
+    """The upper 23 bits as a number of the open interval (0, 1): 24 bits would round up to 1."""
+    return (_shift_right(bits, 41).float() + 0.5) * 2.0**-23

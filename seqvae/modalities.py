@@ -64,7 +64,7 @@ def _load_text(config: RunConfig, codec: TextTokenizer | None) -> Data:
 
 def _load_pictures(config: RunConfig, codec: ImageProcessor | None) -> Data:
     assert isinstance(config, ImageRunConfig)
-    return load_pictures(config.data)
+    return load_pictures(config.data, codec)
 
 
 MODALITIES: dict[str, Modality] = {

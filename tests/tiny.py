@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from seqvae.config.schema import RunConfig
 from seqvae.training.loop import train
 from seqvae.utils.atomic_files import list_checkpoints
 
+DEVICE = os.environ.get("SEQVAE_TEST_DEVICE", "cpu")  # of tiny runs, see `conftest.py`
 SMALL = {"embed": 8, "hidden": 16}
 BASE: dict[str, Any] = {
     "data": {"name": "sentences", "examples": 200, "max_tokens": 20},
@@ -26,7 +28,7 @@ BASE: dict[str, Any] = {
         "steps": 40,
         "batch_size": 16,
         "precision": "fp32",
-        "device": "cpu",
+        "device": DEVICE,
         "lr": 0.01,
         "log_every": 10,
         "validate_every": 20,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from tiny import DEVICE
 
 from seqvae.config.schema import ImageDataConfig
 from seqvae.data.image.batch import ImageBatch
@@ -96,5 +97,5 @@ BASE = {
     "decoder": {"name": "mlp", "hidden": [32]},
     "remedies": [{"name": "constant_beta", "beta": 0.1}],
     "train": {"steps": 30, "batch_size": 20, "log_every": 10, "validate_every": 15, "lr": 0.01,
-              "precision": "fp32", "device": "cpu", "valid_examples": 40},
+              "precision": "fp32", "device": DEVICE, "valid_examples": 40},
 }  # fmt: skip

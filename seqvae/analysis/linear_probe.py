@@ -20,6 +20,7 @@ from seqvae.inference import PretrainedVAE
 from seqvae.inference.posthoc_priors import training_batches
 from seqvae.interfaces import Batch, Processor, point_estimate
 from seqvae.models.vae import VAE
+from seqvae.runs.run_data import load_run_data
 
 BATCH = 256  # examples that are encoded at once
 COMMONEST = 2000  # numbers of raw input, at most, that a classifier reads
@@ -52,9 +53,8 @@ def probe(vae: PretrainedVAE, label: str, how: ProbeConfig | None = None) -> lis
         raise UserError("a language model (latent: none) has no code to probe")
     names = list(dict.fromkeys([*vae.run.config.data.labels, label]))  # what the model is told stays in place
     told, place = vae.with_labels(names), names.index(label)
-    config, codec = told.run.config, told.run.codec
-    wing = modality_of(config)
-    feed = wing.make_batch_source(wing.load_data(config, codec), BATCH, 1, how.seed)
+    codec, wing = told.run.codec, modality_of(told.run.config)
+    feed = wing.make_batch_source(load_run_data(told.run, "train"), BATCH, 1, how.seed)
     pool = list(training_batches(feed, how.pool))
     tested = told.evaluation_inputs(None, BATCH, how.tested)[1]
     columns = most_variable_inputs(codec, pool)

@@ -197,7 +197,6 @@ def measure_accuracies(vae: TextVAE, examples: Inputs, nats: Tensor, draws: int 
 
 
 def _measure_accuracies(vae: TextVAE, pairs: Sequence[Reconstruction]) -> list[float]:
-    ids = (
-        vae.tokenizer.encode_batch([getattr(p, name) for p in pairs]) for name in ("reconstruction", "text")
-    )
-    return [token_accuracy([back], [wanted]) for back, wanted in zip(*ids, strict=True)]
+    back = vae.tokenizer.encode_batch([pair.reconstruction for pair in pairs])
+    wanted = vae.references([pair.text for pair in pairs])
+    return [token_accuracy([a], [b]) for a, b in zip(back, wanted, strict=True)]

@@ -15,12 +15,12 @@ import torch
 
 from seqvae.config.loading import parse_config
 from seqvae.config.schema import RunConfig
-from seqvae.data.text.dataset import load_data
 from seqvae.data.text.token_store import TokenStore
 from seqvae.errors import UserError
 from seqvae.evaluation.metrics.diversity import SELF_BLEU_OF, diversity
 from seqvae.inference import TextVAE
 from seqvae.keyed_noise import KeyedNoise
+from seqvae.runs.run_data import load_run_data
 from seqvae.training.loop import train
 from seqvae.utils.reporter import Reporter
 
@@ -79,7 +79,7 @@ def sample_quality(
         UserError: a scorer with a code or with another tokenizer, or fewer than two samples.
     """
     _check(vae, scorer, samples)
-    data = load_data(vae.config.data, vae.tokenizer)
+    data = load_run_data(vae.run, "train")
     drawn = vae.sample(samples, seed=seed, condition=sample_labels(vae, data.train, samples, seed))
     known = _texts(vae, data.train)
     return {
@@ -121,7 +121,7 @@ def real_quality(
         UserError: as `sample_quality`.
     """
     _check(vae, scorer, samples)
-    data = load_data(vae.config.data, vae.tokenizer)
+    data = load_run_data(vae.run, "train", "valid")
     held, known = _texts(vae, data.valid, samples, seed), _texts(vae, data.train)
     chosen = _texts(vae, data.train, samples, seed)
     return {
@@ -162,7 +162,7 @@ def reverse_ppl(
         config = (small or SmallLM()).config(file, vae, seed)
         learned = TextVAE.from_pretrained(train(config, Path(folder) / "lm", report), device=str(vae.device))
         judged = learned.config.model_copy(update={"data": vae.config.data})
-        judge = TextVAE(replace(learned.run, config=judged), vae.device)
+        judge = TextVAE(replace(learned.run, config=judged, card=vae.run.card), vae.device)
         ppl: float | None = judge.evaluate(samples=1)["ppl"]
     return ppl
 

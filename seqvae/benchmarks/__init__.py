@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from seqvae.benchmarks.ablation import run_ablation
+from seqvae.benchmarks.peers import peer_speeds
 from seqvae.benchmarks.plots import draw_curves, draw_profile
 from seqvae.benchmarks.report import FIGURES, bench, format_table, profile
 from seqvae.benchmarks.sweeps import fit_slopes, measure_curves
+from seqvae.benchmarks.threads import wait_policies
 
 __all__ = [
     "FIGURES",
@@ -15,6 +17,8 @@ __all__ = [
     "fit_slopes",
     "format_table",
     "measure_curves",
+    "peer_speeds",
     "profile",
     "run_ablation",
+    "wait_policies",
 ]

@@ -26,9 +26,15 @@ from seqvae.cli import (
 )
 from seqvae.cli.bounds import checks_numbers
 from seqvae.cli.printing import escape_controls, write_what_can_be_written
+from seqvae.cli.run_options import with_run_options
 from seqvae.errors import UserError
+from seqvae.utils.malloc import missing_memory
 from seqvae.utils.signals import Interrupted
 
+LESS = (
+    "ask for less at once (--samples, --examples, -n), where the command has it use --precision bf16, or "
+    "compute with --device cpu"
+)
 app = typer.Typer(
     name="seqvae",
     help="Text VAEs whose code is used: train, measure, sample, interpolate and edit sentences.",
@@ -38,13 +44,28 @@ app = typer.Typer(
 )
 for group in (train, generate, edit, score, quality, rate, probe, fit_prior, plot, inspect, lesson, bench):
     for command in group.COMMANDS:
-        app.command(command.__name__.rstrip("_").replace("_", "-"))(checks_numbers(command))
+        made = with_run_options(checks_numbers(command))
+        app.command(command.__name__.rstrip("_").replace("_", "-"))(made)
+
+
+SPINS = 1000  # some 20 microseconds, the time that the slowest thread of an operation lags behind
+
+
+def set_wait_policy() -> None:
+    """Let threads that wait for each other spin shortly and then sleep, unless the user chose.
+
+    To be called before torch loads. Threads that spin on are up to a fourth faster on a quiet machine, and
+    several times slower beside other work, which they keep from its cores (`seqvae bench --threads`). Only
+    GNU's OpenMP reads the second name.
+    """
+    names = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": str(SPINS)}
+    if not names.keys() & os.environ.keys():
+        os.environ.update(names)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; a user's mistake is one line and exit code 2, a fault of ours keeps its traceback."""
-    # before torch is loaded: threads that spin while they wait are slowed a hundredfold by other work beside
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    set_wait_policy()
     write_what_can_be_written()
     warnings.formatwarning = _format_warning
     try:
@@ -77,8 +98,8 @@ def _report_error(error: Exception) -> int:
     if isinstance(error, Interrupted):
         print(f"seqvae: {error}", file=sys.stderr)
         return 128 + error.signal
-    if _is_out_of_memory(error):
-        print(f"seqvae: out of memory ({_first_line(error)}): ask for less at once", file=sys.stderr)
+    if missing := missing_memory(error):
+        print(f"seqvae: {missing}: {LESS}", file=sys.stderr)
         return 2
     usage = getattr(error, "format_message", None)  # typer's own: an unknown option, a missing argument
     if usage is None:
@@ -89,20 +110,3 @@ def _report_error(error: Exception) -> int:
     if message := usage():
         print(f"seqvae: {message} (`{command} --help` tells more)", file=sys.stderr)
     return 2
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether memory was refused; torch says so in words where no class of errors says it."""
-    words = (
-        "out of memory",
-        "can't allocate memory",
-        "not enough memory",
-        "Storage size calculation overflowed",
-    )
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
-    )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from seqvae.cli.reading import Reading, say
+from seqvae.cli.reading import SPLITS, Reading, say
+from seqvae.cli.run_options import as_asked
 from seqvae.errors import UserError
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def load_vae(
     """The run for use, at the rate and told the labels that were asked for, reading sources as was said."""
     from seqvae.inference import load
 
-    vae: Any = load(run, device, prior)
+    vae: Any = as_asked(load(run, device, prior))
     vae = vae if reading is None else reading.apply(vae, sources or ())
     names = [] if vae.vae.labels is None else [label.name for label in vae.vae.labels.specs]
     return vae.with_defaults(rate, parse_labels(condition, names) if condition else None)
@@ -165,7 +166,9 @@ def read_examples(
     if data:
         if given or source:
             raise UserError(f"--data {' '.join(data)} names all that is asked about: leave the rest out")
-        return load_inputs(vae, only(data), n)
+        if len(data) == 1 and data[0] in SPLITS and not Path(data[0]).exists():
+            return load_inputs(vae, data[0], n)
+        return rows(vae, None, data, n, reading)
     if bool(given) == bool(source):
         examples = modality_of(vae.run.config).examples
         raise UserError(f"give {examples} as arguments, --input FILE or --data NAME, one of the three")

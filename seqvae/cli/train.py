@@ -35,6 +35,7 @@ def train(
     sets: Annotated[list[str] | None, typer.Option("--set", help="key.path=value over the config.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder to make; runs/NAME by default.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N, over train.device.")] = None,
     *,
     reading: Reading,
 ) -> None:
@@ -43,14 +44,14 @@ def train(
         raise UserError(
             f"--resume goes on with {resume} as it is: leave out CONFIG, --corpus, --set and --out"
         )
-    chosen = (
-        None if resume is not None else _chosen(config, corpus, recipe, [*reading.overrides, *(sets or [])])
-    )
+    place = [] if device is None else [f"train.device={device}"]
+    overrides = [*reading.overrides, *(sets or []), *place]
+    chosen = None if resume is not None else _chosen(config, corpus, recipe, overrides)
     from seqvae.training import loop as training
 
     report = Terminal()
     if resume is not None:
-        path = training.resume(resume, report)
+        path = training.resume(resume, report, device)
     else:
         assert chosen is not None
         path = training.train(chosen, out or _free_name(config, corpus), report)
@@ -105,7 +106,10 @@ def evaluate(
         head = ["model", *map(label_of, HEADLINE)]
         emit_lines(markdown_table(head, [[run, *headline_cells(result)]]))
     else:
+        cautions = result.pop("cautions", [])
         emit_lines(align_columns(("measure", "value"), [(k, format_value(v)) for k, v in result.items()]))
+        for line in cautions:
+            typer.echo(line, err=True)
 
 
 def compare(

@@ -27,7 +27,9 @@ class Component(BaseModel):
 
 
 def _named_sources(value: str | list[str]) -> str | list[str]:
-    """Sources that are named."""
+    """Sources that are named, and whose names a config can hold."""
+    if any(not name.isascii() and name.encode("utf-8", "ignore").decode() != name for name in [*value]):
+        raise ValueError("this name is not valid Unicode: rename it")
     if not value or (not isinstance(value, str) and "" in value):
         raise ValueError("name a file, a folder or a Hub id")
     return value
@@ -50,9 +52,7 @@ class DataConfig(_Closed):
 
     name: str | None = None  # an embedded data set, in place of `train`
     train: Sources | None = None  # a file, a folder or a Hub id
-    valid: Sources | None = (
-        None  # the same for validation; else a split of the source, or a share of it
-    )
+    valid: Sources | None = None  # the same for validation; else a split of the source, or a share of it
     test: Sources | None = None  # the same for testing
     labels: list[str] = []  # columns that are read with each example
     label_columns: dict[str, str] = {}  # label: the column it stands in, where the names differ

@@ -38,6 +38,9 @@ from seqvae.models.priors import StandardPrior
 from seqvae.models.vae import VAE
 
 KEYS = ALWAYS  # of every report
+VALIDATED = (  # of a validation
+    "n", "neg_elbo", "rate", "distortion", "active_units", "kl_per_dim", "mi_low", "mi_n", "label_accuracy",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -77,18 +80,19 @@ def evaluate(
     with evaluation_mode(vae):
         gathered = run_evaluation_pass(walk, samples, lambda batch: samples_per_chunk(batch, settings.cells))
         report = {**dict.fromkeys(KEYS), **likelihood_metrics(gathered)}
+        said: list[str] = []
         if measures is not None:
-            report |= measures.per_target(batches, gathered.get("iw_nll"))
+            report |= _without_cautions(measures.per_target(batches, gathered.get("iw_nll")), said)
         report |= code_metrics(gathered, settings.mi_examples, settings.seed)
         if vae.latent.is_diagonal_gaussian and isinstance(vae.prior, StandardPrior):
             report |= hole_metrics(gathered.posteriors)
         if gathered.dim > 0:
             report |= _shuffled_code_loss(walk, gathered, measures, settings.seed)
         if gathered.dim > 0 and measures is not None:
-            report |= _reconstruction_metrics(walk, gathered, measures)
+            report |= _without_cautions(_reconstruction_metrics(walk, gathered, measures), said)
             report |= measures.sample_metrics(settings.prior_draws, settings.seed)
         report |= classifier_metrics(vae, batches)
-    report["cautions"] = [*cautions(report), *report.pop("cautions", [])]
+    report["cautions"] = [*cautions(report), *said]
     report |= {"precision": _precision(vae), "seconds": time.perf_counter() - began}
     check_report(report, one_prior=vae.labels is None or not vae.prior.condition)
     return {name: _jsonable(value) for name, value in report.items()}
@@ -109,9 +113,13 @@ def validate(vae: VAE, batches: Iterable[Batch], *, mi_examples: int = 0) -> dic
         gathered = run_evaluation_pass(EvaluationPass(vae, batches), 1, lambda batch: 1)
         numbers = likelihood_metrics(gathered) | code_metrics(gathered, mi_examples)
         numbers |= classifier_metrics(vae, batches)
-    names = ["n", "neg_elbo", "rate", "distortion", "active_units", "kl_per_dim", "mi_low", "mi_n"]
-    names.append("label_accuracy")
-    return {name: numbers[name] for name in names if name in numbers}
+    return {name: numbers[name] for name in VALIDATED if name in numbers}
+
+
+def _without_cautions(numbers: dict[str, Any], said: list[str]) -> dict[str, Any]:
+    """The numbers, whose cautions go to those that were `said` already."""
+    said += numbers.pop("cautions", [])
+    return numbers
 
 
 def _examples(batches: Iterable[Batch], samples: int) -> Sequence[Batch]:

@@ -11,6 +11,7 @@ from seqvae.evaluation.rate_sweep import EXAMPLES, SAMPLES, find_best_rate, trai
 from seqvae.inference.posthoc_priors import adopt_posthoc_priors
 from seqvae.models.sampling import with_rate
 from seqvae.runs.checkpoint import Run, update_card
+from seqvae.runs.run_data import load_run_data
 from seqvae.runs.weights import WEIGHTS, save_weights
 from seqvae.utils.atomic_files import sha256_of
 
@@ -32,7 +33,7 @@ def choose_rate(
     """
     trained_range(run.vae.latent)
     wing = modality_of(run.config)
-    feed = wing.make_batch_source(wing.load_data(run.config, run.codec), 64, 1, 0)
+    feed = wing.make_batch_source(load_run_data(run, "valid"), 64, 1, 0)
     chosen = find_best_rate(run.vae, feed.valid(examples), rates, samples, progress)
     before = sha256_of(run.path / WEIGHTS)
     save_weights(run.path, with_rate(run.vae, chosen["nats"]))

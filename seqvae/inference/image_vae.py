@@ -6,6 +6,7 @@ Shapes: N pictures of C x H x W values in [0, 1], D latent dims, T points of a p
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from seqvae.config.schema import ImageRunConfig
 from seqvae.data.image.batch import ImageBatch
 from seqvae.data.image.batching import batch_from_pixels, keys_of
 from seqvae.data.image.codec import ImageProcessor
-from seqvae.data.image.dataset import DEFAULT_PICTURES, load_data, load_examples
+from seqvae.data.image.dataset import DEFAULT_PICTURES, load_examples
 from seqvae.data.image.feed import measured_feed
 from seqvae.data.image.image_store import ImageStore
 from seqvae.data.image.load_files import levels, load_images
@@ -31,6 +32,9 @@ from seqvae.keyed_noise import KeyedNoise, distinguish_repeats
 from seqvae.models.sampling import Condition, Rate, make_condition, sample_prior
 from seqvae.models.sampling import Path as CodePath
 from seqvae.runs.checkpoint import Run
+from seqvae.runs.run_data import check_split, load_run_data
+
+VALUES = 1 << 22  # pixel values that a model is given or draws at once
 
 
 class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
@@ -113,6 +117,7 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
     ) -> Tensor:
         """Pictures of codes (N, D), told c (N, C) or what the model says."""
         parts = []
+        batch_size = max(1, min(batch_size, VALUES // prod(self.codec.shape)))
         for start in range(0, len(z), batch_size):
             rows = slice(start, start + batch_size)
             heard = None if c is None else c[rows].to(self.device)
@@ -130,6 +135,7 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
         pixels = self._pixels(examples)
         keys = keys_of(pixels)
         keys = distinguish_repeats(keys) if repeats_differ else keys
+        batch_size = max(1, min(batch_size, VALUES // max(1, pixels[:1].size)))
         for start in range(0, len(pixels), batch_size):
             rows = slice(start, start + batch_size)
             batch = batch_from_pixels(pixels[rows], self.codec, seed, keys=keys[rows])
@@ -145,7 +151,7 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
             return load_images(examples, self.codec)
         if isinstance(examples, list | tuple):
             examples = np.stack([np.asarray(example) for example in examples])
-        found = levels(examples)
+        found = levels(examples, self.codec.bits)
         if found.ndim != 4 or found.shape[1:] != self.codec.shape:
             wanted = ("N", *self.codec.shape)
             raise UserError(
@@ -178,5 +184,7 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
             store = load_examples(data, self.codec, self.config.data, self._categories)
             self._check_labels(store, [f"{label}: {why}" for label, why in store.lost.items()])
             return in_words(data), store
-        splits = load_data(self.config.data)
-        return ("valid", splits.valid) if splits.test is None else ("test", splits.test)
+        splits = load_run_data(self.run)
+        name = "test" if "test" in splits.splits else "valid"
+        check_split(self.run.path, self.run.card, splits, name)
+        return name, splits.splits[name]

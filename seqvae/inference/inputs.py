@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqvae.build import modality_of
 from seqvae.data.image.dataset import load_examples
 from seqvae.data.input_files import in_words, regular_files
 from seqvae.data.text.corpus import is_table, read_corpus
@@ -25,6 +24,7 @@ from seqvae.data.text.splits import read_options
 from seqvae.errors import UserError
 from seqvae.inference import ImageVAE, PretrainedVAE, TextVAE
 from seqvae.models.sampling import Condition
+from seqvae.runs.run_data import load_run_data
 
 SPLITS = ("train", "valid", "test")
 Note = Callable[[str], object]
@@ -167,7 +167,9 @@ def _condition(
         values = [row.labels[place] for row in rows]
         known = [value if label.accepts(value) else None for value in values]
         strange = Counter(str(v) for v, k in zip(values, known, strict=True) if k is None and v is not None)
-        if lost := sum(value is None for value in known):
+        if known.count(None) == len(known):
+            raise label.missing_error
+        if lost := known.count(None):
             unknown = f" ({', '.join(map(repr, list(strange)[:3]))} unknown to training)" if strange else ""
             note(f"{lost:,} of {len(rows):,} rows without label {label.name!r}{unknown}")
         condition[label.name] = known
@@ -177,9 +179,7 @@ def _condition(
 def _store(vae: Any, data: str | Sequence[str] | None) -> Any:
     if not isinstance(data, str) or data not in SPLITS or Path(data).exists():
         return vae._store(data)[1]
-    config = vae.run.config
-    found: Any = modality_of(config).load_data(config, vae.run.codec)
-    splits = found.splits
+    splits = load_run_data(vae.run, data).splits
     if data not in splits:
         raise UserError(f"{vae.run.path} has no {data} split: it has {', '.join(splits)}")
     return splits[data]

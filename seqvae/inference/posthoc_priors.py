@@ -32,6 +32,7 @@ from seqvae.models.priors import PRIORS
 from seqvae.models.sampling import with_rate
 from seqvae.models.vae import VAE
 from seqvae.runs.checkpoint import Run
+from seqvae.runs.run_data import load_run_data
 from seqvae.runs.weights import WEIGHTS, read_weights, write_weights
 from seqvae.utils.atomic_files import explain_disk_errors, sha256_of, write_atomically
 
@@ -85,7 +86,7 @@ def fit_posthoc_prior(
     condition = (0 if vae.labels is None else vae.labels.dim) + any_rate
     prior = build_prior(spec, vae.latent, how.seed, condition)
     wing = modality_of(run.config)
-    feed = wing.make_batch_source(wing.load_data(run.config, run.codec), BATCH, 1, how.seed)
+    feed = wing.make_batch_source(load_run_data(run, "train", "valid"), BATCH, 1, how.seed)
     sources = encode_posteriors(vae, training_batches(feed, amounts.examples), any_rate)
     fit = fit_prior(prior, sources, how, progress)
     before, _ = log_density(vae.prior, held_out_codes(sources, how))

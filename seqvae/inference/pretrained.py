@@ -29,6 +29,7 @@ from seqvae.inference.codec import LatentCodec
 from seqvae.inference.posthoc_priors import load_posthoc_prior, with_prior
 from seqvae.interfaces import Batch, ModalityMetrics
 from seqvae.models.sampling import Condition, Rate, with_own_labels
+from seqvae.runs.run_data import load_run_data, with_corpus
 from seqvae.utils.device import autocast, pick_precision
 
 LOG = logging.getLogger("seqvae")  # without a handler of the user's, Python prints its warnings on stderr
@@ -121,6 +122,14 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
         config = self.run.config.model_copy(update={"data": data})
         return type(self)(replace(self.run, config=config), self.device)
 
+    def with_corpus(self, place: str) -> Self:
+        """The same model, whose corpus lies at `place` now: a file, or the folder of its files.
+
+        Raises:
+            UserError: nothing is there, or the run was trained on embedded data.
+        """
+        return type(self)(with_corpus(self.run, place), self.device)
+
     def with_prior(self, name: str) -> Self:
         """The same model under a prior that `seqvae fit-prior` fitted to it.
 
@@ -153,7 +162,9 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
             labels.require(held)
             notes = [*notes, *labels.describe_unknown(held)]
         for note in notes if is_main() else ():
-            LOG.warning(note)
+            LOG.warning(
+                "%s", note.encode("utf-8", "backslashreplace").decode()
+            )  # a file name may be any bytes
 
     @property
     def _categories(self) -> dict[str, Sequence[str]]:
@@ -163,8 +174,8 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
     @property
     def label_names(self) -> tuple[str, ...]:
         """What the run's data say of each example."""
-        config = self.run.config
-        return modality_of(config).load_data(config, self.run.codec).labels
+        names: tuple[str, ...] = load_run_data(self.run).labels
+        return names
 
     def attribute(self, batches: Sequence[Batch], name: str) -> Tensor:
         """A label of each example (N,), NaN where it is missing.

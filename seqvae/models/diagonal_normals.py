@@ -10,6 +10,8 @@ import math
 import torch
 from torch import Tensor
 
+from seqvae.numerics import is_static
+
 NARROW = -18.0  # log variance from which the expanded square would cancel in fp64: 1e-4 nats at |z| = 100
 
 
@@ -29,7 +31,8 @@ class DiagonalNormals:
 
     The densities are two matrix products, which need no table of codes x normals x dims in memory. They run
     in fp64, since the expanded square z^2 - 2 z mean + mean^2 would cancel in fp32. Dims in which a normal is
-    so narrow that it cancels in fp64 too are computed one by one.
+    so narrow that it cancels in fp64 too are computed one by one; where the host may not ask which these are
+    (`is_static`), all are, and the table is held.
 
     Args:
         mean: (N, D).
@@ -43,16 +46,21 @@ class DiagonalNormals:
 
     def __init__(self, mean: Tensor, logvar: Tensor) -> None:
         mean, logvar = to_float64(mean), to_float64(logvar)
+        self.mean, self.logvar, self.table = mean, logvar, is_static()
+        if self.table:
+            self.rest = (logvar + math.log(2 * math.pi)).sum(-1)
+            return
         narrow = (logvar < NARROW).any(0)  # (D,)
         self.narrow = narrow.nonzero()[:, 0].tolist()
-        self.mean, self.logvar = mean, logvar
         self.precision = torch.exp(-logvar).masked_fill(narrow, 0.0)  # (N, D)
         self.scaled = 2 * mean * self.precision
         self.rest = (mean**2 * self.precision + logvar + math.log(2 * math.pi)).sum(-1)  # (N,)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log N(z; mean_n, var_n) in nats, (..., N) in fp64 for z (..., D)."""
-        z = z.to(self.precision)
+        z = z.to(self.mean)
+        if self.table:
+            return -0.5 * (scaled_squares(z[..., None, :] - self.mean, self.logvar).sum(-1) + self.rest)
         total = z**2 @ self.precision.mT - z @ self.scaled.mT + self.rest
         for j in self.narrow:
             total = total + scaled_squares(z[..., j, None] - self.mean[:, j], self.logvar[:, j])

@@ -61,7 +61,7 @@ class LabelSpec:
             return labels.new_full((len(labels),), torch.nan)
         values = labels[:, self.column]
         known = (
-            (values[:, None] == values.new_tensor(self.class_values)).any(-1)
+            (values[:, None] == constant(tuple(self.class_values), values.device)).any(-1)
             if self.classes
             else values.isfinite()
         )

@@ -14,6 +14,8 @@ import json
 import os
 import pickle
 import shutil
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,10 +26,11 @@ from torch import nn
 from seqvae.build import build_vae, modality_of
 from seqvae.config.loading import dump_config, parse_config
 from seqvae.config.schema import RunConfig
+from seqvae.config.yaml_files import read_yaml
 from seqvae.errors import UserError
 from seqvae.interfaces import Processor
 from seqvae.models.vae import VAE
-from seqvae.runs.weights import WEIGHTS, read_weights, write_weights
+from seqvae.runs.weights import WEIGHTS, own_copies, read_weights, write_weights
 from seqvae.utils.atomic_files import (
     explain_disk_errors,
     flush_folder,
@@ -37,6 +40,7 @@ from seqvae.utils.atomic_files import (
 )
 
 FORMAT = 1
+Splits = Mapping[str, Mapping[str, str]]  # of each split, hashes of its examples and of each label
 
 
 @dataclass
@@ -84,7 +88,9 @@ def require_empty(path: Path) -> None:
         raise UserError(f"{path} cannot be made, {home} {reason}: choose another --out")
 
 
-def create_run(path: Path, config: RunConfig, codec: Processor, data: str = "") -> None:
+def create_run(
+    path: Path, config: RunConfig, codec: Processor, data: str = "", splits: Splits | None = None
+) -> None:
     """Make the folder with config and codec in it.
 
     Raises:
@@ -95,15 +101,22 @@ def create_run(path: Path, config: RunConfig, codec: Processor, data: str = "") 
         (path / "checkpoints").mkdir(parents=True)
         codec.save(path)
         write_atomically(path / "config.yaml", lambda p: p.write_text(dump_config(config), encoding="utf-8"))
-        write_card(path, config, codec, TrainState(), "nothing is trained yet", data)
+        write_card(path, config, codec, TrainState(), "nothing is trained yet", data, splits)
 
 
 def write_card(
-    path: Path, config: RunConfig, codec: Processor, progress: TrainState, selected: str, data: str
+    path: Path,
+    config: RunConfig,
+    codec: Processor,
+    progress: TrainState,
+    selected: str,
+    data: str,
+    splits: Splits | None = None,
 ) -> None:
     """Write config.json: all that is needed to build the model again, and what its weights are.
 
-    `data` is the fingerprint of the training data, by which a resumed run knows that they are the same.
+    `data` is the fingerprint of the training data, by which a resumed run knows that they are the same;
+    `splits` are the hashes of each split, by which everybody does who uses one later.
     """
     card = {
         "format_version": FORMAT,
@@ -111,19 +124,27 @@ def write_card(
         "sizes": codec.metadata,
         "run": config.model_dump(by_alias=True),
         "data": data,
+        **({} if splits is None else {"splits": splits}),
         "selected": selected,
         "progress": asdict(progress),
     }
-    text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
-    with explain_disk_errors(path):
-        write_atomically(path / "config.json", lambda p: p.write_text(text, encoding="utf-8"))
+    _write_json(path, card)
 
 
 def update_card(path: Path, **told: Any) -> None:
     """Say more in config.json than training does: what was measured or chosen afterwards."""
-    text = json.dumps({**read_card(path), **told}, indent=2, ensure_ascii=False) + "\n"
-    with explain_disk_errors(path):
+    _write_json(path, {**read_card(path), **told})
+
+
+def _write_json(path: Path, card: dict[str, Any]) -> None:
+    """config.json; what UTF-8 cannot hold, half a surrogate pair, is escaped."""
+    text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
+    with suppress(UnicodeEncodeError), explain_disk_errors(path):
         write_atomically(path / "config.json", lambda p: p.write_text(text, encoding="utf-8"))
+        return
+    escaped = json.dumps(card, indent=2) + "\n"
+    with explain_disk_errors(path):
+        write_atomically(path / "config.json", lambda p: p.write_text(escaped, encoding="utf-8"))
 
 
 def load_run(source: str | Path, device: str | torch.device = "cpu") -> Run:
@@ -163,6 +184,36 @@ def read_card(path: Path) -> dict[str, Any]:
     if missing := {"run", "progress", "selected"} - card.keys():
         raise UserError(f"{path / 'config.json'} lacks {', '.join(sorted(missing))}: restore the file")
     return card
+
+
+def ignored_changes(path: Path, config: RunConfig) -> list[str]:
+    """A line for each value that config.yaml has and the run, which goes by config.json, has not."""
+    file = path / "config.yaml"
+    if not file.is_file():
+        return []
+    try:
+        written = parse_config(read_yaml(file), where=str(file)).model_dump(by_alias=True)
+    except UserError as error:
+        return [f"{error}; the run goes on by config.json"]
+    kept = flat(config.model_dump(by_alias=True))
+    found = flat(written)
+    return [
+        f"{file} has {key} {found.get(key)!r}, the run goes on with {kept.get(key)!r}: a config is fixed "
+        "when a run begins; train a new run to change it"
+        for key in dict.fromkeys([*kept, *found])
+        if kept.get(key) != found.get(key)
+    ]
+
+
+def flat(values: Any, path: str = "") -> dict[str, Any]:
+    """Nested values by their paths, `a.b` or `a.0`; empty blocks by themselves."""
+    inner = (
+        values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
+    )
+    found = {
+        k: v for key, value in inner for k, v in flat(value, f"{path}.{key}" if path else str(key)).items()
+    }
+    return found or {path: values}
 
 
 def load_parts(vae: VAE, codec: Processor, source: str | Path, parts: list[str]) -> None:
@@ -245,8 +296,9 @@ def load_checkpoint(folder: Path, vae: nn.Module, objective: nn.Module) -> tuple
 
 
 def _save_states(states: dict[str, Any], file: Path) -> None:
+    """Tensors in host memory, none of them a view: the file is read on any device and holds nothing twice."""
     with file.open("wb") as content:  # given a path, torch hides why the disk refused
-        torch.save(states, content)
+        torch.save(own_copies(states), content)
 
 
 def _load_states(file: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 
 from seqvae.build import check_config, describe_missing_labels, modality_of, with_label_statistics
 from seqvae.config.loading import parse_config
-from seqvae.config.schema import RunConfig
+from seqvae.config.schema import RunConfig, TextRunConfig
 from seqvae.distributed import collectives
 from seqvae.distributed.collectives import is_main
 from seqvae.errors import UserError
@@ -21,13 +22,24 @@ from seqvae.evaluation.rate_sweep import EXAMPLES, describe_choice, find_best_ra
 from seqvae.interfaces import Data
 from seqvae.models.sampling import with_rate
 from seqvae.models.vae import VAE
-from seqvae.runs.checkpoint import create_run, load_run, read_card, require_empty, update_card, write_card
+from seqvae.runs.checkpoint import (
+    create_run,
+    ignored_changes,
+    load_run,
+    read_card,
+    require_empty,
+    update_card,
+    write_card,
+)
 from seqvae.runs.metrics_log import RunLog, forget_metrics_after
+from seqvae.runs.run_data import check_split
 from seqvae.runs.weights import save_weights
 from seqvae.training.model_selection import MI_EXAMPLES, collapse_message, is_collapsed, select_checkpoint
 from seqvae.training.trainer import Trainer
+from seqvae.utils.atomic_files import list_checkpoints
+from seqvae.utils.data_paths import with_absolute_paths
 from seqvae.utils.device import autocast, pick_device
-from seqvae.utils.malloc import retain_freed_memory
+from seqvae.utils.malloc import memory_errors, retain_freed_memory
 from seqvae.utils.reporter import Reporter, Silent, format_numbers
 from seqvae.utils.signals import GRACE, Interrupted, Stop, stop_on_signals
 
@@ -40,15 +52,15 @@ def train(config: RunConfig, out: str | Path, report: Reporter | None = None) ->
         Interrupted: a signal came; the message says how to go on.
     """
     check_config(config)
-    path = Path(out)
+    path, config = Path(out), with_absolute_paths(config)
     with _distributed_run(config):
         require_empty(path)
         data = collectives.main_first(lambda: modality_of(config).load_data(config, None))
         return _run(path, config, data, report or Silent(), new=True)
 
 
-def resume(path: str | Path, report: Reporter | None = None) -> Path:
-    """Go on with an unfinished run, as if it had never stopped.
+def resume(path: str | Path, report: Reporter | None = None, device: str | None = None) -> Path:
+    """Go on with an unfinished run, as if it had never stopped; on `device` where the run's is not here.
 
     Raises:
         UserError: no run there, a damaged checkpoint, or a run that is finished.
@@ -57,7 +69,11 @@ def resume(path: str | Path, report: Reporter | None = None) -> Path:
     card = read_card(path)
     if card["progress"]["finished"]:
         raise UserError(f"{path} is finished after {card['progress']['step']} steps: train a new run")
-    config = parse_config(card["run"], where=str(path / "config.json"), saved=True)
+    where = str(path / "config.json")
+    for line in ignored_changes(path, parse_config(card["run"], where=where)):
+        (report or Silent()).warn(line)
+    elsewhere = [] if device is None else [f"train.device={device}"]
+    config = parse_config(card["run"], elsewhere, where=where)
     wing = modality_of(config)
     with _distributed_run(config):
         codec = wing.load_codec(path, card.get("sizes", {}))
@@ -66,6 +82,8 @@ def resume(path: str | Path, report: Reporter | None = None) -> Path:
             raise UserError(
                 f"the data of {path} have changed since it began: put them back, or train a new run"
             )
+        for name in data.splits:
+            check_split(path, card, data, name)
         return _run(path, config, data, report or Silent(), new=False)
 
 
@@ -76,14 +94,28 @@ def _run(path: Path, config: RunConfig, data: Data, report: Reporter, new: bool)
     config = with_label_statistics(config, data)
     for line in describe_missing_labels(config, data):
         report.warn(line)
-    with _threads(config.train.threads), retain_freed_memory():
+    short_of_memory = memory_errors(partial(_need_less, path, config))
+    with _threads(config.train.threads), _repeatable(), retain_freed_memory(), short_of_memory:
         trainer = Trainer(path, config, data, report)
         loop = TrainingLoop(trainer)
         if new:  # only now: a config that cannot be built leaves no folder behind
-            collectives.run_on_main(lambda: create_run(path, config, data.codec, data.fingerprint))
+            collectives.run_on_main(
+                lambda: create_run(path, config, data.codec, data.fingerprint, _splits(data))
+            )
         collectives.run_on_main(lambda: forget_metrics_after(path, trainer.progress.step))
         loop.run()
     return path
+
+
+def _need_less(path: Path, config: RunConfig) -> str:
+    """What to do where memory does not suffice."""
+    found = list_checkpoints(path)
+    safe = f"the last good checkpoint is {found[-1]}" if found else "no checkpoint was written yet"
+    length = " or data.max_tokens" if isinstance(config, TextRunConfig) else ""
+    return (
+        f"{safe}; free some and go on with --resume, or in a new run lower train.batch_size{length}, "
+        "raise train.accumulate or use train.precision=bf16"
+    )
 
 
 def _distributed_run(config: RunConfig) -> AbstractContextManager[None]:
@@ -192,7 +224,8 @@ class TrainingLoop:
 
     def _write_card(self, selected: str) -> None:
         run, data = self.trainer, self.trainer.data
-        write_card(self.path, run.config, data.codec, run.progress, selected, data.fingerprint)
+        found = data.fingerprint, _splits(data)
+        write_card(self.path, run.config, data.codec, run.progress, selected, *found)
 
     def finish(self) -> None:
         """Mark the run as finished and say what it came to."""
@@ -239,6 +272,21 @@ class TrainingLoop:
             f"({trainer.total / trainer.batch_source.steps_per_epoch:.1f} epochs) on {trainer.device} "
             f"in {trainer.precision}"
         )
+
+
+def _splits(data: Data) -> dict[str, dict[str, str]]:
+    return {name: data.split_fingerprint(name) for name in data.splits}
+
+
+@contextmanager
+def _repeatable() -> Iterator[None]:
+    """Let cuDNN choose kernels that give the same bits twice, or a resumed run would end elsewhere."""
+    before = torch.backends.cudnn.deterministic
+    torch.backends.cudnn.deterministic = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.deterministic = before
 
 
 @contextmanager

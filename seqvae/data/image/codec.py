@@ -26,6 +26,7 @@ class ImageProcessor:
     width: int
     binarize: Binarize = "none"
     binarize_seed: int = 0
+    bits: bool | None = None  # whether the training data's whole numbers were zeros and ones
 
     unit = "pictures"
     vocabulary: ClassVar[None] = None
@@ -66,8 +67,9 @@ class ImageProcessor:
 
     @property
     def fingerprint(self) -> str:
-        """The same for the same settings."""
-        return hashlib.blake2b(json.dumps(self.metadata, sort_keys=True).encode(), digest_size=16).hexdigest()
+        """The same for the same settings; what `bits` says is in the pixels already."""
+        kept = {name: value for name, value in self.metadata.items() if name != "bits"}
+        return hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=16).hexdigest()
 
     @property
     def protocol(self) -> str:

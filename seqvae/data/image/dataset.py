@@ -16,7 +16,7 @@ from seqvae.data.image.codec import ImageProcessor
 from seqvae.data.image.columns import Column
 from seqvae.data.image.image_store import ImageStore, iter_chunks
 from seqvae.data.image.labels import Categories, align_labels
-from seqvae.data.image.pixels import ImageSpec
+from seqvae.data.image.pixels import ImageSpec, with_channels
 from seqvae.data.image.readers import RawImages, ReadOptions, find_heldout_source, load_source
 from seqvae.data.image.splits import Rows, split_rows
 from seqvae.data.input_files import in_words, regular_files
@@ -59,6 +59,10 @@ class ImageData:
         lines += [f"pixels: {self.train.levels}; binarisation: {self.codec.protocol}"]
         return [*lines, f"labels: {', '.join(self.labels)}"] if self.labels else lines
 
+    def split_fingerprint(self, name: str) -> dict[str, str]:
+        """Hashes of the examples and of each label of a split, by which a run knows it again."""
+        return self.splits[name].parts
+
     def collapse_cause(self) -> str | None:
         """Pictures that are all the same."""
         return "all validation pictures are the same: check the data" if same_pictures(self.valid) else None
@@ -82,8 +86,10 @@ def describe(store: ImageStore) -> str:
     return ", ".join(words)
 
 
-def load_data(data: ImageDataConfig) -> ImageData:
+def load_data(data: ImageDataConfig, trained: ImageProcessor | None = None) -> ImageData:
     """The splits as stores of pixels; fixed binarisation is drawn here, stochastic in every batch.
+
+    `trained` is the codec of a run whose data these are: they have the channels that it has.
 
     Raises:
         UserError: whatever is wrong with the files or the labels.
@@ -91,13 +97,19 @@ def load_data(data: ImageDataConfig) -> ImageData:
     if data.name and data.train:
         raise UserError(f"data has both name {data.name!r} and train {data.train!r}: give one of them")
     stores = _file_stores(data, data.train) if data.train else _embedded_stores(data)
+    if trained is not None:
+        stores = {
+            name: replace(store, pixels=with_channels(store.pixels, trained.channels))
+            for name, store in stores.items()
+        }
     if data.examples is not None:
         stores["train"] = _take_rows(stores["train"], np.arange(min(data.examples, len(stores["train"]))))
     if data.num_labeled is not None:
         kept = subsample_labels(stores["train"].labels, data.num_labeled, data.split_seed)
         stores["train"] = replace(stores["train"], labels=kept)
     channels, height, width = stores["train"].pixels.shape[1:]
-    codec = ImageProcessor(channels, height, width, data.binarize, data.binarize_seed)
+    bits = stores["train"].bits
+    codec = ImageProcessor(channels, height, width, data.binarize, data.binarize_seed, bits)
     ready = {name: _prepare(store, codec, name) for name, store in stores.items()}
     return ImageData(codec, ready["train"], ready["valid"], ready.get("test"))
 
@@ -118,16 +130,22 @@ def load_examples(
         UserError: whatever is wrong with the source, or pictures of another shape.
     """
     source = regular_files(source)
-    loaded = load_source(source, _read_options(data, id_column))
+    loaded = load_source(source, _read_options(data, id_column, codec.bits))
     store = align_labels(loaded, data.labels, categories or None, None, data.label_columns)
-    return _prepare(replace(store, places=keys_of(store.pixels)), codec, in_words(source))
+    return _prepare(replace(store, keys=keys_of(store.pixels)), codec, in_words(source))
 
 
-def _read_options(data: ImageDataConfig, id_column: str | None = None) -> ReadOptions:
+def _read_options(
+    data: ImageDataConfig, id_column: str | None = None, bits: bool | None = None
+) -> ReadOptions:
     size = (data.size[0], data.size[1]) if data.size else None
     columns = tuple(data.label_columns.get(name, name) for name in data.labels)
     return ReadOptions(
-        ImageSpec(size, data.channels), data.image_column, data.on_bad_image == "skip", id_column, columns
+        ImageSpec(size, data.channels, bits),
+        data.image_column,
+        data.on_bad_image == "skip",
+        id_column,
+        columns,
     )
 
 
@@ -137,6 +155,7 @@ def _file_stores(data: ImageDataConfig, source: str | Sequence[str]) -> dict[str
     whole = align_labels(load_source(source, how), data.labels, None, in_words(source), data.label_columns)
     known = {name: whole.categories.get(name, ()) for name in data.labels}
     files = {name: path or find_heldout_source(source, name) for name, path in given.items()}
+    how = _read_options(data, bits=whole.bits)
     held = {
         name: align_labels(load_source(path, how), data.labels, known, in_words(path), data.label_columns)
         for name, path in files.items()
@@ -191,4 +210,4 @@ def _prepare(store: ImageStore, codec: ImageProcessor, where: str) -> ImageStore
         )
     if codec.binarize != "fixed":
         return store
-    return replace(store, pixels=binarize_fixed(store.pixels, store.places, codec.binarize_seed))
+    return replace(store, pixels=binarize_fixed(store.pixels, store.noise_keys, codec.binarize_seed))

@@ -56,6 +56,7 @@ def align_labels(
         loaded.broken,
         loaded.total,
         loaded.ids,
+        loaded.bits,
         lost,
     )
 

@@ -19,12 +19,15 @@ Array = npt.NDArray[Any]
 Pixels = npt.NDArray[np.uint8]
 _LUMA = np.array([19595, 38470, 7471], np.uint32)  # ITU-R 601 in 65536ths, as PIL weighs colours
 
+_ORIENTATION = 0x0112  # a tag of EXIF
+
 
 class ImageSpec(NamedTuple):
     """What is asked of pictures; None leaves them as they are."""
 
     size: tuple[int, int] | None = None  # height, width
     channels: int | None = None
+    bits: bool | None = None  # whether arrays of zeros and ones are black and white; if none are above 1
 
 
 def to_pixels(array: Array, form: ImageSpec, where: str) -> Pixels:
@@ -36,7 +39,7 @@ def to_pixels(array: Array, form: ImageSpec, where: str) -> Pixels:
     array = to_channels_first(array, where)
     if not array.size:
         raise UserError(f"{where} holds no pictures (shape {array.shape}): give at least one")
-    pixels = with_channels(to_levels(array, where), form.channels)
+    pixels = with_channels(to_levels(array, where, form.bits), form.channels)
     return pixels if form.size in (None, pixels.shape[2:]) else resize(pixels, form.size)
 
 
@@ -57,8 +60,10 @@ def to_channels_first(array: Array, where: str) -> Array:
     )
 
 
-def to_levels(array: Array, where: str) -> Pixels:
+def to_levels(array: Array, where: str, bits: bool | None = None) -> Pixels:
     """uint8 levels of levels, of floats in [0, 1], or of zeros and ones.
+
+    Whole numbers of which none is above 1 are zeros and ones, unless `bits` says that they are levels.
 
     Raises:
         UserError: values of another kind, or beyond their range.
@@ -74,9 +79,14 @@ def to_levels(array: Array, where: str) -> Pixels:
         return np.round(array * np.float32(255)).astype(np.uint8)
     if low < 0 or high > 255:
         raise UserError(f"{where} holds whole numbers from {low:g} to {high:g}: levels are 0 to 255")
-    if high <= 1:  # black and white that is written as 0 and 1
+    if high <= 1 and bits is not False:  # black and white that is written as 0 and 1
         return array.astype(np.uint8) * np.uint8(255)
     return array if array.dtype == np.uint8 else array.astype(np.uint8)
+
+
+def are_bits(array: Array) -> bool | None:
+    """Whether whole numbers are zeros and ones; None of floats and booleans, which say what they are."""
+    return bool(array.max(initial=0) <= 1) if array.dtype.kind in "iu" else None
 
 
 def with_channels(pixels: Pixels, channels: int | None) -> Pixels:
@@ -109,13 +119,15 @@ def first_line(error: Exception) -> str:
 
 
 def picture_pixels(picture: Image, form: ImageSpec) -> Pixels:
-    """(C, H, W) of a PIL picture; without `channels`, one where it is grey and else three.
+    """(C, H, W) of a PIL picture, upright; without `channels`, one where it is grey and else three.
 
     Raises:
         ValueError: grey values that do not fit into a byte.
     """
-    from PIL import Image
+    from PIL import Image, ImageOps
 
+    if picture.getexif().get(_ORIENTATION, 1) != 1:  # how the camera was held
+        picture = ImageOps.exif_transpose(picture)
     if picture.mode[0] in "IF":
         raise ValueError(f"more than 256 levels of grey, mode {picture.mode}")
     channels = form.channels or (1 if picture.mode in ("1", "L", "LA") else 3)

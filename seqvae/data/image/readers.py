@@ -18,7 +18,7 @@ from seqvae.data.image.columns import Column, array_column, join_columns, names_
 from seqvae.data.image.file_decoding import DecodedImages, EncodedImage, decode_images
 from seqvae.data.image.idx import LABELS, PICTURES, find_label_file, find_test_file, read_idx
 from seqvae.data.image.npz import is_npy, read_npy, read_npz
-from seqvae.data.image.pixels import ImageSpec, to_pixels
+from seqvae.data.image.pixels import ImageSpec, are_bits, to_pixels
 from seqvae.data.input_files import expand, suffix
 from seqvae.errors import UserError
 
@@ -44,6 +44,7 @@ class RawImages:
     broken: tuple[str, ...] = ()
     total: int = 0
     ids: tuple[Any, ...] | None = None
+    bits: bool | None = None  # whether whole numbers were taken for zeros and ones
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,9 @@ def _load(source: str, how: ReadOptions, split: str) -> RawImages:
     if path.suffix == ".npz":
         pictures, columns = read_npz(path)
         labels = {name: array_column(values) for name, values in columns.items()}
-        return _whole(to_pixels(pictures, how.form, source), labels)
+        return _whole(pictures, how.form, source, labels)
     if is_npy(path):
-        return _whole(to_pixels(read_npy(path), how.form, source), {})
+        return _whole(read_npy(path), how.form, source, {})
     return _idx(path, how.form)
 
 
@@ -123,21 +124,21 @@ def locate(source: str) -> Path | None:
     )
 
 
-def _whole(pixels: npt.NDArray[Any], labels: dict[str, Column]) -> RawImages:
-    return RawImages(pixels, labels, np.arange(len(pixels)), total=len(pixels))
+def _whole(array: npt.NDArray[Any], form: ImageSpec, where: str, labels: dict[str, Column]) -> RawImages:
+    pixels, bits = to_pixels(array, form, where), are_bits(array)
+    return RawImages(pixels, labels, np.arange(len(pixels)), total=len(pixels), bits=bits)
 
 
 def _idx(path: Path, form: ImageSpec) -> RawImages:
-    pixels = to_pixels(read_idx(path, PICTURES), form, str(path))
-    beside = find_label_file(path)
+    pixels, beside = read_idx(path, PICTURES), find_label_file(path)
     if beside is None:
-        return _whole(pixels, {})
+        return _whole(pixels, form, str(path), {})
     labels = read_idx(beside, LABELS).astype(np.float32)
     if len(labels) != len(pixels):
         raise UserError(
             f"{beside} labels {len(labels):,} pictures, {path.name} has {len(pixels):,}: give its own"
         )
-    return _whole(pixels, {"label": Column(labels)})
+    return _whole(pixels, form, str(path), {"label": Column(labels)})
 
 
 def _folder(root: Path, how: ReadOptions) -> RawImages:
@@ -166,9 +167,9 @@ def _files(files: list[Path], root: Path | None, how: ReadOptions) -> RawImages:
 def _open_image(path: Path) -> Any:
     from PIL import Image
 
-    picture = Image.open(path)
-    picture.load()  # now: a file cut short shows only here
-    return picture
+    with Image.open(path) as picture:
+        picture.load()  # now: a file cut short shows only here
+        return picture.copy()
 
 
 def _dataset(source: str, path: Path | None, how: ReadOptions, split: str) -> RawImages:
@@ -209,4 +210,5 @@ def joined(parts: Sequence[RawImages], sources: Sequence[str]) -> RawImages:
         tuple(name for part in parts for name in part.broken),
         int(starts[-1]),
         ids,
+        parts[0].bits,
     )

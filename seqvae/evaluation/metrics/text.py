@@ -17,6 +17,7 @@ from seqvae.data.text.batch import TextBatch
 from seqvae.evaluation.metrics import text_scores
 
 POSITIONS = 20  # of the gain by position
+MANY_UNKNOWN = 0.01  # share of the words from which a perplexity says little
 Sentences = list[list[int]]
 
 
@@ -26,9 +27,19 @@ def perplexity(total_nll: float, tokens: int) -> float:
     return math.exp(nats) if nats < 700 else math.inf
 
 
-def bits_per_character(total_nll: float, characters: int, sentences: int) -> float:
-    """Total NLL / ln 2 / (characters + sentences): the end of each sentence counts as one character."""
-    return total_nll / math.log(2) / (characters + sentences)
+def bits_per_character(total_nll: float, characters: int, sentences: int, spelling: float = 0.0) -> float:
+    """(Total NLL + spelling) / ln 2 / (characters + sentences): each end counts as one character.
+
+    `spelling` are the nats of writing out, given that they are none of the vocabulary, the words that the
+    likelihood knows as the unknown token alone. By a model of all words it is an upper bound: what that model
+    gives to the vocabulary's words is not shared out among the others.
+    """
+    return (total_nll + spelling) / math.log(2) / (characters + sentences)
+
+
+def unknown_rows(batch: TextBatch) -> list[list[bool]]:
+    """Which tokens of each sentence are the unknown one, where nobody knows more of the text."""
+    return [[token == batch.special.unk for token in row] for row in text_scores.sentences(batch)]
 
 
 @dataclass(frozen=True)
@@ -39,6 +50,9 @@ class TextGeneration:
     prior_sample: Callable[[int, int], Sentences]  # (n, seed): greedy, from n prior draws
     detokenize: Callable[[list[int]], str]
     characters: int  # of the evaluated sentences, without line ends
+    spelling: float = 0.0  # nats of spelling their unknown tokens
+    literal: int = 0  # tokens that the text itself writes as the unknown one
+    unknown: Callable[[TextBatch], Sequence[Sequence[bool]]] = unknown_rows  # which tokens of each sentence
 
 
 @dataclass(frozen=True)
@@ -50,13 +64,31 @@ class TextMetrics:
     def per_target(self, batches: Sequence[TextBatch], iw_nll: Tensor | None) -> dict[str, Any]:
         """Predicted tokens, and IW-NLL per token and per character."""
         tokens = sum(batch.num_targets for batch in batches)
-        numbers: dict[str, Any] = {"tokens": tokens}
+        numbers: dict[str, Any] = {"tokens": tokens, **self._unknown(batches)}
         if iw_nll is None:
             return numbers
-        total = float(iw_nll.sum())
+        total, n = float(iw_nll.sum()), len(iw_nll)
         if self.tools is not None:
-            numbers["bits_per_char"] = bits_per_character(total, self.tools.characters, len(iw_nll))
+            spelling = self.tools.spelling
+            numbers["spelling_nats"] = spelling / n
+            numbers["bits_per_char"] = bits_per_character(total, self.tools.characters, n, spelling)
         return numbers | {"ppl": perplexity(total, tokens)}
+
+    def _unknown(self, batches: Sequence[TextBatch]) -> dict[str, Any]:
+        """How many tokens the vocabulary lacks, `</s>` not counted."""
+        rows = unknown_rows if self.tools is None else self.tools.unknown
+        unknown = sum(sum(row) for batch in batches for row in rows(batch))
+        words = sum(batch.num_targets - batch.size for batch in batches)
+        share = unknown / max(words, 1)
+        found: dict[str, Any] = {"unknown_share": share, "unknown_tokens": int(unknown)}
+        if self.tools is not None and self.tools.literal:
+            found["literal_unknown"] = self.tools.literal
+        if share > MANY_UNKNOWN:
+            found["cautions"] = [
+                f"ppl: {share:.1%} of the words are unknown and count as one easy token each: read "
+                "bits_per_char, which charges their spelling"
+            ]
+        return found
 
     def position_log_probs(self, likelihood: Any, batch: TextBatch) -> Tensor:
         """Log p of each token (B, T)."""
@@ -78,7 +110,7 @@ class TextMetrics:
         if self.tools is None:
             return ()
         back = (self.tools.reconstruct(z, batch) for z in (codes, drawn))
-        return (*back, text_scores.sentences(batch))
+        return (*back, text_scores.marked(text_scores.sentences(batch), self.tools.unknown(batch)))
 
     def summarise_reconstructions(self, parts: Sequence[tuple[Sentences, ...]]) -> dict[str, Any]:
         """Accuracy, exact matches, BLEU and edit distance of what came back."""
@@ -91,7 +123,7 @@ class TextMetrics:
 
     def _bleu_caution(self, wanted: Sentences) -> dict[str, Any]:
         assert self.tools is not None
-        if text_scores.has_bleu([self.tools.detokenize(ids) for ids in wanted]):
+        if text_scores.has_bleu([text_scores.written(ids, self.tools.detokenize) for ids in wanted]):
             return {}
         return {"cautions": ["bleu: null, as fewer than a tenth of the sentences have four words"]}
 

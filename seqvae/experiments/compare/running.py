@@ -21,6 +21,7 @@ from seqvae.inference import load
 from seqvae.runs.checkpoint import TrainState, read_card
 from seqvae.training.loop import resume, train
 from seqvae.utils.atomic_files import explain_disk_errors, write_atomically
+from seqvae.utils.data_paths import with_absolute_paths
 from seqvae.utils.device import pick_device
 from seqvae.utils.reporter import Reporter
 
@@ -97,9 +98,7 @@ def available_slots(devices: Sequence[str], workers: int) -> list[Slot]:
     if devices and workers > 1:
         raise UserError(f"got --devices {','.join(devices)} and --workers {workers}: give one of them")
     for name in devices:
-        found = pick_device(name)
-        if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
-            raise UserError(f"device got {name!r}, but only {torch.cuda.device_count()} are seen here")
+        pick_device(name)
     names: list[str | None] = list(devices) or ([None] * workers if workers > 1 else [])
     return [Slot(name, max(1, torch.get_num_threads() // len(names))) for name in names]
 
@@ -118,7 +117,7 @@ def _placed(entry: RunSpec, place: Slot) -> RunSpec:
 
 
 def _placeless(config: RunConfig) -> dict[str, Any]:
-    values = config.model_dump()
+    values = with_absolute_paths(config).model_dump()
     values["train"] |= {"device": None, "threads": None}
     if config.init:
         values["init"]["run"] = str(Path(config.init.run).absolute())

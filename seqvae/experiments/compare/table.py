@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from seqvae import plots
+from seqvae.data.input_files import in_words
 from seqvae.errors import UserError
 from seqvae.experiments.compare.schema import COLUMNS, Comparison, RunSpec
 from seqvae.runs.metrics_log import read_metrics
@@ -84,7 +85,7 @@ def as_markdown(rows: Sequence[Result], columns: Sequence[str] = COLUMNS) -> str
 
 def make_caption(comparison: Comparison, runs: Sequence[RunSpec], results: Sequence[Result]) -> str:
     """The protocol in a line: data, test examples, K, seeds and budget."""
-    data = {run.config.data.name or Path(str(run.config.data.train)).name for run in runs}
+    data = {run.config.data.name or Path(in_words(run.config.data.train or "")).name for run in runs}
     splits = {str(result["data"]) for result in results if "data" in result}
     counts = {f"{result['n']:,}" for result in results if "n" in result}
     first = "" if comparison.test_examples is None else "the first "

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tiny import DEVICE
 
 from seqvae.analysis.sample_quality import SmallLM
 from seqvae.cli import main
@@ -40,7 +41,7 @@ BASE: dict[str, Any] = {
     "latent": {"name": "gaussian", "dim": 2},
     "decoder": {"name": "gru", **SMALL},
     "remedies": [{"name": "word_dropout", "rate": 0.2}],
-    "train": {"steps": 2, "batch_size": 16, "precision": "fp32", "device": "cpu", "valid_examples": 16},
+    "train": {"steps": 2, "batch_size": 16, "precision": "fp32", "device": DEVICE, "valid_examples": 16},
 }
 LM: dict[str, Any] = {"latent": {"name": "none"}, "remedies": []}
 # found when the model is built, not when its names are read
@@ -254,7 +255,7 @@ def test_two_processes_train_alike(base: Path, tmp_path: Path) -> None:
     later = {"init": {"from": "plain", "parts": ["encoder"]}}
     made = comparison(base, (0,), plain={}, later=later)
     here = compare(made, tmp_path / "here")
-    there = compare(made, tmp_path / "there", where=[Slot("cpu", 1), Slot("cpu", 1)])
+    there = compare(made, tmp_path / "there", where=[Slot(DEVICE, 1), Slot(DEVICE, 1)])
     assert there.failed == {}
     for row, other in zip(here.rows, there.rows, strict=True):
         assert row["neg_elbo"] == other["neg_elbo"]

@@ -18,8 +18,9 @@ from torch import Tensor
 from seqvae.errors import UserError
 from seqvae.keyed_noise import KeyedNoise
 from seqvae.models.text import decoding
-from seqvae.models.text.decoding import GenerationConfig, filter_logits, generate_tokens
+from seqvae.models.text.decoding import GenerationConfig, generate_tokens
 from seqvae.models.text.likelihood import TextDecoder
+from seqvae.models.text.sampling import filtered
 
 LONGEST = 3
 ENDED = [ids for words in range(LONGEST + 1) for ids in all_sentences(words)]
@@ -220,7 +221,7 @@ LOGITS = torch.log(torch.tensor([[0.1, 0.4, 0.3, 0.2], [0.7, 0.05, 0.05, 0.2]]))
     ],
 )
 def test_filters_by_hand(arguments: dict[str, Any], kept: list[list[int]]) -> None:
-    got = filter_logits(LOGITS, **{"top_k": None, "top_p": None} | arguments)
+    got = filtered(LOGITS, **{"top_k": None, "top_p": None} | arguments)
     for row, (wanted, before) in enumerate(zip(kept, LOGITS, strict=True)):
         assert got[row].isfinite().nonzero()[:, 0].tolist() == wanted
         assert torch.equal(got[row, wanted], before[wanted])
@@ -229,7 +230,7 @@ def test_filters_by_hand(arguments: dict[str, Any], kept: list[list[int]]) -> No
 def test_filters_never_let_forbidden_words_back() -> None:
     logits = torch.tensor([[-math.inf, 1.0, -math.inf, 1.0]])
     for arguments in ({"top_k": 3}, {"top_p": 0.999}, {"top_k": 3, "top_p": 0.9}):
-        got = filter_logits(logits, **{"top_k": None, "top_p": None} | arguments)
+        got = filtered(logits, **{"top_k": None, "top_p": None} | arguments)
         assert got.isfinite().tolist() == [[False, True, False, True]]
 
 
@@ -297,7 +298,7 @@ def test_empty_sentences_are_sentences() -> None:
     [
         ({"temperature": 0.0}, "temperature got 0.0: it must be above 0"),
         ({"temperature": -1.0}, "temperature got -1.0: it must be above 0"),
-        ({"temperature": math.nan}, "temperature got nan: it must be above 0"),
+        ({"temperature": math.nan}, "temperature got nan: it must be finite"),
         ({"top_k": 0}, "top-k got 0: it must be above 0"),
         ({"top_p": 0.0}, r"top-p got 0.0: it must be in \(0, 1\]"),
         ({"top_p": 1.5}, r"top-p got 1.5: it must be in \(0, 1\]"),

@@ -29,9 +29,9 @@ from seqvae.data.text.batch import SpecialIds, TextBatch
 from seqvae.data.text.batching import batch_from_ids
 from seqvae.errors import UserError
 from seqvae.interfaces import Encoder
+from seqvae.models.text.kernels.attention import Rotation
 from seqvae.models.text.likelihood import TextDecoder
 from seqvae.models.text.pooling import POOLINGS
-from seqvae.models.text.transformer import apply_rotary
 from seqvae.models.vae import VAE
 
 READERS: dict[str, Spec] = {
@@ -332,17 +332,22 @@ def test_both_directions_read_the_whole_sentence_at_the_end() -> None:
     assert float((flipped[:, :6] - forward).abs().max()) > 1e-3  # order matters
 
 
+def rotated(x: Tensor, start: int) -> Tensor:
+    """X (N, A, T, C), whose first word is number `start`."""
+    return Rotation.of(torch.arange(start, start + x.shape[-2]), x.shape[-1], x.dtype).turn(x)
+
+
 def test_rotation_keeps_lengths_and_reads_distances_only() -> None:
     q, k = torch.randn(2, 1, 1, 1, 8).expand(-1, -1, -1, 5, -1).double()
-    scores = apply_rotary(q, 0)[0, 0] @ apply_rotary(k, 0)[0, 0].T
-    later = apply_rotary(q, 11)[0, 0] @ apply_rotary(k, 11)[0, 0].T
+    scores = rotated(q, 0)[0, 0] @ rotated(k, 0)[0, 0].T
+    later = rotated(q, 11)[0, 0] @ rotated(k, 11)[0, 0].T
     torch.testing.assert_close(later, scores, atol=1e-5, rtol=0)
     for apart in range(-4, 5):
         line = scores.diagonal(apart)
         torch.testing.assert_close(line, line[:1].expand_as(line), atol=1e-5, rtol=0)
-    torch.testing.assert_close(apply_rotary(q, 7).norm(dim=-1), q.norm(dim=-1), atol=1e-5, rtol=0)
-    assert torch.equal(apply_rotary(q, 0)[..., 0, :], q[..., 0, :])  # nothing turns at place 0
-    torch.testing.assert_close(apply_rotary(q, 3)[..., 1, :], apply_rotary(q, 4)[..., 0, :])
+    torch.testing.assert_close(rotated(q, 7).norm(dim=-1), q.norm(dim=-1), atol=1e-5, rtol=0)
+    assert torch.equal(rotated(q, 0)[..., 0, :], q[..., 0, :])  # nothing turns at place 0
+    torch.testing.assert_close(rotated(q, 3)[..., 1, :], rotated(q, 4)[..., 0, :])
 
 
 @torch.no_grad()

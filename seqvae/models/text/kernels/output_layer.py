@@ -13,15 +13,22 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from seqvae.models.text.kernels.logits import BITS, NATS, Logits, even_chunk_size, logits_buffer
+from seqvae.models.text.kernels.logits import BITS, NATS, Logits, even_chunk_size, join, logits_buffer
 from seqvae.models.text.kernels.precision import cached, compute_dtype
 from seqvae.numerics import is_static
+from seqvae.utils.accelerator import runs_ahead
 
 CHUNK_BYTES = 1 << 24  # of products made at once on a CPU: few rows cost a product, many leave its caches
 FEWEST = 64  # rows at once: for fewer a CPU mostly waits for the weights
 GPU_CHUNKS = 16  # a GPU takes so many times more at once
 KEPT_BYTES = 1 << 26  # of probabilities that wait for the backward pass, which makes the others once more
 SOUND = 2.0**100  # between 1 / SOUND and SOUND a sum of powers lost nothing: no term of weight left fp32
+
+
+def log_prob_plainly(h: Tensor, weight: Tensor, bias: Tensor, y: Tensor, dtype: torch.dtype) -> Tensor:
+    """Log softmax(W h + b)[y] (N,) from all logits (N, V) at once: what the output layer is compared with."""
+    logits = functional.linear(h.to(dtype), weight.to(dtype), bias.to(dtype))
+    return -functional.cross_entropy(logits.float(), y, reduction="none")
 
 
 class _TokenLogProb(torch.autograd.Function):
@@ -41,7 +48,7 @@ class _TokenLogProb(torch.autograd.Function):
         log_p = [*_residual(products, low[:few], y[:few], kept), *_log_probs(products, low[few:], y[few:])]
         ctx.save_for_backward(*lows, y, kept)
         ctx.dtypes = h.dtype, weight.dtype, bias.dtype
-        return torch.cat(log_p)
+        return join(log_p)
 
     @staticmethod
     @once_differentiable
@@ -80,13 +87,13 @@ class _Products:
 
         Their products go to the same rows of `out` (N, V), or all to the memory of those before.
         """
-        size = group * even_chunk_size(len(h) // group, len(self.low) // group)
+        size = group * even_chunk_size(h.shape[0] // group, self.low.shape[0] // group)
         start = 0
         for some in torch.split(h, size):
             room = self.low if out is None else out[start:]
-            low = torch.mm(some, self.weight.T, out=room[: len(some)])
+            low = torch.mm(some, self.weight.T, out=room[: some.shape[0]])
             yield Logits(low, self.bias, self.unit, self.room)
-            start += len(some)
+            start += some.shape[0]
 
     def parts(self, h: Tensor, out: Tensor | None = None) -> Iterator[tuple[slice, Tensor]]:
         """Rows of h, few at a time, and their logits (n, V) in fp32; `out` as in `of`."""
@@ -152,11 +159,11 @@ def _add_product(total: Tensor | None, a: Tensor, b: Tensor) -> Tensor:
 
 def _waits(x: Tensor) -> bool:
     """Whether reading a number of x on the host costs more than a few passes over x, or is forbidden."""
-    return x.is_cuda or is_static()
+    return runs_ahead(x.device) or is_static()
 
 
 def _rows_per_chunk(weight: Tensor) -> int:
-    size = CHUNK_BYTES * (GPU_CHUNKS if weight.is_cuda else 1)
+    size = CHUNK_BYTES * (GPU_CHUNKS if runs_ahead(weight.device) else 1)
     return max(FEWEST, size // (len(weight) * weight.itemsize))
 
 
@@ -182,7 +189,7 @@ class OutputHead(nn.Module):
     def argmax(self, features: Tensor) -> Tensor:
         """The likeliest word after each of the features (..., H), the first of equals."""
         rows = features.reshape(-1, features.shape[-1])
-        best = torch.cat([logits.first_largest() for logits in self.chunks(rows)])
+        best = join([logits.first_largest() for logits in self.chunks(rows)])
         return best.view(features.shape[:-1])
 
     @torch.no_grad()
@@ -211,7 +218,7 @@ class OutputHead(nn.Module):
                 out: Tensor = _TokenLogProb.apply(rows, self.weight, bias, y, dtype)  # type: ignore[no-untyped-call]
             else:
                 products = _Products(self._weights(dtype)[0], self.bias + self.forbidden, len(rows))
-                out = torch.cat([*_log_probs(products, rows.to(dtype), y)])
+                out = join([*_log_probs(products, rows.to(dtype), y)])
         return out.view(targets.shape)
 
     def _low(self, features: Tensor) -> Tensor:

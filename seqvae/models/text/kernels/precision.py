@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar, cast
@@ -11,7 +11,33 @@ import torch
 from torch import Tensor
 
 T = TypeVar("T")
-_CACHE: ContextVar[dict[Hashable, Any] | None] = ContextVar("held", default=None)
+
+
+class HeldWeights:
+    """What is made of weights once and used many times, such as copies in bf16."""
+
+    def __init__(self) -> None:
+        self.values: dict[Hashable, Any] = {}
+        self.makers: dict[Hashable, Callable[[], Any]] = {}
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gave for this key, at the first time or since `renew`."""
+        if key not in self.values:
+            self.makers[key] = make
+            self.values[key] = make()
+        return cast(T, self.values[key])
+
+    def renew(self, keys: Iterable[Hashable]) -> None:
+        """Make the values of these keys anew, of the weights as they are now."""
+        keys = list(keys)
+        for key in keys:
+            self.values.pop(key, None)
+        with weight_cache(self):
+            for key in keys:
+                self.get(key, self.makers[key])
+
+
+_CACHE: ContextVar[HeldWeights | None] = ContextVar("held", default=None)
 
 
 def compute_dtype(device: torch.device) -> torch.dtype:
@@ -21,23 +47,24 @@ def compute_dtype(device: torch.device) -> torch.dtype:
 
 
 @contextmanager
-def weight_cache() -> Iterator[None]:
-    """Inside, weights must not change: what is made of them, such as copies in bf16, is made once."""
-    token = _CACHE.set({})
+def weight_cache(store: HeldWeights | None = None) -> Iterator[None]:
+    """Inside, weights must not change: what is made of them is made once, and kept here or in `store`."""
+    token = _CACHE.set(HeldWeights() if store is None else store)
     try:
         yield
     finally:
         _CACHE.reset(token)
 
 
+def holds_weights() -> bool:
+    """Whether `held` keeps what it makes: inside of `weight_cache`, and without gradients."""
+    return _CACHE.get() is not None and not torch.is_grad_enabled()
+
+
 def cached(key: Hashable, make: Callable[[], T]) -> T:
     """What `make` gives; inside of `weight_cache`, and without gradients, it is made once for each key."""
     store = _CACHE.get()
-    if store is None or torch.is_grad_enabled():
-        return make()
-    if key not in store:
-        store[key] = make()
-    return cast(T, store[key])
+    return store.get(key, make) if store is not None and holds_weights() else make()
 
 
 def cast_cached(weight: Tensor, dtype: torch.dtype) -> Tensor:

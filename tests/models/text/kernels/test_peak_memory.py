@@ -11,10 +11,10 @@ from typing import Any
 import plain_text
 import pytest
 import torch
-from live import Live, live
 from tiny_text import SPECIAL, tiny_config
 from torch import Tensor
 
+from seqvae.benchmarks.live import Live, live
 from seqvae.build import build_vae
 from seqvae.config.schema import TrainConfig
 from seqvae.data.text.batch import TextBatch
