@@ -28,6 +28,7 @@ from seqvae.interfaces import Codec
 from seqvae.model import VAE
 from seqvae.registry import UserError
 from seqvae.weights import WEIGHTS, read_weights, write_weights
+from seqvae.yaml_files import read_yaml
 
 FORMAT = 1
 
@@ -156,6 +157,36 @@ def read_card(path: Path) -> dict[str, Any]:
     if missing := {"run", "progress", "selected"} - card.keys():
         raise UserError(f"{path / 'config.json'} lacks {', '.join(sorted(missing))}: restore the file")
     return card
+
+
+def ignored_changes(path: Path, config: RunConfig) -> list[str]:
+    """A line for each value that config.yaml has and the run, which goes by config.json, has not."""
+    file = path / "config.yaml"
+    if not file.is_file():
+        return []
+    try:
+        written = parse_config(read_yaml(file), where=str(file)).model_dump(by_alias=True)
+    except UserError as error:
+        return [f"{error}; the run goes on by config.json"]
+    kept = flat(config.model_dump(by_alias=True))
+    found = flat(written)
+    return [
+        f"{file} has {key} {found.get(key)!r}, the run goes on with {kept.get(key)!r}: a config is fixed "
+        "when a run begins; train a new run to change it"
+        for key in dict.fromkeys([*kept, *found])
+        if kept.get(key) != found.get(key)
+    ]
+
+
+def flat(values: Any, path: str = "") -> dict[str, Any]:
+    """Nested values by their paths, `a.b` or `a.0`; empty blocks by themselves."""
+    inner = (
+        values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
+    )
+    found = {
+        k: v for key, value in inner for k, v in flat(value, f"{path}.{key}" if path else str(key)).items()
+    }
+    return found or {path: values}
 
 
 def load_parts(vae: VAE, codec: Codec, source: str | Path, parts: list[str]) -> None:

@@ -53,7 +53,7 @@ def write_codes(file: Path, z: Tensor, given: Examples | None = None, empty: Emp
     if file.suffix == ".npy":
         write_named(file, lambda p: np.save(p, found.numpy()))
         if empty == "mask":
-            write_named(mask_file(file), lambda p: np.save(p.open("wb"), mask))
+            write_named(mask_file(file), lambda p: np.save(p, mask))
         return
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -167,7 +167,9 @@ def _condition(
         values = [row.labels[place] for row in rows]
         known = [value if label.knows(value) else None for value in values]
         strange = Counter(str(v) for v, k in zip(values, known, strict=True) if k is None and v is not None)
-        if lost := sum(value is None for value in known):
+        if known.count(None) == len(known):
+            raise label.is_missing
+        if lost := known.count(None):
             unknown = f" ({', '.join(map(repr, list(strange)[:3]))} unknown to training)" if strange else ""
             note(f"{lost:,} of {len(rows):,} rows without label {label.name!r}{unknown}")
         condition[label.name] = known

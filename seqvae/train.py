@@ -15,6 +15,7 @@ from seqvae.build import check_names, knowing, lost_labels, wing_of
 from seqvae.checkpoint import (
     add_to_card,
     create_run,
+    ignored_changes,
     load_run,
     read_card,
     refuse_taken,
@@ -64,6 +65,8 @@ def resume(path: str | Path, report: Reporter | None = None) -> Path:
     if card["progress"]["finished"]:
         raise UserError(f"{path} is finished after {card['progress']['step']} steps: train a new run")
     config = parse_config(card["run"], where=str(path / "config.json"))
+    for line in ignored_changes(path, config):
+        (report or Silent()).warn(line)
     wing = wing_of(config)
     with _together(config):
         codec = wing.load_codec(path, card.get("sizes", {}))

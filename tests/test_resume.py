@@ -135,6 +135,32 @@ def test_what_is_stopped_before_a_validation_says_what_to_do(tmp_path: Path) -> 
         load(tmp_path / "run", "cpu")
 
 
+def test_what_a_changed_config_says_is_ignored_aloud(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        train(config(*SHORT), tmp_path / "run", Listener("step 3 "))
+    file, listener = tmp_path / "run" / "config.yaml", Listener()
+    file.write_text(file.read_text().replace("lr: 0.01", "lr: 0.5").replace("steps: 6", "steps: 60"))
+    resume(tmp_path / "run", listener)
+    says = (
+        f"{file} has train.%s, the run goes on with %s: a config is fixed when a run begins; train a new run"
+    )
+    assert [line.removesuffix(" to change it") for line in listener.warnings[:2]] == [
+        says % ("steps 60", "6"), says % ("lr 0.5", "0.01"),
+    ]  # fmt: skip
+    assert card(tmp_path / "run")["progress"]["step"] == 6
+
+
+@pytest.mark.parametrize("content", ["a: [", "trian: {}"])
+def test_a_config_file_that_cannot_be_read_stops_nothing(tmp_path: Path, content: str) -> None:
+    with pytest.raises(Interrupted):
+        train(config(*SHORT), tmp_path / "run", Listener("step 3 "))
+    (tmp_path / "run" / "config.yaml").write_text(content)
+    listener = Listener()
+    resume(tmp_path / "run", listener)
+    assert listener.warnings[0].startswith(f"{tmp_path / 'run' / 'config.yaml'}")
+    assert listener.warnings[0].endswith("; the run goes on by config.json")
+
+
 def test_an_early_stop_is_a_finish(tmp_path: Path) -> None:
     sets = ("train.patience=1", "train.validate_every=2", "train.lr=1.0", "train.steps=400")
     run = train(config(*sets), tmp_path / "run")

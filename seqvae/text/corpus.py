@@ -51,12 +51,13 @@ def is_table(source: str | Sequence[str], options: ReadOptions | None = None) ->
 
 def heldout_source(source: str | Sequence[str], split: str) -> str | None:
     """The validation or test part (`split` is valid or test) that a dataset or a folder of splits brings."""
-    if not isinstance(source, str) or Path(source).is_file() or "@" in source:
+    sources = expand(source)
+    if len(sources) != 1 or Path(sources[0]).is_file() or "@" in sources[0]:
         return None
-    path = _located(expand(source)[0])[0] if len(expand(source)) == 1 else None
-    if path is not None and path.is_dir() and not is_saved(path):
-        return f"{source}@{split}" if _by_part(path).get(split) else None
-    return heldout_split(source, path, split) if len(expand(source)) == 1 else None
+    path, _ = _located(sources[0])
+    if path is not None and not is_saved(path):
+        return f"{sources[0]}@{split}" if split in _by_part(path) else None
+    return heldout_split(sources[0], path, split)
 
 
 def content_hash(source: str | Sequence[str], remember: Callable[[Path], str] | None = None) -> str:

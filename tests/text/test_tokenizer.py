@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -161,3 +162,25 @@ def test_no_tokenizer_there(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(UserError, match=r"is not a tokenizer.json"):
         TextTokenizer.load(tmp_path)
+
+
+@pytest.mark.parametrize("train", [train_word, train_char, train_bpe, train_unigram])
+def test_texts_are_normalized_alike_in_training_and_use(train: Callable[..., TextTokenizer]) -> None:
+    """Python makes a last capital sigma another letter than the library does."""
+    texts = ["ΟΔΟΣ İstanbul", "Straße ΣΊΣΥΦΟΣ", "CAFE\u0301 ﬁne", "a\x1cb c"] * 30
+    tokenizer = train(texts, lowercase=True, unicode_form="NFKC")
+    for text in texts:
+        ids = tokenizer.encode(text)
+        assert tokenizer.special.unk not in ids, text
+        assert tokenizer.encode(tokenizer.decode(ids)) == ids
+    assert tokenizer.encode("cafe\u0301") == tokenizer.encode("caf\u00e9") == tokenizer.encode("CAFÉ")
+    assert tokenizer.encode("FINE") == tokenizer.encode("ﬁne")
+
+
+def test_the_unicode_form_is_saved(tmp_path: Path) -> None:
+    made = train_char(["caf\u00e9"] * 3, unicode_form="NFD")
+    made.save(tmp_path)
+    assert TextTokenizer.load(tmp_path).encode("caf\u00e9") == made.encode("cafe\u0301")
+    assert train_char(["caf\u00e9"] * 3).encode("cafe\u0301") != train_char(["caf\u00e9"] * 3).encode(
+        "caf\u00e9"
+    )
