@@ -14,6 +14,7 @@ import json
 import os
 import pickle
 import shutil
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -108,16 +109,23 @@ def write_card(
         "selected": selected,
         "progress": asdict(progress),
     }
-    text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
-    with disk_errors(path):
-        write_atomically(path / "config.json", lambda p: p.write_text(text, encoding="utf-8"))
+    _write_json(path, card)
 
 
 def add_to_card(path: Path, **told: Any) -> None:
     """Say more in config.json than training does: what was measured or chosen afterwards."""
-    text = json.dumps({**read_card(path), **told}, indent=2, ensure_ascii=False) + "\n"
-    with disk_errors(path):
+    _write_json(path, {**read_card(path), **told})
+
+
+def _write_json(path: Path, card: dict[str, Any]) -> None:
+    """config.json; what UTF-8 cannot hold, half a surrogate pair, is escaped."""
+    text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
+    with suppress(UnicodeEncodeError), disk_errors(path):
         write_atomically(path / "config.json", lambda p: p.write_text(text, encoding="utf-8"))
+        return
+    escaped = json.dumps(card, indent=2) + "\n"
+    with disk_errors(path):
+        write_atomically(path / "config.json", lambda p: p.write_text(escaped, encoding="utf-8"))
 
 
 def load_run(source: str | Path, device: str | torch.device = "cpu") -> Run:

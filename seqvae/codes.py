@@ -127,8 +127,9 @@ def read_codes(file: Path) -> Tensor:
         rows = pq.read_table(file, columns=["z"])["z"].to_pylist()
         width = next((len(row) for row in rows if row is not None), 0)
         return torch.tensor([[torch.nan] * width if row is None else row for row in rows])
-    except (ValueError, TypeError, OSError, EOFError, OverflowError) as error:
-        reason = str(error).splitlines()[0].split(". ")[0]  # NumPy goes on to advise against safety
+    except Exception as error:  # of a damaged header NumPy raises whatever Python's own parser does
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = reason.split(". ")[0]  # NumPy goes on to advise against safety
         raise UserError(f"{file} holds no codes ({reason}): give a file that `seqvae encode` wrote") from None
 
 

@@ -33,7 +33,9 @@ class Component(BaseModel):
 
 
 def _named_sources(value: str | list[str]) -> str | list[str]:
-    """Sources that are named."""
+    """Sources that are named, and whose names a config can hold."""
+    if any(not name.isascii() and name.encode("utf-8", "ignore").decode() != name for name in [*value]):
+        raise ValueError("this name is not valid Unicode: rename it")
     if not value or (not isinstance(value, str) and "" in value):
         raise ValueError("name a file, a folder or a Hub id")
     return value

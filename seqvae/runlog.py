@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,20 +95,20 @@ def append_metrics(path: Path, line: dict[str, Any]) -> None:
 
 
 def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of metrics.jsonl; a half-written last one is passed over."""
+    """The lines of metrics.jsonl; a half-written or damaged one is passed over."""
     file = path / "metrics.jsonl"
     if not file.is_file():
         return
-    for line in file.read_text(encoding="utf-8").splitlines():
-        try:
-            yield json.loads(line)
-        except ValueError:
-            return
+    for line in file.read_text(encoding="utf-8", errors="replace").split("\n"):
+        with suppress(ValueError, RecursionError):
+            found = json.loads(line)
+            if isinstance(found, dict) and isinstance(found.get("step"), int) and "kind" in found:
+                yield found
 
 
 def forget_metrics_after(path: Path, step: int) -> None:
     """Drop lines of steps that a resumed run will take again."""
-    kept = [json.dumps(m, ensure_ascii=False) + "\n" for m in read_metrics(path) if m["step"] <= step]
+    kept = [json.dumps(m) + "\n" for m in read_metrics(path) if m["step"] <= step]
     with disk_errors(path):
         write_atomically(path / "metrics.jsonl", lambda p: p.write_text("".join(kept), encoding="utf-8"))
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -39,7 +37,7 @@ def read_npy(path: Path) -> Array:
                 found = np.load(BytesIO(stream.read()), allow_pickle=False)
     except UserError:
         raise
-    except (ValueError, OSError, EOFError) as error:
+    except Exception as error:  # of a damaged header NumPy raises whatever Python's own parser does
         raise _damaged(path, error) from None
     if not isinstance(found, np.ndarray):
         raise UserError(f"{path} holds several arrays: name it .npz")
@@ -65,7 +63,7 @@ def read_npz(path: Path) -> tuple[Array, dict[str, Array]]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: array for name in archive.files if (array := _plain(archive, name)) is not None}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError) as error:
+    except Exception as error:  # as above, and whatever zipfile raises
         raise _damaged(path, error) from None
     likely = [name for name, array in arrays.items() if array.ndim in (3, 4)]
     found = [name for name in NAMES if name in likely] + likely

@@ -18,7 +18,7 @@ from seqvae.image.cache import appearing, folder_of
 from seqvae.image.forming import Form, Pixels, in_a_line, picture_pixels
 from seqvae.registry import UserError
 
-FORMAT = 1
+FORMAT = 2
 
 
 class Encoded(NamedTuple):

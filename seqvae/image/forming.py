@@ -19,6 +19,8 @@ Array = npt.NDArray[Any]
 Pixels = npt.NDArray[np.uint8]
 _LUMA = np.array([19595, 38470, 7471], np.uint32)  # ITU-R 601 in 65536ths, as PIL weighs colours
 
+_ORIENTATION = 0x0112  # a tag of EXIF
+
 
 class Form(NamedTuple):
     """What is asked of pictures; None leaves them as they are."""
@@ -109,13 +111,15 @@ def in_a_line(error: Exception) -> str:
 
 
 def picture_pixels(picture: Image, form: Form) -> Pixels:
-    """(C, H, W) of a PIL picture; without `channels`, one where it is grey and else three.
+    """(C, H, W) of a PIL picture, upright; without `channels`, one where it is grey and else three.
 
     Raises:
         ValueError: grey values that do not fit into a byte.
     """
-    from PIL import Image
+    from PIL import Image, ImageOps
 
+    if picture.getexif().get(_ORIENTATION, 1) != 1:  # how the camera was held
+        picture = ImageOps.exif_transpose(picture)
     if picture.mode[0] in "IF":
         raise ValueError(f"more than 256 levels of grey, mode {picture.mode}")
     channels = form.channels or (1 if picture.mode in ("1", "L", "LA") else 3)

@@ -166,9 +166,9 @@ def _files(files: list[Path], root: Path | None, how: Reading) -> Loaded:
 def _opened(path: Path) -> Any:
     from PIL import Image
 
-    picture = Image.open(path)
-    picture.load()  # now: a file cut short shows only here
-    return picture
+    with Image.open(path) as picture:
+        picture.load()  # now: a file cut short shows only here
+        return picture.copy()
 
 
 def _dataset(source: str, path: Path | None, how: Reading, split: str) -> Loaded:
