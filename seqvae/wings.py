@@ -54,7 +54,7 @@ def _load_text(config: RunConfig, codec: TextTokenizer | None) -> Data:
 
 def _load_pictures(config: RunConfig, codec: PictureCodec | None) -> Data:
     assert isinstance(config, ImageRunConfig)
-    return load_pictures(config.data)
+    return load_pictures(config.data, codec)
 
 
 WINGS: dict[str, Wing] = {

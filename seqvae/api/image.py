@@ -145,7 +145,7 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
             return read_pictures(examples, self.codec)
         if isinstance(examples, list | tuple):
             examples = np.stack([np.asarray(example) for example in examples])
-        found = levels(examples)
+        found = levels(examples, self.codec.bits)
         if found.ndim != 4 or found.shape[1:] != self.codec.shape:
             wanted = ("N", *self.codec.shape)
             raise UserError(
@@ -177,5 +177,5 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
             store = load_examples(data, self.codec, self.config.data, self._categories)
             self._check_labels(store, [f"{label}: {why}" for label, why in store.lost.items()])
             return in_words(data), store
-        splits = load_data(self.config.data)
+        splits = load_data(self.config.data, self.codec)
         return ("valid", splits.valid) if splits.test is None else ("test", splits.test)

@@ -26,6 +26,7 @@ class PictureCodec:
     width: int
     binarize: Binarize = "none"
     binarize_seed: int = 0
+    bits: bool | None = None  # whether the training data's whole numbers were zeros and ones
 
     unit = "pictures"
     vocabulary: ClassVar[None] = None
@@ -66,8 +67,9 @@ class PictureCodec:
 
     @property
     def fingerprint(self) -> str:
-        """The same for the same settings."""
-        return hashlib.blake2b(json.dumps(self.card, sort_keys=True).encode(), digest_size=16).hexdigest()
+        """The same for the same settings; what `bits` says is in the pixels already."""
+        kept = {name: value for name, value in self.card.items() if name != "bits"}
+        return hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=16).hexdigest()
 
     @property
     def protocol(self) -> str:

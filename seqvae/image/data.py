@@ -13,7 +13,7 @@ from seqvae.image.batching import keys_of
 from seqvae.image.binarize import binarized
 from seqvae.image.codec import PictureCodec
 from seqvae.image.columns import Column
-from seqvae.image.forming import Form
+from seqvae.image.forming import Form, with_channels
 from seqvae.image.labels import Categories, labelled
 from seqvae.image.readers import Loaded, Reading, heldout_source, load_source
 from seqvae.image.splits import Rows, shared_out
@@ -81,8 +81,10 @@ def describe(store: PictureStore) -> str:
     return ", ".join(words)
 
 
-def load_data(data: ImageDataConfig) -> ImageData:
+def load_data(data: ImageDataConfig, trained: PictureCodec | None = None) -> ImageData:
     """The splits as stores of pixels; fixed binarisation is drawn here, stochastic in every batch.
+
+    `trained` is the codec of a run whose data these are: they have the channels that it has.
 
     Raises:
         UserError: whatever is wrong with the files or the labels.
@@ -90,13 +92,19 @@ def load_data(data: ImageDataConfig) -> ImageData:
     if data.name and data.train:
         raise UserError(f"data has both name {data.name!r} and train {data.train!r}: give one of them")
     stores = _file_stores(data, data.train) if data.train else _embedded_stores(data)
+    if trained is not None:
+        stores = {
+            name: replace(store, pixels=with_channels(store.pixels, trained.channels))
+            for name, store in stores.items()
+        }
     if data.examples is not None:
         stores["train"] = _taken(stores["train"], np.arange(min(data.examples, len(stores["train"]))))
     if data.labelled is not None:
         kept = keeping(stores["train"].labels, data.labelled, data.split_seed)
         stores["train"] = replace(stores["train"], labels=kept)
     channels, height, width = stores["train"].pixels.shape[1:]
-    codec = PictureCodec(channels, height, width, data.binarize, data.binarize_seed)
+    bits = stores["train"].bits
+    codec = PictureCodec(channels, height, width, data.binarize, data.binarize_seed, bits)
     ready = {name: _prepared(store, codec, name) for name, store in stores.items()}
     return ImageData(codec, ready["train"], ready["valid"], ready.get("test"))
 
@@ -117,15 +125,17 @@ def load_examples(
         UserError: whatever is wrong with the source, or pictures of another shape.
     """
     source = regular_files(source)
-    loaded = load_source(source, _reading(data, id_column))
+    loaded = load_source(source, _reading(data, id_column, codec.bits))
     store = labelled(loaded, data.labels, categories or None, None, data.label_columns)
     return _prepared(replace(store, places=keys_of(store.pixels)), codec, in_words(source))
 
 
-def _reading(data: ImageDataConfig, id_column: str | None = None) -> Reading:
+def _reading(data: ImageDataConfig, id_column: str | None = None, bits: bool | None = None) -> Reading:
     size = (data.size[0], data.size[1]) if data.size else None
     columns = tuple(data.label_columns.get(name, name) for name in data.labels)
-    return Reading(Form(size, data.channels), data.image_column, data.broken == "skip", id_column, columns)
+    return Reading(
+        Form(size, data.channels, bits), data.image_column, data.broken == "skip", id_column, columns
+    )
 
 
 def _file_stores(data: ImageDataConfig, source: str | Sequence[str]) -> dict[str, PictureStore]:
@@ -134,6 +144,7 @@ def _file_stores(data: ImageDataConfig, source: str | Sequence[str]) -> dict[str
     whole = labelled(load_source(source, how), data.labels, None, in_words(source), data.label_columns)
     known = {name: whole.categories.get(name, ()) for name in data.labels}
     files = {name: path or heldout_source(source, name) for name, path in given.items()}
+    how = _reading(data, bits=whole.bits)
     held = {
         name: labelled(load_source(path, how), data.labels, known, in_words(path), data.label_columns)
         for name, path in files.items()

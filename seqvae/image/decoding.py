@@ -56,7 +56,7 @@ def decoded(
 
 
 def _written(pictures: Iterable[Encoded], count: int, form: Form, skip: bool, work: Path) -> dict[str, Any]:
-    """Decode into a file row by row; the first good picture says what the others must be like."""
+    """Decode into a file row by row; all are grey, or have colours as soon as one of them has."""
     out: Pixels | None = None
     rows: list[int] = []
     broken: list[str] = []
@@ -70,9 +70,11 @@ def _written(pictures: Iterable[Encoded], count: int, form: Form, skip: bool, wo
             broken.append(picture.name)
             continue
         if out is None:
-            first, form = picture.name, form._replace(channels=len(pixels))
-            shape = (count, *pixels.shape)
-            out = np.lib.format.open_memmap(work / "pixels.npy", "w+", np.uint8, shape)
+            first, out = picture.name, _array(work, count, pixels.shape)
+        elif form.channels is None and len(pixels) > out.shape[1] and pixels.shape[1:] == out.shape[2:]:
+            out = _with_colours(out, work, len(rows))
+        if len(pixels) == 1:
+            pixels = np.repeat(pixels, out.shape[1], axis=0)
         if pixels.shape != out.shape[1:]:
             raise _unequal(first, out.shape[2:], picture.name, pixels.shape[1:])
         out[len(rows)] = pixels
@@ -82,6 +84,21 @@ def _written(pictures: Iterable[Encoded], count: int, form: Form, skip: bool, wo
         raise UserError(f"none of {count} pictures can be read{example}: give some in a known format")
     out.flush()  # type: ignore[attr-defined]
     return {"rows": rows, "broken": broken}
+
+
+def _array(work: Path, count: int, shape: tuple[int, ...]) -> Pixels:
+    return np.lib.format.open_memmap(work / "pixels.npy", "w+", np.uint8, (count, *shape))
+
+
+def _with_colours(grey: Pixels, work: Path, rows: int) -> Pixels:
+    """The same pictures, grey repeated as three colours, of which the first `rows` are there."""
+    (work / "pixels.npy").rename(work / "grey.npy")
+    out = _array(work, len(grey), (3, *grey.shape[2:]))
+    for start in range(0, rows, 1024):
+        some = slice(start, min(start + 1024, rows))
+        out[some] = grey[some]
+    (work / "grey.npy").unlink()
+    return out
 
 
 def _broken(name: str, error: Exception) -> UserError:

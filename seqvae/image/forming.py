@@ -27,6 +27,7 @@ class Form(NamedTuple):
 
     size: tuple[int, int] | None = None  # height, width
     channels: int | None = None
+    bits: bool | None = None  # whether arrays of zeros and ones are black and white; if none are above 1
 
 
 def to_pixels(array: Array, form: Form, where: str) -> Pixels:
@@ -38,7 +39,7 @@ def to_pixels(array: Array, form: Form, where: str) -> Pixels:
     array = channels_first(array, where)
     if not array.size:
         raise UserError(f"{where} holds no pictures (shape {array.shape}): give at least one")
-    pixels = with_channels(to_levels(array, where), form.channels)
+    pixels = with_channels(to_levels(array, where, form.bits), form.channels)
     return pixels if form.size in (None, pixels.shape[2:]) else resized(pixels, form.size)
 
 
@@ -59,8 +60,10 @@ def channels_first(array: Array, where: str) -> Array:
     )
 
 
-def to_levels(array: Array, where: str) -> Pixels:
+def to_levels(array: Array, where: str, bits: bool | None = None) -> Pixels:
     """uint8 levels of levels, of floats in [0, 1], or of zeros and ones.
+
+    Whole numbers of which none is above 1 are zeros and ones, unless `bits` says that they are levels.
 
     Raises:
         UserError: values of another kind, or beyond their range.
@@ -76,9 +79,14 @@ def to_levels(array: Array, where: str) -> Pixels:
         return np.round(array * np.float32(255)).astype(np.uint8)
     if low < 0 or high > 255:
         raise UserError(f"{where} holds whole numbers from {low:g} to {high:g}: levels are 0 to 255")
-    if high <= 1:  # black and white that is written as 0 and 1
+    if high <= 1 and bits is not False:  # black and white that is written as 0 and 1
         return array.astype(np.uint8) * np.uint8(255)
     return array if array.dtype == np.uint8 else array.astype(np.uint8)
+
+
+def are_bits(array: Array) -> bool | None:
+    """Whether whole numbers are zeros and ones; None of floats and booleans, which say what they are."""
+    return bool(array.max(initial=0) <= 1) if array.dtype.kind in "iu" else None
 
 
 def with_channels(pixels: Pixels, channels: int | None) -> Pixels:

@@ -56,6 +56,7 @@ def labelled(
         loaded.broken,
         loaded.total,
         loaded.ids,
+        loaded.bits,
         lost,
     )
 

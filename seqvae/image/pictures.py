@@ -14,10 +14,11 @@ import numpy.typing as npt
 from torch import Tensor
 
 from seqvae.image.codec import PictureCodec
-from seqvae.image.forming import Form, in_a_line, picture_pixels
+from seqvae.image.forming import Form, in_a_line, picture_pixels, to_levels
 from seqvae.registry import UserError
 
 Pixels = npt.NDArray[np.uint8]
+_OUTSIDE = 10.0  # beyond [0, 1] a decoder's mean may go a little; levels up to 255 are another scale
 
 
 def read_pictures(paths: Sequence[str | Path], codec: PictureCodec) -> Pixels:
@@ -42,11 +43,20 @@ def read_pictures(paths: Sequence[str | Path], codec: PictureCodec) -> Pixels:
     return out
 
 
-def levels(pixels: Tensor | npt.NDArray[Any]) -> Pixels:
-    """uint8 levels of values in [0, 1], what lies outside cut off; levels stay as they are."""
+def levels(pixels: Tensor | npt.NDArray[Any], bits: bool | None = None) -> Pixels:
+    """uint8 levels of values in [0, 1], what lies just outside cut off; levels stay as they are.
+
+    Raises:
+        UserError: values that are no pixels, or far outside.
+    """
     array: npt.NDArray[Any] = (
         pixels.detach().cpu().numpy() if isinstance(pixels, Tensor) else np.asarray(pixels)
     )
-    if array.dtype == np.uint8:
-        return array
+    if array.dtype == np.uint8 or not array.size:
+        return array.astype(np.uint8)
+    if array.dtype.kind != "f":
+        return to_levels(array, "pictures", bits)
+    low, high = float(array.min()), float(array.max())
+    if not (low > -_OUTSIDE and high < 1 + _OUTSIDE):
+        raise UserError(f"pictures hold floats from {low:g} to {high:g}: scale them to [0, 1]")
     return np.round(np.clip(array.astype(np.float32), 0, 1) * 255).astype(np.uint8)

@@ -17,7 +17,7 @@ from seqvae.image import hub
 from seqvae.image.arrays import is_npy, read_npy, read_npz
 from seqvae.image.columns import Column, array_column, join_columns, names_column
 from seqvae.image.decoding import Decoded, Encoded, decoded
-from seqvae.image.forming import Form, to_pixels
+from seqvae.image.forming import Form, are_bits, to_pixels
 from seqvae.image.idx import LABELS, PICTURES, labels_beside, read_idx, t10k_beside
 from seqvae.input_files import expand, suffix
 from seqvae.registry import UserError
@@ -44,6 +44,7 @@ class Loaded:
     broken: tuple[str, ...] = ()
     total: int = 0
     ids: tuple[Any, ...] | None = None
+    bits: bool | None = None  # whether whole numbers were taken for zeros and ones
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,9 @@ def _load(source: str, how: Reading, split: str) -> Loaded:
     if path.suffix == ".npz":
         pictures, columns = read_npz(path)
         labels = {name: array_column(values) for name, values in columns.items()}
-        return _whole(to_pixels(pictures, how.form, source), labels)
+        return _whole(pictures, how.form, source, labels)
     if is_npy(path):
-        return _whole(to_pixels(read_npy(path), how.form, source), {})
+        return _whole(read_npy(path), how.form, source, {})
     return _idx(path, how.form)
 
 
@@ -123,21 +124,21 @@ def located(source: str) -> Path | None:
     )
 
 
-def _whole(pixels: npt.NDArray[Any], labels: dict[str, Column]) -> Loaded:
-    return Loaded(pixels, labels, np.arange(len(pixels)), total=len(pixels))
+def _whole(array: npt.NDArray[Any], form: Form, where: str, labels: dict[str, Column]) -> Loaded:
+    pixels, bits = to_pixels(array, form, where), are_bits(array)
+    return Loaded(pixels, labels, np.arange(len(pixels)), total=len(pixels), bits=bits)
 
 
 def _idx(path: Path, form: Form) -> Loaded:
-    pixels = to_pixels(read_idx(path, PICTURES), form, str(path))
-    beside = labels_beside(path)
+    pixels, beside = read_idx(path, PICTURES), labels_beside(path)
     if beside is None:
-        return _whole(pixels, {})
+        return _whole(pixels, form, str(path), {})
     labels = read_idx(beside, LABELS).astype(np.float32)
     if len(labels) != len(pixels):
         raise UserError(
             f"{beside} labels {len(labels):,} pictures, {path.name} has {len(pixels):,}: give its own"
         )
-    return _whole(pixels, {"label": Column(labels)})
+    return _whole(pixels, form, str(path), {"label": Column(labels)})
 
 
 def _folder(root: Path, how: Reading) -> Loaded:
@@ -209,4 +210,5 @@ def joined(parts: Sequence[Loaded], sources: Sequence[str]) -> Loaded:
         tuple(name for part in parts for name in part.broken),
         int(starts[-1]),
         ids,
+        parts[0].bits,
     )

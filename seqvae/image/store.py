@@ -32,6 +32,7 @@ class PictureStore:
     left_out: tuple[str, ...] = ()  # broken pictures that were skipped by choice
     total: int = 0  # rows of the source, the broken ones too
     ids: tuple[Any, ...] | None = None  # of each row of the source
+    bits: bool | None = None  # whether whole numbers were taken for zeros and ones
     lost: Mapping[str, str] = field(default_factory=dict)  # why labels are missing, in words, by label
 
     def __len__(self) -> int:
