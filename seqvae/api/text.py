@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,12 +25,14 @@ from seqvae.interfaces import Batch
 from seqvae.keyed import Signed, draw_keys, keys_of_codes
 from seqvae.numerics import Randomness
 from seqvae.registry import UserError
+from seqvae.scoring import Score
 from seqvae.synthetic import CORPORA
 from seqvae.text.batching import batch_from_ids, keys_of
 from seqvae.text.data import DEFAULT_CORPUS, load_data, load_examples
 from seqvae.text.decoding import Decoding, decode
 from seqvae.text.feed import measured_feed
 from seqvae.text.likelihood import TextDecoder
+from seqvae.text.measures import marked
 from seqvae.text.measuring import TextMeasures, TextTools
 from seqvae.text.store import TokenStore
 from seqvae.text.tokenizer import TextTokenizer
@@ -41,7 +44,7 @@ WRITTEN = 256  # sentences at once
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """A sentence and what came back of it."""
+    """A sentence and what came back of it; one with an unknown word is never `exact`."""
 
     text: str
     reconstruction: str
@@ -126,7 +129,25 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         keys = self._keys(texts, repeats_differ)
         back = self.tokenizer.decode_batch(self._written(z, how or self._greedy(), seed, c, keys))
         shown = self.tokenizer.decode_batch(self._ids(texts))
-        return [Reconstruction(a, b, a == b) for a, b in zip(shown, back, strict=True)]
+        pairs = zip(shown, back, self.unknown(texts), strict=True)
+        return [Reconstruction(a, b, a == b and not unknown) for a, b, unknown in pairs]
+
+    def unknown(self, texts: Sequence[str]) -> list[int]:
+        """(N,) how many tokens of each sentence the vocabulary lacks, of those that the model reads."""
+        return [sum(row) for row in self._unknown(texts)]
+
+    def references(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of each sentence, for comparison with others: unknown tokens are equal to nothing."""
+        return marked(self._ids(texts), self._unknown(texts))
+
+    def _unknown(self, texts: Sequence[str]) -> list[list[bool]]:
+        return self.tokenizer.unknown(list(texts), self._ids(texts))
+
+    def score(self, examples: Sequence[str], *arguments: Any, **options: Any) -> list[Score]:
+        """As for any run (see `PretrainedVAE.score`), with how many tokens of each sentence are `unknown`."""
+        found = super().score(examples, *arguments, **options)
+        pairs = zip(found, self.unknown(examples), strict=True)
+        return [replace(score, unknown=unknown) for score, unknown in pairs]
 
     def interpolate(
         self,
@@ -205,9 +226,15 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
     ) -> tuple[str, list[TextBatch], TextMeasures]:
         where, store = self._store(data)
         batches = measured_feed(store, self.tokenizer, batch_size, examples)
-        characters = int(store.chars[:examples].sum())
+        unk = self.tokenizer.special.unk
         tools = TextTools(
-            self._reconstructed, partial(self._prior_sampled, batches), self._detokenized, characters
+            self._reconstructed,
+            partial(self._prior_sampled, batches),
+            self._detokenized,
+            characters=int(store.chars[:examples].sum()),
+            spelling=float(np.sum(store.spelling[:examples], dtype=np.float64)),
+            literal=int(np.searchsorted(store.literal, store.offsets[: examples and examples + 1][-1])),
+            unknown=lambda batch: store.unknown(batch.index.tolist(), unk),
         )
         return where, batches, TextMeasures(tools)
 
