@@ -58,6 +58,10 @@ class ImageData:
         lines += [f"pixels: {self.train.levels}; binarisation: {self.codec.protocol}"]
         return [*lines, f"labels: {', '.join(self.labels)}"] if self.labels else lines
 
+    def split_fingerprint(self, name: str) -> dict[str, str]:
+        """Hashes of the examples and of each label of a split, by which a run knows it again."""
+        return self.splits[name].parts
+
     def collapse_cause(self) -> str | None:
         """Pictures that are all the same."""
         return "all validation pictures are the same: check the data" if same_pictures(self.valid) else None

@@ -38,6 +38,18 @@ class PictureStore:
         return len(self.pixels)
 
     @cached_property
+    def parts(self) -> dict[str, str]:
+        """Hashes of the pictures and of each label."""
+        found = hashlib.blake2b(f"{self.pixels.shape}".encode(), digest_size=16)
+        for part in chunks(self.pixels):
+            found.update(part.tobytes())
+        labels = {
+            f"label {name!r}": hashlib.blake2b(column.tobytes(), digest_size=16).hexdigest()
+            for name, column in zip(self.label_names, self.labels.T, strict=True)
+        }
+        return {"examples": found.hexdigest(), **labels}
+
+    @cached_property
     def fingerprint(self) -> str:
         """A hash of pixels, labels and places."""
         found = hashlib.blake2b(digest_size=16)

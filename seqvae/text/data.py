@@ -61,6 +61,10 @@ class TextData:
         lines = [*notes, *(f"{name}: {describe(store)}" for name, store in self.splits.items())]
         return [*lines, f"vocabulary: {self.tokenizer.vocab_size:,} tokens"]
 
+    def split_fingerprint(self, name: str) -> dict[str, str]:
+        """Hashes of the examples and of each label of a split, by which a run knows it again."""
+        return self.splits[name].fingerprint
+
     def collapse_cause(self) -> str | None:
         """The tokenizer's unknown tokens, where most of the validation tokens are such."""
         share = self.valid.counts.unknown / max(self.valid.counts.tokens, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -75,6 +76,7 @@ class TokenStore:
     notes: Sequence[str] = ()  # lines about how the file was read
     spelling: Array = field(default_factory=lambda: np.zeros(0, np.float32))  # (N,) float32
     literal: Array = field(default_factory=lambda: np.zeros(0, np.int64))
+    content: str = ""  # a hash of the texts that were read, whatever the tokenizer made of them
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -101,6 +103,12 @@ class TokenStore:
             found[written - start] = False
         return found
 
+    @cached_property
+    def fingerprint(self) -> dict[str, str]:
+        """Hashes of the examples and of each label."""
+        columns = zip(self.label_names, self.labels.T, strict=True)
+        return {"examples": self.content, **{f"label {name!r}": hashed(column) for name, column in columns}}
+
     def tokens(self, i: int) -> npt.NDArray[np.int64]:
         """The ids of sentence `i`."""
         return np.asarray(self.flat[self.offsets[i] : self.offsets[i + 1]], np.int64)
@@ -125,12 +133,18 @@ def open_store(folder: str | Path) -> TokenStore:
         chars=_mapped(folder / "chars.bin", "int32", counts.kept),
         spelling=_mapped(folder / "spelling.bin", "float32", counts.kept),
         literal=_mapped(folder / "literal.bin", "int64", counts.literal),
+        content=meta["content"],
         labels=_mapped(folder / "labels.bin", "float32", counts.kept * len(names)).reshape(-1, len(names))
         if names
         else np.zeros((counts.kept, 0), np.float32),
         lost={name: LostLabels(**lost) for name, lost in meta.get("lost", {}).items()},
         notes=meta.get("notes", ()),
     )
+
+
+def hashed(values: Array) -> str:
+    """A hash of the numbers of an array."""
+    return hashlib.blake2b(np.ascontiguousarray(values).tobytes(), digest_size=16).hexdigest()
 
 
 def _mapped(file: Path, dtype: str, size: int) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -75,6 +76,7 @@ class _Writer:
         self.folder, self.tokenizer, self.max_tokens = folder, tokenizer, max_tokens
         self.drops, self.columns = drops, columns
         self.counts, self.end = Counts(), 0
+        self.content = hashlib.blake2b(digest_size=16)
         self.dtype = "uint16" if tokenizer.vocab_size <= 2**16 else "int32"
         self.files: dict[str, IO[bytes]] = {
             name: (folder / f"{name}.bin").open("wb")
@@ -91,6 +93,8 @@ class _Writer:
     def add(self, chunk: Sequence[Example]) -> None:
         """Tokenize and append."""
         texts = [example.text for example in chunk]
+        for text in texts:
+            self.content.update(f"{len(text)}:{text}".encode())
         flat, lengths = self.tokenizer.encode_flat(texts)
         kept, lengths_kept, flat = self._selected(flat, lengths)
         self._add_unknown([texts[i] for i in np.flatnonzero(kept)], flat, lengths_kept)
@@ -168,6 +172,7 @@ class _Writer:
             "format": FORMAT,
             "dtype": self.dtype,
             "counts": asdict(self.counts),
+            "content": self.content.hexdigest(),
             "label_names": [column.name for column in self.columns],
             "categories": {column.name: column.names for column in self.columns if column.names},
             "notes": notes,
