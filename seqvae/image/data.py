@@ -123,7 +123,7 @@ def load_examples(
     source = regular_files(source)
     loaded = load_source(source, _reading(data, id_column))
     store = labelled(loaded, data.labels, categories or None, None, data.label_columns)
-    return _prepared(replace(store, places=keys_of(store.pixels)), codec, in_words(source))
+    return _prepared(replace(store, keys=keys_of(store.pixels)), codec, in_words(source))
 
 
 def _reading(data: ImageDataConfig, id_column: str | None = None) -> Reading:
@@ -192,4 +192,4 @@ def _prepared(store: PictureStore, codec: PictureCodec, where: str) -> PictureSt
         )
     if codec.binarize != "fixed":
         return store
-    return replace(store, pixels=binarized(store.pixels, store.places, codec.binarize_seed))
+    return replace(store, pixels=binarized(store.pixels, store.noise_keys, codec.binarize_seed))

@@ -21,7 +21,7 @@ class PictureStore:
     """N pictures.
 
     `labels` hold numbers, or the place of a category's name in `categories`; NaN is missing. `places` (N,)
-    are the pictures' places in the source they came from: binarisation is keyed by them.
+    are the pictures' places in the source they came from: binarisation is keyed by them, or by `keys`.
     """
 
     pixels: Array  # (N, C, H, W) uint8
@@ -33,9 +33,15 @@ class PictureStore:
     total: int = 0  # rows of the source, the broken ones too
     ids: tuple[Any, ...] | None = None  # of each row of the source
     lost: Mapping[str, str] = field(default_factory=dict)  # why labels are missing, in words, by label
+    keys: npt.NDArray[np.int64] | None = None  # (N,) of what each picture holds
 
     def __len__(self) -> int:
         return len(self.pixels)
+
+    @property
+    def noise_keys(self) -> npt.NDArray[np.int64]:
+        """(N,) what the draws of binarisation are keyed by."""
+        return self.places if self.keys is None else self.keys
 
     @cached_property
     def parts(self) -> dict[str, str]:

@@ -65,8 +65,8 @@ def score(vae: VAE, batch: Batch, samples: int, chunk: int) -> Scores:
     first = None
     for z, log_q in draws(q, batch.random, samples, chunk):
         out = vae.at(batch, q, z)
-        weights = out.log_px_z + out.p.log_prob(z) - log_q if density else out.log_px_z
-        parts.append((out.kl.mean(0) * len(z), out.log_px_z, weights))
+        log_weights = out.log_px_z + out.p.log_prob(z) - log_q if density else out.log_px_z
+        parts.append((out.kl.mean(0) * len(z), out.log_px_z, log_weights))
         first = z[0] if first is None else first
     assert first is not None
     kl, scores, weights = zip(*parts, strict=True)

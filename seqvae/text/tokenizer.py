@@ -110,7 +110,7 @@ class TextTokenizer:
 
     def pieces(self, text: str) -> list[str]:
         """What of `text` each of its tokens stands for."""
-        if self._words is not None and not any(c in text for c in _SEPARATORS):
+        if self._words is not None and not any(c in text for c in SEPARATORS):
             return text.split()
         offsets = self._tokenizer.encode(text, add_special_tokens=False).offsets
         return [text[start:end] for start, end in offsets]
