@@ -14,6 +14,7 @@ import json
 import os
 import pickle
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -32,6 +33,7 @@ from seqvae.weights import WEIGHTS, read_weights, write_weights
 from seqvae.yaml_files import read_yaml
 
 FORMAT = 1
+Splits = Mapping[str, Mapping[str, str]]  # of each split, hashes of its examples and of each label
 
 
 @dataclass
@@ -79,7 +81,9 @@ def refuse_taken(path: Path) -> None:
         raise UserError(f"{path} cannot be made, {home} {reason}: choose another --out")
 
 
-def create_run(path: Path, config: RunConfig, codec: Codec, data: str = "") -> None:
+def create_run(
+    path: Path, config: RunConfig, codec: Codec, data: str = "", splits: Splits | None = None
+) -> None:
     """Make the folder with config and codec in it.
 
     Raises:
@@ -90,15 +94,22 @@ def create_run(path: Path, config: RunConfig, codec: Codec, data: str = "") -> N
         (path / "checkpoints").mkdir(parents=True)
         codec.save(path)
         write_atomically(path / "config.yaml", lambda p: p.write_text(dump_config(config), encoding="utf-8"))
-        write_card(path, config, codec, Progress(), "nothing is trained yet", data)
+        write_card(path, config, codec, Progress(), "nothing is trained yet", data, splits)
 
 
 def write_card(
-    path: Path, config: RunConfig, codec: Codec, progress: Progress, selected: str, data: str
+    path: Path,
+    config: RunConfig,
+    codec: Codec,
+    progress: Progress,
+    selected: str,
+    data: str,
+    splits: Splits | None = None,
 ) -> None:
     """Write config.json: all that is needed to build the model again, and what its weights are.
 
-    `data` is the fingerprint of the training data, by which a resumed run knows that they are the same.
+    `data` is the fingerprint of the training data, by which a resumed run knows that they are the same;
+    `splits` are the hashes of each split, by which everybody does who uses one later.
     """
     card = {
         "format_version": FORMAT,
@@ -106,6 +117,7 @@ def write_card(
         "sizes": codec.card,
         "run": config.model_dump(by_alias=True),
         "data": data,
+        **({} if splits is None else {"splits": splits}),
         "selected": selected,
         "progress": asdict(progress),
     }

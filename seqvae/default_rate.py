@@ -12,6 +12,7 @@ from seqvae.fitted import keep_fitted
 from seqvae.generate import with_rate
 from seqvae.metrics.gather import Progress
 from seqvae.rates import EXAMPLES, SAMPLES, best_rate, trained_range
+from seqvae.run_data import load_run_data
 from seqvae.weights import WEIGHTS, save_weights
 
 
@@ -32,7 +33,7 @@ def choose_rate(
     """
     trained_range(run.vae.latent)
     wing = wing_of(run.config)
-    feed = wing.make_feed(wing.load_data(run.config, run.codec), 64, 1, 0)
+    feed = wing.make_feed(load_run_data(run, "valid"), 64, 1, 0)
     chosen = best_rate(run.vae, feed.valid(examples), rates, samples, progress)
     before = digest(run.path / WEIGHTS)
     save_weights(run.path, with_rate(run.vae, chosen["nats"]))

@@ -38,6 +38,9 @@ from seqvae.priors import StandardPrior
 from seqvae.registry import UserError
 
 KEYS = ALWAYS  # of every report
+VALIDATED = (  # of a validation
+    "n", "neg_elbo", "rate", "distortion", "active_units", "kl_per_dim", "mi_low", "mi_n", "label_accuracy",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -77,18 +80,19 @@ def evaluate(
     with evaluating(vae):
         gathered = gather(walk, samples, lambda batch: samples_at_once(batch, settings.cells))
         report = {**dict.fromkeys(KEYS), **likelihood_numbers(gathered)}
+        said: list[str] = []
         if measures is not None:
-            report |= measures.units(batches, gathered.get("iw_nll"))
+            report |= _without_cautions(measures.units(batches, gathered.get("iw_nll")), said)
         report |= code_numbers(gathered, settings.mi_examples, settings.seed)
         if vae.latent.diagonal and isinstance(vae.prior, StandardPrior):
             report |= hole_numbers(gathered.posteriors)
         if gathered.dim > 0:
             report |= _shuffled(walk, gathered, measures, settings.seed)
         if gathered.dim > 0 and measures is not None:
-            report |= _returned(walk, gathered, measures)
+            report |= _without_cautions(_returned(walk, gathered, measures), said)
             report |= measures.draws(settings.prior_draws, settings.seed)
         report |= guess_numbers(vae, batches)
-    report["cautions"] = [*cautions(report), *report.pop("cautions", [])]
+    report["cautions"] = [*cautions(report), *said]
     report |= {"precision": _precision(vae), "seconds": time.perf_counter() - began}
     check(report, one_prior=vae.labels is None or not vae.prior.condition)
     return {name: _jsonable(value) for name, value in report.items()}
@@ -109,9 +113,13 @@ def validate(vae: VAE, batches: Iterable[Batch], *, mi_examples: int = 0) -> dic
         gathered = gather(Walk(vae, batches), 1, lambda batch: 1)
         numbers = likelihood_numbers(gathered) | code_numbers(gathered, mi_examples)
         numbers |= guess_numbers(vae, batches)
-    names = ["n", "neg_elbo", "rate", "distortion", "active_units", "kl_per_dim", "mi_low", "mi_n"]
-    names.append("label_accuracy")
-    return {name: numbers[name] for name in names if name in numbers}
+    return {name: numbers[name] for name in VALIDATED if name in numbers}
+
+
+def _without_cautions(numbers: dict[str, Any], said: list[str]) -> dict[str, Any]:
+    """The numbers, whose cautions go to those that were `said` already."""
+    said += numbers.pop("cautions", [])
+    return numbers
 
 
 def _examples(batches: Iterable[Batch], samples: int) -> Sequence[Batch]:

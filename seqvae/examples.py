@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from seqvae.api import ImageVAE, PretrainedVAE, TextVAE
-from seqvae.build import wing_of
 from seqvae.generate import Condition
 from seqvae.image.data import load_examples
 from seqvae.input_files import in_words, regular_files
 from seqvae.registry import UserError
+from seqvae.run_data import load_run_data
 from seqvae.text.corpus import is_table, read_corpus
 from seqvae.text.readers import Example
 from seqvae.text.splits import read_options
@@ -179,9 +179,7 @@ def _condition(
 def _store(vae: Any, data: str | Sequence[str] | None) -> Any:
     if not isinstance(data, str) or data not in SPLITS or Path(data).exists():
         return vae._store(data)[1]
-    config = vae.run.config
-    found: Any = wing_of(config).load_data(config, vae.run.codec)
-    splits = found.splits
+    splits = load_run_data(vae.run, data).splits
     if data not in splits:
         raise UserError(f"{vae.run.path} has no {data} split: it has {', '.join(splits)}")
     return splits[data]

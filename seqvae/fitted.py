@@ -31,6 +31,7 @@ from seqvae.model import VAE
 from seqvae.priors import PRIORS
 from seqvae.rates import OneRate, has_dial, rates_of
 from seqvae.registry import UserError, construct, suggest
+from seqvae.run_data import load_run_data
 from seqvae.sources import AtDrawnRates, Fixed, Source
 from seqvae.weights import WEIGHTS, read_weights, write_weights
 
@@ -84,7 +85,7 @@ def fit_run(
     condition = (0 if vae.labels is None else vae.labels.dim) + any_rate
     prior = built(spec, vae.latent, how.seed, condition)
     wing = wing_of(run.config)
-    feed = wing.make_feed(wing.load_data(run.config, run.codec), BATCH, 1, how.seed)
+    feed = wing.make_feed(load_run_data(run, "train", "valid"), BATCH, 1, how.seed)
     sources = encoded(vae, training_batches(feed, amounts.examples), any_rate)
     fit = fit_prior(prior, sources, how, progress)
     before, _ = log_density(vae.prior, held_codes(sources, how))

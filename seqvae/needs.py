@@ -192,7 +192,6 @@ def accuracies(vae: TextVAE, examples: Examples, nats: Tensor, draws: int = 0) -
 
 
 def _accuracies(vae: TextVAE, pairs: Sequence[Reconstruction]) -> list[float]:
-    ids = (
-        vae.tokenizer.encode_batch([getattr(p, name) for p in pairs]) for name in ("reconstruction", "text")
-    )
-    return [token_accuracy([back], [wanted]) for back, wanted in zip(*ids, strict=True)]
+    back = vae.tokenizer.encode_batch([pair.reconstruction for pair in pairs])
+    wanted = vae.references([pair.text for pair in pairs])
+    return [token_accuracy([a], [b]) for a, b in zip(back, wanted, strict=True)]

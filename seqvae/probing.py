@@ -20,6 +20,7 @@ from seqvae.metrics.gather import device_of, evaluating
 from seqvae.metrics.probe import linear_probe
 from seqvae.model import VAE
 from seqvae.registry import UserError
+from seqvae.run_data import load_run_data
 
 BATCH = 256  # examples that are encoded at once
 COMMONEST = 2000  # numbers of raw input, at most, that a classifier reads
@@ -52,9 +53,8 @@ def probe(vae: PretrainedVAE, label: str, how: Probing | None = None) -> list[di
         raise UserError("a language model (latent: none) has no code to probe")
     names = list(dict.fromkeys([*vae.run.config.data.labels, label]))  # what the model is told stays in place
     told, place = vae.with_labels(names), names.index(label)
-    config, codec = told.run.config, told.run.codec
-    wing = wing_of(config)
-    feed = wing.make_feed(wing.load_data(config, codec), BATCH, 1, how.seed)
+    codec, wing = told.run.codec, wing_of(told.run.config)
+    feed = wing.make_feed(load_run_data(told.run, "train"), BATCH, 1, how.seed)
     pool = list(training_batches(feed, how.pool))
     tested = told._evaluated(None, BATCH, how.tested)[1]
     columns = varied(codec, pool)

@@ -19,7 +19,7 @@ from seqvae.metrics.diversity import SELF_BLEU_OF, diversity
 from seqvae.numerics import Randomness
 from seqvae.progress import Reporter
 from seqvae.registry import UserError
-from seqvae.text.data import load_data
+from seqvae.run_data import load_run_data
 from seqvae.text.store import TokenStore
 from seqvae.train import train
 
@@ -78,7 +78,7 @@ def sample_quality(
         UserError: a scorer with a code or with another tokenizer, or fewer than two samples.
     """
     _check(vae, scorer, samples)
-    data = load_data(vae.config.data, vae.tokenizer)
+    data = load_run_data(vae.run, "train")
     drawn = vae.sample(samples, seed=seed, condition=drawn_labels(vae, data.train, samples, seed))
     known = _texts(vae, data.train)
     return {
@@ -120,7 +120,7 @@ def real_quality(
         UserError: as `sample_quality`.
     """
     _check(vae, scorer, samples)
-    data = load_data(vae.config.data, vae.tokenizer)
+    data = load_run_data(vae.run, "train", "valid")
     held, known = _texts(vae, data.valid, samples, seed), _texts(vae, data.train)
     chosen = _texts(vae, data.train, samples, seed)
     return {
@@ -161,7 +161,7 @@ def reverse_ppl(
         config = (small or SmallLM()).config(file, vae, seed)
         learned = TextVAE.from_pretrained(train(config, Path(folder) / "lm", report), device=str(vae.device))
         judged = learned.config.model_copy(update={"data": vae.config.data})
-        judge = TextVAE(replace(learned.run, config=judged), vae.device)
+        judge = TextVAE(replace(learned.run, config=judged, card=vae.run.card), vae.device)
         ppl: float | None = judge.evaluate(samples=1)["ppl"]
     return ppl
 

@@ -21,6 +21,8 @@ class Score:
 
     `iw_nll` bounds -ln p(x) from above, the tighter the more samples; of a language model it is exact.
     `neg_elbo` = `rate` + `distortion`. `units` are the predicted tokens, `</s>` counted; 1 for a picture.
+    `unknown` of them are outside the vocabulary, each of which costs what the unknown token costs, whatever
+    the word; None for a picture.
     """
 
     iw_nll: float | None
@@ -28,6 +30,7 @@ class Score:
     rate: float | None
     distortion: float
     units: int
+    unknown: int | None = None
 
 
 def scores(

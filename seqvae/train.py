@@ -22,6 +22,7 @@ from seqvae.checkpoint import (
     write_card,
 )
 from seqvae.config import RunConfig, parse_config
+from seqvae.data_paths import with_absolute_paths
 from seqvae.device import autocast, pick_device
 from seqvae.distributed import is_main
 from seqvae.evaluate import Settings, validate
@@ -32,6 +33,7 @@ from seqvae.model import VAE
 from seqvae.progress import Reporter, Silent, numbers
 from seqvae.rates import EXAMPLES, best_rate, has_dial, in_words
 from seqvae.registry import UserError
+from seqvae.run_data import check_split
 from seqvae.runlog import RunLog, forget_metrics_after
 from seqvae.selection import MI_EXAMPLES, collapse_news, is_collapsed, judge
 from seqvae.signals import GRACE, Interrupted, Stop, stop_on_signals
@@ -47,7 +49,7 @@ def train(config: RunConfig, out: str | Path, report: Reporter | None = None) ->
         Interrupted: a signal came; the message says how to go on.
     """
     check_names(config)
-    path = Path(out)
+    path, config = Path(out), with_absolute_paths(config)
     with _together(config):
         refuse_taken(path)
         data = distributed.agreed(lambda: wing_of(config).load_data(config, None))
@@ -75,6 +77,8 @@ def resume(path: str | Path, report: Reporter | None = None) -> Path:
             raise UserError(
                 f"the data of {path} have changed since it began: put them back, or train a new run"
             )
+        for name in data.splits:
+            check_split(path, card, data, name)
         return _run(path, config, data, report or Silent(), new=False)
 
 
@@ -89,7 +93,7 @@ def _run(path: Path, config: RunConfig, data: Data, report: Reporter, new: bool)
         trainer = Trainer(path, config, data, report)
         loop = Loop(trainer)
         if new:  # only now: a config that cannot be built leaves no folder behind
-            distributed.on_main(lambda: create_run(path, config, data.codec, data.fingerprint))
+            distributed.on_main(lambda: create_run(path, config, data.codec, data.fingerprint, _splits(data)))
         distributed.on_main(lambda: forget_metrics_after(path, trainer.progress.step))
         loop.run()
     return path
@@ -201,7 +205,8 @@ class Loop:
 
     def _write_card(self, selected: str) -> None:
         run, data = self.trainer, self.trainer.data
-        write_card(self.path, run.config, data.codec, run.progress, selected, data.fingerprint)
+        found = data.fingerprint, _splits(data)
+        write_card(self.path, run.config, data.codec, run.progress, selected, *found)
 
     def finish(self) -> None:
         """Mark the run as finished and say what it came to."""
@@ -248,6 +253,10 @@ class Loop:
             f"({trainer.total / trainer.feed.steps_per_epoch:.1f} epochs) on {trainer.device} "
             f"in {trainer.precision}"
         )
+
+
+def _splits(data: Data) -> dict[str, dict[str, str]]:
+    return {name: data.split_fingerprint(name) for name in data.splits}
 
 
 @contextmanager

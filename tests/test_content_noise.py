@@ -15,6 +15,7 @@ from tiny_text import SPECIAL
 from seqvae.api import ImageVAE, TextVAE
 from seqvae.config import parse_config
 from seqvae.evaluate import Settings, evaluate
+from seqvae.examples import examples_in
 from seqvae.image.feed import measured_feed as measured_pictures
 from seqvae.keyed import content_keys, draw_keys, keys_of_codes
 from seqvae.text.batching import batch_from_ids, keys_of, keys_of_batch
@@ -160,3 +161,11 @@ def test_pictures_of_a_split_are_keyed_by_content(pictures: ImageVAE) -> None:
     _, store = pictures._store(None)
     batches = list(measured_pictures(store, pictures.codec, 64, 20))
     assert not torch.equal(batches[0].random.index, batches[0].index)
+
+
+def test_rows_of_a_picture_file_keep_their_places(pictures: ImageVAE, tmp_path: Path) -> None:
+    """Binarisation is keyed by content; the places of rows are those of the file."""
+    file = write_idx(tmp_path / "some-idx3-ubyte", grey(5, *pictures.codec.shape[1:])[:, 0].copy())
+    found = examples_in(pictures, str(file), 3)
+    assert list(found.places or ()) == [0, 1, 2]
+    assert len(found.x) == 3

@@ -29,6 +29,7 @@ from seqvae.metrics.gather import Progress, Walk
 from seqvae.metrics.refinement import Refining
 from seqvae.metrics.refinement import refine as refinement
 from seqvae.registry import lookup
+from seqvae.run_data import load_run_data, with_corpus
 from seqvae.scoring import Score, scores
 
 LOG = logging.getLogger("seqvae")  # without a handler of the user's, Python prints its warnings on stderr
@@ -119,6 +120,14 @@ class PretrainedVAE(Coding, library_name="seqvae"):
         config = self.run.config.model_copy(update={"data": data})
         return type(self)(replace(self.run, config=config), self.device)
 
+    def with_corpus(self, place: str) -> Self:
+        """The same model, whose corpus lies at `place` now: a file, or the folder of its files.
+
+        Raises:
+            UserError: nothing is there, or the run was trained on embedded data.
+        """
+        return type(self)(with_corpus(self.run, place), self.device)
+
     def with_prior(self, name: str) -> Self:
         """The same model under a prior that `seqvae fit-prior` fitted to it.
 
@@ -161,8 +170,8 @@ class PretrainedVAE(Coding, library_name="seqvae"):
     @property
     def label_names(self) -> tuple[str, ...]:
         """What the run's data say of each example."""
-        config = self.run.config
-        return wing_of(config).load_data(config, self.run.codec).labels
+        names: tuple[str, ...] = load_run_data(self.run).labels
+        return names
 
     def attribute(self, batches: Sequence[Batch], name: str) -> Tensor:
         """A label of each example (N,), NaN where it is missing.

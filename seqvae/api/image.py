@@ -6,6 +6,7 @@ Shapes: N pictures of C x H x W values in [0, 1], D latent dims, T points of a p
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from seqvae.generate import Condition, Rate, condition_of, prior_codes
 from seqvae.generate import Path as CodePath
 from seqvae.image.batching import batch_from_pixels, keys_of
 from seqvae.image.codec import PictureCodec
-from seqvae.image.data import DEFAULT_PICTURES, load_data, load_examples
+from seqvae.image.data import DEFAULT_PICTURES, load_examples
 from seqvae.image.feed import measured_feed
 from seqvae.image.measuring import ImageMeasures
 from seqvae.image.pictures import levels, read_pictures
@@ -30,7 +31,10 @@ from seqvae.input_files import in_words
 from seqvae.keyed import draw_keys
 from seqvae.numerics import Randomness
 from seqvae.registry import UserError
+from seqvae.run_data import check_split, load_run_data
 from seqvae.synthetic import PICTURES
+
+VALUES = 1 << 22  # pixel values that a model is given or draws at once
 
 
 class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
@@ -113,6 +117,7 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
     ) -> Tensor:
         """Pictures of codes (N, D), told c (N, C) or what the model says."""
         parts = []
+        batch_size = max(1, min(batch_size, VALUES // prod(self.codec.shape)))
         for start in range(0, len(z), batch_size):
             rows = slice(start, start + batch_size)
             heard = None if c is None else c[rows].to(self.device)
@@ -130,6 +135,7 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
         pixels = self._pixels(examples)
         keys = keys_of(pixels)
         keys = draw_keys(keys) if repeats_differ else keys
+        batch_size = max(1, min(batch_size, VALUES // max(1, pixels[:1].size)))
         for start in range(0, len(pixels), batch_size):
             rows = slice(start, start + batch_size)
             batch = batch_from_pixels(pixels[rows], self.codec, seed, keys=keys[rows])
@@ -177,5 +183,7 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
             store = load_examples(data, self.codec, self.config.data, self._categories)
             self._check_labels(store, [f"{label}: {why}" for label, why in store.lost.items()])
             return in_words(data), store
-        splits = load_data(self.config.data, self.codec)
-        return ("valid", splits.valid) if splits.test is None else ("test", splits.test)
+        splits = load_run_data(self.run)
+        name = "test" if "test" in splits.splits else "valid"
+        check_split(self.run.path, self.run.card, splits, name)
+        return name, splits.splits[name]

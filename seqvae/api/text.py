@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from seqvae.api.base import PretrainedVAE
+from seqvae.api.remarks import say_cut, say_lengths, say_unknown
 from seqvae.batch import TextBatch
 from seqvae.checkpoint import Run
 from seqvae.config import TextRunConfig
@@ -24,24 +26,27 @@ from seqvae.interfaces import Batch
 from seqvae.keyed import Signed, draw_keys, keys_of_codes
 from seqvae.numerics import Randomness
 from seqvae.registry import UserError
+from seqvae.run_data import check_split, load_run_data
+from seqvae.scoring import Score
 from seqvae.synthetic import CORPORA
-from seqvae.text.batching import batch_from_ids, keys_of
-from seqvae.text.data import DEFAULT_CORPUS, load_data, load_examples
+from seqvae.text.batching import batch_from_ids, keys_of, token_bounded
+from seqvae.text.data import DEFAULT_CORPUS, load_examples
 from seqvae.text.decoding import Decoding, decode
 from seqvae.text.feed import measured_feed
 from seqvae.text.likelihood import TextDecoder
+from seqvae.text.measures import marked
 from seqvae.text.measuring import TextMeasures, TextTools
 from seqvae.text.store import TokenStore
 from seqvae.text.tokenizer import TextTokenizer
 from seqvae.text.values import clean_text
 
 GREEDY = Decoding(greedy=True)
-WRITTEN = 256  # sentences at once
+WRITTEN, WRITTEN_TOKENS = 256, 1 << 15  # sentences, and tokens of them, that are written at once
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """A sentence and what came back of it."""
+    """A sentence and what came back of it; one with an unknown word is never `exact`."""
 
     text: str
     reconstruction: str
@@ -126,7 +131,25 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         keys = self._keys(texts, repeats_differ)
         back = self.tokenizer.decode_batch(self._written(z, how or self._greedy(), seed, c, keys))
         shown = self.tokenizer.decode_batch(self._ids(texts))
-        return [Reconstruction(a, b, a == b) for a, b in zip(shown, back, strict=True)]
+        pairs = zip(shown, back, self.unknown(texts), strict=True)
+        return [Reconstruction(a, b, a == b and not unknown) for a, b, unknown in pairs]
+
+    def unknown(self, texts: Sequence[str]) -> list[int]:
+        """(N,) how many tokens of each sentence the vocabulary lacks, of those that the model reads."""
+        return [sum(row) for row in self._unknown(texts)]
+
+    def references(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of each sentence, for comparison with others: unknown tokens are equal to nothing."""
+        return marked(self._ids(texts), self._unknown(texts))
+
+    def _unknown(self, texts: Sequence[str]) -> list[list[bool]]:
+        return self.tokenizer.unknown(list(texts), self._ids(texts))
+
+    def score(self, examples: Sequence[str], *arguments: Any, **options: Any) -> list[Score]:
+        """As for any run (see `PretrainedVAE.score`), with how many tokens of each sentence are `unknown`."""
+        found = super().score(examples, *arguments, **options)
+        pairs = zip(found, self.unknown(examples), strict=True)
+        return [replace(score, unknown=unknown) for score, unknown in pairs]
 
     def interpolate(
         self,
@@ -204,10 +227,17 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         self, data: str | Sequence[str] | None, batch_size: int, examples: int | None
     ) -> tuple[str, list[TextBatch], TextMeasures]:
         where, store = self._store(data)
+        say_lengths(self.run.path, where, store.counts, self.config.data.max_tokens)
         batches = measured_feed(store, self.tokenizer, batch_size, examples)
-        characters = int(store.chars[:examples].sum())
+        unk = self.tokenizer.special.unk
         tools = TextTools(
-            self._reconstructed, partial(self._prior_sampled, batches), self._detokenized, characters
+            self._reconstructed,
+            partial(self._prior_sampled, batches),
+            self._detokenized,
+            characters=int(store.chars[:examples].sum()),
+            spelling=float(np.sum(store.spelling[:examples], dtype=np.float64)),
+            literal=int(np.searchsorted(store.literal, store.offsets[: examples and examples + 1][-1])),
+            unknown=lambda batch: store.unknown(batch.index.tolist(), unk),
         )
         return where, batches, TextMeasures(tools)
 
@@ -221,8 +251,10 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
             store = load_examples(data, self.tokenizer, self.config.data, self._categories)
             self._check_labels(store, [*store.notes, *store.lost_labels])
             return in_words(data), store
-        splits = load_data(self.config.data, self.tokenizer)
-        return ("valid", splits.valid) if splits.test is None else ("test", splits.test)
+        splits = load_run_data(self.run)
+        name = "test" if "test" in splits.splits else "valid"
+        check_split(self.run.path, self.run.card, splits, name)
+        return name, splits.splits[name]
 
     def _reconstructed(self, z: Tensor, batch: TextBatch) -> list[list[int]]:
         return self._written(z, self._greedy(), c=self.vae.condition(batch))
@@ -249,7 +281,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         decoder, written = self.vae.decoder, []
         assert isinstance(decoder, TextDecoder)
         index = torch.arange(len(z)) if keys is None else torch.from_numpy(keys)
-        for rows in torch.split(torch.arange(len(z)), WRITTEN):
+        for rows in torch.split(torch.arange(len(z)), max(1, min(WRITTEN, WRITTEN_TOKENS // how.max_length))):
             part, random = z[rows].to(self.device), Randomness(seed, 0, index[rows].to(self.device))
             likelihood: Any = self.vae.likelihood(part[None], None if c is None else c[rows].to(self.device))
             written += decode(decoder, likelihood.start(), len(part), how, random)
@@ -260,7 +292,22 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         for text, found in zip(texts, ids, strict=True):
             if not found:
                 raise UserError(f"{text!r} holds no token: give a sentence with at least one word")
-        return ids
+        most = self.config.data.max_tokens
+        if cut := sum(len(row) > most for row in ids):
+            say_cut(self.run.path, f"{cut:,} of {len(ids):,} sentences", most)
+        return [row[:most] for row in ids]
+
+    def with_max_tokens(self, tokens: int) -> TextVAE:
+        """The same model, which reads so many tokens of a sentence: by default those that training read.
+
+        Raises:
+            UserError: fewer than one.
+        """
+        if tokens < 1:
+            raise UserError(f"max_tokens got {tokens}: a sentence has at least 1")
+        data = self.config.data.model_copy(update={"max_tokens": tokens})
+        config = self.config.model_copy(update={"data": data})
+        return TextVAE(replace(self.run, config=config), self.device)
 
     def _keys(self, texts: Sequence[str], repeats_differ: bool) -> Signed:
         """(N,) what the noise of each sentence is keyed by: its tokens, and perhaps the how-manieth it is."""
@@ -271,10 +318,11 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         self, texts: Sequence[str], seed: int, repeats_differ: bool = False, batch_size: int = 64
     ) -> Iterator[TextBatch]:
         ids = self._ids(texts)
+        say_unknown(self.run.path, self._unknown(texts), self.tokenizer.token(self.tokenizer.special.unk))
         keys = torch.from_numpy(self._keys(texts, repeats_differ))
-        for start in range(0, len(ids), batch_size):
-            batch = batch_from_ids(ids[start : start + batch_size], self.tokenizer.special, seed)
-            rows = torch.arange(start, start + batch.size)
+        for run in token_bounded([len(row) for row in ids], batch_size):
+            batch = batch_from_ids(ids[run], self.tokenizer.special, seed)
+            rows = torch.arange(run.start, run.stop)
             yield batch.changed(index=rows, random=Randomness(seed, 0, keys[rows])).to(self.device)
 
 

@@ -12,6 +12,7 @@ import typer
 from seqvae.cli import bench, edit, lesson, look, pictures, priors, probe, quality, rate, score, training, use
 from seqvae.cli.bounds import checks_numbers
 from seqvae.cli.output import escape_controls, write_what_can_be_written
+from seqvae.cli.run_options import with_run_options
 from seqvae.registry import UserError
 from seqvae.signals import Interrupted
 
@@ -24,7 +25,8 @@ app = typer.Typer(
 )
 for group in (training, use, edit, score, quality, rate, probe, priors, pictures, look, lesson, bench):
     for command in group.COMMANDS:
-        app.command(command.__name__.rstrip("_").replace("_", "-"))(checks_numbers(command))
+        made = with_run_options(checks_numbers(command))
+        app.command(command.__name__.rstrip("_").replace("_", "-"))(made)
 
 
 def main(arguments: list[str] | None = None) -> None:

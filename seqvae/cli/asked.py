@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from seqvae.cli.reading import Reading, say
+from seqvae.cli.run_options import as_asked
 from seqvae.registry import UserError
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def loaded(
     """The run for use, at the rate and told the labels that were asked for, reading sources as was said."""
     from seqvae.api import load
 
-    vae: Any = load(run, device, prior)
+    vae: Any = as_asked(load(run, device, prior))
     vae = vae if reading is None else reading.apply(vae, sources or ())
     names = [] if vae.vae.labels is None else [label.name for label in vae.vae.labels.each]
     return vae.with_defaults(rate, labels(condition, names) if condition else None)

@@ -8,6 +8,7 @@ import typer
 
 from seqvae.cli.asked import DEVICE, JSON, RUN
 from seqvae.cli.output import emit_json, emit_lines
+from seqvae.cli.run_options import as_asked
 from seqvae.config import Component
 from seqvae.progress import Terminal
 from seqvae.tables import aligned
@@ -37,7 +38,7 @@ def fit_prior(
     from seqvae.fitting import Fitting
 
     report, chosen = Terminal(), {"name": prior} | ({} if components is None else {"components": components})
-    loaded, amounts = load(run, device).run, Amounts(examples, samples=samples)
+    loaded, amounts = as_asked(load(run, device)).run, Amounts(examples, samples=samples)
     spec = Component.model_validate(chosen)
     fitted = fit_run(loaded, spec, name or prior, Fitting(seed=seed, rate=rate), amounts, report.advance)
     report.close()

@@ -74,18 +74,22 @@ def _print(found: list[tuple[str, Score | None, dict[str, Any]]], json: bool, co
         none = dict.fromkeys(Score.__dataclass_fields__)
         emit_json([{**known, column: name, **(none if s is None else vars(s))} for name, s, known in found])
         return
-    emit_lines(aligned((*HEAD, column), [(*_row(score), escape_controls(name)) for name, score, _ in found]))
+    some = any(score is not None and score.unknown for _, score, _ in found)
+    head = (*HEAD, "unknown") if some else HEAD
+    rows = [(*_row(score, some), escape_controls(name)) for name, score, _ in found]
+    emit_lines(aligned((*head, column), rows))
 
 
 def _per_unit(score: Score) -> float:
     return (score.distortion if score.iw_nll is None else score.iw_nll) / score.units
 
 
-def _row(score: Score | None) -> tuple[str, ...]:
+def _row(score: Score | None, unknown: bool) -> tuple[str, ...]:
     if score is None:  # a row without an example
-        return ("-",) * len(HEAD)
+        return ("-",) * (len(HEAD) + unknown)
     numbers: tuple[Any, ...] = (score.iw_nll, _per_unit(score), score.rate, score.distortion)
-    return tuple("-" if number is None else f"{number:.2f}" for number in numbers)
+    shown = tuple("-" if number is None else f"{number:.2f}" for number in numbers)
+    return (*shown, str(score.unknown)) if unknown else shown
 
 
 COMMANDS = (score,)

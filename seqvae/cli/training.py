@@ -103,7 +103,10 @@ def evaluate(
         head = ["model", *map(label_of, HEADLINE)]
         emit_lines(markdown_table(head, [[run, *headline_cells(result)]]))
     else:
+        cautions = result.pop("cautions", [])
         emit_lines(aligned(("measure", "value"), [(k, shown(v)) for k, v in result.items()]))
+        for line in cautions:
+            typer.echo(line, err=True)
 
 
 def compare(

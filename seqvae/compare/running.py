@@ -17,6 +17,7 @@ from seqvae.checkpoint import Progress, read_card
 from seqvae.compare.measuring import Measurement, at_rates, measurements
 from seqvae.compare.schema import Comparison, Entry
 from seqvae.config import RunConfig, parse_config
+from seqvae.data_paths import with_absolute_paths
 from seqvae.device import pick_device
 from seqvae.disk import disk_errors, write_atomically
 from seqvae.progress import Reporter
@@ -117,7 +118,7 @@ def _placed(entry: Entry, place: Place) -> Entry:
 
 
 def _placeless(config: RunConfig) -> dict[str, Any]:
-    values = config.model_dump()
+    values = with_absolute_paths(config).model_dump()
     values["train"] |= {"device": None, "threads": None}
     if config.init:
         values["init"]["run"] = str(Path(config.init.run).absolute())

@@ -30,7 +30,7 @@ def collate(
     rows = np.asarray(rows, np.int64)
     pixels = np.array(store.pixels[rows])
     if codec.binarize == "stochastic":
-        x = whitened(pixels, store.places[rows], codec.binarize_seed, draw).float()
+        x = whitened(pixels, store.noise_keys[rows], codec.binarize_seed, draw).float()
     else:
         x = torch.from_numpy(pixels).float().div_(255)
     labels = torch.from_numpy(np.array(store.labels[rows], np.float32))

@@ -58,6 +58,10 @@ class ImageData:
         lines += [f"pixels: {self.train.levels}; binarisation: {self.codec.protocol}"]
         return [*lines, f"labels: {', '.join(self.labels)}"] if self.labels else lines
 
+    def split_fingerprint(self, name: str) -> dict[str, str]:
+        """Hashes of the examples and of each label of a split, by which a run knows it again."""
+        return self.splits[name].parts
+
     def collapse_cause(self) -> str | None:
         """Pictures that are all the same."""
         return "all validation pictures are the same: check the data" if same_pictures(self.valid) else None
@@ -127,7 +131,7 @@ def load_examples(
     source = regular_files(source)
     loaded = load_source(source, _reading(data, id_column, codec.bits))
     store = labelled(loaded, data.labels, categories or None, None, data.label_columns)
-    return _prepared(replace(store, places=keys_of(store.pixels)), codec, in_words(source))
+    return _prepared(replace(store, keys=keys_of(store.pixels)), codec, in_words(source))
 
 
 def _reading(data: ImageDataConfig, id_column: str | None = None, bits: bool | None = None) -> Reading:
@@ -199,4 +203,4 @@ def _prepared(store: PictureStore, codec: PictureCodec, where: str) -> PictureSt
         )
     if codec.binarize != "fixed":
         return store
-    return replace(store, pixels=binarized(store.pixels, store.places, codec.binarize_seed))
+    return replace(store, pixels=binarized(store.pixels, store.noise_keys, codec.binarize_seed))

@@ -21,7 +21,7 @@ class PictureStore:
     """N pictures.
 
     `labels` hold numbers, or the place of a category's name in `categories`; NaN is missing. `places` (N,)
-    are the pictures' places in the source they came from: binarisation is keyed by them.
+    are the pictures' places in the source they came from: binarisation is keyed by them, or by `keys`.
     """
 
     pixels: Array  # (N, C, H, W) uint8
@@ -34,9 +34,27 @@ class PictureStore:
     ids: tuple[Any, ...] | None = None  # of each row of the source
     bits: bool | None = None  # whether whole numbers were taken for zeros and ones
     lost: Mapping[str, str] = field(default_factory=dict)  # why labels are missing, in words, by label
+    keys: npt.NDArray[np.int64] | None = None  # (N,) of what each picture holds
 
     def __len__(self) -> int:
         return len(self.pixels)
+
+    @property
+    def noise_keys(self) -> npt.NDArray[np.int64]:
+        """(N,) what the draws of binarisation are keyed by."""
+        return self.places if self.keys is None else self.keys
+
+    @cached_property
+    def parts(self) -> dict[str, str]:
+        """Hashes of the pictures and of each label."""
+        found = hashlib.blake2b(f"{self.pixels.shape}".encode(), digest_size=16)
+        for part in chunks(self.pixels):
+            found.update(part.tobytes())
+        labels = {
+            f"label {name!r}": hashlib.blake2b(column.tobytes(), digest_size=16).hexdigest()
+            for name, column in zip(self.label_names, self.labels.T, strict=True)
+        }
+        return {"examples": found.hexdigest(), **labels}
 
     @cached_property
     def fingerprint(self) -> str:

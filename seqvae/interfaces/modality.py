@@ -85,6 +85,10 @@ class Data(Protocol):
         """The splits there are, by name."""
         ...
 
+    def split_fingerprint(self, name: str) -> dict[str, str]:
+        """Hashes of the `examples` of a split and of each of its labels."""
+        ...
+
     def report(self) -> list[str]:
         """What became of the data, for people."""
         ...

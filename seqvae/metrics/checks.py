@@ -5,10 +5,29 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
+import numpy as np
+
 ERRORS_ALLOWED = 4  # standard errors a Monte Carlo estimate may be on the wrong side
+ENOUGH = 30  # examples from which a standard error is known well enough for that
+TAIL = 3.167e-5  # of a normal beyond 4 deviations
 ROUNDING = 1e-4  # of the larger side: fp32 sums of thousands of nats
+
+
+@cache
+def errors_allowed(n: int) -> float:
+    """Standard errors that a mean of `n` examples may be on the wrong side: 4, or as rare under Student's t.
+
+    A standard error from few examples is often far too small: of four, one mean in 70 lies beyond 4 of them.
+    """
+    if n >= ENOUGH or n < 2:
+        return ERRORS_ALLOWED
+    rest = np.linspace(0, math.pi / 2, 1_000_001)  # t = sqrt(n - 1) / tan(rest), of density sin^(n - 2)
+    density = np.sin(rest) ** (n - 2)
+    mass = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])
+    return math.sqrt(n - 1) / math.tan(float(np.interp(mass[-1] * 2 * TAIL, mass, rest)))
 
 
 class MeasurementError(RuntimeError):
@@ -19,10 +38,10 @@ def check(report: Mapping[str, Any], one_prior: bool = True) -> None:
     """Hold a report to what must be true; what is null is not held to anything.
 
     0 <= MI <= min(rate, ln N); IW-NLL(K) <= -ELBO; IW-NLL falls with K; no number is NaN or infinite.
-    Monte Carlo noise is allowed four standard errors: `mi_se`, `rate_se` (over the `mi_n` examples that
-    MI saw), `iw_gap_se` (of IW-NLL minus -ELBO, by example). IW-NLL at different K comes from the same
-    weights, where the inequality is exact. MI <= rate holds where all examples have `one_prior`: what a
-    condition tells costs nothing under p(z|c), and counts for I(x; z).
+    Monte Carlo noise is allowed four standard errors (of few examples `errors_allowed`): `mi_se`, `rate_se`
+    (over the `mi_n` examples that MI saw), `iw_gap_se` (of IW-NLL minus -ELBO, by example). IW-NLL at
+    different K comes from the same weights, where the inequality is exact. MI <= rate holds where all
+    examples have `one_prior`: what a condition tells costs nothing under p(z|c), and counts for I(x; z).
 
     Raises:
         MeasurementError: names the inequality and both sides.
@@ -30,7 +49,8 @@ def check(report: Mapping[str, Any], one_prior: bool = True) -> None:
     for name in ("distortion", "rate", "neg_elbo", "iw_nll", "mi_low"):
         _finite(name, report.get(name))
     _check_information(report, one_prior)
-    _at_most("IW-NLL(K) <= -ELBO", report.get("iw_nll"), report.get("neg_elbo"), _number(report, "iw_gap_se"))
+    gap_se, n = _number(report, "iw_gap_se"), int(_number(report, "n"))
+    _at_most("IW-NLL(K) <= -ELBO", report.get("iw_nll"), report.get("neg_elbo"), gap_se, n)
     by_samples = sorted((int(k), value) for k, value in (report.get("iw_nll_at") or {}).items())
     for (small, above), (large, below) in itertools.pairwise(by_samples):
         _at_most(f"IW-NLL falls with K: IW-NLL({large}) <= IW-NLL({small})", below, above, 0.0)
@@ -40,9 +60,9 @@ def _check_information(report: Mapping[str, Any], one_prior: bool) -> None:
     mi, mi_se = report.get("mi_low"), _number(report, "mi_se")
     n = _number(report, "mi_n") or _number(report, "n")
     rate_se = _number(report, "rate_se") * math.sqrt(_number(report, "n") / n) if n else 0.0
-    _at_most("0 <= MI", 0.0, mi, mi_se)
+    _at_most("0 <= MI", 0.0, mi, mi_se, int(n))
     if one_prior:
-        _at_most("MI <= rate", mi, report.get("rate"), math.hypot(mi_se, rate_se))
+        _at_most("MI <= rate", mi, report.get("rate"), math.hypot(mi_se, rate_se), int(n))
     _at_most("MI <= ln N", mi, math.log(n) if n else None, 0.0)  # holds for each single code
 
 
@@ -55,12 +75,13 @@ def _finite(name: str, value: float | None) -> None:
         raise MeasurementError(f"{name} is {value}: the model's numbers are not finite")
 
 
-def _at_most(name: str, small: float | None, large: float | None, se: float) -> None:
+def _at_most(name: str, small: float | None, large: float | None, se: float, n: int = ENOUGH) -> None:
     if small is None or large is None:
         return
-    allowed = ERRORS_ALLOWED * se + ROUNDING * max(1.0, abs(small), abs(large))
+    errors = errors_allowed(n)
+    allowed = errors * se + ROUNDING * max(1.0, abs(small), abs(large))
     if small > large + allowed:
         raise MeasurementError(
             f"{name} does not hold: {small:.6g} > {large:.6g} by more than {allowed:.2g} "
-            f"({ERRORS_ALLOWED} standard errors and rounding)"
+            f"({errors:.3g} standard errors and rounding)"
         )

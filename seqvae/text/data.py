@@ -22,7 +22,7 @@ from seqvae.text.tokenizer_training import TOKENIZERS
 from seqvae.text.writing import build_store
 
 DEFAULT_CORPUS = "sentences"
-_TYPED = "-typed"  # stores whose labels keep the type of their file; older ones are built again
+_VERSION = "-2"  # of a store's files; the key before it stays what runs remember
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class TextData:
     @property
     def fingerprint(self) -> str:
         """The content of the training split: the same files, tokenizer and settings give the same one."""
-        return self.train.folder.name.removesuffix(_TYPED)
+        return self.train.folder.name.partition("-")[0]
 
     @property
     def codec(self) -> TextTokenizer:
@@ -61,6 +61,10 @@ class TextData:
         lines = [*notes, *(f"{name}: {describe(store)}" for name, store in self.splits.items())]
         return [*lines, f"vocabulary: {self.tokenizer.vocab_size:,} tokens"]
 
+    def split_fingerprint(self, name: str) -> dict[str, str]:
+        """Hashes of the examples and of each label of a split, by which a run knows it again."""
+        return self.splits[name].fingerprint
+
     def collapse_cause(self) -> str | None:
         """The tokenizer's unknown tokens, where most of the validation tokens are such."""
         share = self.valid.counts.unknown / max(self.valid.counts.tokens, 1)
@@ -83,6 +87,7 @@ def describe(store: TokenStore) -> str:
     words += [f"{c.truncated:,} cut to the longest allowed"] if c.truncated else []
     words += [f"{c.dropped:,} too long and left out"] if c.dropped else []
     words += [f"{100 * c.unknown / max(c.tokens, 1):.2f} % unknown tokens"]
+    words += [f"{c.literal:,} written as the unknown token, a word like others here"] if c.literal else []
     return ", ".join([*words, *store.lost_labels])
 
 
@@ -96,9 +101,12 @@ def load_data(data: TextDataConfig, tokenizer: Component | TextTokenizer) -> Tex
         UserError: whatever is wrong with the files, the labels or the tokenizer; no sentence to train on.
     """
     splits = _splits(data)
+    new = isinstance(tokenizer, Component)
     if isinstance(tokenizer, Component):
         tokenizer = _cached_tokenizer(tokenizer, splits["train"])
-    train = _cached_store(splits["train"], tokenizer, data, None)
+    train = _cached_store(splits["train"], tokenizer, data, None, training=True)
+    if new:
+        tokenizer.unk_is_word = train.counts.literal > 0
     _check_filled(train, data)
     if data.labelled is not None:
         train = replace(train, labels=keeping(train.labels, data.labelled, data.split_seed))
@@ -178,14 +186,19 @@ def _embedded(name: str, made: SentenceCorpus, part: str, labels: tuple[str, ...
 
 
 def _cached_store(
-    split: Split, tokenizer: TextTokenizer, data: TextDataConfig, categories: Categories | None
+    split: Split,
+    tokenizer: TextTokenizer,
+    data: TextDataConfig,
+    categories: Categories | None,
+    training: bool = False,
 ) -> TokenStore:
     known = split.categories or categories
     named = json.dumps({k: list(v) for k, v in (known or {}).items()})
     key = content_key(
         FORMAT, split.key, split.labels, named, tokenizer.fingerprint, data.max_tokens, data.overlong
     )
-    folder = cache_root() / "tokens" / (key + _TYPED if split.labels else key)
+    kind = "-train" if training else "" if tokenizer.unk_is_word else "-unk"
+    folder = cache_root() / "tokens" / f"{key}{_VERSION}{kind}"
     if (folder / "meta.json").exists():
         return open_store(folder)
     return build_store(
@@ -197,6 +210,7 @@ def _cached_store(
         label_names=split.labels,
         categories=known,
         notes=split.notes,
+        training=training,
     )
 
 

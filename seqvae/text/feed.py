@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from seqvae.batch import TextBatch
 from seqvae.feeding import EVALUATION_SEED, EpochFeed, Rows, with_keyed_noise
-from seqvae.text.batching import EpochOrder, collate, eval_batches, keys_of_batch
+from seqvae.text.batching import AT_ONCE, EpochOrder, collate, eval_batches, keys_of_batch
 from seqvae.text.data import TextData
 from seqvae.text.store import TokenStore
 from seqvae.text.tokenizer import TextTokenizer
@@ -32,10 +32,17 @@ class TextFeed(EpochFeed):
 
 
 def eval_feed(
-    store: TokenStore, tokenizer: TextTokenizer, batch_size: int = 64, examples: int | None = None
+    store: TokenStore,
+    tokenizer: TextTokenizer,
+    batch_size: int = 64,
+    examples: int | None = None,
+    tokens: int | None = None,
 ) -> Iterator[TextBatch]:
-    """Every sentence once, or the first `examples`, by length; noise keyed by place, as validation has it."""
-    for rows in eval_batches(store.lengths[:examples], batch_size):
+    """Every sentence once, or the first `examples`, by length; noise keyed by place, as validation has it.
+
+    A batch holds at most `batch_size` of them and, where asked for, so many padded `tokens`.
+    """
+    for rows in eval_batches(store.lengths[:examples], batch_size, tokens):
         yield collate(store, rows, tokenizer.special, EVALUATION_SEED, 0)
 
 
@@ -43,4 +50,4 @@ def measured_feed(
     store: TokenStore, tokenizer: TextTokenizer, batch_size: int = 64, examples: int | None = None
 ) -> list[TextBatch]:
     """The same sentences for measuring: noise keyed by content, so that their order changes nothing."""
-    return with_keyed_noise(list(eval_feed(store, tokenizer, batch_size, examples)), keys_of_batch)
+    return with_keyed_noise(list(eval_feed(store, tokenizer, batch_size, examples, AT_ONCE)), keys_of_batch)

@@ -15,6 +15,8 @@ from torch.nn import functional
 from seqvae.batch import TextBatch
 
 Tokens = Sequence[int]
+UNKNOWN = -2  # in a reference: a token that the vocabulary lacks; -1 fills up the shorter sentence
+UNSAID = "\ue000"  # how BLEU reads it: a word of its own, from the private use of Unicode
 ORDER = 4  # of BLEU
 SHARE_OF_LONG = 0.1  # of the references that must have a run of so many words
 
@@ -24,6 +26,14 @@ def sentences(batch: TextBatch) -> list[list[int]]:
     rows = zip(batch.targets.tolist(), batch.lengths.tolist(), strict=True)
     kept = [row[:length] for row, length in rows]
     return [row[:-1] if row and row[-1] == batch.special.eos else row for row in kept]
+
+
+def marked(rows: Sequence[Tokens], unknown: Sequence[Sequence[bool]]) -> list[list[int]]:
+    """References whose unknown tokens are `UNKNOWN`, which no hypothesis holds: nobody gets them right."""
+    return [
+        [UNKNOWN if lacking else token for token, lacking in zip(row, lacks, strict=True)]
+        for row, lacks in zip(rows, unknown, strict=True)
+    ]
 
 
 def token_accuracy(hypotheses: Sequence[Tokens], references: Sequence[Tokens]) -> float:
@@ -87,14 +97,29 @@ def has_bleu(references: Sequence[str]) -> bool:
 def fidelity(
     hypotheses: Sequence[list[int]], references: Sequence[list[int]], detokenize: Callable[[list[int]], str]
 ) -> dict[str, float | None]:
-    """How well sentences came back: `token_accuracy exact_match bleu edit_distance`."""
-    strings = [detokenize(x) for x in hypotheses], [detokenize(x) for x in references]
+    """How well sentences came back: `token_accuracy exact_match bleu edit_distance`.
+
+    Tokens of references that are `UNKNOWN` count as wrong in all of them.
+    """
+    strings = [detokenize(x) for x in hypotheses], [written(x, detokenize) for x in references]
     return {
         "token_accuracy": token_accuracy(hypotheses, references),
         "exact_match": exact_match(hypotheses, references),
         "bleu": corpus_bleu(*strings),
         "edit_distance": mean_edit_distance(hypotheses, references),
     }
+
+
+def written(reference: Tokens, detokenize: Callable[[list[int]], str]) -> str:
+    """A reference as text, with a word that nobody writes for each unknown token."""
+    if UNKNOWN not in reference:
+        return detokenize(list(reference))
+    parts: list[list[int]] = [[]]
+    for token in reference:
+        parts += [[]] if token == UNKNOWN else []
+        parts[-1] += [] if token == UNKNOWN else [token]
+    texts = [detokenize(part) if part else "" for part in parts]
+    return f" {UNSAID} ".join(texts).strip()
 
 
 def distinct_sentences(samples: Sequence[Tokens]) -> int:

@@ -17,6 +17,7 @@ from seqvae.batch import TextBatch
 from seqvae.text import measures
 
 POSITIONS = 20  # of the gain by position
+MANY_UNKNOWN = 0.01  # share of the words from which a perplexity says little
 Sentences = list[list[int]]
 
 
@@ -26,9 +27,19 @@ def perplexity(total_nll: float, tokens: int) -> float:
     return math.exp(nats) if nats < 700 else math.inf
 
 
-def bits_per_character(total_nll: float, characters: int, sentences: int) -> float:
-    """Total NLL / ln 2 / (characters + sentences): the end of each sentence counts as one character."""
-    return total_nll / math.log(2) / (characters + sentences)
+def bits_per_character(total_nll: float, characters: int, sentences: int, spelling: float = 0.0) -> float:
+    """(Total NLL + spelling) / ln 2 / (characters + sentences): each end counts as one character.
+
+    `spelling` are the nats of writing out, given that they are none of the vocabulary, the words that the
+    likelihood knows as the unknown token alone. By a model of all words it is an upper bound: what that model
+    gives to the vocabulary's words is not shared out among the others.
+    """
+    return (total_nll + spelling) / math.log(2) / (characters + sentences)
+
+
+def unknown_rows(batch: TextBatch) -> list[list[bool]]:
+    """Which tokens of each sentence are the unknown one, where nobody knows more of the text."""
+    return [[token == batch.special.unk for token in row] for row in measures.sentences(batch)]
 
 
 @dataclass(frozen=True)
@@ -39,6 +50,9 @@ class TextTools:
     prior_sample: Callable[[int, int], Sentences]  # (n, seed): greedy, from n prior draws
     detokenize: Callable[[list[int]], str]
     characters: int  # of the evaluated sentences, without line ends
+    spelling: float = 0.0  # nats of spelling their unknown tokens
+    literal: int = 0  # tokens that the text itself writes as the unknown one
+    unknown: Callable[[TextBatch], Sequence[Sequence[bool]]] = unknown_rows  # which tokens of each sentence
 
 
 @dataclass(frozen=True)
@@ -50,13 +64,31 @@ class TextMeasures:
     def units(self, batches: Sequence[TextBatch], iw_nll: Tensor | None) -> dict[str, Any]:
         """Predicted tokens, and IW-NLL per token and per character."""
         tokens = sum(batch.units for batch in batches)
-        numbers: dict[str, Any] = {"tokens": tokens}
+        numbers: dict[str, Any] = {"tokens": tokens, **self._unknown(batches)}
         if iw_nll is None:
             return numbers
-        total = float(iw_nll.sum())
+        total, n = float(iw_nll.sum()), len(iw_nll)
         if self.tools is not None:
-            numbers["bits_per_char"] = bits_per_character(total, self.tools.characters, len(iw_nll))
+            spelling = self.tools.spelling
+            numbers["spelling_nats"] = spelling / n
+            numbers["bits_per_char"] = bits_per_character(total, self.tools.characters, n, spelling)
         return numbers | {"ppl": perplexity(total, tokens)}
+
+    def _unknown(self, batches: Sequence[TextBatch]) -> dict[str, Any]:
+        """How many tokens the vocabulary lacks, `</s>` not counted."""
+        rows = unknown_rows if self.tools is None else self.tools.unknown
+        unknown = sum(sum(row) for batch in batches for row in rows(batch))
+        words = sum(batch.units - batch.size for batch in batches)
+        share = unknown / max(words, 1)
+        found: dict[str, Any] = {"unknown_share": share, "unknown_tokens": int(unknown)}
+        if self.tools is not None and self.tools.literal:
+            found["literal_unknown"] = self.tools.literal
+        if share > MANY_UNKNOWN:
+            found["cautions"] = [
+                f"ppl: {share:.1%} of the words are unknown and count as one easy token each: read "
+                "bits_per_char, which charges their spelling"
+            ]
+        return found
 
     def scores(self, likelihood: Any, batch: TextBatch) -> Tensor:
         """Log p of each token (B, T)."""
@@ -76,7 +108,7 @@ class TextMeasures:
         if self.tools is None:
             return ()
         back = (self.tools.reconstruct(z, batch) for z in (codes, drawn))
-        return (*back, measures.sentences(batch))
+        return (*back, measures.marked(measures.sentences(batch), self.tools.unknown(batch)))
 
     def returned(self, parts: Sequence[tuple[Sentences, ...]]) -> dict[str, Any]:
         """Accuracy, exact matches, BLEU and edit distance of what came back."""
@@ -89,7 +121,7 @@ class TextMeasures:
 
     def _bleu_caution(self, wanted: Sentences) -> dict[str, Any]:
         assert self.tools is not None
-        if measures.has_bleu([self.tools.detokenize(ids) for ids in wanted]):
+        if measures.has_bleu([measures.written(ids, self.tools.detokenize) for ids in wanted]):
             return {}
         return {"cautions": ["bleu: null, as fewer than a tenth of the sentences have four words"]}
 

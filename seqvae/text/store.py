@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +26,8 @@ class Counts:
     truncated: int = 0  # kept, with only their first tokens
     dropped: int = 0  # left out as too long
     tokens: int = 0  # kept, without </s>
-    unknown: int = 0  # of these, how many are the unknown token
+    unknown: int = 0  # of these, how many the vocabulary lacks
+    literal: int = 0  # and how many the text itself writes as the unknown token, not among them
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,9 @@ class TokenStore:
     """N sentences on disk. `open_store` makes one.
 
     `labels` (N, L) float32 holds numbers, or the place of a category's name in `categories`; NaN is
-    missing. `chars` (N,) counts the characters of the text that the kept tokens cover.
+    missing. `chars` (N,) counts the characters of the text that the kept tokens cover, `spelling` (N,) are
+    the nats that its unknown tokens cost to spell. `literal` holds the places in `flat`, in rising order, of
+    unknown tokens that the text itself writes so.
     """
 
     folder: Path
@@ -70,6 +74,9 @@ class TokenStore:
     labels: Array  # (N, L) float32
     lost: Mapping[str, LostLabels] = field(default_factory=dict)  # by label
     notes: Sequence[str] = ()  # lines about how the file was read
+    spelling: Array = field(default_factory=lambda: np.zeros(0, np.float32))  # (N,) float32
+    literal: Array = field(default_factory=lambda: np.zeros(0, np.int64))
+    content: str = ""  # a hash of the texts that were read, whatever the tokenizer made of them
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -83,6 +90,24 @@ class TokenStore:
     def lost_labels(self) -> list[str]:
         """A line for each label that some sentences do not have."""
         return [lost.words(name) for name, lost in self.lost.items() if lost.count]
+
+    def unknown(self, rows: Sequence[int], unk: int) -> list[list[bool]]:
+        """Of each of these sentences, which of its tokens the vocabulary lacks."""
+        return [self._unknown(i, unk).tolist() for i in rows]
+
+    def _unknown(self, i: int, unk: int) -> npt.NDArray[np.bool_]:
+        start, end = self.offsets[i], self.offsets[i + 1]
+        found: npt.NDArray[np.bool_] = np.asarray(self.flat[start:end]) == unk
+        if len(self.literal):
+            written = self.literal[slice(*np.searchsorted(self.literal, (start, end)))]
+            found[written - start] = False
+        return found
+
+    @cached_property
+    def fingerprint(self) -> dict[str, str]:
+        """Hashes of the examples and of each label."""
+        columns = zip(self.label_names, self.labels.T, strict=True)
+        return {"examples": self.content, **{f"label {name!r}": hashed(column) for name, column in columns}}
 
     def tokens(self, i: int) -> npt.NDArray[np.int64]:
         """The ids of sentence `i`."""
@@ -106,12 +131,20 @@ def open_store(folder: str | Path) -> TokenStore:
         flat=_mapped(folder / "tokens.bin", meta["dtype"], counts.tokens),
         offsets=_mapped(folder / "offsets.bin", "int64", counts.kept + 1),
         chars=_mapped(folder / "chars.bin", "int32", counts.kept),
+        spelling=_mapped(folder / "spelling.bin", "float32", counts.kept),
+        literal=_mapped(folder / "literal.bin", "int64", counts.literal),
+        content=meta["content"],
         labels=_mapped(folder / "labels.bin", "float32", counts.kept * len(names)).reshape(-1, len(names))
         if names
         else np.zeros((counts.kept, 0), np.float32),
         lost={name: LostLabels(**lost) for name, lost in meta.get("lost", {}).items()},
         notes=meta.get("notes", ()),
     )
+
+
+def hashed(values: Array) -> str:
+    """A hash of the numbers of an array."""
+    return hashlib.blake2b(np.ascontiguousarray(values).tobytes(), digest_size=16).hexdigest()
 
 
 def _mapped(file: Path, dtype: str, size: int) -> Array:

@@ -7,6 +7,7 @@ import itertools
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from torch import Tensor
 
 from seqvae.batch import SpecialIds, TextBatch
 from seqvae.registry import UserError
+from seqvae.text.spelling import SpellingModel
 
 _FILES = ("tokenizer.json", "tokenizer_config.json")
+_LITERAL = "seqvae_unk_is_word"  # of tokenizer_config.json
 # role -> (key in tokenizer_config.json, common names)
 _ROLES = {
     "pad": ("pad_token", ("<pad>", "[PAD]")),
@@ -44,6 +47,7 @@ class TextTokenizer:
         self.special = special
         self._size = 1 + max(tokenizer.get_vocab(with_added_tokens=True).values())
         self._forbidden = {special.pad, special.bos, special.eos} - {special.unk}
+        self.unk_is_word = True  # whether the training text itself writes `<unk>`, as PTB does
         self._words = _words(tokenizer, special.unk)
 
     @property
@@ -104,6 +108,34 @@ class TextTokenizer:
         encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in encodings], None
 
+    def pieces(self, text: str) -> list[str]:
+        """What of `text` each of its tokens stands for."""
+        if self._words is not None and not any(c in text for c in SEPARATORS):
+            return text.split()
+        offsets = self._tokenizer.encode(text, add_special_tokens=False).offsets
+        return [text[start:end] for start, end in offsets]
+
+    def unknown(self, texts: Sequence[str], ids: Sequence[Sequence[int]] | None = None) -> list[list[bool]]:
+        """Of each text, which of its tokens the vocabulary lacks; `ids` are those of `encode_batch`.
+
+        A literal `<unk>` is not among them where the training text held it too.
+        """
+        ids = self.encode_batch(texts) if ids is None else ids
+        return [self._unknown(text, row) for text, row in zip(texts, ids, strict=True)]
+
+    def _unknown(self, text: str, row: Sequence[int]) -> list[bool]:
+        if self.special.unk not in row:
+            return [False] * len(row)
+        word = self.token(self.special.unk) if self.unk_is_word else None
+        pairs = zip(self.pieces(text), row, strict=False)  # a row may have been cut
+        return [i == self.special.unk and piece != word for piece, i in pairs]
+
+    @cached_property
+    def spelling(self) -> SpellingModel:
+        """A character model of the vocabulary's words: what an unknown one costs to spell."""
+        special = {self.token(i) for i in asdict(self.special).values()}
+        return SpellingModel(self._tokenizer.get_vocab(with_added_tokens=False).keys() - special)
+
     def characters(self, text: str, tokens: int) -> int:
         """How many characters of `text` its first `tokens` tokens cover."""
         offsets = self._tokenizer.encode(text, add_special_tokens=False).offsets
@@ -150,6 +182,7 @@ class TextTokenizer:
             "add_bos_token": False,
             "add_eos_token": False,
             "model_max_length": 10**9,
+            _LITERAL: self.unk_is_word,
         }
         for role, (key, _) in _ROLES.items():
             config[key] = self.token(getattr(self.special, role))
@@ -168,7 +201,9 @@ class TextTokenizer:
         """
         file = Path(path) / _FILES[0] if Path(path).is_dir() else Path(path)
         tokenizer = changed(_read(file), post_processor=None)  # it would add special tokens
-        return cls(tokenizer, _special_ids(tokenizer, _named_roles(file.parent)))
+        found = cls(tokenizer, _special_ids(tokenizer, _named_roles(file.parent)))
+        found.unk_is_word = bool(_json_object(file.parent / _FILES[1]).get(_LITERAL, True))
+        return found
 
 
 def _words(tokenizer: Tokenizer, unknown: int) -> dict[str, int] | None:

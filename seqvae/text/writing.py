@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,12 +32,15 @@ def build_store(
     label_names: Sequence[str] = (),
     categories: Mapping[str, Sequence[str]] | None = None,
     notes: Iterable[str] = (),
+    training: bool = False,
 ) -> TokenStore:
     """Tokenize `examples` chunk by chunk into `folder`, which appears whole or not at all.
 
     `max_tokens` does not count `</s>`. `categories` are the names that earlier data gave to a label's values,
     none where these were numbers (another value is then a missing label); a label without such a list gets
     its own, sorted. `notes` are lines about how the examples were read, which are there when all of them are.
+    Of a store for `training` the spelling of unknown tokens is left at 0, which nothing asks for there, and
+    each `<unk>` that the text itself writes is counted as a word, as it is elsewhere if training had one.
 
     Raises:
         UserError: no room on the disk or no right to write, a label that mixes numbers with names.
@@ -44,7 +48,7 @@ def build_store(
     folder = Path(folder)
     with appearing(folder, "meta.json") as work:
         columns = [LabelColumn(name, (categories or {}).get(name)) for name in label_names]
-        writer = _Writer(work, tokenizer, max_tokens, overlong == "drop", columns)
+        writer = _Writer(work, tokenizer, max_tokens, overlong == "drop", columns, training)
         rows = iter(examples)
         try:
             writer.start()
@@ -66,13 +70,17 @@ class _Writer:
         max_tokens: int,
         drops: bool,
         columns: Sequence[LabelColumn],
+        training: bool,
     ) -> None:
+        self.literal, self.priced = training or tokenizer.unk_is_word, not training
         self.folder, self.tokenizer, self.max_tokens = folder, tokenizer, max_tokens
         self.drops, self.columns = drops, columns
         self.counts, self.end = Counts(), 0
+        self.content = hashlib.blake2b(digest_size=16)
         self.dtype = "uint16" if tokenizer.vocab_size <= 2**16 else "int32"
         self.files: dict[str, IO[bytes]] = {
-            name: (folder / f"{name}.bin").open("wb") for name in ("tokens", "offsets", "chars", "labels")
+            name: (folder / f"{name}.bin").open("wb")
+            for name in ("tokens", "offsets", "chars", "spelling", "literal", "labels")
         }
 
     def _write(self, name: str, values: Array) -> None:
@@ -85,8 +93,11 @@ class _Writer:
     def add(self, chunk: Sequence[Example]) -> None:
         """Tokenize and append."""
         texts = [example.text for example in chunk]
+        for text in texts:
+            self.content.update(f"{len(text)}:{text}".encode())
         flat, lengths = self.tokenizer.encode_flat(texts)
         kept, lengths_kept, flat = self._selected(flat, lengths)
+        self._add_unknown([texts[i] for i in np.flatnonzero(kept)], flat, lengths_kept)
         chars = np.fromiter(map(len, texts), np.int32, len(texts))
         for i in np.flatnonzero(lengths > self.max_tokens) if not self.drops else ():
             chars[i] = self.tokenizer.characters(texts[i], self.max_tokens)
@@ -110,8 +121,31 @@ class _Writer:
         counts.dropped += int(overlong.sum()) if self.drops else 0
         counts.truncated += 0 if self.drops else int(overlong.sum())
         counts.tokens += len(flat)
-        counts.unknown += int((flat == self.tokenizer.special.unk).sum())
         return kept, np.minimum(lengths[kept], self.max_tokens), flat
+
+    def _add_unknown(self, texts: Sequence[str], flat: Array, lengths: Array) -> None:
+        """Count the unknown tokens of texts, of which `flat` holds what is kept, and price them."""
+        spelling, literal = np.zeros(len(texts), np.float32), []
+        ends = np.cumsum(lengths)
+        places = np.flatnonzero(flat == self.tokenizer.special.unk)
+        owners = np.searchsorted(ends, places, side="right")
+        written = self.tokenizer.token(self.tokenizer.special.unk)
+        pieces, last = [""], -1
+        for place, owner in zip(places.tolist(), owners.tolist(), strict=True):
+            is_written = self.literal and written in texts[owner]
+            if not (is_written or self.priced):
+                continue
+            if owner != last:
+                pieces, last = self.tokenizer.pieces(texts[owner]), owner
+            piece = pieces[place - int(ends[owner] - lengths[owner])]
+            if is_written and piece == written:
+                literal.append(self.end + place)
+            elif self.priced:
+                spelling[owner] += self.tokenizer.spelling.nats(piece)
+        self.counts.literal += len(literal)
+        self.counts.unknown += len(places) - len(literal)
+        self._write("spelling", spelling)
+        self._write("literal", np.array(literal, np.int64))
 
     def _labelled(self, chunk: Sequence[Example]) -> Array:
         columns = [[example.labels[i] for example in chunk] for i in range(len(self.columns))]
@@ -138,6 +172,7 @@ class _Writer:
             "format": FORMAT,
             "dtype": self.dtype,
             "counts": asdict(self.counts),
+            "content": self.content.hexdigest(),
             "label_names": [column.name for column in self.columns],
             "categories": {column.name: column.names for column in self.columns if column.names},
             "notes": notes,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from seqvae.metrics.checks import MeasurementError, check
+from seqvae.metrics.checks import MeasurementError, check, errors_allowed
 
 GOOD: dict[str, Any] = {
     "n": 100, "rate": 5.0, "rate_se": 0.1, "distortion": 95.0, "neg_elbo": 100.0, "iw_nll": 98.0,
@@ -56,3 +56,12 @@ def test_a_subset_is_given_the_room_of_its_size() -> None:
 
 def test_what_a_condition_tells_costs_nothing_under_its_own_prior() -> None:
     check(GOOD | {"mi_low": 4.0, "rate": 3.0}, one_prior=False)
+
+
+@pytest.mark.parametrize(
+    ("n", "quantile"), [(2, 10050), (3, 125.6), (4, 32.62), (11, 6.567), (30, 4.0), (1000, 4.0)]
+)
+def test_few_examples_are_allowed_more_errors(n: int, quantile: float) -> None:
+    """Quantiles of Student's t of n - 1 degrees at a normal's tail beyond 4."""
+    assert errors_allowed(n) == pytest.approx(quantile, rel=1e-3)
+    check(GOOD | {"n": 4, "iw_nll": 100.9, "iw_nll_at": {}, "iw_gap_se": 0.05, "mi_low": 1.0, "mi_n": 4})

@@ -1,0 +1,38 @@
+"""What is said, once per run, about texts that a model is given: those cut, left out or not understood."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from seqvae.notices import say_once
+from seqvae.text.store import Counts
+
+MORE = "--max-tokens N (with_max_tokens) reads more"
+
+
+def say_cut(run: Path, what: str, most: int) -> None:
+    """That texts are read up to the longest that training read."""
+    line = f"{what} have more than {most} tokens and are cut there, as in training: {MORE}"
+    say_once(run, f"cut at {most}", line)
+
+
+def say_lengths(run: Path, where: str, counts: Counts, most: int) -> None:
+    """What the longest length left of a split or a file."""
+    if counts.truncated:
+        say_cut(run, f"{counts.truncated:,} of the {counts.kept:,} sentences of {where}", most)
+    if counts.dropped:
+        line = f"{counts.dropped:,} sentences of {where} have more than {most} tokens and are left out"
+        say_once(run, f"left out at {most}", f"{line}, as in training: {MORE}")
+
+
+def say_unknown(run: Path, rows: Sequence[Sequence[bool]], written: str) -> None:
+    """How many tokens the vocabulary lacks, by `rows` of which it does, and what the model reads there."""
+    unknown, sentences = sum(map(sum, rows)), sum(map(any, rows))
+    if unknown:
+        say_once(
+            run,
+            "unknown",
+            f"{unknown:,} of {sum(map(len, rows)):,} tokens are outside the vocabulary, in {sentences:,} of "
+            f"{len(rows):,} sentences: the model reads {written} there, whatever the word",
+        )

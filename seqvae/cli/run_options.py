@@ -1,0 +1,86 @@
+"""Options of all commands that load a run: how much of a text it reads, and where its corpus lies now."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from seqvae.registry import UserError
+
+_HELP = "The run"
+_OPTIONS: dict[str, Any] = {
+    "max_tokens": Annotated[
+        int | None,
+        typer.Option(
+            help="Tokens read of a sentence; as in training by default.", min=1, rich_help_panel=_HELP
+        ),
+    ],
+    "corpus": Annotated[
+        str | None,
+        typer.Option(help="Where the corpus lies now: a file, or the folder of it.", rich_help_panel=_HELP),
+    ],
+}
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a command line says about the run that it names."""
+
+    max_tokens: int | None = None
+    corpus: str | None = None
+
+    def apply(self, vae: Any) -> Any:
+        """The run for use, so changed.
+
+        Raises:
+            UserError: tokens of a run that reads pictures, or a corpus that is not there.
+        """
+        if self.max_tokens is not None and vae.modality != "text":
+            raise UserError(f"--max-tokens is for text, {vae.run.path} holds a model of {vae.modality}s")
+        vae = vae if self.max_tokens is None else vae.with_max_tokens(self.max_tokens)
+        return vae if self.corpus is None else vae.with_corpus(self.corpus)
+
+
+_ASKED: ContextVar[RunOptions | None] = ContextVar("run options", default=None)
+
+
+def as_asked(vae: Any) -> Any:
+    """The run for use, as the command that is at work says.
+
+    Raises:
+        UserError: as `RunOptions.apply`.
+    """
+    asked = _ASKED.get()
+    return vae if asked is None else asked.apply(vae)
+
+
+def with_run_options(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with the options of `RunOptions`, which `loaded` applies; one without a RUN as it is."""
+    signature = inspect.signature(command, eval_str=True)
+    own = list(signature.parameters.values())
+    if own[:1] == [] or own[0].name != "run":
+        return command
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        for name, annotation in _OPTIONS.items()
+    ]
+
+    @functools.wraps(command)
+    def run_command(**given: Any) -> None:
+        token = _ASKED.set(RunOptions(**{name: given.pop(name) for name in _OPTIONS}))
+        try:
+            command(**given)
+        finally:
+            _ASKED.reset(token)
+
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + added
+    vars(run_command)["__signature__"] = inspect.Signature(parameters)
+    run_command.__annotations__ = {p.name: p.annotation for p in parameters}
+    del run_command.__wrapped__  # or its own signature would be read
+    return run_command

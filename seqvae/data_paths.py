@@ -1,0 +1,91 @@
+"""Where a run's data lie: paths that do not depend on the working folder, and a corpus that has moved."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from seqvae.config import DataConfig, RunConfig
+from seqvae.registry import UserError
+
+PARTS = ("train", "valid", "test")
+
+
+def with_absolute_paths(config: RunConfig) -> RunConfig:
+    """The config whose local data, tokenizer file and `init` are named by absolute paths.
+
+    A run keeps its config, and is used from another folder than it was trained in. Hub ids stay.
+    """
+    changed: dict[str, Any] = {"data": _mapped(config.data, _absolute)}
+    if config.init is not None:
+        changed["init"] = config.init.model_copy(update={"run": _absolute(config.init.run)})
+    tokenizer = getattr(config, "tokenizer", None)  # of text alone
+    if tokenizer is not None and isinstance(tokenizer.arguments.get("path"), str):
+        values = tokenizer.model_dump()
+        changed["tokenizer"] = type(tokenizer)(**values | {"path": _absolute(values["path"])})
+    return config.model_copy(update=changed)
+
+
+def missing_source(data: DataConfig) -> str | None:
+    """A local source of a run's data, written as an absolute path, that is not there any more."""
+    for name in PARTS:
+        for source in _listed(getattr(data, name)):
+            if os.path.isabs(source) and not _is_there(source):
+                return source
+    return None
+
+
+def moved_to(data: DataConfig, place: str) -> DataConfig:
+    """The data block whose sources lie at `place` now: the training source itself, or the folder of them all.
+
+    Raises:
+        UserError: a file that is not there, or data that came from no file.
+    """
+    if not data.train:
+        raise UserError(f"--corpus got {place!r}, but this run was trained on embedded data: leave it out")
+    if not Path(place).exists():
+        raise UserError(f"--corpus got {place!r}, which is not there: name a file or folder")
+    sources = [source for name in PARTS for source in _listed(getattr(data, name))]
+    names = [Path(source).name for source in sources]
+    if Path(place).is_dir() and any((Path(place) / name).exists() for name in names):
+        return _mapped(data, lambda source: _beside(Path(place), source))
+    if len(sources) > 1:
+        raise UserError(
+            f"--corpus got {place!r}, but this run was trained on {', '.join(names)}: name the folder of them"
+        )
+    return _mapped(data, lambda source: os.path.abspath(place))
+
+
+def _beside(folder: Path, source: str) -> str:
+    found = folder / Path(source).name
+    if not _is_there(str(found)):
+        raise UserError(f"--corpus {folder} holds no {found.name}, which the run was trained on")
+    return os.path.abspath(found)
+
+
+def _mapped(data: DataConfig, change: Callable[[str], str]) -> DataConfig:
+    """The data block with other sources, each one path or several."""
+    given = {name: getattr(data, name) for name in PARTS if getattr(data, name)}
+    return data.model_copy(
+        update={
+            name: change(value) if isinstance(value, str) else [change(source) for source in value]
+            for name, value in given.items()
+        }
+    )
+
+
+def _listed(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else list(value or ())
+
+
+def _absolute(source: str) -> str:
+    return os.path.abspath(source) if source and _is_there(source) else source
+
+
+def _is_there(source: str) -> bool:
+    """Whether a source is a file, a folder (perhaps with @split), or a glob of some."""
+    folder = source.rpartition("@")[0]
+    return bool(Path(source).exists() or (folder and Path(folder).is_dir()) or glob.glob(source))
