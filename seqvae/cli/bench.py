@@ -42,9 +42,8 @@ def bench(
 ) -> None:
     """Time training, sampling, encoding and likelihoods beside the limit of this machine."""
     if sum(map(bool, (curves, profile, ablation, threads, peers))) > 1 or (sweep and not curves):
-        raise UserError(
-            "give one of --curves, --profile, --ablation, --threads and --peers, and --sweep with --curves"
-        )
+        modes = "--curves, --profile, --ablation, --threads and --peers"
+        raise UserError(f"give one of {modes}, and --sweep with --curves alone")
     if text and not peers:
         raise UserError("--text is what --peers train on: give both")
     if threads:
