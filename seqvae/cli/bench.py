@@ -93,8 +93,14 @@ def _ablation(preset: str, sets: list[str], seconds: float, json: bool) -> None:
     from seqvae.bench import ablation
 
     rows = ablation(preset, sets, seconds)
-    cells = [(r["without"] or "-", f"{r['tokens_per_s']:,}", _percent(r["share"])) for r in rows]
-    emit_json(rows) if json else emit_lines(aligned(("without", "tokens/s", "of all"), cells))
+    names = ("without", "instead")
+    cells = [
+        (*(r[name] or "-" for name in names), f"{r['tokens_per_s']:,}", _percent(r["share"]),
+         f"{r['update_mb']:,.0f}")
+        for r in rows
+    ]  # fmt: skip
+    head = (*names, "tokens/s", "of all", "MB of an update")
+    emit_json(rows) if json else emit_lines(aligned(head, cells))
 
 
 def _threads(preset: str, sets: list[str], seconds: float, rounds: int, json: bool) -> None:
