@@ -221,7 +221,7 @@ def test_the_commands_draw_and_print(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--ablation", "--curves", "a.png"], "give one of --curves, --profile and --ablation"),
+        (["--ablation", "--curves", "a.png"], "give one of --curves, --profile, --ablation"),
         (["--sweep", "batch"], "--sweep with --curves alone"),
         (["--curves", "a.jpg"], "end it with .png or .pdf"),
         (["--profile", "nowhere/a.png"], "give a file in a folder that is there"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from seqvae.bench.peers import peer_speeds
 from seqvae.bench.pictures import draw_curves, draw_profile
 from seqvae.bench.report import FIGURES, bench, profile, table
 from seqvae.bench.sweeps import curves, slopes
+from seqvae.bench.threads import wait_policies
 from seqvae.bench.tricks import ablation
 
 __all__ = [
@@ -14,7 +16,9 @@ __all__ = [
     "curves",
     "draw_curves",
     "draw_profile",
+    "peer_speeds",
     "profile",
     "slopes",
     "table",
+    "wait_policies",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 
 from seqvae.checkpoint import create_run
 from seqvae.config import ImageRunConfig, RunConfig, TextRunConfig, parse_config
+from seqvae.feeding import Rows
 from seqvae.image.codec import PictureCodec
 from seqvae.image.data import ImageData
 from seqvae.image.data import load_data as load_pictures
@@ -103,14 +105,28 @@ def _pictures(count: int, seed: int) -> PictureStore:
     return PictureStore(pixels, np.zeros((count, 0), np.float32), (), np.arange(count))
 
 
-def _store(vocab_size: int, sentences: int, seed: int, length: int | None) -> TokenStore:
+def write_made_up(file: Path, words: int, sentences: int, seed: int = 0) -> None:
+    """The sentences of `made_up` as text, one per line: words w0, w1, ... of a tokenizer of so many words."""
+    flat, offsets = _words(words, sentences, seed, None)
+    with file.open("w", encoding="utf-8") as lines:
+        for start, end in pairwise(offsets.tolist()):
+            lines.write(" ".join(f"w{word - 4}" for word in flat[start:end].tolist()) + "\n")
+
+
+def _words(vocab_size: int, sentences: int, seed: int, length: int | None) -> tuple[Rows, Rows]:
+    """Ids (M,), of which 4 are special tokens, and where sentences start (N + 1,)."""
     random = np.random.default_rng([seed, vocab_size])
     lengths = random.gamma(SHAPE, MEAN_LENGTH / SHAPE, sentences).round().clip(1, LONGEST).astype(np.int64)
     lengths = lengths if length is None else np.full_like(lengths, length)
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
     chances = 1 / np.arange(1, vocab_size - 3)
     ladder = np.cumsum(chances / chances.sum())
-    flat = (4 + np.searchsorted(ladder, random.random(int(offsets[-1])))).clip(max=vocab_size - 1)
+    ids = 4 + np.searchsorted(ladder, random.random(int(offsets[-1])))
+    return ids.clip(max=vocab_size - 1), offsets
+
+
+def _store(vocab_size: int, sentences: int, seed: int, length: int | None) -> TokenStore:
+    flat, offsets = _words(vocab_size, sentences, seed, length)
     counts = Counts(kept=sentences, tokens=len(flat))
     characters, labels = np.zeros(sentences, np.int32), np.zeros((sentences, 0), np.float32)
     return TokenStore(Path("made-up"), counts, (), {}, flat.astype(np.int32), offsets, characters, labels)

@@ -1,4 +1,4 @@
-"""What each trick brings: the first updates of an epoch with all of them, then without one at a time.
+"""What each trick brings: the first updates of an epoch with all of them, then with a plain way for one.
 
 Shapes: N rows, T tokens, H features, V words.
 """
@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.optim import Optimizer
 
 from seqvae.bench.clock import in_turn
+from seqvae.bench.live import live
 from seqvae.bench.setting import on_the_bench
 from seqvae.feeding import Rows
 from seqvae.text.feed import TextFeed
@@ -24,7 +27,7 @@ from seqvae.text.precision import compute_dtype
 from seqvae.trainer import Trainer
 
 UPDATES = 8  # of them one timing consists: batches of several lengths
-ALL, NONE, MEMORY = "all tricks", "none of these", "freed memory kept"
+NONE, MEMORY = "none of these", "freed memory kept"
 
 
 class PlainGRU(nn.Module):
@@ -40,6 +43,23 @@ class PlainGRU(nn.Module):
         return self.rnn(x, state)
 
 
+class LoopGRU(PlainGRU):
+    """One layer as a loop over its steps, with autograd's gradients; gates in fp32, as ours has them."""
+
+    def forward(self, x: Tensor, state: Tensor | None) -> Any:
+        """States (N, T, H) and the last one (1, N, H)."""
+        w_x, w_h, b_x, b_h = (weight.to(x.dtype) for weight in self.rnn.all_weights[0])
+        h = x.new_zeros(len(x), self.hidden_size) if state is None else state[0]
+        states = []
+        for from_x in functional.linear(x, w_x, b_x).float().unbind(1):
+            from_h = functional.linear(h.to(x.dtype), w_h, b_h).float()
+            (x_r, x_z, x_n), (h_r, h_z, h_n) = from_x.chunk(3, -1), from_h.chunk(3, -1)
+            z, n = torch.sigmoid(x_z + h_z), torch.tanh(x_n + torch.sigmoid(x_r + h_r) * h_n)
+            h = n + z * (h - n)
+            states.append(h)
+        return torch.stack(states, 1), h[None]
+
+
 class PlainHead(nn.Module):
     """The output layer with the same weights, with all logits (N T, V) at once and autograd's gradients."""
 
@@ -49,12 +69,28 @@ class PlainHead(nn.Module):
 
     def log_prob(self, features: Tensor, targets: Tensor) -> Tensor:
         """Log p(target | features) in nats, (..., ) for features (..., H)."""
-        head, dtype = self.head, compute_dtype(features.device)
+        dtype, bias = compute_dtype(features.device), self.head.bias + self.head.forbidden
         with torch.autocast(features.device.type, enabled=False):
-            bias = (head.bias + head.forbidden).to(dtype)
-            logits = nn.functional.linear(features.flatten(0, -2).to(dtype), head.weight.to(dtype), bias)
-            scores = -nn.functional.cross_entropy(logits.float(), targets.flatten(), reduction="none")
-        return scores.view(targets.shape)
+            rows, weight = features.flatten(0, -2).to(dtype), self.head.weight.to(dtype)
+            return -self.nll(rows, weight, bias.to(dtype), targets.flatten()).view(targets.shape)
+
+    def nll(self, rows: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+        """-log p (N,) of words (N,) from rows (N, H)."""
+        logits = functional.linear(rows, weight, bias)
+        return functional.cross_entropy(logits.float(), targets, reduction="none")
+
+
+class FusedHead(PlainHead):
+    """The same by torch's `linear_cross_entropy`, which takes some rows at a time; of torch 2.13."""
+
+    def nll(self, rows: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+        """-log p (N,) of words (N,) from rows (N, H)."""
+        torch_functional: Any = functional
+        options = vars(nn)["LinearCrossEntropyOptions"]()
+        found: Tensor = torch_functional.linear_cross_entropy(
+            rows, weight, targets, linear_bias=bias, reduction="none", options=options
+        )
+        return found.float()
 
 
 class Unsorted(TextFeed):
@@ -66,7 +102,7 @@ class Unsorted(TextFeed):
 
 
 def _plain_precision(trainer: Trainer) -> None:
-    trainer.precision = "fp32"
+    trainer.precision = trainer.step.precision = "fp32"
 
 
 def _plain_order(trainer: Trainer) -> None:
@@ -75,36 +111,54 @@ def _plain_order(trainer: Trainer) -> None:
         trainer.feed = Unsorted(feed.data, feed.batch_size, feed.accumulate, feed.seed)
 
 
-def _plain_recurrence(trainer: Trainer) -> None:
+def _recurrence(kind: type[PlainGRU], trainer: Trainer) -> None:
     for part in (trainer.vae.encoder, trainer.vae.decoder):
         if isinstance(rnn := getattr(part, "rnn", None), nn.GRU):
-            part.add_module("rnn", PlainGRU(rnn))
+            part.add_module("rnn", kind(rnn))
 
 
-def _plain_output(trainer: Trainer) -> None:
+def _output(kind: type[PlainHead], trainer: Trainer) -> None:
     head = trainer.vae.decoder.get_submodule("head")
     if isinstance(head, OutputHead):
-        trainer.vae.decoder.add_module("head", PlainHead(head))
+        trainer.vae.decoder.add_module("head", kind(head))
 
 
 def _plain_optimizer(trainer: Trainer) -> None:
-    trainer.optimizers = {name: _unfused(optimizer) for name, optimizer in trainer.optimizers.items()}
+    for optimizer in trainer.optimizers.values():
+        _unfuse(optimizer)
 
 
-def _unfused(optimizer: Optimizer) -> Optimizer:
-    """The same rule, a parameter and an operation at a time."""
+def _unfuse(optimizer: Optimizer) -> None:
+    """The same rule, one parameter and one operation at a time; its rate as a number."""
     for group in optimizer.param_groups:
         group["fused"] = group["foreach"] = False
-    return optimizer
+        group["lr"] = float(group["lr"])
 
 
-TRICKS: dict[str, Callable[[Trainer], None]] = {
-    "bf16 products": _plain_precision,
-    "batches of like lengths": _plain_order,
-    "own GRU": _plain_recurrence,
-    "own output layer": _plain_output,
-    "fused optimizer": _plain_optimizer,
-}
+@dataclass(frozen=True)
+class Trick:
+    """What is done for speed or memory, and how to do it plainly."""
+
+    name: str
+    instead: str
+    undo: Callable[[Trainer], None]
+
+
+TRICKS = (
+    Trick("bf16 products", "fp32", _plain_precision),
+    Trick("batches of like lengths", "a random order", _plain_order),
+    Trick("own GRU", "nn.GRU", partial(_recurrence, PlainGRU)),
+    Trick("own output layer", "linear and cross_entropy", partial(_output, PlainHead)),
+    Trick("fused optimizer", "a loop over tensors", _plain_optimizer),
+)
+OTHER_WAYS = (  # of which none is part of "none of these"
+    Trick("own GRU", "a loop over steps", partial(_recurrence, LoopGRU)),
+    *(
+        [Trick("own output layer", "linear_cross_entropy", partial(_output, FusedHead))]
+        if hasattr(functional, "linear_cross_entropy")
+        else []
+    ),
+)
 
 
 def first_updates(trainer: Trainer) -> int:
@@ -118,34 +172,43 @@ def first_updates(trainer: Trainer) -> int:
 def ablation(
     preset: str = "reference", overrides: Iterable[str] = (), budget: float = 3.0
 ) -> list[dict[str, Any]]:
-    """Rows of `without`, `tokens_per_s` and `share` of the speed with all tricks; all timed in turn.
+    """Rows of `without` a trick, what is done `instead`, `tokens_per_s`, `share` and `update_mb`.
 
-    `budget` is about the seconds for each. A trick of no use to the preset, as the GRU's to a Transformer,
-    leaves the speed as it is.
+    `share` is of the speed with all tricks; all are timed in turn, about `budget` seconds each. `update_mb`
+    is what the tensors of an update hold at once besides weights and optimizer. A trick of no use to the
+    preset, as the GRU's to a Transformer, leaves the speed as it is.
 
     Raises:
         UserError: no such preset, or a config that cannot be built.
     """
     overrides = list(overrides)
+    ways = [(), *((trick,) for trick in (*TRICKS, *OTHER_WAYS)), TRICKS]
     with ExitStack() as stack:
-        trainers = {
-            name: stack.enter_context(on_the_bench(preset, overrides)) for name in (ALL, *TRICKS, NONE)
-        }
-        for name, trainer in trainers.items():
-            for trick, without in TRICKS.items():
-                if name in (trick, NONE):
-                    without(trainer)
-        tokens = {name: first_updates(trainer) for name, trainer in trainers.items()}
-        works = {name: partial(first_updates, trainer) for name, trainer in trainers.items()}
-        times = in_turn(works, trainers[ALL].device, budget * len(works))
+        trainers = [stack.enter_context(on_the_bench(preset, overrides)) for _ in ways]
+        for trainer, undone in zip(trainers, ways, strict=True):
+            for trick in undone:
+                trick.undo(trainer)
+        tokens = [first_updates(trainer) for trainer in trainers]
+        held = [live(partial(first_updates, trainer)).peak / 1e6 for trainer in trainers]
+        works = {str(i): partial(first_updates, trainer) for i, trainer in enumerate(trainers)}
+        times = in_turn(works, trainers[0].device, budget * len(works))
     # only now that no trainer asks for it any more is freed memory given back
-    times[MEMORY] = in_turn({MEMORY: works[ALL]}, trainers[ALL].device, budget)[MEMORY]
-    return _rows({name: tokens[ALL if name == MEMORY else name] / took for name, took in times.items()})
-
-
-def _rows(speeds: dict[str, float]) -> list[dict[str, Any]]:
-    whole = speeds[ALL]
+    alone = in_turn({"0": works["0"]}, trainers[0].device, budget)["0"]
+    named = [_names(undone) for undone in ways] + [(MEMORY, "given back at once")]
+    speeds = [count / took for count, took in zip(tokens, times.values(), strict=True)] + [tokens[0] / alone]
     return [
-        {"without": name if name != ALL else "", "tokens_per_s": round(s), "share": round(s / whole, 3)}
-        for name, s in speeds.items()
+        {
+            "without": name,
+            "instead": instead,
+            "tokens_per_s": round(speed),
+            "share": round(speed / speeds[0], 3),
+            "update_mb": round(mb, 3),
+        }
+        for (name, instead), speed, mb in zip(named, speeds, [*held, held[0]], strict=True)
     ]
+
+
+def _names(undone: Sequence[Trick]) -> tuple[str, str]:
+    if not undone:
+        return "", ""
+    return (undone[0].name, undone[0].instead) if len(undone) == 1 else (NONE, "all of these ways")

@@ -29,26 +29,42 @@ def bench(
         Path | None, typer.Option(help="Draw where an update's time goes, of each preset.")
     ] = None,
     ablation: Annotated[bool, typer.Option(help="Training without each trick.")] = False,
+    threads: Annotated[bool, typer.Option(help="Training under each way in which threads may wait.")] = False,
+    peers: Annotated[
+        Path | None, typer.Option(help="Training beside other projects, whose clones this folder holds.")
+    ] = None,
+    text: Annotated[
+        Path | None, typer.Option(help="With --peers: what all train on; made up by default.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(help="Turns of each, with --threads and --peers.", min=1)] = 5,
+    use: Annotated[bool, typer.Option(help="Time sampling, encoding and likelihoods too.")] = True,
     json: JSON = False,
 ) -> None:
     """Time training, sampling, encoding and likelihoods beside the limit of this machine."""
-    if sum(map(bool, (curves, profile, ablation))) > 1 or (sweep and not curves):
-        raise UserError("give one of --curves, --profile and --ablation, and --sweep with --curves alone")
-    if curves:
+    if sum(map(bool, (curves, profile, ablation, threads, peers))) > 1 or (sweep and not curves):
+        modes = "--curves, --profile, --ablation, --threads and --peers"
+        raise UserError(f"give one of {modes}, and --sweep with --curves alone")
+    if text and not peers:
+        raise UserError("--text is what --peers train on: give both")
+    if threads:
+        _threads(preset or PRESETS[0], sets or [], seconds, rounds, json)
+    elif peers:
+        _peers(peers, text, sets or [], seconds, rounds, json)
+    elif curves:
         _curves(curves, sweep or [], sets or [], seconds, json)
     elif profile:
         _profile(profile, PROFILED if preset is None else (preset,), sets or [], seconds, json)
     elif ablation:
         _ablation(preset or PRESETS[0], sets or [], seconds, json)
     else:
-        _figures(preset or PRESETS[0], sets or [], seconds, cold, json)
+        _figures(preset or PRESETS[0], sets or [], seconds, (cold, use), json)
 
 
-def _figures(preset: str, sets: list[str], seconds: float, cold: bool, json: bool) -> None:
+def _figures(preset: str, sets: list[str], seconds: float, what: tuple[bool, bool], json: bool) -> None:
     from seqvae.bench import bench as run
     from seqvae.bench import table
 
-    found = run(preset, sets, seconds, cold)
+    found = run(preset, sets, seconds, *what)
     emit_json(found) if json else emit_lines(aligned(("figure", "", "of its limit"), list(table(found))))
 
 
@@ -77,8 +93,39 @@ def _ablation(preset: str, sets: list[str], seconds: float, json: bool) -> None:
     from seqvae.bench import ablation
 
     rows = ablation(preset, sets, seconds)
-    cells = [(r["without"] or "-", f"{r['tokens_per_s']:,}", f"{100 * r['share']:.0f} %") for r in rows]
-    emit_json(rows) if json else emit_lines(aligned(("without", "tokens/s", "of all"), cells))
+    names = ("without", "instead")
+    cells = [
+        (*(r[name] or "-" for name in names), f"{r['tokens_per_s']:,}", _percent(r["share"]),
+         f"{r['update_mb']:,.0f}")
+        for r in rows
+    ]  # fmt: skip
+    head = (*names, "tokens/s", "of all", "MB of an update")
+    emit_json(rows) if json else emit_lines(aligned(head, cells))
+
+
+def _threads(preset: str, sets: list[str], seconds: float, rounds: int, json: bool) -> None:
+    from seqvae.bench import wait_policies
+
+    rows = wait_policies(preset, sets, seconds, rounds)
+    cells = [
+        (r["policy"], *(c for p in ("quiet", "busy") for c in (f"{r[p]:,}", _percent(r[f"{p}_share"]))))
+        for r in rows
+    ]
+    head = ("threads that wait", "quiet, tokens/s", "of the best", "beside busy loops", "of the best")
+    emit_json(rows) if json else emit_lines(aligned(head, cells))
+
+
+def _peers(folder: Path, text: Path | None, sets: list[str], seconds: float, rounds: int, json: bool) -> None:
+    from seqvae.bench import peer_speeds
+
+    rows = peer_speeds(folder, text, sets, seconds, rounds)
+    cells = [(r["name"], f"{r['tokens_per_s']:,}", f"{r['times']:.2f}") for r in rows]
+    head = ("training", "tokens/s", "times the faster peer")
+    emit_json(rows) if json else emit_lines(aligned(head, cells))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 COMMANDS = (bench,)

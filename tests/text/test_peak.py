@@ -11,11 +11,11 @@ from typing import Any
 import plain_text
 import pytest
 import torch
-from live import Live, live
 from tiny_text import SPECIAL, tiny_config
 from torch import Tensor
 
 from seqvae.batch import TextBatch
+from seqvae.bench.live import Live, live
 from seqvae.build import build_vae
 from seqvae.config import TrainConfig
 from seqvae.device import autocast

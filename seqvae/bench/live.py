@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 
-class Live(TorchDispatchMode):
+class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts every storage that an operation makes until it is freed; backward passes are seen too.
 
     `peak` is the most at once, `largest` the size of the largest single one, in bytes. What was there before
@@ -19,34 +19,35 @@ class Live(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = self.largest = 0
         self.known: set[int] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self._meet((args, kwargs), new=False)
+        self._note((args, kwargs), new=False)
         out = func(*args, **(kwargs or {}))
-        self._meet(out, new=True)
+        self._note(out, new=True)
         return out
 
-    def _meet(self, values: Any, new: bool) -> None:
-        """Know the storages of all tensors in `values`, and count them if they are new."""
+    def _note(self, values: Any, new: bool) -> None:
+        """Remember the storages of all tensors in `values`, and count them if they are new."""
         for storage in [v.untyped_storage() for v in tree_leaves(values) if isinstance(v, Tensor)]:
             if storage._cdata in self.known:
                 continue
             size = storage.nbytes() if new else 0
             self.known.add(storage._cdata)
-            weakref.finalize(storage, self._part, storage._cdata, size)
+            weakref.finalize(storage, self._forget, storage._cdata, size)
             self.now += size
             self.peak, self.largest = max(self.peak, self.now), max(self.largest, size)
 
-    def _part(self, key: int, size: int) -> None:
+    def _forget(self, key: int, size: int) -> None:
         self.known.discard(key)
         self.now -= size
 
 
 def live(work: Callable[[], object]) -> Live:
     """What `work` keeps alive beyond the tensors that are there before."""
-    with Live() as seen:
+    seen = Live()
+    with seen:
         work()
     return seen

@@ -1,0 +1,50 @@
+"""How threads should wait for each other: each policy on a quiet machine, and beside busy processes.
+
+Threads of one operation wait for each other some thousand times per second. One that spins meanwhile answers
+at once, but takes time from whatever else wants its core - even from the thread that it waits for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
+from typing import Any
+
+from seqvae.bench.turns import Candidate, busy_loops, python, take_turns
+
+SLEEP = {"OMP_WAIT_POLICY": "passive"}
+POLICIES: dict[str, Mapping[str, str]] = {
+    "sleep": SLEEP,
+    **{f"spin {n:,} times, then sleep": {**SLEEP, "GOMP_SPINCOUNT": str(n)} for n in (1000, 10_000, 30_000)},
+    "spin": {"OMP_WAIT_POLICY": "active"},
+}
+QUIET, BUSY = "quiet", "busy"
+
+
+def wait_policies(
+    preset: str = "reference", overrides: Iterable[str] = (), seconds: float = 3.0, rounds: int = 5
+) -> list[dict[str, Any]]:
+    """Rows of `policy`, training tokens/s `quiet` and `busy`, and the shares of the best of each.
+
+    Quiet is nothing of ours besides; busy is as many processes beside that never wait as there are cores.
+    Each policy works `rounds` times for about `seconds`, in turn with the others; medians count.
+
+    Raises:
+        UserError: no such preset, or a config that cannot be built.
+    """
+    command = python("-m", "seqvae.bench.worker", preset, *overrides)
+    clear: dict[str, str | None] = {"OMP_WAIT_POLICY": None, "GOMP_SPINCOUNT": None}
+    candidates = [Candidate(name, command, {**clear, **policy}) for name, policy in POLICIES.items()]
+    loops = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    phases: dict[str, Callable[[], Any]] = {QUIET: nullcontext, BUSY: lambda: busy_loops(loops)}
+    found = take_turns(candidates, rounds, seconds, phases)
+    best = {phase: max(speeds.values()) for phase, speeds in found.items()}
+    return [
+        {
+            "policy": name,
+            **{phase: round(found[phase][name]) for phase in phases},
+            **{f"{phase}_share": round(found[phase][name] / best[phase], 3) for phase in phases},
+        }
+        for name in POLICIES
+    ]
