@@ -29,7 +29,7 @@ from seqvae.disk import checkpoints, digest, disk_errors, flush_folder, write_at
 from seqvae.interfaces import Codec
 from seqvae.model import VAE
 from seqvae.registry import UserError
-from seqvae.weights import WEIGHTS, read_weights, write_weights
+from seqvae.weights import WEIGHTS, own_copies, read_weights, write_weights
 from seqvae.yaml_files import read_yaml
 
 FORMAT = 1
@@ -289,8 +289,9 @@ def load_checkpoint(folder: Path, vae: nn.Module, objective: nn.Module) -> tuple
 
 
 def _save_states(states: dict[str, Any], file: Path) -> None:
+    """Tensors in host memory, none of them a view: the file is read on any device and holds nothing twice."""
     with file.open("wb") as content:  # given a path, torch hides why the disk refused
-        torch.save(states, content)
+        torch.save(own_copies(states), content)
 
 
 def _load_states(file: Path) -> dict[str, Any]:

@@ -30,6 +30,8 @@ def pick_device(name: str) -> torch.device:
         raise UserError("device got 'cuda', but no CUDA device is seen here: use --device cpu or auto")
     if device.type not in ("cpu", "cuda"):
         raise UserError(f"device got {name!r}: give auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"device got {name!r}, but only {torch.cuda.device_count()} are seen here")
     return _own_device() if name == "cuda" and started() > 1 else device
 
 
@@ -45,7 +47,8 @@ def pick_precision(name: str, device: torch.device) -> str:
     if name != "auto":
         return name
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+        # older cards emulate it, slower than fp32
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     abilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return "bf16" if abilities.get("avx512_bf16") or abilities.get("amx_bf16") else "fp32"
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 import os
+import socket
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -16,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from seqvae.registry import UserError
+from seqvae.registry import LocalError, UserError
 
 TIMEOUT = timedelta(minutes=30)  # one process validates while the others wait
 
@@ -53,7 +55,7 @@ def joined(device: torch.device) -> Iterator[None]:
     Tensors of a CUDA device travel by NCCL, all others by gloo.
 
     Raises:
-        UserError: another process is gone.
+        UserError: another process is gone, or has the same CUDA device.
     """
     ours = started() > 1 and not dist.is_initialized()
     if ours:
@@ -62,6 +64,7 @@ def joined(device: torch.device) -> Iterator[None]:
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
     leave = ours
     try:
+        refuse_shared_device(device)
         yield
     except RuntimeError as error:
         if world() == 1 or not _is_lost(error):
@@ -74,6 +77,33 @@ def joined(device: torch.device) -> Iterator[None]:
     finally:
         if leave:  # gloo's threads left running would abort the process at its end
             dist.destroy_process_group()
+
+
+def refuse_shared_device(device: torch.device) -> None:
+    """Refuse two processes on one CUDA device, which end in NCCL's segmentation fault or wait for ever.
+
+    They ask each other by gloo, before NCCL has anything to do.
+
+    Raises:
+        UserError: on every process.
+    """
+    if world() == 1 or device.type != "cuda":
+        return
+    places: list[tuple[str, str]] = [("", "")] * world()
+    dist.all_gather_object(places, (socket.gethostname(), _card(device)))
+    for place, count in Counter(places).items():
+        if count > 1:
+            sharing = " and ".join(str(number) for number, other in enumerate(places) if other == place)
+            raise UserError(
+                f"processes {sharing} would share {device} of {place[0]}, NCCL needs a device per process: "
+                f"start as many as there are, `torchrun --nproc-per-node {torch.cuda.device_count()}`, with "
+                "train.device=cuda"
+            )
+
+
+def _card(device: torch.device) -> str:
+    """What no other card has: its number among those that a process sees may be another's too."""
+    return str(torch.cuda.get_device_properties(device).uuid)
 
 
 def _is_lost(error: RuntimeError) -> bool:
@@ -157,13 +187,14 @@ def one_voice(device: torch.device, *ends: type[Exception]) -> Iterator[None]:
 
     Raises:
         UserError: of the first process; and what else `ends` a run.
+        LocalError: of the process that has it.
     """
     quiet: tuple[type[Exception], ...] = (UserError, *ends)
     with joined(device):
         try:
             yield
         except quiet as error:
-            if is_main():
+            if is_main() or isinstance(error, LocalError):
                 raise
             number = getattr(error, "signal", None)
             raise SystemExit(2 if number is None else 128 + number) from None

@@ -10,6 +10,8 @@ import math
 import torch
 from torch import Tensor
 
+from seqvae.numerics import is_static
+
 NARROW = -18.0  # log variance from which the expanded square would cancel in fp64: 1e-4 nats at |z| = 100
 
 
@@ -28,21 +30,27 @@ class Normals:
     """N(mean_n, diag exp(logvar_n)) for n = 1..N, `mean` and `logvar` (N, D).
 
     Their densities are two matrix products in fp64, where the expanded square does not cancel: a table of
-    codes x normals x dims is never held. Dims in which one of them is narrow are taken one after the other.
+    codes x normals x dims is never held. Dims in which one of them is narrow are taken one after the other;
+    where code may not ask which these are (`is_static`), all are, and the table is held.
     """
 
     def __init__(self, mean: Tensor, logvar: Tensor) -> None:
         mean, logvar = wide(mean), wide(logvar)
+        self.mean, self.logvar, self.table = mean, logvar, is_static()
+        if self.table:
+            self.rest = (logvar + math.log(2 * math.pi)).sum(-1)
+            return
         narrow = (logvar < NARROW).any(0)  # (D,)
         self.narrow = narrow.nonzero()[:, 0].tolist()
-        self.mean, self.logvar = mean, logvar
         self.precision = torch.exp(-logvar).masked_fill(narrow, 0.0)  # (N, D)
         self.scaled = 2 * mean * self.precision
         self.rest = (mean**2 * self.precision + logvar + math.log(2 * math.pi)).sum(-1)  # (N,)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log N(z; mean_n, var_n) in nats, (..., N) in fp64 for z (..., D)."""
-        z = z.to(self.precision)
+        z = z.to(self.mean)
+        if self.table:
+            return -0.5 * (scaled_squares(z[..., None, :] - self.mean, self.logvar).sum(-1) + self.rest)
         total = z**2 @ self.precision.mT - z @ self.scaled.mT + self.rest
         for j in self.narrow:
             total = total + scaled_squares(z[..., j, None] - self.mean[:, j], self.logvar[:, j])

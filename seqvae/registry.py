@@ -16,6 +16,10 @@ class UserError(ValueError):
     """A mistake of the user's: one line that says what was wrong, what was got and what to do."""
 
 
+class LocalError(UserError):
+    """A user's error that one of several processes has alone: the others cannot say it for it."""
+
+
 def suggest(wrong: str, right: Iterable[str]) -> str:
     """`did you mean X? known: ...`, for the end of an error."""
     names = sorted(right)

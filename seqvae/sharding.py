@@ -39,6 +39,8 @@ def shard(module: nn.Module, device: torch.device) -> nn.Module:
             raise UserError(f"train.shard cannot cut {name}, which is a single number: leave train.shard out")
     # keys and values that a block gives out are views; nobody writes into them
     warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
+    # shares are gathered into FSDP's buffer, not into cuDNN's
+    warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
     mesh = init_device_mesh(device.type, (world(),))
     for part in [m for m in module.modules() if getattr(m, "shards", False)]:
         fully_shard(part, mesh=mesh)
@@ -66,13 +68,19 @@ def whole(states: Any) -> Any:
 
 
 def own_share(states: dict[str, Any], optimizer: Optimizer) -> dict[str, Any]:
-    """An optimizer's saved `states` with those tensors cut that belong to a parameter that is cut."""
+    """An optimizer's saved `states` with those tensors cut that belong to a parameter that is cut.
+
+    Of the saved groups only their parameters are taken. Their settings are those of the config, as the
+    optimizer has them, or belong to the device of the run that wrote them (`fused`, `capturable`).
+    """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     kept = {
         place: {key: _cut(value, parameters[place]) for key, value in state.items()}
         for place, state in states["state"].items()
     }
-    return {**states, "state": kept}
+    now = optimizer.state_dict()["param_groups"]
+    pairs = zip(now, states["param_groups"], strict=True)
+    return {"state": kept, "param_groups": [{**here, "params": saved["params"]} for here, saved in pairs]}
 
 
 def _cut(value: Any, parameter: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,15 @@ from seqvae.checkpoint import (
     refuse_taken,
     write_card,
 )
-from seqvae.config import RunConfig, parse_config
+from seqvae.config import RunConfig, TextRunConfig, parse_config
 from seqvae.data_paths import with_absolute_paths
 from seqvae.device import autocast, pick_device
+from seqvae.disk import checkpoints
 from seqvae.distributed import is_main
 from seqvae.evaluate import Settings, validate
 from seqvae.generate import with_rate
 from seqvae.interfaces import Data
-from seqvae.memory import freed_memory_kept
+from seqvae.memory import freed_memory_kept, memory_errors
 from seqvae.model import VAE
 from seqvae.progress import Reporter, Silent, numbers
 from seqvae.rates import EXAMPLES, best_rate, has_dial, in_words
@@ -56,8 +58,8 @@ def train(config: RunConfig, out: str | Path, report: Reporter | None = None) ->
         return _run(path, config, data, report or Silent(), new=True)
 
 
-def resume(path: str | Path, report: Reporter | None = None) -> Path:
-    """Go on with an unfinished run, as if it had never stopped.
+def resume(path: str | Path, report: Reporter | None = None, device: str | None = None) -> Path:
+    """Go on with an unfinished run, as if it had never stopped; on `device` where the run's is not here.
 
     Raises:
         UserError: no run there, a damaged checkpoint, or a run that is finished.
@@ -66,7 +68,8 @@ def resume(path: str | Path, report: Reporter | None = None) -> Path:
     card = read_card(path)
     if card["progress"]["finished"]:
         raise UserError(f"{path} is finished after {card['progress']['step']} steps: train a new run")
-    config = parse_config(card["run"], where=str(path / "config.json"))
+    elsewhere = [] if device is None else [f"train.device={device}"]
+    config = parse_config(card["run"], elsewhere, where=str(path / "config.json"))
     for line in ignored_changes(path, config):
         (report or Silent()).warn(line)
     wing = wing_of(config)
@@ -89,7 +92,8 @@ def _run(path: Path, config: RunConfig, data: Data, report: Reporter, new: bool)
     config = knowing(config, data)
     for line in lost_labels(config, data):
         report.warn(line)
-    with _threads(config.train.threads), freed_memory_kept():
+    short_of_memory = memory_errors(partial(_need_less, path, config))
+    with _threads(config.train.threads), _repeatable(), freed_memory_kept(), short_of_memory:
         trainer = Trainer(path, config, data, report)
         loop = Loop(trainer)
         if new:  # only now: a config that cannot be built leaves no folder behind
@@ -97,6 +101,17 @@ def _run(path: Path, config: RunConfig, data: Data, report: Reporter, new: bool)
         distributed.on_main(lambda: forget_metrics_after(path, trainer.progress.step))
         loop.run()
     return path
+
+
+def _need_less(path: Path, config: RunConfig) -> str:
+    """What to do where memory does not suffice."""
+    found = checkpoints(path)
+    safe = f"the last good checkpoint is {found[-1]}" if found else "no checkpoint was written yet"
+    length = " or data.max_tokens" if isinstance(config, TextRunConfig) else ""
+    return (
+        f"{safe}; free some and go on with --resume, or in a new run lower train.batch_size{length}, "
+        "raise train.accumulate or use train.precision=bf16"
+    )
 
 
 def _together(config: RunConfig) -> AbstractContextManager[None]:
@@ -257,6 +272,17 @@ class Loop:
 
 def _splits(data: Data) -> dict[str, dict[str, str]]:
     return {name: data.split_fingerprint(name) for name in data.splits}
+
+
+@contextmanager
+def _repeatable() -> Iterator[None]:
+    """Let cuDNN choose kernels that give the same bits twice, or a resumed run would end elsewhere."""
+    before = torch.backends.cudnn.deterministic
+    torch.backends.cudnn.deterministic = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.deterministic = before
 
 
 @contextmanager

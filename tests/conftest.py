@@ -1,10 +1,15 @@
-"""What every test stands on: one thread, a fixed seed, no network, a cache of its own."""
+"""What every test stands on: one thread, a fixed seed, no network, a cache of its own, and a device.
+
+Tests run on the CPU even where there is a GPU, and those with the marker `cuda` on it. `--on cuda` trains the
+tiny runs of all tests there, `--on pretended` on a device that only pretends (`pretend_cuda.py`).
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub
@@ -15,14 +20,33 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 
 
+STACK = ExitStack()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Where the tiny runs are trained."""
+    parser.addoption(
+        "--on", choices=("cpu", "cuda", "pretended"), default="cpu", help="where tiny runs train"
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """One thread a process, and a cache folder a process: pytest-xdist starts several."""
     torch.set_num_threads(1)
+    where = config.getoption("--on")
+    os.environ["SEQVAE_TEST_DEVICE"] = "cpu" if where == "cpu" else "cuda"  # as `tiny.py` reads it
+    if where == "cpu" and "cuda" not in config.getoption("markexpr").replace("not cuda", ""):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before the first look: `auto` is the CPU then
+    if where == "pretended":
+        from pretend_cuda import pretended_cuda
+
+        STACK.enter_context(pretended_cuda())
     os.environ["SEQVAE_CACHE"] = tempfile.mkdtemp(prefix="seqvae-cache-")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Leave nothing behind."""
+    STACK.close()
     shutil.rmtree(os.environ["SEQVAE_CACHE"], ignore_errors=True)
 
 

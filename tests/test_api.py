@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import shutil
@@ -17,6 +18,7 @@ from tiny import SENTENCES, autoencoder, language_model, tiny_run
 import seqvae
 from seqvae.api import RUN_FILES, TextVAE
 from seqvae.evaluate import KEYS
+from seqvae.model import VAE
 from seqvae.registry import UserError
 from seqvae.text.decoding import Decoding
 
@@ -164,6 +166,19 @@ def test_an_evaluation(vae: TextVAE, sentences_file: str) -> None:
     for key in ("neg_elbo", "iw_nll", "mi"):
         assert again[key] == pytest.approx(result[key], abs=1e-4), key
     json.dumps(result, allow_nan=False)
+
+
+def test_a_model_is_held_once(run: Path) -> None:
+    """The Hub's mixin keeps what it is made of; of a model on a GPU that would be a second one there."""
+
+    def models() -> int:
+        return sum(type(found) is VAE for found in gc.get_objects())
+
+    before = models()
+    vae = TextVAE.from_pretrained(run)
+    assert models() == before + 1
+    assert vae.with_labels(["tense"]).vae is vae.vae
+    assert models() == before + 1
 
 
 def test_saved_elsewhere_it_is_the_same(vae: TextVAE, tmp_path: Path) -> None:

@@ -238,7 +238,8 @@ def test_codes_there_and_back(
     good: Cli, run: Path, vae: TextVAE, file: Path, tmp_path: Path, ending: str
 ) -> None:
     z = tmp_path / f"z.{ending}"
-    told = good("encode", run, "--input", file, "--output", z).lines
+    here = ("--device", "cpu")  # as `vae`
+    told = good("encode", run, "--input", file, "--output", z, *here).lines
     assert told == [f"{z}: 4 codes of 4 dims, of 5 rows"]
     written = np.load(z) if ending == "npy" else np.array(pq.read_table(z)["z"].to_pylist(), np.float32)
     np.testing.assert_array_equal(written[:4], vae.encode(SENTENCES).numpy())
@@ -248,10 +249,10 @@ def test_codes_there_and_back(
         assert pq.read_table(z)["text"].to_pylist() == [*SENTENCES, ""]
         assert pq.read_table(z)["row"].to_pylist() == [0, 1, 2, 3, 4]
     expected = [pair.reconstruction for pair in vae.reconstruct(SENTENCES)]
-    result = good("decode", run, "--input", z)
+    result = good("decode", run, "--input", z, *here)
     assert result.lines == [*expected, ""]
     assert result.err == "1 of 5 rows hold no code: they keep their place, without a text\n"
-    found = json.loads(good("decode", run, "--input", z, "--json").out)
+    found = json.loads(good("decode", run, "--input", z, *here, "--json").out)
     assert found == [{"text": text} for text in [*expected, None]]
     drawn = tmp_path / f"drawn.{ending}"
     good("encode", run, "--input", file, "--output", drawn, "--draw")

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tiny import DEVICE
 
 from seqvae.board import Place
 from seqvae.cli import main
@@ -31,7 +32,7 @@ BASE: dict[str, Any] = {
     "latent": {"name": "gaussian", "dim": 2},
     "decoder": {"name": "gru", **SMALL},
     "remedies": [{"name": "word_dropout", "rate": 0.2}],
-    "train": {"steps": 2, "batch_size": 16, "precision": "fp32", "device": "cpu", "valid_examples": 16},
+    "train": {"steps": 2, "batch_size": 16, "precision": "fp32", "device": DEVICE, "valid_examples": 16},
 }
 LM: dict[str, Any] = {"latent": {"name": "none"}, "remedies": []}
 # found when the model is built, not when its names are read
@@ -243,7 +244,7 @@ def test_two_processes_train_alike(base: Path, tmp_path: Path) -> None:
     later = {"init": {"from": "plain", "parts": ["encoder"]}}
     made = comparison(base, (0,), plain={}, later=later)
     here = compare(made, tmp_path / "here")
-    there = compare(made, tmp_path / "there", where=[Place("cpu", 1), Place("cpu", 1)])
+    there = compare(made, tmp_path / "there", where=[Place(DEVICE, 1), Place(DEVICE, 1)])
     assert there.failed == {}
     for row, other in zip(here.rows, there.rows, strict=True):
         assert row["neg_elbo"] == other["neg_elbo"]

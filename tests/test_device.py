@@ -14,8 +14,11 @@ without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a 
 
 def test_auto_is_cuda_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert pick_device("auto").type == "cuda"
     assert pick_device("cuda:1") == torch.device("cuda", 1)
+    with pytest.raises(UserError, match=r"^device got 'cuda:2', but only 2 are seen here$"):
+        pick_device("cuda:2")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert pick_device("auto") == CPU
     assert pick_device("cpu") == CPU
@@ -47,8 +50,15 @@ def test_auto_precision_on_a_cpu(
 
 @pytest.mark.parametrize(("able", "expected"), [(True, "bf16"), (False, "fp32")])
 def test_auto_precision_on_cuda(monkeypatch: pytest.MonkeyPatch, able: bool, expected: str) -> None:
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: able)
+    asked: list[bool] = []
+
+    def is_bf16_supported(including_emulation: bool = True) -> bool:
+        asked.append(including_emulation)
+        return able
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_bf16_supported)
     assert pick_precision("auto", torch.device("cuda")) == expected
+    assert asked == [False], "what is emulated is slower than fp32"
 
 
 def test_what_is_asked_for_is_given() -> None:

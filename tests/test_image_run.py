@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny import assert_same_runs, metrics
+from tiny import DEVICE, assert_same_runs, metrics
 from typer.testing import CliRunner
 
 from seqvae import ImageVAE, TextVAE
@@ -31,7 +31,7 @@ BASE = {
     "decoder": {"name": "mlp", "hidden": [32]},
     "remedies": [{"name": "constant_beta", "beta": 0.1}],
     "train": {"steps": 30, "batch_size": 20, "log_every": 10, "validate_every": 15, "lr": 0.01,
-              "precision": "fp32", "device": "cpu", "valid_examples": 40},
+              "precision": "fp32", "device": DEVICE, "valid_examples": 40},
 }  # fmt: skip
 
 

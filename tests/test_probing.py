@@ -62,7 +62,7 @@ def test_raw_sentences_are_counts_of_their_tokens(run: Path) -> None:
 
 def test_the_command_says_the_same(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main(["probe", str(run), "tense", "--labels", "20,40", "--seeds", "1", "--json"])
+        main(["probe", str(run), "tense", "--labels", "20,40", "--seeds", "1", "--device", "cpu", "--json"])
     said = json.loads(capsys.readouterr().out)
     assert said == probe(TextVAE.from_pretrained(run), "tense", Probing((20, 40), 1))
     with pytest.raises(SystemExit):

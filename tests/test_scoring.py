@@ -64,7 +64,7 @@ def test_what_has_no_code_or_no_density_scores_too(tmp_path_factory: pytest.Temp
 
 
 def test_score_on_the_command_line(run: Path, vae: TextVAE, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = said(capsys, "score", str(run), A, B, "--samples", "3", "--json")
+    code, out, _ = said(capsys, "score", str(run), A, B, "--samples", "3", "--device", "cpu", "--json")
     assert code == 0
     assert json.loads(out) == [
         {"text": t, **vars(s)} for t, s in zip((A, B), vae.score([A, B], 3), strict=True)

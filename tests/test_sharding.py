@@ -159,6 +159,6 @@ def test_alone_nothing_is_cut_and_it_is_said(tmp_path: Path) -> None:
     train(config(*CUT, "train.steps=1"), tmp_path / "run", report)
     assert "train.shard is left out: one process has no other to share with" in report.notes
     optimizer = torch.optim.SGD([torch.zeros(2, requires_grad=True)], momentum=0.9)
-    states = {"state": {0: {"momentum_buffer": torch.ones(2)}}, "param_groups": []}
+    states = {**optimizer.state_dict(), "state": {0: {"momentum_buffer": torch.ones(2)}}}
     assert own_share(states, optimizer) == states
     assert whole([{"a": 1}]) == [{"a": 1}]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from seqvae.config import RunConfig, parse_config
 from seqvae.disk import checkpoints
 from seqvae.train import train
 
+DEVICE = os.environ.get("SEQVAE_TEST_DEVICE", "cpu")  # of tiny runs, see `conftest.py`
 SMALL = {"embed": 8, "hidden": 16}
 BASE: dict[str, Any] = {
     "data": {"name": "sentences", "examples": 200, "max_tokens": 20},
@@ -25,7 +27,7 @@ BASE: dict[str, Any] = {
         "steps": 40,
         "batch_size": 16,
         "precision": "fp32",
-        "device": "cpu",
+        "device": DEVICE,
         "lr": 0.01,
         "log_every": 10,
         "validate_every": 20,

@@ -25,6 +25,11 @@ class RunFolder(ModelHubMixin, library_name="seqvae"):
     def __init__(self, run: Run, device: str | torch.device = "cpu") -> None:
         self.run, self.device = run, torch.device(device)
 
+    @classmethod
+    def _encode_arg(cls, arg: Any) -> Any:
+        """A run by its folder: of a dataclass the mixin keeps a deep copy, here that of the whole model."""
+        return str(arg.path) if isinstance(arg, Run) else super()._encode_arg(arg)
+
     def save_pretrained(self, save_directory: str | Path, **options: Any) -> str | None:
         """Copy what `from_pretrained` reads into a folder, and write a model card beside it.
 

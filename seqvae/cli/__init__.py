@@ -13,9 +13,14 @@ from seqvae.cli import bench, edit, lesson, look, pictures, priors, probe, quali
 from seqvae.cli.bounds import checks_numbers
 from seqvae.cli.output import escape_controls, write_what_can_be_written
 from seqvae.cli.run_options import with_run_options
+from seqvae.memory import missing_memory
 from seqvae.registry import UserError
 from seqvae.signals import Interrupted
 
+LESS = (
+    "ask for less at once (--samples, --examples, -n), where the command has it use --precision bf16, or "
+    "compute with --device cpu"
+)
 app = typer.Typer(
     name="seqvae",
     help="Text VAEs whose code is used: train, measure, sample, interpolate and edit sentences.",
@@ -55,8 +60,8 @@ def _told(error: Exception) -> int:
     if isinstance(error, Interrupted):
         print(f"seqvae: {error}", file=sys.stderr)
         return 128 + error.signal
-    if _is_out_of_memory(error):
-        print(f"seqvae: out of memory ({_first_line(error)}): ask for less at once", file=sys.stderr)
+    if missing := missing_memory(error):
+        print(f"seqvae: {missing}: {LESS}", file=sys.stderr)
         return 2
     usage = getattr(error, "format_message", None)  # typer's own: an unknown option, a missing argument
     if usage is None:
@@ -67,20 +72,3 @@ def _told(error: Exception) -> int:
     if message := usage():
         print(f"seqvae: {message} (`{command} --help` tells more)", file=sys.stderr)
     return 2
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether memory was refused; torch says so in words where no class of errors says it."""
-    words = (
-        "out of memory",
-        "can't allocate memory",
-        "not enough memory",
-        "Storage size calculation overflowed",
-    )
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
-    )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

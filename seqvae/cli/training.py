@@ -33,6 +33,7 @@ def train(
     sets: Annotated[list[str] | None, typer.Option("--set", help="key.path=value over the config.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder to make; runs/NAME by default.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N, over train.device.")] = None,
     *,
     reading: Reading,
 ) -> None:
@@ -41,14 +42,14 @@ def train(
         raise UserError(
             f"--resume goes on with {resume} as it is: leave out CONFIG, --corpus, --set and --out"
         )
-    chosen = (
-        None if resume is not None else _chosen(config, corpus, recipe, [*reading.overrides, *(sets or [])])
-    )
+    place = [] if device is None else [f"train.device={device}"]
+    overrides = [*reading.overrides, *(sets or []), *place]
+    chosen = None if resume is not None else _chosen(config, corpus, recipe, overrides)
     from seqvae import train as training
 
     report = Terminal()
     if resume is not None:
-        path = training.resume(resume, report)
+        path = training.resume(resume, report, device)
     else:
         assert chosen is not None
         path = training.train(chosen, out or _free_name(config, corpus), report)

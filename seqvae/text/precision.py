@@ -30,10 +30,15 @@ def weights_held() -> Iterator[None]:
         _HELD.reset(token)
 
 
+def holds_weights() -> bool:
+    """Whether `held` keeps what it makes: inside of `weights_held`, and without gradients."""
+    return _HELD.get() is not None and not torch.is_grad_enabled()
+
+
 def held(key: Hashable, make: Callable[[], T]) -> T:
     """What `make` gives; inside of `weights_held`, and without gradients, it is made once for each key."""
     store = _HELD.get()
-    if store is None or torch.is_grad_enabled():
+    if store is None or not holds_weights():
         return make()
     if key not in store:
         store[key] = make()

@@ -1,17 +1,20 @@
-"""Runs a GRU or an LSTM in the precision of the surroundings, on a CPU with the GRU of our own.
+"""Runs a GRU or an LSTM in the precision of the surroundings: cuDNN's on CUDA, on a CPU a GRU of our own.
 
 Shapes: B sentences, S samples, N = S x B states, T tokens, E inputs, D constant ones, H hidden, L layers.
 """
 
 from __future__ import annotations
 
+import copy
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from seqvae.text.gru import Weights, gru_layer, gru_of_samples
-from seqvae.text.precision import compute_dtype, low
+from seqvae.text.precision import compute_dtype, held, holds_weights, low
 
 State = tuple[Tensor, ...]  # h, or h and c of an LSTM, each (L, N, H)
 
@@ -25,6 +28,8 @@ def run(
     casts), which makes it the slowest part of a step; casting weights, inputs and state runs it in bf16,
     accumulated in fp32 inside each product.
     """
+    if x.is_cuda:
+        return run_native(rnn, x, state, always)
     dtype = compute_dtype(x.device)
     ours = isinstance(rnn, nn.GRU) and x.device.type == "cpu" and not rnn.bidirectional
     always = None if always is None or not always.shape[1] else always
@@ -61,13 +66,51 @@ def _run_direction(rnn: nn.RNNBase, place: int, x: Tensor) -> Tensor:
     """Outputs (B, T, H) of one direction of one layer from a zero state; `place` counts both."""
     zeros = x.new_zeros(1, len(x), rnn.hidden_size)
     weights: list[Tensor] = list(rnn.all_weights[place])
+    backward = rnn.training or torch.is_grad_enabled()  # cuDNN has no gradients in evaluation mode
     with warnings.catch_warnings():  # cuDNN copies weights that are part of a larger buffer: that is well
         warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
         if isinstance(rnn, nn.LSTM):
-            out: Tensor = torch.lstm(x, (zeros, zeros), weights, True, 1, 0.0, rnn.training, False, True)[0]
+            out: Tensor = torch.lstm(x, (zeros, zeros), weights, True, 1, 0.0, backward, False, True)[0]
         else:
-            out = torch.gru(x, zeros, weights, True, 1, 0.0, rnn.training, False, True)[0]
+            out = torch.gru(x, zeros, weights, True, 1, 0.0, backward, False, True)[0]
     return out
+
+
+def run_native(
+    rnn: nn.RNNBase, x: Tensor, state: State | None = None, always: Tensor | None = None
+) -> tuple[Tensor, State]:
+    """The same by the module itself, which on CUDA is one call of cuDNN.
+
+    The weights must be passed as the module holds them, as views of one buffer: of weights that are cast one
+    by one cuDNN makes a new buffer at each call, and warns. Under autocast torch casts that buffer whole, and
+    to float16 even where autocast's type is bfloat16 (ATen/cudnn/AutocastRNN.cpp): outputs and states are in
+    float16 then, with 3 bits more than bfloat16 and none of a gradient below 6e-8.
+    """
+    x = _joined(x, state, None if always is None or not always.shape[1] else always)
+    dtype = x.dtype
+    if torch.is_autocast_enabled(x.device.type):
+        dtype = torch.float16
+        if holds_weights():  # autocast would cast them once more for every word
+            rnn = held((rnn, dtype), lambda: copy.deepcopy(rnn).to(dtype))
+            x = x.to(dtype)
+    given = None if state is None else _packed(tuple(part.to(dtype).contiguous() for part in state))
+    with _goes_backward(rnn):
+        y, last = rnn(x, given)
+    return y, last if isinstance(last, tuple) else (last,)
+
+
+@contextmanager
+def _goes_backward(rnn: nn.RNNBase) -> Iterator[None]:
+    """In training mode without dropout where gradients are asked for: cuDNN has none in evaluation mode."""
+    if rnn.training or not torch.is_grad_enabled():
+        yield
+        return
+    dropout = rnn.dropout
+    rnn.training, rnn.dropout = True, 0.0
+    try:
+        yield
+    finally:
+        rnn.training, rnn.dropout = False, dropout
 
 
 def _joined(x: Tensor, state: State | None, always: Tensor | None) -> Tensor:
