@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from seqvae.accelerator import runs_ahead
 from seqvae.api.base import PretrainedVAE
 from seqvae.batch import TextBatch
 from seqvae.checkpoint import Run
@@ -33,7 +34,7 @@ from seqvae.text.store import TokenStore
 from seqvae.text.tokenizer import TextTokenizer
 
 GREEDY = Decoding(greedy=True)
-WRITTEN = 256  # sentences at once
+WRITTEN, GPU_WRITTEN = 256, 2048  # sentences at once
 
 
 @dataclass(frozen=True)
@@ -234,7 +235,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         """Word ids for codes (N, D), told c (N, C) or what the model says, a batch after the other."""
         decoder, written = self.vae.decoder, []
         assert isinstance(decoder, TextDecoder)
-        for rows in torch.split(torch.arange(len(z)), WRITTEN):
+        for rows in torch.split(torch.arange(len(z)), GPU_WRITTEN if runs_ahead(self.device) else WRITTEN):
             part, random = z[rows].to(self.device), Randomness(seed, 0, rows.to(self.device))
             likelihood: Any = self.vae.likelihood(part[None], None if c is None else c[rows].to(self.device))
             written += decode(decoder, likelihood.start(), len(part), how, random)

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from seqvae.accelerator import runs_ahead
 from seqvae.text.precision import compute_dtype, held
-from seqvae.text.wide import BITS, NATS, Logits, evenly, room_for
+from seqvae.text.wide import BITS, NATS, Logits, evenly, join, room_for
 
 CHUNK_BYTES = 1 << 23  # of products made at once on a CPU, which stays near the cache
 FEWEST = 64  # rows at once: for fewer a CPU mostly waits for the weights
@@ -40,7 +41,7 @@ class _TokenLogProb(torch.autograd.Function):
         log_p = [*_residual(products, low[:few], y[:few], kept), *_scored(products, low[few:], y[few:])]
         ctx.save_for_backward(*lows, y, kept)
         ctx.dtypes = h.dtype, weight.dtype, bias.dtype
-        return torch.cat(log_p)
+        return join(log_p)
 
     @staticmethod
     @once_differentiable
@@ -69,16 +70,16 @@ class _Products:
     """
 
     def __init__(self, weight: Tensor, bias: Tensor, rows: int, bits: bool = False) -> None:
-        self.weight, self.unit = weight, BITS if bits or not weight.is_cuda else 1.0
+        self.weight, self.unit = weight, BITS if bits or not runs_ahead(weight.device) else 1.0
         self.bias = bias * self.unit
         self.low = weight.new_empty(max(1, min(rows, _at_once(weight))), len(weight))
         self.room = room_for(self.low)
 
     def of(self, h: Tensor, group: int = 1) -> Iterator[Logits]:
         """The logits of whole groups of the rows h (N, H), each in the room of those before."""
-        size = group * evenly(len(h) // group, len(self.low) // group)
+        size = group * evenly(h.shape[0] // group, self.low.shape[0] // group)
         for some in torch.split(h, size):
-            low = torch.mm(some, self.weight.T, out=self.low[: len(some)])
+            low = torch.mm(some, self.weight.T, out=self.low[: some.shape[0]])
             yield Logits(low, self.bias, self.unit, self.room)
 
     def parts(self, h: Tensor) -> Iterator[tuple[slice, Tensor]]:
@@ -95,7 +96,7 @@ class _Products:
         are too large or too small for fp32.
         """
         words = y[:, None]
-        if x.is_cuda:  # the other way asks the device how large a sum is, and waits
+        if runs_ahead(x.device):  # the other way asks the device how large a sum is, and waits
             log_p = torch.log_softmax(x, 1)
             return log_p.gather(1, words)[:, 0], log_p, None
         own, sums = x.gather(1, words), x.exp2_().sum(1, keepdim=True)
@@ -144,7 +145,7 @@ def _added(total: Tensor | None, a: Tensor, b: Tensor) -> Tensor:
 
 
 def _at_once(weight: Tensor) -> int:
-    size = CHUNK_BYTES * (GPU_CHUNKS if weight.is_cuda else 1)
+    size = CHUNK_BYTES * (GPU_CHUNKS if runs_ahead(weight.device) else 1)
     return max(FEWEST, size // (len(weight) * weight.itemsize))
 
 
@@ -170,7 +171,7 @@ class OutputHead(nn.Module):
     def best(self, features: Tensor) -> Tensor:
         """The likeliest word after each of the features (..., H), the first of equals."""
         rows = features.reshape(-1, features.shape[-1])
-        best = torch.cat([logits.first_largest() for logits in self.chunks(rows)])
+        best = join([logits.first_largest() for logits in self.chunks(rows)])
         return best.view(features.shape[:-1])
 
     @torch.no_grad()
@@ -199,7 +200,7 @@ class OutputHead(nn.Module):
                 out: Tensor = _TokenLogProb.apply(rows, self.weight, bias, y, dtype)  # type: ignore[no-untyped-call]
             else:
                 products = _Products(self._weights(dtype)[0], self.bias + self.forbidden, len(rows))
-                out = torch.cat([*_scored(products, rows.to(dtype), y)])
+                out = join([*_scored(products, rows.to(dtype), y)])
         return out.view(targets.shape)
 
     def _low(self, features: Tensor) -> Tensor:
