@@ -91,6 +91,7 @@ class Session(Generic[F]):
             # their memory is then that of a graph, which makes them anew at the start of each call
             self.renewals.append(self.graphs.capture(lambda: self.held.renew(new)))
             self.renewals[-1]()
+        stage.frame.take(frame)  # as it was before the step that warmed up
         stage.replay = self.graphs.capture(stage.work)
         return stage
 

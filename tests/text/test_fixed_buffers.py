@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from recorded_graphs import RecordedGraphs
 from tiny_text import DECODERS, SPECIAL, WORDS, Spec, randomized, tiny_decoder, tiny_vae
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -98,6 +99,31 @@ def test_the_same_sentences_by_the_kernels_of_a_gpu(
     found = decode(made, made.start(Z), N, how, Randomness(5, 0, INDEX))  # at its own interval
     monkeypatch.setattr(accelerator, "AHEAD", ())
     assert found == written(made, how, 0)
+
+
+@plain
+@hows
+@pytest.mark.usefixtures("_ahead")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@torch.no_grad()
+def test_replays_of_recorded_steps(
+    spec: Spec, how: Decoding, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step is nothing but operations on buffers: they write other sentences later, by other weights too."""
+    monkeypatch.setattr(captured, "FEWEST", 2)
+    made, low = decoder(spec, end=2.0), precision == "bf16"
+    kept = copy.deepcopy(made)
+    for factor, rows, seed in ((1.0, 19, 5), (-0.8, 23, 6), (1.0, 20, 7)):  # 24 rows each
+        for mine, own in zip(made.parameters(), kept.parameters(), strict=True):
+            mine.copy_(own * factor)
+        z, random = Z.repeat(2, 1)[:rows] * factor, Randomness(seed, 0, torch.arange(rows))
+        with monkeypatch.context() as recording, torch.autocast("cpu", torch.bfloat16, enabled=low):
+            recording.setattr(captured, "Graphs", RecordedGraphs)
+            found = decode(made, made.start(z), rows, how, random, interval=2)
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            fresh = copy.deepcopy(made)
+            assert found == decode(fresh, fresh.start(z), rows, how, random, interval=2)
+    assert len(made.searches.kept) == 1
 
 
 @pytest.mark.parametrize("name", ["gru", "lstm", "transformer"])
