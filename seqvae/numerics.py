@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -109,6 +109,11 @@ def _shifted(x: Tensor, bits: int) -> Tensor:
     return (x >> bits) & ((1 << (64 - bits)) - 1)
 
 
+def _unit_interval(bits: Tensor) -> Tensor:
+    """The upper 23 bits as a number of the open interval (0, 1): 24 bits would round up to 1."""
+    return (_shifted(bits, 41).float() + 0.5) * 2.0**-23
+
+
 _GOLDEN = -0x61C8864680B583EB  # 0x9E3779B97F4A7C15, the increment of SplitMix64
 
 
@@ -152,8 +157,13 @@ class Randomness:
         places = 1
         for size in shape:
             places *= size
-        bits = self._bits(stream, places).view(len(self.index), *shape)
-        return (_shifted(bits, 41).float() + 0.5) * 2.0**-23  # 24 bits would round up to 1
+        return _unit_interval(self._bits(stream, places).view(len(self.index), *shape))
+
+    def uniforms(self, streams: Sequence[str]) -> Tensor:
+        """(B, S): a draw of each of S streams, that of `uniform(stream)`, all of them made at once."""
+        words = torch.tensor([zlib.crc32(stream.encode()) for stream in streams], device=self.index.device)
+        rows = _mixed((self.index[:, None] ^ self._key(words)) + _GOLDEN)
+        return _unit_interval(_mixed(rows + _GOLDEN))
 
     def normal(self, stream: str, *shape: int) -> Tensor:
         """(B, *shape) draws from N(0, 1), by Box and Muller's transform."""
@@ -161,11 +171,13 @@ class Randomness:
         return torch.sqrt(-2 * torch.log(u)) * torch.cos(2 * torch.pi * v)
 
     def _bits(self, stream: str, places: int) -> Tensor:
-        device = self.index.device
-        words = (self.seed, self.step, zlib.crc32(stream.encode()))
-        key = torch.zeros((), dtype=torch.long, device=device)
-        for word in words:
-            key = _mixed((key ^ word) + _GOLDEN)
-        rows = _mixed((self.index ^ key) + _GOLDEN)
-        steps = torch.arange(1, places + 1, device=device) * _GOLDEN
+        rows = _mixed((self.index ^ self._key(zlib.crc32(stream.encode()))) + _GOLDEN)
+        steps = torch.arange(1, places + 1, device=self.index.device) * _GOLDEN
         return _mixed(rows[:, None] + steps)
+
+    def _key(self, stream: int | Tensor) -> Tensor:
+        """The key () of a stream's number, or of several (S,)."""
+        key = torch.zeros((), dtype=torch.long, device=self.index.device)
+        for word in (self.seed, self.step, stream):
+            key = _mixed((key ^ word) + _GOLDEN)
+        return key

@@ -68,10 +68,11 @@ def resume(path: str | Path, report: Reporter | None = None, device: str | None 
     card = read_card(path)
     if card["progress"]["finished"]:
         raise UserError(f"{path} is finished after {card['progress']['step']} steps: train a new run")
-    elsewhere = [] if device is None else [f"train.device={device}"]
-    config = parse_config(card["run"], elsewhere, where=str(path / "config.json"))
-    for line in ignored_changes(path, config):
+    where = str(path / "config.json")
+    for line in ignored_changes(path, parse_config(card["run"], where=where)):
         (report or Silent()).warn(line)
+    elsewhere = [] if device is None else [f"train.device={device}"]
+    config = parse_config(card["run"], elsewhere, where=where)
     wing = wing_of(config)
     with _together(config):
         codec = wing.load_codec(path, card.get("sizes", {}))

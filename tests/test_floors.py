@@ -14,6 +14,7 @@ import pytest
 
 FLOORS = (  # low to high; a name is a file of seqvae/ or a folder
     {
+        "accelerator",
         "batch",
         "conditions",
         "config",

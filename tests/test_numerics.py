@@ -203,3 +203,11 @@ def test_nearly_parallel_codes_do_not_blow_up() -> None:
     for tiny in (1e-7, 1e-4, 3e-4, 1e-3):
         points = slerp(A, A + torch.tensor([0.0, tiny, 0.0]), T)
         torch.testing.assert_close(points.norm(dim=1), torch.full((9,), 3.0), atol=2e-3, rtol=0)
+
+
+def test_draws_of_several_streams_at_once_are_those_of_each() -> None:
+    noise = Randomness(7, 3, torch.tensor([5, 0, 9, 2**40]))
+    streams = [f"word {place}" for place in range(11)]
+    each = torch.stack([noise.uniform(stream) for stream in streams], 1)
+    assert torch.equal(noise.uniforms(streams), each)
+    assert torch.equal(noise.uniforms(streams), torch.cat([noise.uniform(s, 1) for s in streams], 1))

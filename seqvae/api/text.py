@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seqvae.accelerator import runs_ahead
 from seqvae.api.base import PretrainedVAE
 from seqvae.api.remarks import say_cut, say_lengths, say_unknown
 from seqvae.batch import TextBatch
@@ -41,7 +42,8 @@ from seqvae.text.tokenizer import TextTokenizer
 from seqvae.text.values import clean_text
 
 GREEDY = Decoding(greedy=True)
-WRITTEN, WRITTEN_TOKENS = 256, 1 << 15  # sentences, and tokens of them, that are written at once
+WRITTEN, GPU_WRITTEN = 256, 2048  # sentences at once
+WRITTEN_TOKENS = 1 << 15  # of them at once, on a CPU
 
 
 @dataclass(frozen=True)
@@ -281,7 +283,8 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         decoder, written = self.vae.decoder, []
         assert isinstance(decoder, TextDecoder)
         index = torch.arange(len(z)) if keys is None else torch.from_numpy(keys)
-        for rows in torch.split(torch.arange(len(z)), max(1, min(WRITTEN, WRITTEN_TOKENS // how.max_length))):
+        most = max(1, min(WRITTEN, WRITTEN_TOKENS // how.max_length))
+        for rows in torch.split(torch.arange(len(z)), GPU_WRITTEN if runs_ahead(self.device) else most):
             part, random = z[rows].to(self.device), Randomness(seed, 0, index[rows].to(self.device))
             likelihood: Any = self.vae.likelihood(part[None], None if c is None else c[rows].to(self.device))
             written += decode(decoder, likelihood.start(), len(part), how, random)

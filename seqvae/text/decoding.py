@@ -1,26 +1,29 @@
-"""From codes to sentences: greedy, sampled and beam decoding with the decoder's own `start` and `read`.
-
-Shapes: N sentences, A that are still written, W beams, V words.
-"""
+"""From codes to sentences: greedy, sampled and beam decoding with the decoder's own `start` and `read`."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from itertools import chain
-from typing import Annotated
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
+from seqvae.accelerator import free_memory, runs_ahead
 from seqvae.numerics import Randomness
 from seqvae.registry import UserError
+from seqvae.text.beams import BeamSearch
+from seqvae.text.buffers import bytes_of
+from seqvae.text.captured import borrowed_session, filled_up
 from seqvae.text.likelihood import DecoderState, TextDecoder
 from seqvae.text.precision import weights_held
-from seqvae.text.wide import Choices
+from seqvae.text.sampling import Sampling
+from seqvae.text.search import Stage, run
 
-BEAMS, GPU_BEAMS = 2560, 1 << 15  # followed at once: a CPU has their states near it then
+BEAMS = 2560  # followed at once: a CPU has their states near it then
+GPU_ROWS, FEW_ROWS = 1 << 15, 1 << 10  # sentences or beams at once on a GPU, and as many as always fit
+INTERVAL = 16  # words between two questions which sentences go on, on a GPU
+COPIES = 3  # of a state, that a step holds at once
 
 
 @dataclass(frozen=True)
@@ -58,139 +61,66 @@ class Decoding:
 
 @torch.no_grad()
 def decode(
-    decoder: TextDecoder, state: DecoderState, rows: int, how: Decoding, random: Randomness
+    decoder: TextDecoder,
+    state: DecoderState,
+    rows: int,
+    how: Decoding,
+    random: Randomness,
+    interval: int | None = None,
 ) -> list[list[int]]:
-    """Word ids of `rows` sentences, without start and end; `state` is `decoder.start(z, c)`.
+    """Word ids of `rows` sentences, without start and end.
 
     Row i's chance depends on `random.index[i]` alone, so a sentence does not change with its neighbours.
+
+    Args:
+        decoder: in evaluation mode.
+        state: `decoder.start(z, c)` of the codes.
+        rows: how many codes these are.
+        how: greedy, sampled or by beams.
+        random: the noise of each sentence.
+        interval: words between two questions of the host which sentences go on; with steps on fixed buffers,
+            which a GPU runs as CUDA graphs. 0: asked at every word, without buffers. By default `INTERVAL` on
+            a GPU, which would have to be waited for, and 0 elsewhere, where a row that ended costs time.
     """
-    if rows == 0:
-        return []
-    with weights_held():
-        if not how.beam:
-            return _one_by_one(decoder, state, rows, how, random)
-        device = random.index.device
-        groups = torch.split(torch.arange(rows, device=device), _together(how.beam, device))
-        return list(chain(*(_Beams(decoder, state.select(some), len(some), how).run() for some in groups)))
-
-
-def _together(width: int, device: torch.device) -> int:
-    """How many sentences beams search for at once."""
-    return max(1, (GPU_BEAMS if device.type == "cuda" else BEAMS) // width)
-
-
-def _one_by_one(
-    decoder: TextDecoder, state: DecoderState, rows: int, how: Decoding, random: Randomness
-) -> list[list[int]]:
     device = random.index.device
-    written = torch.full((rows, how.max_length), decoder.special.eos, device=device)
-    alive = torch.arange(rows, device=device)
-    words = torch.full((rows,), decoder.special.bos, device=device)
-    for place in range(how.max_length):
-        features, state = decoder.read(words[:, None], state)
-        last = features[:, -1]  # (alive, H)
-        if how.greedy:
-            words = decoder.head.best(last)
-        else:
-            words = _drawn(decoder.head(last), how, random, place, alive)
-        written[alive, place] = words
-        going = (words != decoder.special.eos).nonzero()[:, 0]
-        if len(going) == len(words):
-            continue
-        if not len(going):
-            break
-        alive, words, state = alive[going], words[going], state.select(going)
-    return [_until(row, decoder.special.eos) for row in written.tolist()]
+    if interval is None:
+        interval = INTERVAL if runs_ahead(device) else 0
+    most, written = _together(state, rows, how, device), []
+    for start in range(0, rows, most):
+        some = slice(start, min(start + most, rows))
+        part = state if most >= rows else state.select(torch.arange(rows, device=device)[some])
+        with weights_held():
+            found = _search(decoder, part, how, replace(random, index=random.index[some]), interval)
+        written += [_until(row, decoder.special.eos) for row in found]
+    return written
+
+
+def _search(
+    decoder: TextDecoder, state: DecoderState, how: Decoding, random: Randomness, interval: int
+) -> list[list[int]]:
+    """Word ids of a sentence for each number of `random.index`, whatever stands after the end."""
+    kind: Any = BeamSearch if how.beam else Sampling
+    search, rows = kind(decoder, how, decoder.read, full=interval > 0), len(random.index)
+    if not search.full:
+        return run(search, Stage(search, search.begin(state, random)), interval=1)
+    index = filled_up(torch.arange(rows, device=random.index.device))
+    frame = search.begin(state.select(index), replace(random, index=random.index[index]))
+    frame = replace(frame, going=torch.arange(len(index), device=index.device) < rows).packed()
+    with borrowed_session(decoder, how, frame, lambda read: kind(decoder, how, read, full=True)) as session:
+        return run(session.search, session.start(frame), interval)[:rows]
+
+
+def _together(state: DecoderState, rows: int, how: Decoding, device: torch.device) -> int:
+    """How many sentences are written at once: on a GPU as many as a quarter of its free memory holds."""
+    width = how.beam or 1
+    if not runs_ahead(device):
+        return max(1, BEAMS // width) if how.beam else max(1, rows)
+    most = GPU_ROWS // width
+    if rows > FEW_ROWS // width and device.type == "cuda" and torch.cuda.is_available():
+        one = state.select(torch.zeros(1, dtype=torch.long, device=device)).fixed(how.max_length + 1)
+        most = min(most, free_memory(device) // (4 * COPIES * width * bytes_of(one)))
+    return max(1, most)
 
 
 def _until(words: list[int], end: int) -> list[int]:
     return words[: words.index(end)] if end in words else words
-
-
-def _drawn(logits: Tensor, how: Decoding, random: Randomness, place: int, alive: Tensor) -> Tensor:
-    """One word a row by inverting the cumulative distribution, (N, V) -> (N,)."""
-    probabilities = torch.softmax(filtered(logits / how.temperature, how.top_k, how.top_p), -1)
-    ladder = probabilities.double().cumsum(-1)
-    here = Randomness(random.seed, random.step, random.index[alive])
-    chance = here.uniform(f"word {place}", 1).double() * ladder[:, -1:]
-    return torch.searchsorted(ladder, chance, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
-
-
-def filtered(logits: Tensor, top_k: int | None, top_p: float | None) -> Tensor:
-    """Logits with all but the k best, and all beyond the share p (Holtzman et al. 2020), at -inf."""
-    if top_k is not None and top_k < logits.shape[-1]:
-        worst_kept = logits.topk(top_k, -1).values[..., -1:]
-        logits = logits.masked_fill(logits < worst_kept, -torch.inf)
-    if top_p is not None and top_p < 1:
-        ordered, order = logits.sort(-1, descending=True)
-        before = torch.softmax(ordered, -1).cumsum(-1) - torch.softmax(ordered, -1)
-        ordered = ordered.masked_fill(before >= top_p, -torch.inf)
-        logits = torch.empty_like(logits).scatter_(-1, order, ordered)
-    return logits
-
-
-class _Beams:
-    """The most probable sentence that `width` beams find, ended ones before those cut at `max_length`.
-
-    A sentence leaves as soon as no beam of it can still beat its best ended one.
-    """
-
-    def __init__(self, decoder: TextDecoder, state: DecoderState, rows: int, how: Decoding) -> None:
-        device, self.eos, max_length = decoder.head.weight.device, decoder.special.eos, how.max_length
-        self.decoder, self.width, self.max_length = decoder, how.beam or 1, max_length
-        self.chosen = torch.full((rows, max_length + 1), self.eos, device=device)
-        self.alive = torch.arange(rows, device=device)  # (A,)
-        self.state = state
-        self.scores = torch.zeros(rows, 1, device=device)  # bits (A, U): one beam, W after its first word
-        self.best = torch.full((rows,), -torch.inf, device=device)  # (A,)
-        self.written = torch.empty(rows, 1, 0, dtype=torch.long, device=device)
-        self.words = torch.full((rows,), decoder.special.bos, device=device)
-
-    def run(self) -> list[list[int]]:
-        """Word ids of each sentence."""
-        for place in range(self.max_length + 1):
-            features, self.state = self.decoder.read(self.words[:, None], self.state)
-            ended, ahead = self._scored(features[:, -1])
-            self._keep_ended(ended)
-            going = (self.scores.amax(1) > self.best).nonzero()[:, 0]
-            if place == self.max_length or not len(going):
-                break
-            self._branch(going, *(part[going] for part in ahead))
-        cut = self.best == -torch.inf  # never ended: the best beam as it is
-        self.chosen[self.alive[cut], : self.written.shape[-1]] = self.written[cut, 0]
-        return [_until(row, self.eos) for row in self.chosen.tolist()]
-
-    def _scored(self, features: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
-        """From features (A U, H): scores of ending here (A, U), and the best scores, beams, words ahead."""
-        ended, ahead, start, beams = [], [], 0, self.scores.shape[1]
-        for logits in self.decoder.head.chunks(features, beams):
-            end = logits.at(self.words.new_full((len(logits.low), 1), self.eos)).view(-1, beams)
-            choices = Choices.of(logits.without(self.eos), beams, self.width)
-            scores = self.scores[start : start + len(end)] - torch.logaddexp2(choices.log2_sums, end)
-            start += len(end)
-            ended.append(scores + end)
-            ahead.append(choices.best(scores, self.width))
-        totals, parents, words = (torch.cat(parts) for parts in zip(*ahead, strict=True))
-        return torch.cat(ended), (totals, parents, words)
-
-    def _keep_ended(self, ended: Tensor) -> None:
-        """Remember each row's best sentence that ends here (A, U), if it beats what was known."""
-        score, beam = ended.max(1)
-        better = (score > self.best).nonzero()[:, 0]
-        self.best[better] = score[better]
-        rows = self.alive[better]
-        self.chosen[rows] = self.eos
-        self.chosen[rows, : self.written.shape[-1]] = self.written[better, beam[better]]
-
-    def _branch(self, going: Tensor, totals: Tensor, beams: Tensor, words: Tensor) -> None:
-        """Let the sentences `going` go on with the beams (A, W) they branch from, and the others leave."""
-        rows = going[:, None] * self.scores.shape[1] + beams
-        self.alive, self.best, self.scores = self.alive[going], self.best[going], totals
-        self.written = torch.cat([_branched(self.written[going], beams), words[..., None]], -1)
-        self.state = self.state.select(rows.flatten())
-        self.words = words.flatten()
-
-
-def _branched(written: Tensor, parent: Tensor) -> Tensor:
-    """What the parents (A, W) of new beams have written, (A, W, T)."""
-    return written.gather(1, parent[..., None].expand(-1, -1, written.shape[-1]))

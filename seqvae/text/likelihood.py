@@ -10,6 +10,7 @@ from typing import Protocol, Self
 
 from torch import Tensor
 
+from seqvae.accelerator import Reusable
 from seqvae.batch import SpecialIds, TextBatch
 from seqvae.interfaces import Decoder
 from seqvae.numerics import masked_sum
@@ -23,6 +24,18 @@ class DecoderState(Protocol):
         """The state of the chosen rows: beams branch, finished sentences leave."""
         ...
 
+    def fixed(self, length: int) -> Self:
+        """The same state in memory of its own, which has room for `length` tokens in all.
+
+        `read` may then write into it, and none of its shapes depends on how many tokens were read: the work
+        of one token can be captured as a CUDA graph.
+        """
+        ...
+
+    def take(self, other: Self) -> None:
+        """Write the numbers of a state of as many rows, fixed or as `start` gives it, into this fixed one."""
+        ...
+
 
 class TextDecoder(Decoder):
     """p(x|z) = prod_t p(x_t | x_<t, z). `start` and `read` serve teacher forcing and decoding alike."""
@@ -30,6 +43,10 @@ class TextDecoder(Decoder):
     head: OutputHead
     special: SpecialIds
     shares_inputs = False  # whether `read` takes words (B, T) for states of S x B rows
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.searches = Reusable()
 
     @abstractmethod
     def start(self, z: Tensor, c: Tensor | None = None) -> DecoderState:

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from seqvae.accelerator import runs_ahead
 from seqvae.numerics import is_static
 from seqvae.text.precision import compute_dtype, held
-from seqvae.text.wide import BITS, NATS, Logits, evenly, room_for
+from seqvae.text.wide import BITS, NATS, Logits, evenly, join, room_for
 
 CHUNK_BYTES = 1 << 24  # of products made at once on a CPU: few rows cost a product, many leave its caches
 FEWEST = 64  # rows at once: for fewer a CPU mostly waits for the weights
@@ -41,7 +42,7 @@ class _TokenLogProb(torch.autograd.Function):
         log_p = [*_residual(products, low[:few], y[:few], kept), *_scored(products, low[few:], y[few:])]
         ctx.save_for_backward(*lows, y, kept)
         ctx.dtypes = h.dtype, weight.dtype, bias.dtype
-        return torch.cat(log_p)
+        return join(log_p)
 
     @staticmethod
     @once_differentiable
@@ -80,13 +81,13 @@ class _Products:
 
         Their products go to the same rows of `out` (N, V), or all to the memory of those before.
         """
-        size = group * evenly(len(h) // group, len(self.low) // group)
+        size = group * evenly(h.shape[0] // group, self.low.shape[0] // group)
         start = 0
         for some in torch.split(h, size):
             room = self.low if out is None else out[start:]
-            low = torch.mm(some, self.weight.T, out=room[: len(some)])
+            low = torch.mm(some, self.weight.T, out=room[: some.shape[0]])
             yield Logits(low, self.bias, self.unit, self.room)
-            start += len(some)
+            start += some.shape[0]
 
     def parts(self, h: Tensor, out: Tensor | None = None) -> Iterator[tuple[slice, Tensor]]:
         """Rows of h, few at a time, and their logits (n, V) in fp32; `out` as in `of`."""
@@ -152,11 +153,11 @@ def _added(total: Tensor | None, a: Tensor, b: Tensor) -> Tensor:
 
 def _waits(x: Tensor) -> bool:
     """Whether reading a number of x on the host costs more than a few passes over x, or is forbidden."""
-    return x.is_cuda or is_static()
+    return runs_ahead(x.device) or is_static()
 
 
 def _at_once(weight: Tensor) -> int:
-    size = CHUNK_BYTES * (GPU_CHUNKS if weight.is_cuda else 1)
+    size = CHUNK_BYTES * (GPU_CHUNKS if runs_ahead(weight.device) else 1)
     return max(FEWEST, size // (len(weight) * weight.itemsize))
 
 
@@ -182,7 +183,7 @@ class OutputHead(nn.Module):
     def best(self, features: Tensor) -> Tensor:
         """The likeliest word after each of the features (..., H), the first of equals."""
         rows = features.reshape(-1, features.shape[-1])
-        best = torch.cat([logits.first_largest() for logits in self.chunks(rows)])
+        best = join([logits.first_largest() for logits in self.chunks(rows)])
         return best.view(features.shape[:-1])
 
     @torch.no_grad()
@@ -211,7 +212,7 @@ class OutputHead(nn.Module):
                 out: Tensor = _TokenLogProb.apply(rows, self.weight, bias, y, dtype)  # type: ignore[no-untyped-call]
             else:
                 products = _Products(self._weights(dtype)[0], self.bias + self.forbidden, len(rows))
-                out = torch.cat([*_scored(products, rows.to(dtype), y)])
+                out = join([*_scored(products, rows.to(dtype), y)])
         return out.view(targets.shape)
 
     def _low(self, features: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar, cast
@@ -11,7 +11,33 @@ import torch
 from torch import Tensor
 
 T = TypeVar("T")
-_HELD: ContextVar[dict[Hashable, Any] | None] = ContextVar("held", default=None)
+
+
+class HeldWeights:
+    """What is made of weights once and used many times, such as copies in bf16."""
+
+    def __init__(self) -> None:
+        self.values: dict[Hashable, Any] = {}
+        self.makers: dict[Hashable, Callable[[], Any]] = {}
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gave for this key, at the first time or since `renew`."""
+        if key not in self.values:
+            self.makers[key] = make
+            self.values[key] = make()
+        return cast(T, self.values[key])
+
+    def renew(self, keys: Iterable[Hashable]) -> None:
+        """Make the values of these keys anew, of the weights as they are now."""
+        keys = list(keys)
+        for key in keys:
+            self.values.pop(key, None)
+        with weights_held(self):
+            for key in keys:
+                self.get(key, self.makers[key])
+
+
+_HELD: ContextVar[HeldWeights | None] = ContextVar("held", default=None)
 
 
 def compute_dtype(device: torch.device) -> torch.dtype:
@@ -21,9 +47,9 @@ def compute_dtype(device: torch.device) -> torch.dtype:
 
 
 @contextmanager
-def weights_held() -> Iterator[None]:
-    """Inside, weights must not change: what is made of them, such as copies in bf16, is made once."""
-    token = _HELD.set({})
+def weights_held(store: HeldWeights | None = None) -> Iterator[None]:
+    """Inside, weights must not change: what is made of them is made once, and kept here or in `store`."""
+    token = _HELD.set(HeldWeights() if store is None else store)
     try:
         yield
     finally:
@@ -38,11 +64,7 @@ def holds_weights() -> bool:
 def held(key: Hashable, make: Callable[[], T]) -> T:
     """What `make` gives; inside of `weights_held`, and without gradients, it is made once for each key."""
     store = _HELD.get()
-    if store is None or not holds_weights():
-        return make()
-    if key not in store:
-        store[key] = make()
-    return cast(T, store[key])
+    return store.get(key, make) if store is not None and holds_weights() else make()
 
 
 def low(weight: Tensor, dtype: torch.dtype) -> Tensor:

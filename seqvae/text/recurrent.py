@@ -14,8 +14,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from seqvae.accelerator import runs_ahead
 from seqvae.batch import SpecialIds
 from seqvae.conditions import Gain, beside, widened, with_zeros
+from seqvae.text.buffers import copy_of, overwrite
+from seqvae.text.cells import run_one_step
 from seqvae.text.encoder import TextEncoder
 from seqvae.text.likelihood import TextDecoder, never_said
 from seqvae.text.output import OutputHead
@@ -104,6 +107,14 @@ class RecurrentState:
         skip, gain = (None if x is None else x[index] for x in (self.skip, self.gain))
         return RecurrentState(state, self.every_step[index], skip, gain)
 
+    def fixed(self, length: int) -> RecurrentState:
+        """The same state in memory of its own; it does not grow with the tokens."""
+        return copy_of(self)
+
+    def take(self, other: RecurrentState) -> None:
+        """Write the numbers of another state into this one."""
+        overwrite(self, other)
+
 
 class RecurrentDecoder(TextDecoder, ABC):
     """z reaches it in the first state, at every step and past the recurrence at the softmax, by choice.
@@ -166,13 +177,21 @@ class RecurrentDecoder(TextDecoder, ABC):
         if self.training:  # each row has a dropout of its own
             inputs = inputs.repeat(len(state.every_step) // len(inputs), 1)
         x = self.dropout(self.embedding(inputs))  # (N, T, E), or of fewer rows that several states share
-        y, last = run(self.rnn, x, state.state, state.every_step)
+        read = run_one_step if self._is_one_step(x, state) else run
+        y, last = read(self.rnn, x, state.state, state.every_step)
         features = self.narrow(self.dropout(y))
         if state.gain is not None:
             features = features * state.gain[:, None].to(features)
         if state.skip is not None:
             features = features + state.skip[:, None]
         return features, replace(state, state=last)
+
+    @staticmethod
+    def _is_one_step(x: Tensor, state: RecurrentState) -> bool:
+        """Whether x (N, T, E) is one word per row, on a device where a cell is faster than a recurrence."""
+        if not runs_ahead(x.device) or torch.is_grad_enabled():
+            return False
+        return x.shape[1] == 1 and len(x) == len(state.every_step)
 
     def _first_state(self, z: Tensor) -> State:
         layers, hidden = self.rnn.num_layers, self.rnn.hidden_size

@@ -7,115 +7,26 @@ D latent dims.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
 
 from seqvae.batch import SpecialIds
 from seqvae.conditions import beside, widened
-from seqvae.registry import UserError
+from seqvae.text.attention import Context, KeysValues, KeyValueCache, Past, Rotation, make_blocks
+from seqvae.text.buffers import copy_of, map_tensors, overwrite
 from seqvae.text.encoder import TextEncoder
 from seqvae.text.likelihood import TextDecoder, never_said
 from seqvae.text.output import OutputHead
 from seqvae.text.pooling import POOLINGS, Pooling
+from seqvae.text.precision import compute_dtype
 
 Size = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
+ALIGNED = 16  # places of a cache are a multiple of these: kernels would copy other masks into such ones
 Place = Literal["slots", "norms", "embeddings", "softmax"]
-KeysValues = tuple[Tensor, Tensor]  # each (N, A, P, W / A)
-
-
-def rotated(x: Tensor, start: int) -> Tensor:
-    """Rotary positions (Su et al. 2021) for x (N, A, T, C), whose first token is number `start`."""
-    half = x.shape[-1] // 2
-    frequencies = 10000 ** (-torch.arange(half, device=x.device) / half)
-    angles = torch.arange(start, start + x.shape[-2], device=x.device)[:, None] * frequencies  # (T, C/2)
-    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
-    a, b = x.chunk(2, -1)
-    return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
-
-
-class Attention(nn.Module):
-    """Multi-head attention that can go on from keys and values read before, and see slots besides."""
-
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        self.heads, self.dropout = heads, dropout
-        self.queries_keys_values = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-
-    def forward(
-        self,
-        x: Tensor,
-        mask: Tensor | None,
-        past: KeysValues | None = None,
-        slots: KeysValues | None = None,
-    ) -> tuple[Tensor, KeysValues]:
-        """Outputs (N, T, W), and all keys and values so far; `mask` is true where one may look."""
-        q, k, v = self.split(self.queries_keys_values(x).chunk(3, -1))
-        start = 0 if past is None else past[0].shape[-2]
-        q, k = rotated(q, start), rotated(k, start)
-        if past is not None:
-            k, v = torch.cat([past[0], k], -2), torch.cat([past[1], v], -2)
-        seen = (k, v)
-        if slots is not None:  # they have no position
-            k, v = torch.cat([slots[0].to(k), k], -2), torch.cat([slots[1].to(v), v], -2)
-        dropout = self.dropout if self.training else 0.0
-        causal = mask is None and x.shape[1] > 1
-        y = scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=causal)
-        return self.out(y.transpose(1, 2).flatten(2)), seen
-
-    def split(self, parts: tuple[Tensor, ...]) -> list[Tensor]:
-        """Each (N, T, W) as heads (N, A, T, W / A)."""
-        return [part.view(*part.shape[:2], self.heads, -1).transpose(1, 2) for part in parts]
-
-
-class Block(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x)) (Xiong et al. 2020).
-
-    `change` is a scale and a shift for each of the two norms, ((N, 1, W) x 2) x 2, or nothing.
-    """
-
-    compiles: ClassVar[bool] = True
-    shards: ClassVar[bool] = True
-
-    def __init__(self, width: int, heads: int, dropout: float, small: float) -> None:
-        super().__init__()
-        self.norm_attention, self.norm_mlp = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attention = Attention(width, heads, dropout)
-        last = nn.Linear(4 * width, width)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), last)
-        self.dropout = nn.Dropout(dropout)
-        nn.init.normal_(self.attention.out.weight, std=small)
-        nn.init.normal_(last.weight, std=small)
-
-    def forward(
-        self,
-        x: Tensor,
-        mask: Tensor | None,
-        past: KeysValues | None = None,
-        slots: KeysValues | None = None,
-        change: tuple[KeysValues, KeysValues] | None = None,
-    ) -> tuple[Tensor, KeysValues]:
-        """Y (N, T, W), and all keys and values so far."""
-        first, second = change or (None, None)
-        y, seen = self.attention(_changed(self.norm_attention(x), first), mask, past, slots)
-        x = x + self.dropout(y)
-        return x + self.dropout(self.mlp(_changed(self.norm_mlp(x), second))), seen
-
-
-def _changed(x: Tensor, change: KeysValues | None) -> Tensor:
-    return x if change is None else x * (1 + change[0]) + change[1]
-
-
-def _blocks(width: int, heads: int, layers: int, dropout: float) -> nn.ModuleList:
-    if width % (2 * heads):
-        raise UserError(f"width {width} does not divide into {heads} heads of even size: change one")
-    small = 0.02 / (2 * layers) ** 0.5  # residual branches start small (Radford et al. 2019)
-    return nn.ModuleList(Block(width, heads, dropout, small) for _ in range(layers))
 
 
 class TransformerEncoder(TextEncoder):
@@ -137,25 +48,31 @@ class TransformerEncoder(TextEncoder):
         self.embedding = nn.Embedding(vocab_size, width)
         nn.init.normal_(self.embedding.weight, std=0.02)
         self.dropout = nn.Dropout(dropout)
-        self.blocks = _blocks(width, heads, layers, dropout)
+        self.blocks = make_blocks(width, heads, layers, dropout)
         self.norm = nn.LayerNorm(width)
         self.pool = POOLINGS[pooling]
-        self.out_dim = width
+        self.out_dim, self.heads = width, heads
 
     def pooled(self, x: Tensor, mask: Tensor) -> Tensor:
         """H (B, W) of embedded words (B, T, W), those where `mask` (B, T) is true."""
+        positions, dtype = torch.arange(x.shape[1], device=x.device), compute_dtype(x.device)
+        # (B, 1, 1, T): nobody looks at padding
+        context = Context(Rotation.of(positions, self.out_dim // self.heads, dtype), mask[:, None, None])
         x = self.dropout(x)
         for block in self.blocks:
-            x, _ = block(x, mask[:, None, None])  # (B, 1, 1, T): nobody looks at padding
+            x, _ = block(x, context)
         return self.pool(self.norm(x).float(), mask)
 
 
 @dataclass(frozen=True)
 class TransformerState:
-    """Keys and values of the words read so far, and what z adds to each layer."""
+    """Keys and values of the words read so far, and what z adds to each layer.
 
-    length: int  # P
-    past: tuple[KeysValues | None, ...]
+    They are as long as these words, or with their slots in a `KeyValueCache`; their number is then a tensor.
+    """
+
+    length: int | Tensor  # P, or ()
+    past: tuple[Past, ...]
     slots: tuple[KeysValues | None, ...]
     changes: tuple[tuple[KeysValues, KeysValues] | None, ...]
     to_embeddings: Tensor | None  # (N, 1, W)
@@ -163,14 +80,45 @@ class TransformerState:
 
     def select(self, index: Tensor) -> TransformerState:
         """The chosen rows."""
+        parts = {name: part for name, part in vars(self).items() if name != "length"}
+        chosen = {name: map_tensors(part, lambda x: x[index]) for name, part in parts.items()}
+        return replace(self, **chosen)
 
-        def chosen(value: object) -> object:
-            if isinstance(value, Tensor):
-                return value[index]
-            return tuple(map(chosen, value)) if isinstance(value, tuple) else value
+    def fixed(self, length: int) -> TransformerState:
+        """The state before the first word in memory of its own, with caches for `length` words."""
+        if isinstance(self.length, Tensor):
+            return copy_of(self)
+        empty = self.past[0][0]  # type: ignore[index]
+        rows, heads, _, width = empty.shape
+        kept = 0 if self.slots[0] is None else self.slots[0][0].shape[-2]  # K
+        dtype = compute_dtype(empty.device)
 
-        parts = {k: chosen(v) for k, v in vars(self).items()}
-        return TransformerState(**parts)  # type: ignore[arg-type]
+        def cache() -> KeyValueCache:
+            size = rows, heads, -(-(kept + length) // ALIGNED) * ALIGNED, width
+            return KeyValueCache(empty.new_zeros(size, dtype=dtype), empty.new_zeros(size, dtype=dtype))
+
+        none: tuple[None, ...] = (None,) * len(self.past)
+        read = torch.zeros((), dtype=torch.long, device=empty.device)
+        made = replace(copy_of(replace(self, past=(), slots=none)), length=read)
+        made = replace(made, past=tuple(cache() for _ in none))
+        made.take(self)
+        return made
+
+    def take(self, other: TransformerState) -> None:
+        """Write the numbers of a fixed state, or of one before the first word, into this fixed one."""
+        if isinstance(other.length, Tensor):
+            overwrite(self, other)
+            return
+        assert other.length == 0, "words are moved between fixed states alone"
+        self.length.zero_()  # type: ignore[union-attr]
+        for mine, slots in zip(self.past, other.slots, strict=True):
+            if slots is not None:
+                assert isinstance(mine, KeyValueCache)
+                mine.keys[:, :, : slots[0].shape[-2]] = slots[0]
+                mine.values[:, :, : slots[1].shape[-2]] = slots[1]
+        overwrite(
+            (self.changes, self.to_embeddings, self.skip), (other.changes, other.to_embeddings, other.skip)
+        )
 
 
 class TransformerDecoder(TextDecoder):
@@ -203,7 +151,7 @@ class TransformerDecoder(TextDecoder):
         self.embedding = nn.Embedding(vocab_size, width)
         nn.init.normal_(self.embedding.weight, std=0.02)
         self.dropout = nn.Dropout(dropout)
-        self.blocks = _blocks(width, heads, layers, dropout)
+        self.blocks = make_blocks(width, heads, layers, dropout)
         self.norm = nn.LayerNorm(width)
         self.slots = slots if "slots" in places else 0
 
@@ -221,9 +169,10 @@ class TransformerDecoder(TextDecoder):
         """The state before the first word, for codes (N, D)."""
         z = beside(z, c)
         none: tuple[None, ...] = (None,) * len(self.blocks)
+        empty = z.new_empty(len(z), self.heads, 0, self.embedding.embedding_dim // self.heads)
         return TransformerState(
             length=0,
-            past=none,
+            past=((empty, empty),) * len(self.blocks),
             slots=none if self.z_to_slots is None else self._slots(self.z_to_slots(z)),
             changes=none if self.z_to_norms is None else self._changes(self.z_to_norms(z)),
             to_embeddings=None if self.z_to_embeddings is None else self.z_to_embeddings(z)[:, None],
@@ -236,18 +185,33 @@ class TransformerDecoder(TextDecoder):
         if state.to_embeddings is not None:
             x = x + state.to_embeddings
         x = self.dropout(x)
-        mask = self._mask(inputs.shape[1], state.length, inputs.device)
+        context = self._context(inputs.shape[1], state)
         seen = []
         for block, past, slots, change in zip(
             self.blocks, state.past, state.slots, state.changes, strict=True
         ):
-            x, keys_values = block(x, mask, past, slots, change)
+            x, keys_values = block(x, context, past, slots, change)
             seen.append(keys_values)
         features = self.norm(x)
         if state.skip is not None:
             features = features + state.skip
         length = state.length + inputs.shape[1]
         return features, replace(state, length=length, past=tuple(seen))
+
+    def _context(self, tokens: int, state: TransformerState) -> Context:
+        """Where T = `tokens` words stand, and what they see."""
+        device = self.embedding.weight.device
+        positions = state.length + torch.arange(tokens, device=device)  # (T,)
+        width = self.embedding.embedding_dim // self.heads
+        rotation = Rotation.of(positions, width, compute_dtype(device))
+        cache = state.past[0]
+        if not isinstance(cache, KeyValueCache):
+            assert isinstance(state.length, int)
+            return Context(rotation, self._mask(tokens, state.length, device))
+        places = self.slots + positions
+        ahead = torch.arange(cache.keys.shape[-2], device=device) > places[:, None]
+        mask = torch.zeros(ahead.shape, dtype=cache.keys.dtype, device=device).masked_fill(ahead, -torch.inf)
+        return Context(rotation, mask, places)
 
     def _mask(self, tokens: int, before: int, device: torch.device) -> Tensor | None:
         """(T, K + P + T): slots and earlier words are seen by all; none where SDPA needs no mask."""

@@ -6,11 +6,13 @@ Shapes: n rows, V words, A sentences with U beams each, W beams to come, S words
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+
+from seqvae.accelerator import runs_ahead
 
 BITS, NATS = 1 / math.log(2), math.log(2)  # of one nat, of one bit
 BLOCK = 64  # S
@@ -21,7 +23,12 @@ CALM = 100.0  # bits; where a sum of powers of two is nearer to 1, fp32 has held
 def block_maxima(x: Tensor, size: int) -> Tensor:
     """(n, V // S) the maxima of x (n, V) in blocks of S columns; those left over are in none."""
     blocks = x.shape[1] // size
-    return x[:, : blocks * size].view(len(x), blocks, size).amax(-1)
+    return x[:, : blocks * size].view(x.shape[0], blocks, size).amax(-1)
+
+
+def join(parts: Sequence[Tensor]) -> Tensor:
+    """Parts one after the other; a single one as it is, without a copy."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 def evenly(rows: int, most: int) -> int:
@@ -31,7 +38,7 @@ def evenly(rows: int, most: int) -> int:
 
 def room_for(low: Tensor) -> Tensor:
     """An fp32 table (few, V) for `Logits.parts` of products (n, V): all rows on a GPU."""
-    few = len(low) if low.is_cuda else max(1, NEAR * torch.get_num_threads() // (4 * low.shape[1]))
+    few = len(low) if runs_ahead(low.device) else max(1, NEAR * torch.get_num_threads() // (4 * low.shape[1]))
     return low.new_empty(min(few, len(low)), low.shape[1], dtype=torch.float32)
 
 
@@ -51,10 +58,10 @@ class Logits:
 
     def parts(self) -> Iterator[Tensor]:
         """Logits (few, V) in fp32, each in the place of those before; they may be overwritten."""
-        for low in torch.split(self.low, evenly(len(self.low), len(self.room))):
-            room = self.room[: len(low)]
-            from_low = low if low.dtype == room.dtype else room.copy_(low)
-            yield torch.add(self.bias, from_low, alpha=self.unit, out=room)
+        for low in torch.split(self.low, evenly(self.low.shape[0], self.room.shape[0])):
+            room = self.room[: low.shape[0]]
+            cast = low.dtype != room.dtype and not runs_ahead(low.device)  # a GPU's addition reads both types
+            yield torch.add(self.bias, room.copy_(low) if cast else low, alpha=self.unit, out=room)
 
     def at(self, words: Tensor, rows: Tensor | None = None) -> Tensor:
         """The numbers (A, M) of words (A, M), and of rows (A, M) of A groups of rows if they have several."""
@@ -67,15 +74,18 @@ class Logits:
 
         A CPU finds maxima three times as fast as their places: these are looked for in one block of columns.
         """
-        size = BLOCK if len(self.bias) >= 2 * BLOCK else 1
-        maxima = torch.cat([block_maxima(x, size) for x in self.parts()])
+        if runs_ahead(self.low.device):
+            return join([x.argmax(-1) for x in self.parts()])
+        size = BLOCK if self.bias.shape[0] >= 2 * BLOCK else 1
+        maxima = join([block_maxima(x, size) for x in self.parts()])
         start = maxima.max(-1).indices[:, None] * size
         words = torch.cat([in_blocks(start, size), self.left_over(size).expand(len(start), -1)], 1)
         return words.gather(1, self.at(words).max(-1).indices[:, None])[:, 0]
 
     def left_over(self, size: int) -> Tensor:
         """The words that are in no block of so many."""
-        return torch.arange(len(self.bias) // size * size, len(self.bias), device=self.bias.device)
+        words = self.bias.shape[0]
+        return torch.arange(words // size * size, words, device=self.bias.device)
 
     def without(self, word: int) -> Logits:
         """The same where a word is impossible."""
@@ -97,14 +107,14 @@ class Choices:
         """Choices of which `width` will be wanted; few words are blocks of their own."""
         words = len(logits.bias)
         size = BLOCK if words >= 4 * width * BLOCK else 1
-        maxima, sums, careful = [], [], logits.low.is_cuda
+        maxima, sums, careful = [], [], runs_ahead(logits.low.device)
         for x in logits.parts():
             maxima.append(block_maxima(x, size))
             sums.append(log2_sums(x) if careful else x.exp2_().sum(1))
-        log2 = torch.cat(sums) if careful else torch.cat(sums).log2()
+        log2 = join(sums) if careful else join(sums).log2()
         if not careful and not bool((log2.abs() < CALM).all()):  # a GPU would have to be waited for
-            log2 = torch.cat([log2_sums(x) for x in logits.parts()])
-        return cls(logits, size, torch.cat(maxima).view(-1, beams, words // size), log2.view(-1, beams))
+            log2 = join([log2_sums(x) for x in logits.parts()])
+        return cls(logits, size, join(maxima).view(-1, beams, words // size), log2.view(-1, beams))
 
     def best(self, scores: Tensor, width: int) -> tuple[Tensor, Tensor, Tensor]:
         """The W largest of scores (A, U) + bits of each sentence: totals, beams, words (A, W).

@@ -18,8 +18,9 @@ from torch import Tensor
 from seqvae.numerics import Randomness
 from seqvae.registry import UserError
 from seqvae.text import decoding
-from seqvae.text.decoding import Decoding, decode, filtered
+from seqvae.text.decoding import Decoding, decode
 from seqvae.text.likelihood import TextDecoder
+from seqvae.text.sampling import filtered
 
 LONGEST = 3
 ENDED = [ids for words in range(LONGEST + 1) for ids in all_sentences(words)]

@@ -29,10 +29,10 @@ from seqvae.config import parse_config
 from seqvae.interfaces import Encoder
 from seqvae.model import VAE
 from seqvae.registry import UserError
+from seqvae.text.attention import Rotation
 from seqvae.text.batching import batch_from_ids
 from seqvae.text.likelihood import TextDecoder
 from seqvae.text.pooling import POOLINGS
-from seqvae.text.transformer import rotated
 
 READERS: dict[str, Spec] = {
     **{
@@ -330,6 +330,11 @@ def test_both_directions_read_the_whole_sentence_at_the_end() -> None:
     turned = swapped(batch.changed(source=batch.source.flip(1)))
     equal(turned[:, 6:], forward)
     assert float((flipped[:, :6] - forward).abs().max()) > 1e-3  # order matters
+
+
+def rotated(x: Tensor, start: int) -> Tensor:
+    """X (N, A, T, C), whose first word is number `start`."""
+    return Rotation.of(torch.arange(start, start + x.shape[-2]), x.shape[-1], x.dtype).turn(x)
 
 
 def test_rotation_keeps_lengths_and_reads_distances_only() -> None:

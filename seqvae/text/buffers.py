@@ -1,0 +1,57 @@
+"""Dataclasses of tensors as memory at fixed addresses: copied, counted, written over.
+
+A value here is a tensor, a tuple or a dataclass of values; all else is left as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+T = TypeVar("T")
+
+
+def tensors_in(value: object) -> Iterator[Tensor]:
+    """All tensors of a value, in the order of its fields."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, tuple):
+        for part in value:
+            yield from tensors_in(part)
+    elif is_dataclass(value):
+        for field in fields(value):
+            yield from tensors_in(getattr(value, field.name))
+
+
+def map_tensors(value: T, change: Callable[[Tensor], Tensor]) -> T:
+    """The same value with every tensor changed."""
+    whole: Any = value
+    if isinstance(whole, Tensor):
+        return change(whole)  # type: ignore[return-value]
+    if isinstance(whole, tuple):
+        return tuple(map_tensors(part, change) for part in whole)  # type: ignore[return-value]
+    if is_dataclass(whole) and not isinstance(whole, type):
+        parts = {field.name: map_tensors(getattr(whole, field.name), change) for field in fields(whole)}
+        return replace(whole, **parts)  # type: ignore[return-value]
+    return value
+
+
+def copy_of(value: T) -> T:
+    """The same numbers in memory of their own, each tensor contiguous."""
+    return map_tensors(value, lambda x: x.detach().clone(memory_format=torch.contiguous_format))
+
+
+def overwrite(target: object, source: object) -> None:
+    """Write the numbers of one value into the tensors of another of the same form; shared ones stay."""
+    for mine, other in zip(tensors_in(target), tensors_in(source), strict=True):
+        if mine is not other:
+            mine.copy_(other)
+
+
+def bytes_of(value: object) -> int:
+    """What its tensors hold."""
+    return sum(x.numel() * x.itemsize for x in tensors_in(value))
