@@ -49,7 +49,9 @@ class Label:
             return labels.new_full((len(labels),), torch.nan)
         values = labels[:, self.column]
         known = (
-            (values[:, None] == values.new_tensor(self.codes)).any(-1) if self.classes else values.isfinite()
+            (values[:, None] == constant(tuple(self.codes), values.device)).any(-1)
+            if self.classes
+            else values.isfinite()
         )
         return torch.where(known, values, torch.nan)
 

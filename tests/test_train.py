@@ -120,7 +120,7 @@ def test_the_fields_of_the_log(tiny: Path) -> None:
     assert [line["step"] for line in valid] == [20, 40]
     assert set(trained[0]) == {"kind", "step", "total", "rate", "distortion", "beta", "grad_norm", "lr"}
     named = {"kind", "step", "n", "neg_elbo", "rate", "distortion", "active_units", "kl_per_dim"}
-    assert set(valid[0]) == named
+    assert set(valid[0]) == named | {"mi_low", "mi_n"}
     assert all(line["beta"] == pytest.approx(0.01) for line in trained)
     for line in trained:
         assert line["total"] == pytest.approx(line["distortion"] + 0.01 * line["rate"], rel=1e-5)

@@ -69,7 +69,7 @@ def _input_part(x: Tensor, w_x: Tensor, b_x: Tensor, b_h: Tensor) -> Tensor:
     steps, rows, _ = x.shape
     both = 2 * (len(w_x) // 3)
     factors = b_x.new_ones(len(w_x))
-    factors[both:] = 2
+    factors[both:].fill_(2)  # an assignment would make a number on the host first
     biases = torch.cat([(b_x + b_h)[:both], 2 * b_x[both:]])
     product = (x.flatten(0, 1) @ w_x.T).float()
     return torch.addcmul(biases, product, factors, out=product).view(steps, rows, len(w_x))

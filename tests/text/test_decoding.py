@@ -289,7 +289,7 @@ def test_empty_sentences_are_sentences() -> None:
     [
         ({"temperature": 0.0}, "temperature got 0.0: it must be above 0"),
         ({"temperature": -1.0}, "temperature got -1.0: it must be above 0"),
-        ({"temperature": math.nan}, "temperature got nan: it must be above 0"),
+        ({"temperature": math.nan}, "temperature got nan: it must be finite"),
         ({"top_k": 0}, "top-k got 0: it must be above 0"),
         ({"top_p": 0.0}, r"top-p got 0.0: it must be in \(0, 1\]"),
         ({"top_p": 1.5}, r"top-p got 1.5: it must be in \(0, 1\]"),
