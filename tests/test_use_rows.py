@@ -114,6 +114,8 @@ def test_every_verb_keeps_the_rows(said: Said, run: Path, table: Path) -> None:
     scores = json.loads(said("score", run, "--input", table, *COLUMNS, "--samples", 1, "--json")[1])
     assert [row["id"] for row in scores] == ["007", "008", "009", "010", "011"]
     assert [row["iw_nll"] is None for row in scores] == [False, True, False, True, False]
+    again = json.loads(said("score", run, "--data", table, *COLUMNS, "--samples", 1, "--json")[1])
+    assert again == scores, "--data FILE reads as --input FILE does"
     lines = said("score", run, "--input", table, *COLUMNS, "--samples", 1)[1].splitlines()
     assert len(lines) == 2 + 5
     assert lines[3].split() == ["-"] * 4
