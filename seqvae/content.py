@@ -24,7 +24,7 @@ def cache_root() -> Path:
 def content_key(*parts: object) -> str:
     """The name under which what these parts decide is found again."""
     joined = "\n".join(map(str, parts))
-    return hashlib.blake2b(joined.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+    return hashlib.blake2b(joined.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def file_hash(path: Path) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from tiny import BASE, SENTENCES
+from tiny import BASE, SENTENCES, Listener
 from tiny_pictures import SHAPE, picture_batch
 from tiny_text import DECODERS, SIZES, randomized, text_batch, tiny_config
 from torch import Tensor
@@ -604,3 +604,33 @@ def test_labels_of_pictures_that_do_not_match(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"has no label 'lable': did you mean 'label'\?"):
         loaded(images, labels=["lable"])
     assert int((~np.isnan(loaded(images, labels=["label"], labelled=4).train.labels)).sum()) == 4
+
+
+def test_held_out_classes_cost_rows_their_label_not_the_run(tmp_path: Path) -> None:
+    """A class or a value that only validation or test has, and labels that are null or infinite."""
+    rows = [{"text": f"the dog {i % 7} sees a cat .", "tense": ("past", "present")[i % 2], "n": i / 2}
+            for i in range(60)]  # fmt: skip
+    rows[5]["tense"], rows[6]["n"], rows[7]["n"] = None, None, math.inf
+    strange = [{"text": "the dog", "tense": "perfect", "n": 1.0},
+               {"text": "a cat", "tense": "past", "n": -math.inf},
+               {"text": "a cat .", "tense": None, "n": 2.0}]  # fmt: skip
+    for name, lines in (("train", rows), ("valid", strange), ("test", strange)):
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    data = {"name": None, "examples": None, "labels": ["tense", "n"], **{
+        name: str(tmp_path / f"{name}.jsonl") for name in ("train", "valid", "test")}}  # fmt: skip
+    listener = Listener()
+    made = train(config_of(data=data, condition=["tense", "n"]), tmp_path / "run", listener)
+    assert listener.warnings[:6] == [
+        "train: 1 of 60 without a known 'tense', of which the model is told nothing",
+        "train: 2 of 60 without a known 'n', of which the model is told nothing",
+        "valid: 2 of 3 without a known 'tense', of which the model is told nothing",
+        "valid: 1 of 3 without a known 'n', of which the model is told nothing",
+        "test: 2 of 3 without a known 'tense', of which the model is told nothing",
+        "test: 1 of 3 without a known 'n', of which the model is told nothing",
+    ]
+    lost = "2 without label 'tense' (1 missing; 1 unknown to training: 'perfect'), 1 without label 'n' (1 not"
+    assert any(lost in note for note in listener.notes)
+    vae = TextVAE.from_pretrained(made)
+    report = vae.evaluate(samples=20)
+    assert report["n"] == 3
+    assert math.isfinite(report["neg_elbo"])

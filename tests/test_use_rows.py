@@ -114,6 +114,8 @@ def test_every_verb_keeps_the_rows(said: Said, run: Path, table: Path) -> None:
     scores = json.loads(said("score", run, "--input", table, *COLUMNS, "--samples", 1, "--json")[1])
     assert [row["id"] for row in scores] == ["007", "008", "009", "010", "011"]
     assert [row["iw_nll"] is None for row in scores] == [False, True, False, True, False]
+    again = json.loads(said("score", run, "--data", table, *COLUMNS, "--samples", 1, "--json")[1])
+    assert again == scores, "--data FILE reads as --input FILE does"
     lines = said("score", run, "--input", table, *COLUMNS, "--samples", 1)[1].splitlines()
     assert len(lines) == 2 + 5
     assert lines[3].split() == ["-"] * 4
@@ -219,7 +221,7 @@ def test_a_corpus_from_standard_input_can_be_resumed(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SEQVAE_CACHE", str(tmp_path / "cache"))
-    text = "\n".join(f"the dog {i} sees a cat" for i in range(40))
+    text = "\n".join(f"the dog {i} sees a cat" for i in range(400))
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
     code, out, err = said("train", "--corpus", "-", *[word for value in SMALL for word in ("--set", value)])
     assert (code, out) == (0, "runs/stdin\n"), err
@@ -309,3 +311,27 @@ def test_examples_know_their_places(run: Path, table: Path) -> None:
     found = examples_in(vae, str(table), 4, id_column="key")
     assert (found.places, found.total, found.left_out) == ([0, 2], 4, 2)
     assert found.spread(["x", "y"], "-") == ["x", "-", "y", "-"]
+
+
+@pytest.mark.parametrize(
+    "name", ["donn\u00e9es \u65e5\u672c.csv", "[bold]x.csv", "a\nb.csv", "#no.csv", "-.csv"]
+)
+def test_any_name_of_a_file(said: Said, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_text("text;y\n" + "\n".join(f"the dog {i} sees a cat;x" for i in range(400)))
+    sets = [word for value in SMALL for word in ("--set", value)]
+    code, out, err = said("train", "--corpus", f"./{name}", "--out", "run", *sets)
+    assert (code, out) == (0, "run\n"), err
+    assert "fields end at semicolons" in err
+    assert load_config("run/config.yaml").data.train == f"./{name}"
+    assert said("evaluate", "run", "--samples", 1, "--data", f"./{name}", "--examples", 20)[0] == 0
+    assert said("encode", "run", "--input", f"./{name}", "--output", "z.npy")[0] == 0
+
+
+def test_a_file_name_that_is_no_unicode(said: Said, run: Path, tmp_path: Path) -> None:
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.csv")
+    Path(path).write_text("text;y\na cat;x\n")
+    assert said("score", run, "--input", path, "--samples", 1)[0] == 0
+    assert said("evaluate", run, "--data", path, "--samples", 1, "--json")[0] == 0
+    code, _, err = said("train", "--corpus", path, "--out", tmp_path / "run")
+    assert (code, "this name is not valid Unicode: rename it" in err) == (2, True)

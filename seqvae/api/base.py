@@ -160,7 +160,9 @@ class PretrainedVAE(Coding, library_name="seqvae"):
             labels.require(held)
             notes = [*notes, *labels.strange(held)]
         for note in notes if is_main() else ():
-            LOG.warning(note)
+            LOG.warning(
+                "%s", note.encode("utf-8", "backslashreplace").decode()
+            )  # a file name may be any bytes
 
     @property
     def _categories(self) -> dict[str, Sequence[str]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from seqvae.cli.reading import Reading, say
+from seqvae.cli.reading import SPLITS, Reading, say
 from seqvae.cli.run_options import as_asked
 from seqvae.registry import UserError
 
@@ -166,7 +166,9 @@ def examples_asked(
     if data:
         if given or source:
             raise UserError(f"--data {' '.join(data)} names all that is asked about: leave the rest out")
-        return examples_of(vae, only(data), n)
+        if len(data) == 1 and data[0] in SPLITS and not Path(data[0]).exists():
+            return examples_of(vae, data[0], n)
+        return rows(vae, None, data, n, reading)
     if bool(given) == bool(source):
         examples = wing_of(vae.run.config).examples
         raise UserError(f"give {examples} as arguments, --input FILE or --data NAME, one of the three")

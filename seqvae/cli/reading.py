@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from json import dumps
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -102,7 +103,7 @@ class Reading:
             UserError: an option that data of the run's kind do not have, or no file that it could be about.
         """
         data = vae.run.config.data
-        if all(source in SPLITS for source in sources):
+        if all(source in SPLITS and not Path(source).exists() for source in sources):
             self._refuse()
             return vae
         for key in self.changes:

@@ -12,6 +12,7 @@ from typing import Any
 from seqvae import plots
 from seqvae.compare.schema import COLUMNS, Comparison, Entry
 from seqvae.disk import write_atomically
+from seqvae.input_files import in_words
 from seqvae.registry import UserError
 from seqvae.runlog import read_metrics
 from seqvae.tables import markdown
@@ -82,7 +83,7 @@ def as_markdown(rows: Sequence[Result], columns: Sequence[str] = COLUMNS) -> str
 
 def caption(comparison: Comparison, runs: Sequence[Entry], results: Sequence[Result]) -> str:
     """The protocol in a line: data, test examples, K, seeds and budget."""
-    data = {run.config.data.name or Path(str(run.config.data.train)).name for run in runs}
+    data = {run.config.data.name or Path(in_words(run.config.data.train or "")).name for run in runs}
     splits = {str(result["data"]) for result in results if "data" in result}
     counts = {f"{result['n']:,}" for result in results if "n" in result}
     first = "" if comparison.test_examples is None else "the first "

@@ -82,6 +82,10 @@ def _located(source: str) -> tuple[Path | None, str | None]:
     if not source:
         raise UserError("the data source is empty: name a file, a saved datasets folder or a Hub id")
     if Path(source).exists():
+        if not (Path(source).is_file() or Path(source).is_dir()):
+            raise UserError(
+                f"{source} is a pipe, which is read once: give it by --corpus, or write it into a file"
+            )
         return Path(source), None
     folder, _, split = source.rpartition("@")
     if folder and Path(folder).is_dir():

@@ -182,13 +182,13 @@ def _strict(rows: Iterator[Row], where: str) -> Iterator[Row]:
 
 def _rows(numbered: Iterator[Line], dialect: Dialect, guard: bool) -> Iterator[Row]:
     """Rows of any number of fields; with `guard` also a quoted field that swallows whole rows is refused."""
-    special = '"\\' if dialect.quotes == "backslash" else '"'
+    escapes = dialect.quotes == "backslash"
     plain = dialect.quotes == "none" and not dialect.undecided
     taken: list[str] = []  # the lines that a quoted field went on over
     more = _recorded(numbered, taken)
     width = 0
     for number, line in numbered:
-        if plain or not any(c in line for c in special):
+        if plain or ('"' not in line and not (escapes and "\\" in line)):
             fields = line.split(dialect.delimiter)
         elif dialect.undecided:
             fields = _undecided(number, line, dialect)

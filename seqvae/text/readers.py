@@ -161,8 +161,9 @@ def _read_table(path: Path, options: ReadOptions, tabs: bool) -> Iterator[Exampl
     if (table.dialect.delimiter, table.dialect.quotes) != usually or table.dialect.skip_spaces:
         options.note(f"{path}: {table.dialect.words}")
     names = find_columns(table.header, options, str(path))
+    places = {column: table.header.index(column) for column in names.values()}
     for number, fields in table.rows:
-        row = dict(zip(table.header, map(Written, fields), strict=True))
+        row = {column: Written(fields[place]) for column, place in places.items()}
         yield to_example(row, names, options, f"{path}, line {number}")
 
 

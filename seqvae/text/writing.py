@@ -178,4 +178,4 @@ class _Writer:
             "notes": notes,
             "lost": {column.name: asdict(column.lost) for column in self.columns},
         }
-        (self.folder / "meta.json").write_text(json.dumps(meta, ensure_ascii=False), encoding="utf-8")
+        (self.folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")

@@ -331,6 +331,8 @@ def test_a_pipe_is_read_once_and_may_be_read_again(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("SEQVAE_CACHE", str(tmp_path / "cache"))
     fifo = tmp_path / "pipe"
     os.mkfifo(fifo)
+    with pytest.raises(UserError, match="is a pipe, which is read once: give it by --corpus"):
+        read(str(fifo))
     threading.Thread(target=lambda: fifo.write_text("id,text\n1,a\n2,b\n")).start()
     copy = regular_file(str(fifo))
     assert read(copy) == read(copy) == ["a", "b"]
