@@ -325,13 +325,22 @@ def test_a_fault_of_ours_keeps_its_traceback(cli: Cli, monkeypatch: pytest.Monke
     assert "Traceback" in result.err
 
 
-def test_waiting_threads_sleep_unless_told_otherwise(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("chosen", "then"),
+    [
+        ({}, {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000"}),
+        ({"OMP_WAIT_POLICY": "active"}, {"OMP_WAIT_POLICY": "active"}),
+        ({"GOMP_SPINCOUNT": "5"}, {"GOMP_SPINCOUNT": "5"}),
+    ],
+)
+def test_waiting_threads_spin_shortly_and_sleep_unless_told_otherwise(
+    chosen: dict[str, str], then: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for chosen, then in ((None, "passive"), ("active", "active")):
-        monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-        if chosen:
-            monkeypatch.setenv("OMP_WAIT_POLICY", chosen)
-        with pytest.raises(SystemExit):
-            main(["list", "priors"])
-        assert os.environ["OMP_WAIT_POLICY"] == then
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.setenv(name, "")  # what is set in here is put back
+        monkeypatch.delenv(name)
+    for name, value in chosen.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit):
+        main(["list", "priors"])
+    assert {n: os.environ[n] for n in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT") if n in os.environ} == then

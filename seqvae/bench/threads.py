@@ -14,9 +14,10 @@ from typing import Any
 from seqvae.bench.turns import Candidate, busy_loops, python, take_turns
 
 SLEEP = {"OMP_WAIT_POLICY": "passive"}
+SPINS = (1000, 3000, 10_000, 30_000)  # a thousand are some 20 microseconds
 POLICIES: dict[str, Mapping[str, str]] = {
     "sleep": SLEEP,
-    **{f"spin {n:,} times, then sleep": {**SLEEP, "GOMP_SPINCOUNT": str(n)} for n in (1000, 10_000, 30_000)},
+    **{f"spin {n:,} times, then sleep": {**SLEEP, "GOMP_SPINCOUNT": str(n)} for n in SPINS},
     "spin": {"OMP_WAIT_POLICY": "active"},
 }
 QUIET, BUSY = "quiet", "busy"
@@ -25,7 +26,7 @@ QUIET, BUSY = "quiet", "busy"
 def wait_policies(
     preset: str = "reference", overrides: Iterable[str] = (), seconds: float = 3.0, rounds: int = 5
 ) -> list[dict[str, Any]]:
-    """Rows of `policy`, training tokens/s `quiet` and `busy`, and the shares of the best of each.
+    """Rows of `policy`, training tokens/s `quiet` and `busy`, their shares of the best, and the `worse` one.
 
     Quiet is nothing of ours besides; busy is as many processes beside that never wait as there are cores.
     Each policy works `rounds` times for about `seconds`, in turn with the others; medians count.
@@ -40,11 +41,10 @@ def wait_policies(
     phases: dict[str, Callable[[], Any]] = {QUIET: nullcontext, BUSY: lambda: busy_loops(loops)}
     found = take_turns(candidates, rounds, seconds, phases)
     best = {phase: max(speeds.values()) for phase, speeds in found.items()}
-    return [
-        {
-            "policy": name,
-            **{phase: round(found[phase][name]) for phase in phases},
-            **{f"{phase}_share": round(found[phase][name] / best[phase], 3) for phase in phases},
-        }
-        for name in POLICIES
-    ]
+    rows = []
+    for name in POLICIES:
+        shares = {phase: round(found[phase][name] / best[phase], 3) for phase in phases}
+        speeds = {phase: round(found[phase][name]) for phase in phases}
+        named = {f"{phase}_share": share for phase, share in shares.items()}
+        rows.append({"policy": name, **speeds, **named, "worse": min(shares.values())})
+    return rows

@@ -22,7 +22,8 @@ from seqvae.bench.live import live
 from seqvae.bench.setting import on_the_bench
 from seqvae.feeding import Rows
 from seqvae.text.feed import TextFeed
-from seqvae.text.output import OutputHead
+from seqvae.text.gru import gru_layer_plainly
+from seqvae.text.output import OutputHead, log_prob_plainly
 from seqvae.text.precision import compute_dtype
 from seqvae.trainer import Trainer
 
@@ -48,16 +49,10 @@ class LoopGRU(PlainGRU):
 
     def forward(self, x: Tensor, state: Tensor | None) -> Any:
         """States (N, T, H) and the last one (1, N, H)."""
-        w_x, w_h, b_x, b_h = (weight.to(x.dtype) for weight in self.rnn.all_weights[0])
+        w_x, w_h, b_x, b_h = self.rnn.all_weights[0]
         h = x.new_zeros(len(x), self.hidden_size) if state is None else state[0]
-        states = []
-        for from_x in functional.linear(x, w_x, b_x).float().unbind(1):
-            from_h = functional.linear(h.to(x.dtype), w_h, b_h).float()
-            (x_r, x_z, x_n), (h_r, h_z, h_n) = from_x.chunk(3, -1), from_h.chunk(3, -1)
-            z, n = torch.sigmoid(x_z + h_z), torch.tanh(x_n + torch.sigmoid(x_r + h_r) * h_n)
-            h = n + z * (h - n)
-            states.append(h)
-        return torch.stack(states, 1), h[None]
+        states = gru_layer_plainly(x.transpose(0, 1), h, (w_x, w_h, b_x, b_h), x.dtype).transpose(0, 1)
+        return states, states[None, :, -1]
 
 
 class PlainHead(nn.Module):
@@ -69,28 +64,37 @@ class PlainHead(nn.Module):
 
     def log_prob(self, features: Tensor, targets: Tensor) -> Tensor:
         """Log p(target | features) in nats, (..., ) for features (..., H)."""
-        dtype, bias = compute_dtype(features.device), self.head.bias + self.head.forbidden
+        rows, bias = features.flatten(0, -2), self.head.bias + self.head.forbidden
         with torch.autocast(features.device.type, enabled=False):
-            rows, weight = features.flatten(0, -2).to(dtype), self.head.weight.to(dtype)
-            return -self.nll(rows, weight, bias.to(dtype), targets.flatten()).view(targets.shape)
+            dtype = compute_dtype(features.device)
+            found = self.of_rows(rows, self.head.weight, bias, targets.flatten(), dtype)
+        return found.view(targets.shape)
 
-    def nll(self, rows: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
-        """-log p (N,) of words (N,) from rows (N, H)."""
-        logits = functional.linear(rows, weight, bias)
-        return functional.cross_entropy(logits.float(), targets, reduction="none")
+    def of_rows(
+        self, rows: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, dtype: torch.dtype
+    ) -> Tensor:
+        """Log p (N,) of words (N,) from rows (N, H)."""
+        return log_prob_plainly(rows, weight, bias, targets, dtype)
 
 
 class FusedHead(PlainHead):
     """The same by torch's `linear_cross_entropy`, which takes some rows at a time; of torch 2.13."""
 
-    def nll(self, rows: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
-        """-log p (N,) of words (N,) from rows (N, H)."""
+    def of_rows(
+        self, rows: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, dtype: torch.dtype
+    ) -> Tensor:
+        """Log p (N,) of words (N,) from rows (N, H)."""
         torch_functional: Any = functional
         options = vars(nn)["LinearCrossEntropyOptions"]()
         found: Tensor = torch_functional.linear_cross_entropy(
-            rows, weight, targets, linear_bias=bias, reduction="none", options=options
+            rows.to(dtype),
+            weight.to(dtype),
+            targets,
+            linear_bias=bias.to(dtype),
+            reduction="none",
+            options=options,
         )
-        return found.float()
+        return -found.float()
 
 
 class Unsorted(TextFeed):

@@ -108,10 +108,14 @@ def _threads(preset: str, sets: list[str], seconds: float, rounds: int, json: bo
 
     rows = wait_policies(preset, sets, seconds, rounds)
     cells = [
-        (r["policy"], *(c for p in ("quiet", "busy") for c in (f"{r[p]:,}", _percent(r[f"{p}_share"]))))
+        (
+            r["policy"],
+            *(c for p in ("quiet", "busy") for c in (f"{r[p]:,}", _percent(r[f"{p}_share"]))),
+            _percent(r["worse"]),
+        )
         for r in rows
     ]
-    head = ("threads that wait", "quiet, tokens/s", "of the best", "beside busy loops", "of the best")
+    head = ("threads that wait", "quiet, tokens/s", "of best", "beside busy loops", "of best", "the worse")
     emit_json(rows) if json else emit_lines(aligned(head, cells))
 
 

@@ -37,6 +37,20 @@ def gru_layer(x: Tensor, h: Tensor, weights: Weights, dtype: torch.dtype) -> Ten
     return gru_of_samples(x, h[None], weights, dtype)[:, 0]
 
 
+def gru_layer_plainly(x: Tensor, h: Tensor, weights: Weights, dtype: torch.dtype) -> Tensor:
+    """`gru_layer` as a loop with autograd's gradients: what tests and the bench compare it with."""
+    w_x, w_h, b_x, b_h = weights
+    products = (x.to(dtype) @ w_x.to(dtype).T).float() + b_x
+    states, h = [], h.float()
+    for from_x in products.unbind(0):
+        from_h = (h.to(dtype) @ w_h.to(dtype).T).float() + b_h
+        (x_r, x_z, x_n), (h_r, h_z, h_n) = from_x.chunk(3, -1), from_h.chunk(3, -1)
+        z, n = torch.sigmoid(x_z + h_z), torch.tanh(x_n + torch.sigmoid(x_r + h_r) * h_n)
+        h = n + z * (h - n)
+        states.append(h)
+    return torch.stack(states)
+
+
 def gru_of_samples(
     x: Tensor, h: Tensor, weights: Weights, dtype: torch.dtype, constant: Tensor | None = None
 ) -> Tensor:

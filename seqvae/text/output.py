@@ -25,6 +25,12 @@ KEPT_BYTES = 1 << 26  # of probabilities that wait for the backward pass, which 
 SOUND = 2.0**100  # between 1 / SOUND and SOUND a sum of powers lost nothing: no term of weight left fp32
 
 
+def log_prob_plainly(h: Tensor, weight: Tensor, bias: Tensor, y: Tensor, dtype: torch.dtype) -> Tensor:
+    """Log softmax(W h + b)[y] (N,) from all logits (N, V) at once: what the output layer is compared with."""
+    logits = functional.linear(h.to(dtype), weight.to(dtype), bias.to(dtype))
+    return -functional.cross_entropy(logits.float(), y, reduction="none")
+
+
 class _TokenLogProb(torch.autograd.Function):
     """log softmax(W h + b)[y] a row.
 

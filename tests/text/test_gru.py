@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from seqvae.text import gru
-from seqvae.text.gru import gru_layer, gru_of_samples
+from seqvae.text.gru import gru_layer, gru_layer_plainly, gru_of_samples
 
 STEPS, ROWS, INPUTS, HIDDEN = 7, 3, 5, 4
 
@@ -28,10 +28,15 @@ def test_states_and_gradients_are_those_of_torch() -> None:
     uneven = torch.randn(STEPS, ROWS, HIDDEN)
     found = [
         (states, *torch.autograd.grad((states * uneven).sum(), [x, h, *weights]))
-        for states in (gru_layer(x, h, weights, torch.float32), theirs(x, h[None])[0])
+        for states in (
+            gru_layer(x, h, weights, torch.float32),
+            gru_layer_plainly(x, h, weights, torch.float32),
+            theirs(x, h[None])[0],
+        )
     ]
-    for ours, known in zip(*found, strict=True):
+    for ours, plain, known in zip(*found, strict=True):
         torch.testing.assert_close(ours, known, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(plain, known, atol=1e-5, rtol=1e-5)
 
 
 def test_gradients_do_not_depend_on_how_many_steps_stay_near_the_cache(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from seqvae.text import output, wide
-from seqvae.text.output import OutputHead, _TokenLogProb
+from seqvae.text.output import OutputHead, _TokenLogProb, log_prob_plainly
 from seqvae.text.precision import weights_held
 
 ROWS, FEATURES, WORDS = 37, 6, 11
@@ -59,9 +59,12 @@ def test_values_and_gradients_are_those_of_log_softmax() -> None:
     made = head()
     ours = with_gradients(lambda h: made.log_prob(h, TARGETS), made)
     theirs = with_gradients(lambda h: plain(h, made, TARGETS), made)
-    for one, other in zip(ours, theirs, strict=True):
+    bias = made.bias + made.forbidden
+    reference = with_gradients(lambda h: log_prob_plainly(h, made.weight, bias, TARGETS, torch.float32), made)
+    for one, other, third in zip(ours, theirs, reference, strict=True):
         assert one.dtype == torch.float32
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(third, other, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.usefixtures("_chunked")
