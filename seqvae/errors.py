@@ -14,7 +14,7 @@ class UserError(ValueError):
 
 
 class LocalError(UserError):
-    """A user error that one of several processes has alone, so that this process itself must print it."""
+    """A user error that occurs on one rank only, which therefore has to print it itself."""
 
 
 def suggest(wrong: str, right: Iterable[str]) -> str:

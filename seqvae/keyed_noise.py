@@ -184,9 +184,9 @@ class KeyedNoise:
         return _unit_interval(self._bits(stream, places).view(len(self.index), *shape))
 
     def uniforms(self, streams: Sequence[str]) -> Tensor:
-        """(B, S): a draw of each of S streams, that of `uniform(stream)`, all of them made at once."""
+        """(B, S): `uniform(stream)` for each of S streams, computed at once."""
         words = torch.tensor([zlib.crc32(stream.encode()) for stream in streams], device=self.index.device)
-        rows = _mix((self.index[:, None] ^ self._key(words)) + _GOLDEN)
+        rows = _mix((self.index[:, None] ^ self._stream_key(words)) + _GOLDEN)
         return _unit_interval(_mix(rows + _GOLDEN))
 
     def normal(self, stream: str, *shape: int) -> Tensor:
@@ -195,12 +195,12 @@ class KeyedNoise:
         return torch.sqrt(-2 * torch.log(u)) * torch.cos(2 * torch.pi * v)
 
     def _bits(self, stream: str, places: int) -> Tensor:
-        rows = _mix((self.index ^ self._key(zlib.crc32(stream.encode()))) + _GOLDEN)
+        rows = _mix((self.index ^ self._stream_key(zlib.crc32(stream.encode()))) + _GOLDEN)
         steps = torch.arange(1, places + 1, device=self.index.device) * _GOLDEN
         return _mix(rows[:, None] + steps)
 
-    def _key(self, stream: int | Tensor) -> Tensor:
-        """The key () of a stream's number, or of several (S,)."""
+    def _stream_key(self, stream: int | Tensor) -> Tensor:
+        """The key () of a stream, given as the checksum of its name, or the keys (S,) of several."""
         key = torch.zeros((), dtype=torch.long, device=self.index.device)
         for word in (self.seed, self.step, stream):
             key = _mix((key ^ word) + _GOLDEN)
@@ -208,5 +208,5 @@ class KeyedNoise:
 
 
 def _unit_interval(bits: Tensor) -> Tensor:
-    """The upper 23 bits as a number of the open interval (0, 1): 24 bits would round up to 1."""
+    """The upper 23 bits as a number in the open interval (0, 1): 24 bits would round up to 1."""
     return (_shift_right(bits, 41).float() + 0.5) * 2.0**-23

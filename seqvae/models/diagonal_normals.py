@@ -31,8 +31,8 @@ class DiagonalNormals:
 
     The densities are two matrix products, which need no table of codes x normals x dims in memory. They run
     in fp64, since the expanded square z^2 - 2 z mean + mean^2 would cancel in fp32. Dims in which a normal is
-    so narrow that it cancels in fp64 too are computed one by one; where the host may not ask which these are
-    (`is_static`), all are, and the table is held.
+    so narrow that it cancels in fp64 too are computed one by one. Where values may not be read on the host
+    (`is_static`), which dims these are is unknown, and the table is computed.
 
     Args:
         mean: (N, D).

@@ -632,12 +632,12 @@ def test_held_out_classes_cost_rows_their_label_not_the_run(tmp_path: Path) -> N
     listener = Listener()
     made = train(config_of(data=data, condition=["tense", "n"]), tmp_path / "run", listener)
     assert listener.warnings[:6] == [
-        "train: 1 of 60 without a known 'tense', of which the model is told nothing",
-        "train: 2 of 60 without a known 'n', of which the model is told nothing",
-        "valid: 2 of 3 without a known 'tense', of which the model is told nothing",
-        "valid: 1 of 3 without a known 'n', of which the model is told nothing",
-        "test: 2 of 3 without a known 'tense', of which the model is told nothing",
-        "test: 1 of 3 without a known 'n', of which the model is told nothing",
+        "train: 1 of 60 without a known 'tense', which the model treats as missing",
+        "train: 2 of 60 without a known 'n', which the model treats as missing",
+        "valid: 2 of 3 without a known 'tense', which the model treats as missing",
+        "valid: 1 of 3 without a known 'n', which the model treats as missing",
+        "test: 2 of 3 without a known 'tense', which the model treats as missing",
+        "test: 1 of 3 without a known 'n', which the model treats as missing",
     ]
     lost = "2 without label 'tense' (1 missing; 1 unknown to training: 'perfect'), 1 without label 'n' (1 not"
     assert any(lost in note for note in listener.notes)
