@@ -213,4 +213,4 @@ def test_numbers_of_a_class_that_training_had_not(tmp_path: Path) -> None:
         "train": {"steps": 2, "batch_size": 4, "device": "cpu", "precision": "fp32"},
     }  # fmt: skip
     train(parse_config(config), tmp_path / "run", Lines())
-    assert lines[0] == "valid: 2 of 4 without a known 'y', of which the model is told nothing"
+    assert lines[0] == "valid: 2 of 4 without a known 'y', which the model treats as missing"
