@@ -249,7 +249,7 @@ def test_any_name_of_a_column_and_of_a_class(said: Said, told_run: Path, tmp_pat
     other.write_text("Review: text,kind\nthe dog,no\n")
     refused = said("score", told_run, "--input", other, "--samples", 1)
     assert refused[0] == 2
-    assert "this model is told 'a=b', which is missing here" in refused[2]
+    assert "this model is conditioned on 'a=b', which is missing here" in refused[2]
     renamed = said("score", told_run, "--input", other, "--samples", 1, "--json", "--label", "a=b=kind")
     assert renamed[0] == 2 or json.loads(renamed[1])[0]["iw_nll"] is not None
 
