@@ -93,7 +93,7 @@ class Graph:
 
     def replay(self) -> None:
         """Run all operations again; results go where they went the first time."""
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast("cpu", enabled=False):  # a graph holds kernels, past all casts
             for func, args, kwargs, out in self.operations:
                 for old, new in zip(leaves(out), leaves(func(*args, **kwargs)), strict=True):
                     if isinstance(old, Tensor) and old is not new and not _same_memory(old, new):

@@ -63,7 +63,7 @@ def test_a_changed_corpus_is_refused_by_every_verb(tmp_path: Path) -> None:
         lambda: load_inputs(vae, "test"),
         lambda: load_inputs(vae, "train"),
         lambda: fit_posthoc_prior(vae.run, Component(name="mixture"), "mixture", PriorFitConfig()),
-        lambda: vae.prior_gains("mixture") if False else vae._evaluation_inputs(None, 64, None),
+        lambda: vae.evaluation_inputs(None, 64, None),
     ):
         with pytest.raises(
             UserError, match=r"split of .* holds other examples now.*--corpus PATH.*--data FILE"

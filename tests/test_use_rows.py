@@ -118,7 +118,7 @@ def test_every_verb_keeps_the_rows(said: Said, run: Path, table: Path) -> None:
     assert again == scores, "--data FILE reads as --input FILE does"
     lines = said("score", run, "--input", table, *COLUMNS, "--samples", 1)[1].splitlines()
     assert len(lines) == 2 + 5
-    assert lines[3].split() == ["-"] * 4
+    assert lines[3].split() == ["-"] * 5
     back = json.loads(said("reconstruct", run, "--input", table, *COLUMNS, "--json")[1])
     assert [row["text"] for row in back] == [A, "", "a cat", "", "a <unk> cat"] or back[1]["exact"] is None
     assert len(said("reconstruct", run, "--input", table, *COLUMNS)[1].splitlines()) == 2 * 5
@@ -201,9 +201,10 @@ def test_a_corpus_of_many_files(said: Said, tmp_path: Path, monkeypatch: pytest.
         "train", "--corpus", "a.csv", "--corpus", "b.txt", "--out", "one", "--text-column", "s", *sets
     )
     assert (code, out) == (0, "one\n"), err
-    assert "a.csv: fields end at semicolons" in err.splitlines()
+    assert f"{Path('a.csv').resolve()}: fields end at semicolons" in err.splitlines()
     data = load_config("one/config.yaml").data
-    assert (data.train, data.text_column) == (["a.csv", "b.txt"], "s")  # type: ignore[attr-defined]
+    absolute = [str(Path(name).resolve()) for name in ("a.csv", "b.txt")]
+    assert (data.train, data.text_column) == (absolute, "s")  # type: ignore[attr-defined]
     assert "of 57 sentences" in err or "train: 56 sentences" in err or "train: 54 sentences" in err
     code, _, err = said("train", "--corpus", "*.txt", "--out", "two", *sets)
     assert code == 0, err
@@ -323,7 +324,7 @@ def test_any_name_of_a_file(said: Said, tmp_path: Path, monkeypatch: pytest.Monk
     code, out, err = said("train", "--corpus", f"./{name}", "--out", "run", *sets)
     assert (code, out) == (0, "run\n"), err
     assert "fields end at semicolons" in err
-    assert load_config("run/config.yaml").data.train == f"./{name}"
+    assert load_config("run/config.yaml").data.train == str(tmp_path / name)
     assert said("evaluate", "run", "--samples", 1, "--data", f"./{name}", "--examples", 20)[0] == 0
     assert said("encode", "run", "--input", f"./{name}", "--output", "z.npy")[0] == 0
 

@@ -124,7 +124,7 @@ def test_train_a_corpus(good: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for expected in ("runs/a: corpus #1", "runs/a: corpus #1-2"):
         assert good("train", "--corpus", corpus, *sets).out == f"{expected}\n"
     config = load_config("runs/a: corpus #1/config.yaml")
-    assert config.data.train == str(corpus)
+    assert config.data.train == str(corpus.resolve())
     assert [remedy.name for remedy in config.remedies] == ["linear_annealing", "free_bits", "word_dropout"]
 
 

@@ -119,7 +119,7 @@ def test_labels_that_cannot_be_told(labels: Tensor, message: str) -> None:
         LabelEncoder((TENSE, STARS)).features(labels)
 
 
-def test_a_value_that_is_missing_or_unknown_is_told_as_nothing() -> None:
+def test_a_missing_or_unknown_value_has_zero_features() -> None:
     """A row of zeros: of a number this is the mean of training."""
     labels = LabelEncoder((TENSE, STARS, YEAR))
     rows = torch.tensor([[5.0, math.nan, math.inf], [3.0, 7.0, math.nan], [1.0, 0.0, 2010.0]])
@@ -349,7 +349,7 @@ class _Data:
         return {"train": self}
 
 
-def test_the_config_of_a_run_holds_what_training_knew() -> None:
+def test_the_config_of_a_run_holds_label_statistics() -> None:
     config = parse_config({"data": {"labels": ["tense", "year"]}, "condition": ["year"]})
     found = with_label_statistics(config, _Data()).condition["year"]  # type: ignore[arg-type]
     assert found is not None

@@ -145,4 +145,4 @@ def test_old_runs_keep_their_fingerprint(tmp_path: Path) -> None:
     """What was prepared before values had types is prepared again, under the same name of its content."""
     (tmp_path / "t.csv").write_text("text,y\n" + "a b,p\nc d,q\n" * 20)
     made = load_data(TextDataConfig(train=str(tmp_path / "t.csv"), labels=["y"]), WORD)
-    assert made.train.folder.name == f"{made.fingerprint}-typed"
+    assert made.train.folder.name == f"{made.fingerprint}-2-train"
