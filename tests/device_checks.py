@@ -48,7 +48,7 @@ def check_that_it_lives(row: Row, device: str, precision: str, folder: Path) -> 
     assert_same_runs(straight, folder / "broken")
     for where in (device, "cpu"):
         vae = load(straight, where)
-        found = vae.evaluate(examples=6, samples=2, precision=precision)
+        found = vae.evaluate(examples=24, samples=2, precision=precision)
         assert math.isfinite(found["distortion"])
         if vae.vae.latent.dim == 0 or vae.vae.latent.has_density:
             assert len(vae.sample(2, condition=told(row))) == 2
