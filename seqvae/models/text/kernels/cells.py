@@ -33,7 +33,8 @@ def run_one_step(
             before = tuple(part[layer].to(dtype) for part in state)
             lasts.append(cell(y, before, *(cast_cached(weight, dtype) for weight in weights)))
             y = lasts[-1][0]
-    return y[:, None], tuple(torch.stack(parts) for parts in zip(*lasts, strict=True))
+        # inside, as autocast to bfloat16 refuses to promote float16 states
+        return y[:, None], tuple(torch.stack(parts) for parts in zip(*lasts, strict=True))
 
 
 def _gru_cell(x: Tensor, state: State, *weights: Tensor) -> State:
