@@ -24,7 +24,7 @@ seqvae() { "$PY" -m seqvae "$@"; }
 same_config() { # is $1 a run of our config?
     "$PY" - "$1/config.yaml" "$CONFIG" 2>/dev/null <<'PYTHON'
 import sys
-from seqvae.config import load_config
+from seqvae.config.loading import load_config
 
 sys.exit(load_config(sys.argv[1]) != load_config(sys.argv[2]))
 PYTHON
