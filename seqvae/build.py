@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
 from seqvae.config.registry import construct, describe, lookup
 from seqvae.config.schema import Component, LabelConfig, RunConfig
@@ -76,12 +77,13 @@ def with_label_statistics(config: RunConfig, data: Data) -> RunConfig:
     """The config with what the training data know of each label that the model is told.
 
     Raises:
-        UserError: a label that is missing for some examples, or has no two values.
+        UserError: a label that is missing for most examples, or has no two values.
     """
     blocks = dict(config.condition)
     for name, known in blocks.items():
         values = data.train.labels[:, config.data.labels.index(name)]
-        if name != _imputed_label(config) and (missing := int(np.isnan(values).sum())):
+        missing = int(np.isnan(values).sum())
+        if name != _imputed_label(config) and missing > len(values) / 2:
             raise UserError(
                 f"condition {name!r} is missing for {missing:,} of {len(values):,} training examples: mend "
                 "the data, or take objective semi_supervised"
@@ -89,6 +91,21 @@ def with_label_statistics(config: RunConfig, data: Data) -> RunConfig:
         if known is None:
             blocks[name] = LabelConfig(**label_statistics(name, values, data.train.categories.get(name, ())))
     return config.model_copy(update={"condition": blocks})
+
+
+def lost_labels(config: RunConfig, data: Data) -> list[str]:
+    """A line for each split and label of which the model is told nothing for some examples."""
+    labels = build_labels(config)
+    lines = []
+    for name, store in data.splits.items() if labels else ():
+        for label in labels.specs if labels else ():
+            lost = int(label.values(torch.from_numpy(np.array(store.labels))).isnan().sum())
+            if lost and label.name != _imputed_label(config):
+                lines.append(
+                    f"{name}: {lost:,} of {len(store.labels):,} without a known {label.name!r}, of which the "
+                    "model is told nothing"
+                )
+    return lines
 
 
 def label_coverage(data: Data) -> tuple[float, ...]:

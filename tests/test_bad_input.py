@@ -84,12 +84,14 @@ def sentences(tmp_path: Path) -> Path:
         (
             "t.csv",
             b"id,txt\n1,a\n",
-            r"has no column 'text': did you mean 'txt'\? known: id, txt; data.text_column names it$",
+            r"has no column 'text': did you mean 'txt'\? known: id, txt; "
+            r"--text-column \(data.text_column\) names it$",
         ),
         (
             "t.jsonl",
             b'{"sentence": "a"}\n',
-            r"t.jsonl, line 1 has no column 'text': known: sentence; data.text_column names it$",
+            r"t.jsonl, line 1 has no column 'text': known: sentence; "
+            r"--text-column \(data.text_column\) names it$",
         ),
         ("t.jsonl", b"{\n", r"t.jsonl, line 1 is not JSON \('{'\): write one object a line"),
         ("t.parquet", b"PAR1", r"t.parquet is not a Parquet file \(.*\): give one, or name it by its format"),
@@ -105,7 +107,8 @@ def test_a_corpus(refused: Refused, tmp_path: Path, name: str, content: bytes | 
 
 
 def test_a_folder_that_is_no_corpus(refused: Refused, tmp_path: Path) -> None:
-    expected = f"{tmp_path} is a folder that `datasets` did not save: give a file, or one that it did"
+    expected = f"{tmp_path} is a folder without text files (.txt, .text, .log, .jsonl, .ndjson, .json, .csv, "
+    expected += ".tsv, .parquet), and `datasets` did not save it"
     for source in (tmp_path, f"{tmp_path}@train"):
         assert refused("train", "--corpus", source, "--out", tmp_path / "run") == expected
     (tmp_path / "dataset_info.json").write_text("{}")
@@ -153,7 +156,8 @@ def test_a_folder_that_is_no_corpus(refused: Refused, tmp_path: Path) -> None:
         ("train.steps=0", r"train.steps: Input should be greater than 0 \(got 0\)"),
         ("train.optimizer=adma", r"train.optimizer: Input should be 'adamw', 'adam' or 'sgd' \(got 'adma'\)"),
         ("train.device=gpu", r"^device got 'gpu': give auto, cpu, cuda or cuda:N"),
-        ("data.train=''", r"data.train: String should have at least 1 character \(got ''\)"),
+        ("data.train=''", r"data.train: name a file, a folder or a Hub id \(got ''\)"),
+        ("data.train=[a.txt, '']", r"data.train: name a file, a folder or a Hub id \(got \['a.txt', ''\]\)"),
         ("data.train=corpus.txt", r"data has both name 'sentences' and train 'corpus.txt': give one of them"),
         ("init={from: nowhere, parts: [encoder]}", r"^nowhere is not a run folder: it has no config.json"),
         ("steps", r"^--set got 'steps': write key.path=value, for example latent.dim=64"),
@@ -337,7 +341,7 @@ def test_codes_that_do_not_fit(refused: Refused, run: Path, tmp_path: Path) -> N
 def test_codes_that_are_no_numbers(refused: Refused, run: Path, tmp_path: Path) -> None:
     z = tmp_path / "z.npy"
     for wrong in (np.nan, np.inf):
-        np.save(z, np.array([[0.0] * 4, [wrong] * 4], np.float32))
+        np.save(z, np.array([[0.0] * 4, [wrong, 1, 2, 3]], np.float32))
         expected = "code 1 of 2 holds nan or inf: give finite numbers"
         assert refused("decode", run, "--input", z) == expected
 

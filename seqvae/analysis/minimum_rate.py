@@ -186,9 +186,8 @@ def measure_accuracies(vae: TextVAE, examples: Inputs, nats: Tensor, draws: int 
     """The token accuracy of each sentence at its own rate (N,) nats, from its mean or averaged over draws."""
 
     def back(sample: bool, seed: int) -> list[float]:
-        pairs = vae.reconstruct(
-            examples.x, sample=sample, seed=seed, rate=nats.tolist(), condition=examples.condition
-        )
+        asked: dict[str, Any] = {"rate": nats.tolist(), "condition": examples.condition}
+        pairs = vae.reconstruct(examples.x, sample=sample, seed=seed, **asked, repeats_differ=False)
         return _measure_accuracies(vae, pairs)
 
     if not draws:

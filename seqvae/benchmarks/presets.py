@@ -1,4 +1,4 @@
-"""What is timed: a model, a made-up corpus as long-winded as the Penn Treebank, and a trainer for both."""
+"""What is timed: a trainer of a model on made-up data, of sizes as the Penn Treebank's or MNIST's."""
 
 from __future__ import annotations
 
@@ -6,18 +6,23 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 
 from seqvae.config.loading import parse_config
 from seqvae.config.registry import lookup
-from seqvae.config.schema import TextRunConfig
+from seqvae.config.schema import ImageRunConfig, RunConfig, TextRunConfig
+from seqvae.data.image.codec import ImageProcessor
+from seqvae.data.image.dataset import ImageData
+from seqvae.data.image.dataset import load_data as load_pictures
+from seqvae.data.image.image_store import ImageStore
 from seqvae.data.text.dataset import TextData, load_data
 from seqvae.data.text.token_store import Counts, TokenStore
 from seqvae.data.text.tokenizer_training import train_word
 from seqvae.errors import UserError
+from seqvae.interfaces import Data
 from seqvae.runs.checkpoint import create_run
 from seqvae.training.trainer import Trainer
 from seqvae.utils.malloc import retain_freed_memory
@@ -25,13 +30,16 @@ from seqvae.utils.reporter import Silent
 
 SENTENCES, MEAN_LENGTH, SHAPE = 20_000, 21.1, 4.3  # the Penn Treebank's mean and, as a gamma, its spread
 WORDS, LONGEST = 10_000, 100
+PICTURES, SIDE = 4096, 28  # and pixels
 _GRU = {"name": "gru", "embed": 300, "hidden": 256}
 _WIDE = {**_GRU, "hidden": 512}
+_LARGE = {"name": "gru", "embed": 512, "hidden": 1024}  # of He et al. 2019, there an LSTM, with z 32
 _BLOCKS = {"name": "transformer", "width": 512, "layers": 6, "heads": 8}
+_CONV = {"name": "conv", "channels": 32, "hidden": 256}
 
 
-def _preset(cell: Mapping[str, Any], batch_size: int, **decoder: Any) -> dict[str, Any]:
-    latent = {"name": "gaussian", "dim": 16}
+def _preset(cell: Mapping[str, Any], batch_size: int, dim: int = 16, **decoder: Any) -> dict[str, Any]:
+    latent = {"name": "gaussian", "dim": dim}
     train = {"batch_size": batch_size, "steps": 10**6}
     return {"encoder": dict(cell), "decoder": {**cell, **decoder}, "latent": latent, "train": train}
 
@@ -41,28 +49,35 @@ PRESETS: dict[str, dict[str, Any]] = {
     "batch128": _preset(_GRU, 128, z_to=["state"]),
     "wide": _preset(_WIDE, 256, z_to=["state"]),
     "lstm": _preset({**_GRU, "name": "lstm"}, 32, z_to=["state"]),
+    "gru1024": _preset(_LARGE, 64, dim=32),
+    "lstm1024": _preset({**_LARGE, "name": "lstm"}, 32, dim=32),
     "transformer": {**_preset(_BLOCKS, 64), "tokenizer": {"name": "word", "vocab_size": 32_000}},
+    "conv": {"modality": "image", **_preset(_CONV, 128, dim=32, likelihood="bernoulli")},
 }
 
 
-def bench_config(preset: str, overrides: Iterable[str] = ()) -> TextRunConfig:
+def bench_config(preset: str, overrides: Iterable[str] = ()) -> RunConfig:
     """The config of a preset with `key.path=value` over it.
 
     Raises:
-        UserError: no such preset, a wrong key or value, or a config for pictures.
+        UserError: no such preset, or a wrong key or value.
     """
     overrides = list(overrides)
-    if any(o.startswith("modality=") and o != "modality=text" for o in overrides):
-        raise UserError("bench measures text models: leave modality out of --set")
-    config = parse_config(lookup("preset", PRESETS, preset), overrides, where=preset)
-    return cast(TextRunConfig, config)
+    values = lookup("preset", PRESETS, preset)
+    own = values.get("modality", "text")
+    if any(o.startswith("modality=") and o != f"modality={own}" for o in overrides):
+        raise UserError(f"preset {preset} is of modality {own}: leave modality out of --set")
+    return parse_config(values, overrides, where=preset)
 
 
-def bench_data(config: TextRunConfig, length: int | None = None) -> TextData:
-    """The data that the config names, or else made-up ones of as many words as its tokenizer is asked for.
+def bench_data(config: RunConfig, length: int | None = None) -> Data:
+    """The data that the config names, or else made-up ones: pictures, or sentences of the tokenizer's words.
 
     Sentences of a `length` are made up whatever the config names.
     """
+    if isinstance(config, ImageRunConfig):
+        return load_pictures(config.data) if config.data.train or config.data.name else made_up_pictures()
+    assert isinstance(config, TextRunConfig)
     if length is None and (config.data.train or config.data.name):
         return load_data(config.data, config.tokenizer)
     words = int(config.tokenizer.arguments.get("vocab_size") or WORDS)
@@ -82,6 +97,16 @@ def generate_sentences(
     return TextData(tokenizer, train, valid, None)
 
 
+def made_up_pictures(count: int = PICTURES, seed: int = 0) -> ImageData:
+    """Grey noise of MNIST's shape: no time that is measured depends on what a picture shows."""
+    return ImageData(ImageProcessor(1, SIDE, SIDE), _pictures(count, seed), _pictures(count // 8, seed + 1))
+
+
+def _pictures(count: int, seed: int) -> ImageStore:
+    pixels = np.random.default_rng(seed).integers(0, 256, (count, 1, SIDE, SIDE), np.uint8)
+    return ImageStore(pixels, np.zeros((count, 0), np.float32), (), np.arange(count))
+
+
 def _store(vocab_size: int, sentences: int, seed: int, length: int | None) -> TokenStore:
     random = np.random.default_rng([seed, vocab_size])
     lengths = random.gamma(SHAPE, MEAN_LENGTH / SHAPE, sentences).round().clip(1, LONGEST).astype(np.int64)
@@ -95,9 +120,9 @@ def _store(vocab_size: int, sentences: int, seed: int, length: int | None) -> To
     return TokenStore(Path("made-up"), counts, (), {}, flat.astype(np.int32), offsets, characters, labels)
 
 
-def bench_trainer(config: TextRunConfig, data: TextData, folder: Path) -> Trainer:
+def bench_trainer(config: RunConfig, data: Data, folder: Path) -> Trainer:
     """A trainer at its first step, its run folder in `folder`."""
-    create_run(folder, config, data.tokenizer)
+    create_run(folder, config, data.codec)
     return Trainer(folder, config, data, Silent())
 
 

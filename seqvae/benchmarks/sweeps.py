@@ -19,6 +19,7 @@ from seqvae.benchmarks.presets import WORDS, bench_data, overrides_by_preset, pr
 from seqvae.benchmarks.workloads import Workload, make_workload
 from seqvae.config.registry import lookup
 from seqvae.config.schema import TextRunConfig
+from seqvae.data.text.dataset import TextData
 from seqvae.data.text.feed import TextBatchSource
 from seqvae.errors import UserError
 
@@ -59,7 +60,9 @@ def _start(made: Workload, value: int) -> tuple[Callable[[], object], int]:
     config = cast(TextRunConfig, made.trainer.config)
 
     def start() -> None:
-        feed = TextBatchSource(bench_data(config), config.train.batch_size, 1, config.train.seed)
+        feed = TextBatchSource(
+            cast(TextData, bench_data(config)), config.train.batch_size, 1, config.train.seed
+        )
         feed.update(0)
 
     return start, 1000

@@ -1,12 +1,13 @@
 """The pieces of work that are timed, each a function that does it once on one typical batch.
 
-Shapes: B sentences, T tokens, D latent dims, K importance samples.
+Shapes: B examples, T tokens, D latent dims, K importance samples, N sentences.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,25 +24,36 @@ from seqvae.utils.device import autocast
 
 SAMPLES = 20  # K
 CELLS = 2**15  # samples x sentences x tokens that a decoder sees at once, as in `seqvae evaluate`
-WORDS, SENTENCES, BEAM = 20, 256, 5  # forced words of a sentence, sentences at once, beams
+WORDS, SENTENCES, MANY, BEAM = 20, 256, 2048, 5  # words forced in a sentence, sentences at once, beams
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A trainer and a batch in the middle of its lengths; the model is only changed by `update`."""
+    """A trainer and a batch in the middle of its lengths; the model is only changed by updates."""
 
     trainer: Trainer
-    batch: TextBatch  # (B, T), on the device
+    batch: Any  # of B examples, on the device
+    step: int  # the update that reads this batch
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the batch is sentences."""
+        return isinstance(self.batch, TextBatch)
 
     @property
     def decoder(self) -> TextDecoder:
-        """The model's decoder."""
+        """The model's decoder of sentences."""
         decoder = self.trainer.vae.decoder
         assert isinstance(decoder, TextDecoder)
         return decoder
 
     def update(self) -> None:
-        """A whole update on the batch: forward, backward, clipping and the optimizer's step."""
+        """The trainer's own update on the batch: on a GPU a captured one, where it can be."""
+        self.trainer.progress.step = self.step
+        self.trainer.update()
+
+    def plain_update(self) -> None:
+        """The same arithmetic called here: forward, backward, clipping and the optimizer's step."""
         trainer = self.trainer
         with autocast(trainer.precision, trainer.device):
             loss = trainer.step_module(self.batch, 0)
@@ -59,20 +71,30 @@ class Workload:
 
     def pieces(self) -> dict[str, Callable[[], object]]:
         """The parts of an update, each alone, forward and backward."""
-        trainer, batch, decoder = self.trainer, self.batch, self.decoder
+        trainer, batch = self.trainer, self.batch
         z = sample_prior(trainer.vae, batch.size, 0, trainer.device)  # (B, D)
+        return {
+            "data": lambda: trainer.batch_source.update(self.step),
+            "encoder": self._backward(lambda: trainer.vae.encoder(batch)),
+            **(self._text_pieces(z) if self.is_text else self._image_pieces(z)),
+            "optimizer": self._mover(),
+        }
+
+    def _text_pieces(self, z: Tensor) -> dict[str, Callable[[], object]]:
+        trainer, batch, decoder = self.trainer, self.batch, self.decoder
         with torch.no_grad(), autocast(trainer.precision, trainer.device):
             features, _ = decoder.read(batch.inputs, decoder.start(z))
         features = features.float()
         return {
-            "data": lambda: trainer.batch_source.update(trainer.progress.step),
-            "encoder": self._backward(lambda: trainer.vae.encoder(batch)),
             "decoder": self._backward(lambda: decoder.read(batch.inputs, decoder.start(z))[0]),
             "output": self._backward(
                 lambda: decoder.head.log_prob(features.detach().requires_grad_(), batch.targets)
             ),
-            "optimizer": self._mover(),
         }
+
+    def _image_pieces(self, z: Tensor) -> dict[str, Callable[[], object]]:
+        decoder: Any = self.trainer.vae.decoder
+        return {"decoder": self._backward(lambda: decoder(z[None]).log_prob(self.batch))}
 
     def _backward(self, forward: Callable[[], Tensor]) -> Callable[[], None]:
         """Forward and backward of a part; gradients are forgotten."""
@@ -118,6 +140,20 @@ class Workload:
         return written
 
     @torch.no_grad()
+    def plain_write(self, rows: int = SENTENCES, beam: int | None = None, words: int = WORDS) -> None:
+        """What any search of W beams must compute: per word one read and logits, of N and then N W rows."""
+        trainer, decoder = self.trainer, self.decoder
+        with autocast(trainer.precision, trainer.device):
+            state = decoder.start(sample_prior(trainer.vae, rows, 0, trainer.device))
+            last = torch.full((rows,), decoder.special.bos, device=trainer.device)
+            for place in range(words + (beam is not None)):  # a beam also reads its last word, to score ends
+                if place == 1 and beam:
+                    branches = torch.arange(rows, device=trainer.device).repeat_interleave(beam)
+                    last, state = last[branches], state.select(branches)
+                features, state = decoder.read(last[:, None], state)
+                last = decoder.head(features[:, -1]).argmax(-1)
+
+    @torch.no_grad()
     def importance(self, samples: int = SAMPLES) -> None:
         """IW-NLL of the batch with K samples, the encoder once, in chunks as `seqvae evaluate` takes them."""
         batch, trainer = self.batch, self.trainer
@@ -132,11 +168,10 @@ class Workload:
 
 
 def make_workload(trainer: Trainer) -> Workload:
-    """The bench of a trainer, on the batch whose size in tokens is the median of its first ones."""
+    """The bench of a trainer, on the batch whose size in units is the median of its first ones."""
     trainer.step_module.train()
-    batches = [
-        trainer.batch_source.update(step)[0] for step in range(min(50, trainer.batch_source.steps_per_epoch))
-    ]
-    batches = [batch for batch in batches if batch.size == batches[0].size]
-    batch = sorted(batches, key=lambda b: b.num_targets)[len(batches) // 2]
-    return Workload(trainer, batch.to(trainer.device))
+    first = range(min(50, trainer.batch_source.steps_per_epoch))
+    batches = [(step, trainer.batch_source.update(step)[0]) for step in first]
+    whole = [(step, batch) for step, batch in batches if batch.size == batches[0][1].size]
+    step, batch = sorted(whole, key=lambda pair: pair[1].units)[len(whole) // 2]
+    return Workload(trainer, batch.to(trainer.device), step)

@@ -24,6 +24,8 @@ from seqvae.cli import (
     score,
     train,
 )
+from seqvae.cli.bounds import checks_numbers
+from seqvae.cli.printing import escape_controls, write_what_can_be_written
 from seqvae.errors import UserError
 from seqvae.utils.signals import Interrupted
 
@@ -36,13 +38,14 @@ app = typer.Typer(
 )
 for group in (train, generate, edit, score, quality, rate, probe, fit_prior, plot, inspect, lesson, bench):
     for command in group.COMMANDS:
-        app.command(command.__name__.rstrip("_").replace("_", "-"))(command)
+        app.command(command.__name__.rstrip("_").replace("_", "-"))(checks_numbers(command))
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; a user's mistake is one line and exit code 2, a fault of ours keeps its traceback."""
     # before torch is loaded: threads that spin while they wait are slowed a hundredfold by other work beside
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    write_what_can_be_written()
     warnings.formatwarning = _format_warning
     try:
         code = app(arguments, standalone_mode=False)
@@ -69,11 +72,14 @@ def _format_warning(
 def _report_error(error: Exception) -> int:
     """Say what went wrong; the exit code."""
     if isinstance(error, UserError):
-        print(f"seqvae: {error}", file=sys.stderr)
+        print(f"seqvae: {escape_controls(str(error))}", file=sys.stderr)
         return 2
     if isinstance(error, Interrupted):
         print(f"seqvae: {error}", file=sys.stderr)
         return 128 + error.signal
+    if _is_out_of_memory(error):
+        print(f"seqvae: out of memory ({_first_line(error)}): ask for less at once", file=sys.stderr)
+        return 2
     usage = getattr(error, "format_message", None)  # typer's own: an unknown option, a missing argument
     if usage is None:
         traceback.print_exception(error)
@@ -83,3 +89,20 @@ def _report_error(error: Exception) -> int:
     if message := usage():
         print(f"seqvae: {message} (`{command} --help` tells more)", file=sys.stderr)
     return 2
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether memory was refused; torch says so in words where no class of errors says it."""
+    words = (
+        "out of memory",
+        "can't allocate memory",
+        "not enough memory",
+        "Storage size calculation overflowed",
+    )
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -11,21 +11,24 @@ from seqvae.cli.options import (
     DEVICE,
     INPUT,
     JSON,
+    PRINT0,
     RATE,
     RUN,
     TEXTS,
     load_vae,
     parse_numbers,
-    read_sentences,
     require_text,
+    rows,
 )
-from seqvae.cli.printing import emit_json, emit_lines
+from seqvae.cli.printing import emit_json, emit_lines, emit_texts
+from seqvae.cli.reading import Reading, reads_files
 
 
+@reads_files
 def edit(
     run: RUN,
-    towards: Annotated[str, typer.Option(help="A file of sentences that have what is wanted.")],
-    away: Annotated[str, typer.Option(help="A file of sentences that have its opposite.")],
+    towards: Annotated[list[str], typer.Option(help="Files of sentences that have what is wanted.")],
+    away: Annotated[list[str], typer.Option(help="Files of sentences that have its opposite.")],
     texts: TEXTS = None,
     strength: Annotated[str, typer.Option(help="How far; several as 0.5,1,2.")] = "1",
     input_: INPUT = None,
@@ -33,20 +36,28 @@ def edit(
     condition: CONDITION = None,
     device: DEVICE = "auto",
     json: JSON = False,
+    print0: PRINT0 = False,
+    *,
+    reading: Reading,
 ) -> None:
     """Move sentences through the code: from what one group of sentences shares to what another does."""
-    vae = load_vae(run, device, rate, condition=condition)
+    vae = load_vae(run, device, rate, condition=condition, reading=reading, sources=[*towards, *away])
     require_text(vae, "`seqvae traverse RUN --attribute NAME` moves pictures")
-    given = read_sentences(vae, texts, input_)
+    given = rows(vae, texts, input_, reading=reading)
     amounts = parse_numbers(strength, "--strength")
-    direction = vae.direction(read_sentences(vae, None, towards), read_sentences(vae, None, away))
-    by_amount = [vae.shifted(given, amount * direction) for amount in amounts]
-    rows = [list(zip(amounts, edited, strict=True)) for edited in zip(*by_amount, strict=True)]
+    groups = (rows(vae, None, files, reading=reading).x for files in (towards, away))
+    direction = vae.direction(*groups)
+    by_amount = [given.spread(vae.shifted(given.x, amount * direction)) for amount in amounts]
+    edited = [list(zip(amounts, row, strict=True)) for row in zip(*by_amount, strict=True)]
+    found = list(zip(given.spread(given.x, ""), edited, strict=True))
     if json:
-        emit_json([{"text": t, "edited": dict(row)} for t, row in zip(given, rows, strict=True)])
-        return
-    for text, row in zip(given, rows, strict=True):
-        emit_lines([text, *(f"{amount:g}  {edited}" for amount, edited in row)])
+        emit_json([{"text": text, "edited": dict(row)} for text, row in found])
+    elif print0:
+        emit_texts([made or "" for _, row in found for _, made in row], print0)
+    else:
+        emit_lines(
+            line for text, row in found for line in (text, *(f"{a:g}  {made or ''}" for a, made in row))
+        )
 
 
 COMMANDS = (edit,)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -14,17 +13,18 @@ from seqvae.cli.options import (
     DEVICE,
     INPUT,
     JSON,
+    PRINT0,
     PRIOR,
     RATE,
     RUN,
     SEED,
     TEXTS,
     load_vae,
-    read_example_file,
-    read_sentences,
     require_text,
+    rows,
 )
-from seqvae.cli.printing import emit_json, emit_lines
+from seqvae.cli.printing import emit_json, emit_lines, emit_texts
+from seqvae.cli.reading import Reading, reads_files, say
 
 if TYPE_CHECKING:
     from seqvae.models.text.decoding import GenerationConfig
@@ -49,6 +49,7 @@ def sample(
     condition: CONDITION = None,
     device: DEVICE = "auto",
     json: JSON = False,
+    print0: PRINT0 = False,
 ) -> None:
     """Write sentences from codes drawn from the prior; repeated ones are counted on stderr."""
     vae = load_vae(run, device, rate, prior, condition)
@@ -56,12 +57,13 @@ def sample(
     how = _how(vae, greedy=greedy, beam=beam, max_length=max_length)
     how = _with_defaults(how, temperature=temperature, top_k=top_k, top_p=top_p)
     texts = vae.sample(n, how, seed)
-    emit_json([{"text": t} for t in texts]) if json else emit_lines(texts)
+    emit_json([{"text": t} for t in texts]) if json else emit_texts(texts, print0)
     copies = n - len(Counter(texts))
     if copies:
-        print(f"{copies} of {n} sentences repeat another one", file=sys.stderr)
+        say(f"{copies} of {n} sentences repeat another one")
 
 
+@reads_files
 def reconstruct(
     run: RUN,
     texts: TEXTS = None,
@@ -73,17 +75,23 @@ def reconstruct(
     condition: CONDITION = None,
     device: DEVICE = "auto",
     json: JSON = False,
+    print0: PRINT0 = False,
+    *,
+    reading: Reading,
 ) -> None:
     """Send sentences through their codes and back; `=` marks those that came back whole."""
-    vae = load_vae(run, device, rate, condition=condition)
+    vae = load_vae(run, device, rate, condition=condition, reading=reading, sources=input_)
     require_text(vae, "`seqvae plot RUN reconstructions` draws pictures")
-    pairs = vae.reconstruct(
-        read_sentences(vae, texts, input_), _how(vae, greedy=not beam, beam=beam), draw, seed
-    )
+    given = rows(vae, texts, input_, reading=reading)
+    how = _how(vae, greedy=not beam, beam=beam)
+    pairs = given.spread(vae.reconstruct(given.x, how, draw, seed, condition=given.condition))
     if json:
-        emit_json([vars(p) for p in pairs])
+        none = {"text": "", "reconstruction": None, "exact": None}
+        emit_json([none if p is None else vars(p) for p in pairs])
+    elif print0:
+        emit_texts([p.reconstruction if p else "" for p in pairs], print0)
     else:
-        emit_lines(f"{p.text}\n{'=' if p.exact else '>'} {p.reconstruction}" for p in pairs)
+        emit_lines(line for p in pairs for line in _pair(p))
 
 
 def interpolate(
@@ -97,6 +105,7 @@ def interpolate(
     condition: CONDITION = None,
     device: DEVICE = "auto",
     json: JSON = False,
+    print0: PRINT0 = False,
 ) -> None:
     """Walk from one sentence's code to another's; the ends are their reconstructions."""
     vae = load_vae(run, device, rate, condition=condition)
@@ -104,34 +113,43 @@ def interpolate(
     points = vae.interpolate(a, b, steps, path, _how(vae, greedy=not beam, beam=beam))
     if json:
         emit_json({"a": a, "b": b, "path": path, "points": [vars(p) for p in points]})
+    elif print0:
+        emit_texts([p.text for p in points], print0)
     else:
         emit_lines([f"a     {a}", *(f"{p.t:.2f}  {p.text}" for p in points), f"b     {b}"])
 
 
+@reads_files
 def encode(
     run: RUN,
-    input_: Annotated[str, typer.Option("--input", help="Sentences (- is standard input), or pictures.")],
-    output: Annotated[Path, typer.Option(help="z.npy, or z.parquet with the texts.")],
+    output: Annotated[Path, typer.Option(help="z.npy, or z.parquet with row numbers, texts and labels.")],
+    input_: INPUT = None,
+    empty: Annotated[
+        Literal["nan", "mask", "drop"],
+        typer.Option(help="A row without a text: NaN, zeros and a mask beside, or no row."),
+    ] = "nan",
     draw: Annotated[bool, typer.Option("--draw", help="Posterior samples, not means.")] = False,
     seed: SEED = 0,
     rate: RATE = None,
     condition: CONDITION = None,
     device: DEVICE = "auto",
+    *,
+    reading: Reading,
 ) -> None:
-    """Write the codes of sentences, or of pictures, to a file."""
-    from seqvae.build import modality_of
+    """Write the codes of sentences, or of pictures, to a file: a row for each row of the input."""
     from seqvae.distributed.collectives import distributed_session, is_main
     from seqvae.inference.latent_files import check_output, write_codes
     from seqvae.utils.device import pick_device
 
     with distributed_session(pick_device(device)):
         check_output(output)
-        vae = load_vae(run, device, rate, condition=condition)
-        given = read_example_file(vae, input_)
+        vae = load_vae(run, device, rate, condition=condition, reading=reading, sources=input_)
+        given = rows(vae, None, input_, reading=reading)
         z = vae.encode(given.x, draw, seed, condition=given.condition)
         if is_main():
-            write_codes(output, z, None if modality_of(vae.run.config).is_image else given.names)
-            typer.echo(f"{output}: {z.shape[0]} codes of {z.shape[1]} dims")
+            write_codes(output, z, given, empty)
+            left = f", of {given.total} rows" if given.left_out else ""
+            typer.echo(f"{output}: {z.shape[0]} codes of {z.shape[1]} dims{left}")
 
 
 def decode(
@@ -143,14 +161,29 @@ def decode(
     condition: CONDITION = None,
     device: DEVICE = "auto",
     json: JSON = False,
+    print0: PRINT0 = False,
 ) -> None:
     """Write the sentence of each code in a file."""
-    from seqvae.inference.latent_files import read_codes
+    from seqvae.inference.latent_files import coded_rows, read_codes
 
     vae = load_vae(run, device, rate, condition=condition)
     require_text(vae, "`ImageVAE.decode` gives pictures as tensors")
-    texts = vae.decode(read_codes(input_), _how(vae, greedy=not beam, beam=beam, max_length=max_length))
-    emit_json([{"text": t} for t in texts]) if json else emit_lines(texts)
+    z = read_codes(input_)
+    there = coded_rows(z)
+    written = iter(
+        vae.decode(
+            z[there] if there.numel() else z, _how(vae, greedy=not beam, beam=beam, max_length=max_length)
+        )
+    )
+    texts = [next(written) if filled else None for filled in there.tolist()]
+    if missing := texts.count(None):
+        say(f"{missing:,} of {len(texts):,} rows hold no code: they keep their place, without a text")
+    emit_json([{"text": t} for t in texts]) if json else emit_texts([t or "" for t in texts], print0)
+
+
+def _pair(pair: Any) -> tuple[str, str]:
+    """A sentence and what came back; a row without a sentence has two empty lines."""
+    return (pair.text, f"{'=' if pair.exact else '>'} {pair.reconstruction}") if pair else ("", "")
 
 
 def _how(vae: Any, greedy: bool, beam: int | None, max_length: int | None = None) -> GenerationConfig:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import suppress
 from math import isfinite
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from seqvae.cli.reading import Reading, say
 from seqvae.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,10 +26,20 @@ CONDITION = Annotated[
     list[str] | None, typer.Option(help="LABEL=VALUE, for runs that are told labels; once a label.")
 ]
 JSON = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+PRINT0 = Annotated[
+    bool, typer.Option("--print0", help="Only the texts, as they are, each ended by a null character.")
+]
 SEED = Annotated[int, typer.Option(help="The same seed draws the same sentences.")]
 TEXTS = Annotated[list[str] | None, typer.Argument(help="Sentences.", show_default=False)]
 GIVEN = Annotated[list[str] | None, typer.Argument(help="Sentences, or picture files.", show_default=False)]
-INPUT = Annotated[str | None, typer.Option("--input", help="A file of sentences; - is standard input.")]
+INPUT = Annotated[
+    list[str] | None,
+    typer.Option("--input", help="A file, folder or glob; - is standard input; may be given several times."),
+]
+DATA = Annotated[
+    list[str] | None,
+    typer.Option("--data", help="train, valid, test or files, for all in it; may be given several times."),
+]
 
 
 def load_vae(
@@ -38,11 +48,16 @@ def load_vae(
     rate: float | None = None,
     prior: str | None = None,
     condition: list[str] | None = None,
+    reading: Reading | None = None,
+    sources: Sequence[str] | None = None,
 ) -> Any:
-    """The run for use, at the rate and told the labels that were asked for."""
+    """The run for use, at the rate and told the labels that were asked for, reading sources as was said."""
     from seqvae.inference import load
 
-    return load(run, device, prior).with_defaults(rate, parse_labels(condition) if condition else None)
+    vae: Any = load(run, device, prior)
+    vae = vae if reading is None else reading.apply(vae, sources or ())
+    names = [] if vae.vae.labels is None else [label.name for label in vae.vae.labels.each]
+    return vae.with_defaults(rate, parse_labels(condition, names) if condition else None)
 
 
 def require_text(vae: Any, instead: str) -> None:
@@ -71,16 +86,18 @@ def image_output(vae: Any, output: Path | None) -> Path | None:
     return output
 
 
-def parse_labels(condition: list[str]) -> dict[str, str]:
-    """Labels as people write them, LABEL=VALUE, by name.
+def parse_labels(condition: list[str], known: Sequence[str] = ()) -> dict[str, str]:
+    """Labels as people write them, LABEL=VALUE, by name; a name that is known may hold a `=` itself.
 
     Raises:
         UserError: something else, or a label that is there twice.
     """
     found: dict[str, str] = {}
     for word in condition:
-        name, equals, value = word.partition("=")
-        if not (name and equals and value):
+        begun = [name for name in known if word.startswith(f"{name}=")]
+        name = max(begun, key=len, default=word.partition("=")[0])
+        equals, value = word[len(name) : len(name) + 1], word[len(name) + 1 :]
+        if not (name and equals) or not (value or begun):
             raise UserError(f"--condition got {word!r}: write LABEL=VALUE, for example tense=past")
         if name in found:
             raise UserError(f"--condition got {name!r} twice: keep one")
@@ -101,63 +118,60 @@ def parse_numbers(written: str, option: str = "--rates") -> list[float]:
     raise UserError(f"{option} got {written!r}: write numbers with commas, as 2,4,8")
 
 
-def read_sentences(vae: Any, texts: list[str] | None, source: str | None) -> list[str]:
-    """Sentences from the command line, or from a file as the run's own data were read.
+def rows(
+    vae: Any,
+    given: list[str] | None,
+    source: list[str] | None,
+    n: int | None = None,
+    reading: Reading | None = None,
+) -> Inputs:
+    """The first `n` examples that the command line names: by themselves, or in files.
 
     Raises:
-        UserError: both or neither are given, or the file cannot be read or holds none.
+        UserError: both or neither are given, or a file cannot be read or holds no example.
     """
-    if bool(texts) == (source is not None):
-        raise UserError("give sentences as arguments or --input FILE, one of the two")
-    if texts:
-        return texts
+    from seqvae.build import modality_of
+    from seqvae.inference.inputs import Inputs, examples_in
+
+    wing = modality_of(vae.run.config)
+    if bool(given) == bool(source):
+        raise UserError(f"give {wing.examples} as arguments or --input FILE, one of the two")
+    if given:
+        return Inputs(wing.read_examples(vae.run.codec, given[:n]))
     assert source is not None
-    found = list(_read(source, vae.config.data.text_column))
-    if not found:
-        raise UserError(f"--input {source} holds no sentence: give at least one a line")
+    found = examples_in(vae, source, n, reading.id_column if reading else None, say)
+    if found.left_out:
+        what = "broken" if wing.is_image else "without a text"
+        say(f"{found.left_out:,} of {found.total:,} rows are {what}: they keep their place, without a result")
     return found
 
 
 def read_examples(
-    vae: Any, given: list[str] | None, source: str | None, data: str | None, n: int | None
+    vae: Any,
+    given: list[str] | None,
+    source: list[str] | None,
+    data: list[str] | None,
+    n: int | None,
+    reading: Reading | None = None,
 ) -> Inputs:
-    """The first `n` examples that the command line names: by themselves, in a file or as data.
+    """The first `n` examples that the command line names: by themselves, in files or as data.
 
     Raises:
         UserError: not one of the three, or it cannot be read.
     """
     from seqvae.build import modality_of
-    from seqvae.inference.inputs import Inputs, load_inputs
+    from seqvae.inference.inputs import load_inputs
 
-    if data is not None:
+    if data:
         if given or source:
-            raise UserError(f"--data {data} names all that is asked about: leave the rest out")
-        return load_inputs(vae, data, n)
-    wing = modality_of(vae.run.config)
-    if bool(given) == (source is not None):
-        raise UserError(f"give {wing.examples} as arguments, --input FILE or --data NAME, one of the three")
-    if source is not None:
-        return read_example_file(vae, source, n)
-    return Inputs(wing.read_examples(vae.run.codec, (given or [])[:n]))
+            raise UserError(f"--data {' '.join(data)} names all that is asked about: leave the rest out")
+        return load_inputs(vae, only(data), n)
+    if bool(given) == bool(source):
+        examples = modality_of(vae.run.config).examples
+        raise UserError(f"give {examples} as arguments, --input FILE or --data NAME, one of the three")
+    return rows(vae, given, source, n, reading)
 
 
-def read_example_file(vae: Any, source: str, n: int | None = None) -> Inputs:
-    """The first `n` examples in a file: lines as they stand there, or pictures.
-
-    Raises:
-        UserError: it cannot be read, or holds none.
-    """
-    from seqvae.build import modality_of
-    from seqvae.inference.inputs import Inputs, load_inputs
-
-    if modality_of(vae.run.config).is_image:
-        return load_inputs(vae, source, n)
-    return Inputs(read_sentences(vae, None, source)[:n])
-
-
-def _read(source: str, column: str) -> Iterator[str]:
-    if source == "-":
-        return (line.strip() for line in sys.stdin if line.strip())
-    from seqvae.data.text.corpus import read_corpus
-
-    return (example.text for example in read_corpus(source, text_column=column) if example.text)
+def only(sources: list[str]) -> str | list[str]:
+    """A single source by itself."""
+    return sources[0] if len(sources) == 1 else sources

@@ -2,22 +2,50 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
+import sys
 from collections.abc import Iterable
 from typing import Any
 
 import typer
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_ESCAPES = {"\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
 
 def emit_json(value: Any) -> None:
-    """One JSON document on stdout."""
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    """One JSON document on stdout; characters that its encoding may lack are escaped."""
+    unicode = (getattr(sys.stdout, "encoding", None) or "").lower().startswith("utf")
+    typer.echo(json.dumps(value, ensure_ascii=not unicode, indent=2))
 
 
 def emit_lines(lines: Iterable[str]) -> None:
-    """Lines on stdout."""
+    """Lines on stdout, each of them one line: control characters are escaped as JSON does."""
     for line in lines:
-        typer.echo(line)
+        typer.echo(escape_controls(line))
+
+
+def emit_texts(texts: Iterable[str], print0: bool = False) -> None:
+    """Texts on stdout, a line each; with `print0` as they are, each ended by a null character."""
+    if not print0:
+        emit_lines(texts)
+        return
+    for text in texts:
+        typer.echo(f"{text}\0", nl=False)
+
+
+def escape_controls(text: str) -> str:
+    r"""A text in one line: line ends and other control characters as `\n`, `\t`, `\u0085` ..."""
+    return _CONTROL.sub(lambda found: _ESCAPES.get(found[0]) or f"\\u{ord(found[0]):04x}", text)
+
+
+def write_what_can_be_written() -> None:
+    """Let stdout and stderr escape characters that their encoding lacks, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def format_value(value: object) -> str:

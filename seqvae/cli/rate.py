@@ -9,6 +9,7 @@ import typer
 
 from seqvae.cli.options import (
     CONDITION,
+    DATA,
     DEVICE,
     GIVEN,
     INPUT,
@@ -20,6 +21,7 @@ from seqvae.cli.options import (
     read_examples,
 )
 from seqvae.cli.printing import emit_json, emit_lines
+from seqvae.cli.reading import Reading, reads_files
 from seqvae.cli.terminal import Terminal
 from seqvae.utils.tables import align_columns
 
@@ -30,11 +32,12 @@ if TYPE_CHECKING:
 RATES = Annotated[str, typer.Option(help="Nats, as 2,4,8; each doubling of the trained range by default.")]
 
 
+@reads_files
 def rate(
     run: RUN,
     given: GIVEN = None,
     input_: INPUT = None,
-    data: Annotated[str | None, typer.Option(help="train, valid, test or a file, for all in it.")] = None,
+    data: DATA = None,
     examples: Annotated[int | None, typer.Option(help="Only the first so many.", min=1)] = None,
     accuracy: Annotated[float, typer.Option(help="Share of the tokens that must be right.")] = 1.0,
     distortion: Annotated[float | None, typer.Option(help="Or the nats that p(x|z) may cost.")] = None,
@@ -48,15 +51,18 @@ def rate(
     condition: CONDITION = None,
     device: DEVICE = "auto",
     json: JSON = False,
+    *,
+    reading: Reading,
 ) -> None:
     """How many nats does each example need to come back? For runs trained over a range of rates."""
     from seqvae.analysis.minimum_rate import ReconstructionTarget
 
-    vae, asked = load_vae(run, device, condition=condition), parse_numbers(rates) if rates else []
+    vae = load_vae(run, device, condition=condition, reading=reading, sources=data or input_)
+    asked = parse_numbers(rates) if rates else []
     if choose:
         _choose(vae, asked, json)
         return
-    shown = read_examples(vae, given, input_, data, examples)
+    shown = read_examples(vae, given, input_, data, examples, reading)
     if ladder:
         typer.echo("seqvae: --ladder is deprecated: use --sweep", err=True)
     if sweep or ladder:

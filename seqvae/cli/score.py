@@ -8,6 +8,7 @@ import typer
 
 from seqvae.cli.options import (
     CONDITION,
+    DATA,
     DEVICE,
     GIVEN,
     INPUT,
@@ -19,7 +20,8 @@ from seqvae.cli.options import (
     load_vae,
     read_examples,
 )
-from seqvae.cli.printing import emit_json, emit_lines
+from seqvae.cli.printing import emit_json, emit_lines, escape_controls
+from seqvae.cli.reading import Reading, reads_files
 from seqvae.cli.terminal import Terminal
 from seqvae.utils.tables import align_columns
 
@@ -29,11 +31,12 @@ if TYPE_CHECKING:
 HEAD = ("iw_nll", "per unit", "rate", "distortion")  # a unit is a token, or a picture
 
 
+@reads_files
 def score(
     run: RUN,
     given: GIVEN = None,
     input_: INPUT = None,
-    data: Annotated[str | None, typer.Option(help="train, valid, test or a file, for all in it.")] = None,
+    data: DATA = None,
     examples: Annotated[int | None, typer.Option(help="Only the first so many.", min=1)] = None,
     samples: Annotated[int, typer.Option(help="K of IW-NLL, the more the tighter.", min=1)] = 20,
     sort: Annotated[bool, typer.Option("--sort", help="The least likely per token first.")] = False,
@@ -43,6 +46,8 @@ def score(
     condition: CONDITION = None,
     device: DEVICE = "auto",
     json: JSON = False,
+    *,
+    reading: Reading,
 ) -> None:
     """Say how likely each sentence or picture is, in nats: what is odd has many."""
     from seqvae.build import modality_of
@@ -50,29 +55,37 @@ def score(
     from seqvae.utils.device import pick_device
 
     with distributed_session(pick_device(device)):
-        vae = load_vae(run, device, rate, prior, condition)
-        report, shown = Terminal(), read_examples(vae, given, input_, data, examples)
+        vae = load_vae(run, device, rate, prior, condition, reading, data or input_)
+        report, shown = Terminal(), read_examples(vae, given, input_, data, examples, reading)
         scores = vae.score(shown.x, samples, seed, condition=shown.condition, progress=report.advance)
         report.close()
-        found = list(zip(shown.names, scores, strict=True))
+        pairs = zip(shown.spread(shown.names, ""), shown.spread(scores), strict=True)
+        found = [(name, score, known) for (name, score), known in zip(pairs, shown.identified, strict=True)]
         if sort:
-            found.sort(key=lambda pair: -_per_unit(pair[1]))
+            found.sort(key=lambda row: 0.0 if row[1] is None else -_per_unit(row[1]))
         if is_main():
-            _tell(found, json, modality_of(vae.run.config).column)
+            _print(found, json, modality_of(vae.run.config).column)
 
 
-def _tell(found: list[tuple[str, ExampleScore]], json: bool, column: str) -> None:
+def _print(found: list[tuple[str, ExampleScore | None, dict[str, Any]]], json: bool, column: str) -> None:
     if json:
-        emit_json([{column: name, **vars(score)} for name, score in found])
+        from seqvae.evaluation.score import ExampleScore
+
+        none = dict.fromkeys(ExampleScore.__dataclass_fields__)
+        emit_json([{**known, column: name, **(none if s is None else vars(s))} for name, s, known in found])
         return
-    emit_lines(align_columns((*HEAD, column), [(*_row(score), name) for name, score in found]))
+    emit_lines(
+        align_columns((*HEAD, column), [(*_row(score), escape_controls(name)) for name, score, _ in found])
+    )
 
 
 def _per_unit(score: ExampleScore) -> float:
     return (score.distortion if score.iw_nll is None else score.iw_nll) / score.units
 
 
-def _row(score: ExampleScore) -> tuple[str, ...]:
+def _row(score: ExampleScore | None) -> tuple[str, ...]:
+    if score is None:  # a row without an example
+        return ("-",) * len(HEAD)
     numbers: tuple[Any, ...] = (score.iw_nll, _per_unit(score), score.rate, score.distortion)
     return tuple("-" if number is None else f"{number:.2f}" for number in numbers)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from json import dumps
 from os import environ
 from pathlib import Path
@@ -9,32 +10,42 @@ from typing import Annotated, Literal
 
 import typer
 
-from seqvae.cli.options import CONDITION, DEVICE, JSON, PRIOR, RATE, RUN, load_vae
+from seqvae.cli.options import CONDITION, DEVICE, JSON, PRIOR, RATE, RUN, load_vae, only
 from seqvae.cli.printing import emit_json, emit_lines, format_value
+from seqvae.cli.reading import Reading, reads_files
 from seqvae.cli.terminal import Terminal
 from seqvae.config.loading import load_config
 from seqvae.config.schema import RunConfig
 from seqvae.config.shipped import find_config
+from seqvae.data.input_files import STDIN, regular_files
 from seqvae.errors import UserError
 from seqvae.utils.reporter import Silent
 from seqvae.utils.tables import align_columns
 from seqvae.utils.tables import markdown_table as markdown_table
 
 
+@reads_files
 def train(
     config: Annotated[str | None, typer.Argument(help="A YAML file, or a shipped config's name.")] = None,
-    corpus: Annotated[str | None, typer.Option(help="Your text: a file, datasets folder or Hub id.")] = None,
+    corpus: Annotated[
+        list[str] | None,
+        typer.Option(help="Your text: a file, folder, glob, - or Hub id; may be given several times."),
+    ] = None,
     recipe: Annotated[str, typer.Option(help="The shipped config that --corpus uses.")] = "default",
     sets: Annotated[list[str] | None, typer.Option("--set", help="key.path=value over the config.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder to make; runs/NAME by default.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run.")] = None,
+    *,
+    reading: Reading,
 ) -> None:
     """Train a model; prints the run folder. Ctrl-C saves and says how to go on."""
-    if resume is not None and (config or corpus or sets or out):
+    if resume is not None and (config or corpus or sets or out or reading.overrides):
         raise UserError(
             f"--resume goes on with {resume} as it is: leave out CONFIG, --corpus, --set and --out"
         )
-    chosen = None if resume is not None else _chosen(config, corpus, recipe, sets or [])
+    chosen = (
+        None if resume is not None else _chosen(config, corpus, recipe, [*reading.overrides, *(sets or [])])
+    )
     from seqvae.training import loop as training
 
     report = Terminal()
@@ -47,9 +58,12 @@ def train(
         typer.echo(path)
 
 
+@reads_files
 def evaluate(
     run: RUN,
-    data: Annotated[str | None, typer.Option(help="Sentences; the run's own test split by default.")] = None,
+    data: Annotated[
+        list[str] | None, typer.Option(help="Files; the run's own test split by default.")
+    ] = None,
     samples: Annotated[int, typer.Option(help="K of IW-NLL; papers use 500.")] = 20,
     precision: Annotated[Literal["fp32", "bf16", "auto"], typer.Option(help="bf16 is faster.")] = "fp32",
     examples: Annotated[int | None, typer.Option(help="Only the first so many.", min=1)] = None,
@@ -61,6 +75,8 @@ def evaluate(
     device: DEVICE = "auto",
     json: JSON = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="One row of a Markdown table.")] = False,
+    *,
+    reading: Reading,
 ) -> None:
     """Measure a run: nats, rate, MI, active units, reconstructions, whether the code is read."""
     from seqvae.distributed.collectives import distributed_session, is_main
@@ -69,8 +85,8 @@ def evaluate(
     with distributed_session(pick_device(device)):
         first = is_main()
         report = Terminal() if first else Silent()
-        result = load_vae(run, device, rate, prior, condition).evaluate(
-            data,
+        result = load_vae(run, device, rate, prior, condition, reading, data).evaluate(
+            only(data) if data else None,
             samples,
             report.advance,
             precision=precision,
@@ -111,20 +127,23 @@ def compare(
         raise UserError(f"{table.failures()}: the end of the table says why, the same command tries again")
 
 
-def _chosen(config: str | None, corpus: str | None, recipe: str, sets: list[str]) -> RunConfig:
-    if (config is None) == (corpus is None):
+def _chosen(config: str | None, corpus: list[str] | None, recipe: str, sets: list[str]) -> RunConfig:
+    if (config is None) == (not corpus):
         raise UserError(
-            "give a config or --corpus FILE, one of them (`seqvae list configs` names the shipped)"
+            "give a config or --corpus FILE, one of them (`seqvae list configs` names the shipped); quote a "
+            "pattern of several files"
         )
-    if corpus is not None:
-        return load_config(find_config(f"text/{recipe}"), [f"data.train={dumps(corpus)}", *sets])
+    if corpus:
+        found = regular_files(only(corpus), keep=True)
+        return load_config(find_config(f"text/{recipe}"), [f"data.train={dumps(found)}", *sets])
     assert config is not None
     return load_config(find_config(config), sets)
 
 
-def _free_name(config: str | None, corpus: str | None) -> Path:
+def _free_name(config: str | None, corpus: list[str] | None) -> Path:
     """runs/NAME, or runs/NAME-2 ... where that exists."""
-    base = Path(config or corpus or "run").name.split(".")[0] or "run"
+    named = config or (corpus[0] if corpus else "")
+    base = "stdin" if named == STDIN else re.sub(r"[*?\[\]]", "", Path(named).name.split(".")[0]) or "run"
     names = (base if n == 1 else f"{base}-{n}" for n in range(1, 10_000))
     return next(path for name in names if not (path := Path("runs") / name).exists())
 

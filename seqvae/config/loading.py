@@ -42,7 +42,7 @@ def parse_config(
     merged: Any = _deep_copy(values)
     for override in overrides:
         if override.partition("=")[0] == "modality":
-            apply_override(merged, override)
+            apply_override(merged, override, RunConfig)
     modality = str(merged.get("modality", "text"))
     try:
         made = lookup("modality", RUN_CONFIGS, modality)
@@ -50,7 +50,7 @@ def parse_config(
         raise UserError(f"{where}: {error}") from None
     _name_components(merged, made)
     for override in overrides:
-        apply_override(merged, override)
+        apply_override(merged, override, made)
     rename_old_keys(merged, where, warn=not saved)
     try:
         return made.model_validate(merged)

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from collections.abc import Mapping, Sequence
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
+from pydantic import BaseModel
 
+from seqvae.config.yaml_files import parse_yaml
 from seqvae.errors import UserError
 
+_STEP = re.compile(r'"([^"]*)"|([^".=]*)')
 
-def apply_override(values: dict[str, Any], override: str) -> None:
-    """Set `a.b=c`, or `remedies.0.rate=c`, in nested values; c is YAML.
 
-    A new `name` empties its block first: another class takes other arguments.
+def apply_override(values: dict[str, Any], override: str, model: type[BaseModel] | None = None) -> None:
+    """Set `a.b=c`, or `remedies.0.rate=c`, in nested values; a key with a dot in it is quoted, `a."b.c"=d`.
+
+    c is YAML; where `model` says that the value is a text, or a list or mapping of texts, these are taken
+    as they stand: `data.text_column=no`, `=#text` and `=Review: text` name such columns. A new `name` empties
+    its block first: another class takes other arguments.
 
     Raises:
         UserError: no such form, a place that a list does not have, or no YAML.
     """
-    path, equals, text = override.partition("=")
-    if not equals or not path:
-        raise UserError(f"--set got {override!r}: write key.path=value, for example latent.dim=64")
-    *parents, last = path.split(".")
+    keys, text = _split(override)
+    *parents, last = keys
     block: Any = values
     for key in parents:
         block = _enter(block, key, override)
     try:
-        value = yaml.safe_load(text)
+        value = _value(text, None if model is None else type_at(model, keys))
     except yaml.YAMLError:
         raise UserError(f"--set {override!r}: {text!r} is not a YAML value") from None
     if isinstance(block, list):
@@ -35,6 +42,81 @@ def apply_override(values: dict[str, Any], override: str) -> None:
         block["name"] = value
     else:
         block[_key(block, last)] = value
+
+
+def _split(override: str) -> tuple[list[str], str]:
+    """The keys of the path, and what stands behind the `=`."""
+    keys, at = [], 0
+    while found := _STEP.match(override, at):
+        keys.append(found[1] if found[1] is not None else found[2])
+        at = found.end() + 1
+        sign = override[found.end() : at]
+        if sign == "=" and (keys != [""]):
+            return keys, override[at:]
+        if sign != ".":
+            break
+    raise UserError(f"--set got {override!r}: write key.path=value, for example latent.dim=64")
+
+
+def type_at(model: type[BaseModel], keys: Sequence[str]) -> Any:
+    """The declared type of the value at a path, None where it is not declared (in open blocks)."""
+    kind: Any = model
+    for key in keys:
+        kind = _member(kind, key)
+    return kind
+
+
+def _member(kind: Any, key: str) -> Any:
+    for option in _options(kind):
+        if isinstance(option, type) and issubclass(option, BaseModel):
+            field = option.model_fields.get(key)
+            return field.annotation if field else None
+        if get_origin(option) in (dict, list):
+            return get_args(option)[-1]
+    return None
+
+
+def _options(kind: Any) -> tuple[Any, ...]:
+    """The members of a union, or the type itself; without what `Annotated` adds."""
+    if get_origin(kind) is Annotated:
+        return _options(get_args(kind)[0])
+    if get_origin(kind) in (Union, UnionType):
+        return tuple(inner for option in get_args(kind) for inner in _options(option))
+    return (kind,)
+
+
+def _value(text: str, kind: Any) -> Any:
+    options = _options(kind)
+    texts = {option for option in options if option is str or _names_only(option)}
+    lists = any(get_origin(option) in (list, dict) for option in options)
+    stripped = text.strip()
+    if NoneType in options and stripped in ("", "null", "~"):
+        return None
+    if lists and (stripped[:1] in ("[", "{") or not texts):
+        return _texts_in(stripped, options)
+    if texts and texts | {NoneType} >= {option for option in options if get_origin(option) is not list}:
+        return parse_yaml(stripped) if stripped[:1] in ("'", '"') else stripped
+    return parse_yaml(text)
+
+
+def _names_only(option: Any) -> bool:
+    return get_origin(option) is Literal and all(isinstance(name, str) for name in get_args(option))
+
+
+def _texts_in(text: str, options: Sequence[Any]) -> Any:
+    """A list or a mapping, of whose members those that are declared as texts stay as they stand."""
+    typed = parse_yaml(text)
+    plain = yaml.load(text, yaml.BaseLoader)
+    members = [get_args(option)[-1] for option in options if get_origin(option) in (list, dict)]
+    of_texts = any(str in _options(member) for member in members)
+    if isinstance(plain, str):
+        return [text] if of_texts and any(get_origin(option) is list for option in options) else typed
+    if isinstance(plain, list):
+        keyed = not any(get_origin(option) is list for option in options)  # a list of a mapping's keys
+        return plain if of_texts or keyed else typed
+    if isinstance(plain, Mapping) and isinstance(typed, Mapping):
+        return plain if of_texts else dict(zip(plain, typed.values(), strict=True))
+    return typed
 
 
 def _enter(block: Any, key: str, override: str) -> Any:
@@ -51,10 +133,10 @@ def _enter(block: Any, key: str, override: str) -> Any:
 
 def _key(block: dict[Any, Any], key: str) -> Any:
     """`key` as the block writes it: YAML's keys may be numbers."""
-    return int(key) if key.isdigit() and int(key) in block else key
+    return int(key) if key.isdecimal() and key.isascii() and int(key) in block else key
 
 
 def _position(block: list[Any], key: str, override: str) -> int:
-    if not key.isdigit() or int(key) >= len(block):
+    if not (key.isdecimal() and key.isascii()) or int(key) >= len(block):
         raise UserError(f"--set {override!r}: {key!r} is no place in a list of {len(block)}")
     return int(key)

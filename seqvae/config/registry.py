@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from seqvae.errors import UserError, suggest
 
@@ -65,7 +65,10 @@ def _type_hints(made: Callable[..., Any]) -> dict[str, Any]:
 
 def _coerce(where: str, value: Any, hint: Any) -> Any:
     try:
-        return TypeAdapter(hint).validate_python(value)
+        found = TypeAdapter(hint, config=ConfigDict(allow_inf_nan=False)).validate_python(value)
+        if isinstance(found, int) and abs(found) >= 2**31:
+            raise UserError(f"{where} got {value!r}: give a number below {2**31}")
+        return found
     except ValidationError as error:
         problem = error.errors()[0]["msg"]
         raise UserError(f"{where} got {value!r}: {problem}") from None

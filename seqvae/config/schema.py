@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 
 class _Closed(BaseModel):
     """A block whose keys are all known."""
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
 
 
 class Component(BaseModel):
@@ -26,9 +26,17 @@ class Component(BaseModel):
         return dict(self.model_extra or {})
 
 
-Positive = Annotated[int, Field(gt=0)]
-NonNegative = Annotated[int, Field(ge=0)]
-Source = Annotated[str, Field(min_length=1)]
+def _named_sources(value: str | list[str]) -> str | list[str]:
+    """Sources that are named."""
+    if not value or (not isinstance(value, str) and "" in value):
+        raise ValueError("name a file, a folder or a Hub id")
+    return value
+
+
+Positive = Annotated[int, Field(gt=0, lt=2**31)]
+NonNegative = Annotated[int, Field(ge=0, lt=2**31)]
+Seed = Annotated[int, Field(gt=-(2**62), lt=2**62)]
+Sources = Annotated[str | list[str], AfterValidator(_named_sources)]  # several: one after the other
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -41,22 +49,30 @@ class DataConfig(_Closed):
     """
 
     name: str | None = None
-    train: Source | None = None
-    valid: Source | None = None
-    test: Source | None = None
+    train: Sources | None = None
+    valid: Sources | None = None
+    test: Sources | None = None
     labels: list[str] = []
+    label_columns: dict[str, str] = {}  # of labels whose column has another name
     valid_share: Share = 0.05
     test_share: Share = 0.05
     max_heldout: Positive = 5000
-    split_seed: int = 0
+    split_seed: Seed = 0
     examples: Positive | None = None  # only the first so many training examples
     num_labeled: Positive | None = None  # so many of them keep their labels, of each class alike
 
 
 class TextDataConfig(DataConfig):
-    """Sentences: text lines, tables, a saved `datasets` folder or a Hub id."""
+    """Sentences: text lines, tables, JSON, folders of them, a saved `datasets` folder or a Hub id.
+
+    `encoding`, `delimiter`, `quotes` and `format` say how files are read; what is null is recognised.
+    """
 
     text_column: str = "text"
+    encoding: str | None = None
+    delimiter: str | None = None
+    quotes: Literal["double", "backslash", "none"] | None = None
+    format: Literal["lines", "json", "csv", "tsv", "parquet"] | None = None
     max_tokens: Positive = 64
     overlong: Literal["truncate", "drop"] = "truncate"
 
@@ -68,7 +84,7 @@ class ImageDataConfig(DataConfig):
     size: Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = None  # height, width
     channels: Literal[1, 3] | None = None  # those of the data when null
     binarize: Literal["none", "fixed", "stochastic"] = "none"  # pixels drawn once, or anew each epoch
-    binarize_seed: int = 0
+    binarize_seed: Seed = 0
     on_bad_image: Literal["error", "skip"] = "error"  # a picture that cannot be read
 
 
@@ -85,7 +101,7 @@ class TrainConfig(_Closed):
     warmup: NonNegative = 0  # steps of linear warm-up
     decay: Literal["none", "linear", "cosine", "plateau"] = "none"
     clip: Annotated[float, Field(gt=0)] | None = 5.0
-    seed: int = 0
+    seed: Seed = 0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: str = "auto"
     compile: bool = False
@@ -105,7 +121,7 @@ class TrainConfig(_Closed):
 class InitConfig(_Closed):
     """Start from a finished run: `from` names it, `parts` what to take of it."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, allow_inf_nan=False)
     run: str = Field(alias="from")
     parts: list[Literal["encoder", "latent", "prior", "decoder"]]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ class _Twice(yaml.YAMLError):
 
 
 class _OneOfEach(yaml.SafeLoader):
-    """Refuses a key that a block has twice, of which YAML would silently take the last."""
+    """Refuses a key that a block has twice, of which YAML would silently take the last.
+
+    Of YAML 1.2's mind in what a plain word is: `no`, `on`, `12:30` and `2020-01-01` are texts.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """As usual, when no key is there twice."""
@@ -29,6 +33,34 @@ class _OneOfEach(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def _integer(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int | float:
+    """A whole number; beyond a few hundred digits, of which Python reads 4,300, as a float."""
+    return float(node.value) if len(node.value) > 300 else loader.construct_yaml_int(node)
+
+
+_OneOfEach.add_constructor("tag:yaml.org,2002:int", _integer)
+_TEXTS = ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:int")
+_OneOfEach.yaml_implicit_resolvers = {
+    first: [(tag, form) for tag, form in resolvers if tag not in _TEXTS]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_OneOfEach.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+_OneOfEach.add_implicit_resolver(
+    "tag:yaml.org,2002:int", re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F]+)$"), list("-+0123456789")
+)
+
+
+def parse_yaml(text: str) -> Any:
+    """The value of a text.
+
+    Raises:
+        yaml.YAMLError: no YAML, or a key twice.
+    """
+    return yaml.load(text, _OneOfEach)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """The keys and values of a YAML file.
 
@@ -36,7 +68,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UserError: no such file, or nothing of the kind in it.
     """
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _OneOfEach)
+        values = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"no config file {path}: `seqvae list configs` names the shipped ones") from None
     except _Twice as error:

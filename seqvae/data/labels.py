@@ -28,7 +28,7 @@ def label_statistics(name: str, values: Columns, names: Sequence[str] = ()) -> d
     Raises:
         UserError: fewer than two values, which tell nothing.
     """
-    kept = values[~np.isnan(values)]
+    kept = values[np.isfinite(values)]
     different = np.unique(kept)
     if len(different) < 2:
         raise UserError(f"label {name!r} has no two values in training: leave it out of condition")

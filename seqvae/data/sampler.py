@@ -6,18 +6,32 @@ Shapes: B examples of a batch.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from seqvae.distributed.batch_shards import local_rows
 from seqvae.interfaces import Batch
+from seqvae.keyed_noise import Signed, draw_keys
 
 EVALUATION_SEED = 0  # evaluation noise is the same for all runs, so that they can be compared in pairs
 
 Rows = npt.NDArray[np.int64]
+
+
+def with_keyed_noise(batches: Sequence[Batch], keys_of: Callable[[Batch], Signed]) -> list[Batch]:
+    """The same batches, whose noise is keyed by what each example holds and not by its place.
+
+    An example that comes n times gets n different draws: shared ones would make errors of means too small.
+    """
+    keys = np.concatenate([np.zeros(0, np.int64), *map(keys_of, batches)])
+    parts = torch.split(torch.from_numpy(draw_keys(keys)), [batch.size for batch in batches])
+    pairs = zip(batches, parts, strict=True)
+    return [batch.replace(random=replace(batch.random, index=part)) for batch, part in pairs]
 
 
 class EpochBatchSource(ABC):
@@ -41,7 +55,9 @@ class EpochBatchSource(ABC):
         """
         epoch, place = divmod(step, self.steps_per_epoch)
         if inner > 1:
-            place = int(np.random.default_rng([self.seed, step, inner]).integers(self.steps_per_epoch))
+            place = int(
+                np.random.default_rng([self.seed % 2**64, step, inner]).integers(self.steps_per_epoch)
+            )
         if epoch != self._epoch:
             self._epoch, self._order = epoch, self._epoch_order(epoch)
         rows = self._order[place]

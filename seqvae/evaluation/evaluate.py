@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from seqvae.errors import UserError
+from seqvae.evaluation.metrics.cautions import cautions
 from seqvae.evaluation.metrics.checks import check_report
 from seqvae.evaluation.metrics.classifier import classifier_metrics
 from seqvae.evaluation.metrics.evaluation_pass import (
@@ -87,16 +88,18 @@ def evaluate(
             report |= _reconstruction_metrics(walk, gathered, measures)
             report |= measures.sample_metrics(settings.prior_draws, settings.seed)
         report |= classifier_metrics(vae, batches)
+    report["cautions"] = [*cautions(report), *report.pop("cautions", [])]
     report |= {"precision": _precision(vae), "seconds": time.perf_counter() - began}
     check_report(report, one_prior=vae.labels is None or not vae.prior.condition)
     return {name: _jsonable(value) for name, value in report.items()}
 
 
-def validate(vae: VAE, batches: Iterable[Batch], *, mi: bool = False) -> dict[str, Any]:
+def validate(vae: VAE, batches: Iterable[Batch], *, mi_examples: int = 0) -> dict[str, Any]:
     """The light walk of the training loop: one code an example, no remedies, beta = 1.
 
     `n`, `distortion`, `active_units` and, where q(z|x) has a density, `neg_elbo`, `rate`, `kl_per_dim` (a
-    list), and `mi_low` if asked for; `label_accuracy` of a classifier; what does not apply is left out.
+    list), and `mi_low` over at most `mi_examples` (`mi_n` of them; 0: none); `label_accuracy` of a
+    classifier; what does not apply is left out.
 
     Raises:
         UserError: no example.
@@ -104,11 +107,10 @@ def validate(vae: VAE, batches: Iterable[Batch], *, mi: bool = False) -> dict[st
     with evaluation_mode(vae):
         batches = _examples(batches, 1)
         gathered = run_evaluation_pass(EvaluationPass(vae, batches), 1, lambda batch: 1)
-        numbers = likelihood_metrics(gathered) | code_metrics(
-            gathered, EvaluationSettings.mi_examples if mi else 0
-        )
+        numbers = likelihood_metrics(gathered) | code_metrics(gathered, mi_examples)
         numbers |= classifier_metrics(vae, batches)
-    names = ("n", "neg_elbo", "rate", "distortion", "active_units", "kl_per_dim", "mi_low", "label_accuracy")
+    names = ["n", "neg_elbo", "rate", "distortion", "active_units", "kl_per_dim", "mi_low", "mi_n"]
+    names.append("label_accuracy")
     return {name: numbers[name] for name in names if name in numbers}
 
 

@@ -17,7 +17,7 @@ from seqvae.evaluation.metrics.evaluation_pass import (
     evaluation_mode,
     to_cpu_float64,
 )
-from seqvae.evaluation.metrics.likelihood import iw_nll, sample_codes
+from seqvae.evaluation.metrics.likelihood import draws, iw_nll
 from seqvae.evaluation.metrics.rate import standard_error
 from seqvae.interfaces import Batch, Prior
 from seqvae.models.vae import VAE
@@ -64,13 +64,13 @@ def _score_priors(vae: VAE, priors: Sequence[Prior], batch: Batch, samples: int)
     c = vae.condition(batch)
     ps = [prior(c) for prior in priors]
     rates, weights, distortion = [], [], []
-    for z in sample_codes(q, batch.random, samples, CHUNK):
+    for z, log_q in draws(q, batch.random, samples, CHUNK):
         log_px_z = vae.likelihood(z, c).log_prob(batch)  # (S, B)
         share = len(z) / samples
         rates.append(
             torch.stack([to_cpu_float64(vae.latent.kl(q, p, z).sum(-1).mean(0)) * share for p in ps])
         )
-        weights.append(torch.stack([to_cpu_float64(log_px_z + p.log_prob(z) - q.log_prob(z)) for p in ps]))
+        weights.append(torch.stack([to_cpu_float64(log_px_z + p.log_prob(z) - log_q) for p in ps]))
         distortion.append(-to_cpu_float64(log_px_z).mean(0) * share)
     rate = torch.stack(rates).sum(0)  # (P, B)
     bound = torch.stack([iw_nll(w) for w in torch.cat(weights, 1)])

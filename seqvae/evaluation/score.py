@@ -40,7 +40,8 @@ def score_examples(
 ) -> list[ExampleScore]:
     """A row for each of the N examples, in their order, from K = `samples` codes each.
 
-    The noise is keyed by example: neither the batch size nor the company changes a score but by rounding.
+    The noise is keyed by content: neither batch size, place nor company changes a score but by rounding, and
+    the same example twice has the same score.
     Where several processes work together all of them must ask, and each scores its share.
 
     Raises:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from os import PathLike
 from typing import Any, ClassVar, Self
 
 import torch
@@ -59,6 +60,9 @@ class LatentCodec(RunFolder, library_name="seqvae"):
     ) -> Tensor:
         """Codes (N, D): posterior means, or one draw of each posterior, at `rate` nats (one, or one each).
 
+        The noise of a draw is keyed by (seed, content of the example), so that other examples and their order
+        change nothing; an example that is given n times gets n different draws.
+
         `condition`, {label: value}, is what a run that is told labels is told of all of them, or of each by
         lists. Where several processes work together all of them must ask, and each encodes its share.
 
@@ -76,6 +80,7 @@ class LatentCodec(RunFolder, library_name="seqvae"):
         seed: int = 0,
         rate: Rate = None,
         condition: Condition | None = None,
+        repeats_differ: bool = True,
     ) -> tuple[Tensor, Tensor | None]:
         """Codes (N, D) of the examples, and what the model was told of them, c (N, C)."""
         self._require_code()
@@ -85,20 +90,26 @@ class LatentCodec(RunFolder, library_name="seqvae"):
             c = vae.condition(batch)
             return choose_codes(vae.posterior(batch), batch, sample).cpu(), None if c is None else c.cpu()
 
-        parts = map_sharded(
-            list(self._conditioned_batches(examples, seed, rate, condition)), coded, self.device
-        )
+        asked = self._conditioned_batches(examples, seed, rate, condition, repeats_differ)
+        parts = map_sharded(list(asked), coded, self.device)
         told = [c for _, c in parts if c is not None]
         found = torch.cat([torch.zeros(0, self.latent_dim), *(z for z, _ in parts)])
         return found, torch.cat(told) if told else None
 
     def _conditioned_batches(
-        self, examples: Sequence[Any], seed: int, rate: Rate, condition: Condition | None
+        self,
+        examples: Sequence[Any],
+        seed: int,
+        rate: Rate,
+        condition: Condition | None,
+        repeats_differ: bool = False,
     ) -> Iterator[Batch]:
         """What a user gave, as batches that carry what is asked of each."""
+        if isinstance(examples, str | bytes | PathLike):
+            raise UserError(f"examples got {examples!r}, which is one of them: give a list, [{examples!r}]")
         n = len(examples)
         labels, rates = make_label_columns(self.vae, condition, n), make_rate_features(self.vae, rate, n)
-        return with_conditions(self._batches(examples, seed), labels, rates)
+        return with_conditions(self._batches(examples, seed, repeats_differ), labels, rates)
 
     def path(self, a: Any, b: Any, steps: int = 8, path: CodePath = "linear") -> Tensor:
         """Codes (steps, D) from the code of `a` to that of `b`.
@@ -141,8 +152,11 @@ class LatentCodec(RunFolder, library_name="seqvae"):
         return type(self)(replace(self.run, vae=with_condition(self.vae, condition)), self.device)
 
     @abstractmethod
-    def _batches(self, examples: Sequence[Any], seed: int) -> Iterator[Batch]:
-        """What a user gave, as batches on the device."""
+    def _batches(self, examples: Sequence[Any], seed: int, repeats_differ: bool = False) -> Iterator[Batch]:
+        """What a user gave, as batches on the device, with noise keyed by content.
+
+        The same example given again has the same noise, unless `repeats_differ`.
+        """
 
     def _codes(self, z: Any) -> Tensor:
         """Codes (N, D) as a user gives them.

@@ -15,17 +15,18 @@ from torch import Tensor
 
 from seqvae.config.schema import ImageRunConfig
 from seqvae.data.image.batch import ImageBatch
-from seqvae.data.image.batching import batch_from_pixels
+from seqvae.data.image.batching import batch_from_pixels, keys_of
 from seqvae.data.image.codec import ImageProcessor
 from seqvae.data.image.dataset import DEFAULT_PICTURES, load_data, load_examples
-from seqvae.data.image.feed import evaluation_batches
+from seqvae.data.image.feed import measured_feed
 from seqvae.data.image.image_store import ImageStore
 from seqvae.data.image.load_files import levels, load_images
+from seqvae.data.input_files import in_words
 from seqvae.data.synthetic import PICTURES
 from seqvae.errors import UserError
 from seqvae.evaluation.metrics.image import ImageMetrics
 from seqvae.inference.pretrained import PretrainedVAE
-from seqvae.keyed_noise import KeyedNoise
+from seqvae.keyed_noise import KeyedNoise, draw_keys
 from seqvae.models.sampling import Condition, Rate, make_condition, sample_prior
 from seqvae.models.sampling import Path as CodePath
 from seqvae.runs.checkpoint import Run
@@ -122,12 +123,16 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
                 parts.append(likelihood.sample(noise)[0].cpu())
         return torch.cat(parts) if parts else torch.zeros(0, *self.codec.shape)
 
-    def _batches(self, examples: Any, seed: int, batch_size: int = 256) -> Iterator[ImageBatch]:
+    def _batches(
+        self, examples: Any, seed: int, repeats_differ: bool = False, batch_size: int = 256
+    ) -> Iterator[ImageBatch]:
         pixels = self._pixels(examples)
+        keys = keys_of(pixels)
+        keys = draw_keys(keys) if repeats_differ else keys
         for start in range(0, len(pixels), batch_size):
-            batch = batch_from_pixels(pixels[start : start + batch_size], self.codec, seed)
-            rows = torch.arange(start, start + batch.size)
-            yield batch.replace(index=rows, random=KeyedNoise(seed, 0, rows)).to(self.device)
+            rows = slice(start, start + batch_size)
+            batch = batch_from_pixels(pixels[rows], self.codec, seed, keys=keys[rows])
+            yield batch.replace(index=torch.arange(start, start + batch.size)).to(self.device)
 
     def _pixels(self, examples: Any) -> Any:
         """uint8 (N, C, H, W) of what a user gives.
@@ -148,10 +153,10 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
         return found
 
     def _evaluation_inputs(
-        self, data: str | None, batch_size: int, examples: int | None
+        self, data: str | Sequence[str] | None, batch_size: int, examples: int | None
     ) -> tuple[str, list[ImageBatch], ImageMetrics]:
         where, store = self._store(data)
-        batches = list(evaluation_batches(store, self.codec, batch_size, examples))
+        batches = measured_feed(store, self.codec, batch_size, examples)
         discrete = all(self._of(batch).support != "real" for batch in batches[:1])
         return where, batches, ImageMetrics(lambda z, batch: self._of(batch, z), discrete)
 
@@ -166,8 +171,10 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
         data = self.config.data
         return () if data.train else tuple(PICTURES[data.name or DEFAULT_PICTURES].factors)
 
-    def _store(self, data: str | None) -> tuple[str, ImageStore]:
+    def _store(self, data: str | Sequence[str] | None) -> tuple[str, ImageStore]:
         if data is not None:
-            return data, load_examples(data, self.codec, self.config.data, self._categories)
+            store = load_examples(data, self.codec, self.config.data, self._categories)
+            self._check_labels(store, [f"{label}: {why}" for label, why in store.lost.items()])
+            return in_words(data), store
         splits = load_data(self.config.data)
         return ("valid", splits.valid) if splits.test is None else ("test", splits.test)

@@ -1,31 +1,49 @@
-"""Examples for use with a model: sentences or pictures, and the labels of each where it is told any.
+"""Examples for use with a model: sentences or pictures, their labels, and where each stands in its source.
 
-Shapes: N examples, M chosen ones, C x H x W a picture.
+Shapes: N examples, M chosen ones, R rows of a source, C x H x W a picture.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from seqvae.build import modality_of
+from seqvae.data.image.dataset import load_examples
+from seqvae.data.input_files import in_words, regular_files
+from seqvae.data.text.corpus import is_table, read_corpus
+from seqvae.data.text.readers import Example
+from seqvae.data.text.splits import read_options
 from seqvae.errors import UserError
-from seqvae.inference import PretrainedVAE, TextVAE
+from seqvae.inference import ImageVAE, PretrainedVAE, TextVAE
 from seqvae.models.sampling import Condition
 
 SPLITS = ("train", "valid", "test")
+Note = Callable[[str], object]
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Sentences, or pictures (N, C, H, W), and the labels of each where the model is told any."""
+    """Sentences, or pictures (N, C, H, W), and the labels of each where the model is told any.
+
+    Of the R rows of their source they are those at `places`; without places they are all of it. `ids` and
+    `columns` have a value for each row.
+    """
 
     x: Any
     condition: Condition | None = None  # {label: a value of all, or a list of one for each}
+    places: Sequence[int] | None = None
+    total: int | None = None
+    ids: Sequence[Any] | None = None
+    columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.x)
@@ -34,6 +52,27 @@ class Inputs:
     def names(self) -> list[str]:
         """What people know each by: a sentence itself, a picture's place."""
         return self.x if isinstance(self.x, list) else [str(place) for place in range(len(self))]
+
+    @property
+    def left_out(self) -> int:
+        """How many rows of the source are no examples: empty texts, or broken pictures."""
+        return 0 if self.total is None else self.total - len(self)
+
+    def spread(self, values: Sequence[Any], missing: Any = None) -> list[Any]:
+        """A value for each row of the source, `missing` where it holds no example."""
+        if self.places is None or self.total is None:
+            return list(values)
+        found = [missing] * self.total
+        for place, value in zip(self.places, values, strict=True):
+            found[place] = value
+        return found
+
+    @property
+    def identified(self) -> list[dict[str, Any]]:
+        """Of each row of the source its `id`, where a column was named that identifies rows."""
+        if self.ids is None:
+            return [{} for _ in range(len(self) if self.total is None else self.total)]
+        return [{"id": each} for each in self.ids]
 
     def rows(self, rows: Tensor) -> Inputs:
         """Those of the chosen places (M,)."""
@@ -46,7 +85,7 @@ class Inputs:
         return Inputs(chosen, each)
 
 
-def load_inputs(vae: PretrainedVAE, data: str | None, count: int | None = None) -> Inputs:
+def load_inputs(vae: PretrainedVAE, data: str | Sequence[str] | None, count: int | None = None) -> Inputs:
     """The first `count` sentences, or pictures uint8 (N, C, H, W), of a split of the run's data or of a file.
 
     A model that is told labels, of which nobody chose any for all, is told those of each.
@@ -64,8 +103,79 @@ def load_inputs(vae: PretrainedVAE, data: str | None, count: int | None = None) 
     return Inputs(store.pixels[: len(rows)], told)
 
 
-def _store(vae: Any, data: str | None) -> Any:
-    if data not in SPLITS or Path(data).exists():
+def examples_in(
+    vae: PretrainedVAE,
+    source: str | Sequence[str],
+    count: int | None = None,
+    id_column: str | None = None,
+    note: Note = lambda line: None,
+) -> Inputs:
+    """The first `count` rows of a file, or of several, as they stand there: texts, or pictures.
+
+    A row without a text is no example, but it keeps its place. `note` is given lines about what was
+    recognised and what was left out.
+
+    Raises:
+        UserError: it cannot be read, or holds no example; or a label that the model is told is missing.
+    """
+    if isinstance(vae, ImageVAE):
+        return _pictures_in(vae, source, count, id_column)
+    assert isinstance(vae, TextVAE)
+    source = regular_files(source)
+    data = vae.config.data
+    labels = tuple(data.labels) if is_table(source, read_options(data)) else ()
+    options = replace(read_options(data, labels, lenient=True), id_column=id_column, note=note)
+    found = list(islice(read_corpus(source, options), count))
+    lengths = vae.tokenizer.encode_flat([row.text for row in found])[1]
+    places = np.flatnonzero(lengths).tolist()
+    if not places:
+        raise UserError(f"{in_words(source)} holds no sentence: give at least one a line")
+    return Inputs(
+        [found[place].text for place in places],
+        _condition(vae, labels, [found[place] for place in places], note),
+        places,
+        len(found),
+        None if id_column is None else [row.id for row in found],
+        {label: [row.labels[i] for row in found] for i, label in enumerate(labels)},
+    )
+
+
+def _pictures_in(
+    vae: ImageVAE, source: str | Sequence[str], count: int | None, id_column: str | None
+) -> Inputs:
+    store = load_examples(source, vae.codec, vae.config.data, vae._categories, id_column)
+    vae._check_labels(store, [f"{label}: {why}" for label, why in store.lost.items()])
+    total = store.total if count is None else min(count, store.total)
+    places = [place for place in store.places.tolist() if place < total]
+    labels = vae.vae.labels
+    told = None
+    if labels is not None and not labels.fixed:
+        told = labels.decode_columns(torch.tensor(store.labels[: len(places)]))
+    return Inputs(store.pixels[: len(places)], told, places, total, store.ids and store.ids[:total])
+
+
+def _condition(
+    vae: PretrainedVAE, names: Sequence[str], rows: Sequence[Example], note: Note
+) -> Condition | None:
+    """What the model is told of each row, where it is told labels and nobody chose any for all."""
+    told = vae.vae.labels
+    if told is None or told.fixed or not names:
+        return None
+    condition: dict[str, list[Any]] = {}
+    for label in told.specs:
+        place = names.index(label.name)
+        values = [row.labels[place] for row in rows]
+        known = [value if label.knows(value) else None for value in values]
+        strange = Counter(str(v) for v, k in zip(values, known, strict=True) if k is None and v is not None)
+        if lost := sum(value is None for value in known):
+            unknown = f" ({', '.join(map(repr, list(strange)[:3]))} unknown to training)" if strange else ""
+            note(f"{lost:,} of {len(rows):,} rows without label {label.name!r}{unknown}")
+        condition[label.name] = known
+    return condition
+
+
+def _store(vae: Any, data: str | Sequence[str] | None) -> Any:
+    if not isinstance(data, str) or data not in SPLITS or Path(data).exists():
         return vae._store(data)[1]
     config = vae.run.config
     found: Any = modality_of(config).load_data(config, vae.run.codec)

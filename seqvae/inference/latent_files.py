@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -12,7 +13,11 @@ from torch import Tensor
 from seqvae.errors import UserError
 from seqvae.utils.atomic_files import write_named
 
+if TYPE_CHECKING:
+    from seqvae.inference.inputs import Inputs
+
 ENDINGS = (".npy", ".parquet")
+Empty = Literal["nan", "mask", "drop"]  # what a row without an example has
 
 
 def check_output(file: Path) -> None:
@@ -23,31 +28,91 @@ def check_output(file: Path) -> None:
     """
     if file.suffix not in ENDINGS:
         raise UserError(f"{file} ends in {file.suffix or 'nothing'}: codes are written as .npy or .parquet")
-    if file.exists():
-        raise UserError(f"{file} exists: choose another --output")
+    for written in (file, mask_file(file)):
+        if written.exists():
+            raise UserError(f"{written} exists: choose another --output")
     if not file.parent.is_dir():
         raise UserError(f"the folder {file.parent} does not exist: make it first")
 
 
-def write_codes(file: Path, z: Tensor, texts: Sequence[str] | None = None) -> None:
-    """Codes (N, D) to `file`; in Parquet one row is an example, `z` and, where there are texts, `text`.
+def write_codes(file: Path, z: Tensor, given: Inputs | None = None, empty: Empty = "nan") -> None:
+    """Codes (N, D) of examples to `file`, a row for each row of their source unless `empty` is drop.
+
+    A row without an example has NaN (`nan`), or zeros and False in a file `NAME.mask.npy` beside (`mask`). In
+    Parquet the code is a list `z` (null for a masked row), and what is known of each row is beside it: its
+    number `row` in the source, `id`, `text` and label columns.
 
     Raises:
         UserError: it cannot be written there.
     """
+    dropped = empty == "drop" or given is None
+    found = z if dropped or given is None else _spread(z, given, 0.0 if empty == "mask" else torch.nan)
+    mask = np.ones(len(found), bool)
+    if not dropped and given is not None:
+        mask = np.array(given.spread([True] * len(given), False), bool)
     if file.suffix == ".npy":
-        write_named(file, lambda p: np.save(p, z.numpy()))
+        write_named(file, lambda p: np.save(p, found.numpy()))
+        if empty == "mask":
+            write_named(mask_file(file), lambda p: np.save(p.open("wb"), mask))
         return
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns = {} if texts is None else {"text": list(texts)}
-    columns |= {"z": pa.array(z.tolist(), pa.list_(pa.float32()))}
-    write_named(file, lambda p: pq.write_table(pa.table(columns), p))
+    columns = {} if given is None else _known(given, dropped)
+    kept = found.tolist()
+    if empty == "mask":
+        kept = [row if filled else None for row, filled in zip(kept, mask.tolist(), strict=True)]
+    table = pa.table({name: _array(values) for name, values in columns.items()} | {"z": _codes(kept)})
+    write_named(file, lambda p: pq.write_table(table, p))
+
+
+def mask_file(file: Path) -> Path:
+    """Where it is said which rows of `file` hold a code."""
+    return file.with_suffix(".mask.npy")
+
+
+def _spread(z: Tensor, given: Inputs, missing: float) -> Tensor:
+    if given.places is None or given.total is None:
+        return z
+    found = torch.full((given.total, z.shape[1]), missing)
+    found[torch.tensor(given.places, dtype=torch.long)] = z
+    return found
+
+
+def _known(given: Inputs, dropped: bool) -> dict[str, Sequence[Any]]:
+    """What is known of each row, of all of them or of those that are examples."""
+    places = range(len(given)) if given.places is None else given.places
+    rows = places if dropped else range(given.total if given.total is not None else len(given))
+    columns: dict[str, Sequence[Any]] = {"row": list(rows)}
+    if given.ids is not None:
+        columns["id"] = [given.ids[row] for row in rows]
+    if isinstance(given.x, list):
+        columns["text"] = given.x if dropped else given.spread(given.x, "")
+    taken = {*columns, "z"}
+    for name, values in given.columns.items():
+        columns[f"label_{name}" if name in taken else name] = [values[row] for row in rows]
+    return columns
+
+
+def _array(values: Sequence[Any]) -> Any:
+    """A column of the values' own type; as texts where they have several."""
+    import pyarrow as pa
+
+    plain = [str(value) if isinstance(value, str) else value for value in values]
+    try:
+        return pa.array(plain)
+    except (pa.ArrowException, OverflowError):
+        return pa.array([None if value is None else str(value) for value in plain])
+
+
+def _codes(rows: Sequence[list[float] | None]) -> Any:
+    import pyarrow as pa
+
+    return pa.array(rows, pa.list_(pa.float32()))
 
 
 def read_codes(file: Path) -> Tensor:
-    """Codes (N, D) as `write_codes` wrote them.
+    """Codes (N, D) as `write_codes` wrote them; NaN in a row without a code.
 
     Raises:
         UserError: no such file, or nothing like codes in it.
@@ -56,13 +121,37 @@ def read_codes(file: Path) -> Tensor:
         raise UserError(f"no file {file}: `seqvae encode` writes one")
     try:
         if file.suffix == ".npy":
-            found = np.load(file, allow_pickle=False)
-            if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu":
-                raise TypeError(f"{getattr(found, 'dtype', 'several arrays')} is no array of numbers")
-            return torch.from_numpy(found.astype(np.float32))
+            return _masked(_read_npy(file), file)
         import pyarrow.parquet as pq
 
-        return torch.tensor(pq.read_table(file, columns=["z"])["z"].to_pylist())
-    except (ValueError, TypeError, OSError, EOFError) as error:
+        rows = pq.read_table(file, columns=["z"])["z"].to_pylist()
+        width = next((len(row) for row in rows if row is not None), 0)
+        return torch.tensor([[torch.nan] * width if row is None else row for row in rows])
+    except (ValueError, TypeError, OSError, EOFError, OverflowError) as error:
         reason = str(error).splitlines()[0].split(". ")[0]  # NumPy goes on to advise against safety
         raise UserError(f"{file} holds no codes ({reason}): give a file that `seqvae encode` wrote") from None
+
+
+def coded_rows(z: Tensor) -> Tensor:
+    """(N,) bool: which rows (N, D) hold a code; all, where they are no rows of numbers."""
+    if z.ndim != 2 or not z.shape[1]:
+        return torch.ones(len(z) if z.ndim else 0, dtype=torch.bool)
+    return ~z.isnan().all(1)
+
+
+def _read_npy(file: Path) -> Tensor:
+    found = np.load(file, allow_pickle=False)
+    if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu":
+        raise TypeError(f"{getattr(found, 'dtype', 'several arrays')} is no array of numbers")
+    with np.errstate(over="ignore"):  # a number beyond single precision is infinite, and refused as such
+        return torch.from_numpy(found.astype(np.float32))
+
+
+def _masked(z: Tensor, file: Path) -> Tensor:
+    """NaN in the rows that the file beside says are no codes."""
+    if not mask_file(file).is_file():
+        return z
+    mask = torch.from_numpy(np.load(mask_file(file), allow_pickle=False))
+    if mask.shape != z.shape[:1] or mask.dtype != torch.bool:
+        raise ValueError(f"{mask_file(file).name} is no mask of {len(z)} rows")
+    return torch.where(mask[:, None], z, torch.nan)

@@ -5,16 +5,19 @@ Shapes: N examples, D latent dims.
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from seqvae.build import modality_of
 from seqvae.config.registry import lookup
+from seqvae.distributed.collectives import is_main
 from seqvae.evaluation.evaluate import EvaluationSettings, evaluate
 from seqvae.evaluation.metrics.amortisation_gap import SVIConfig
 from seqvae.evaluation.metrics.amortisation_gap import amortisation_gap as refinement
@@ -28,6 +31,7 @@ from seqvae.interfaces import Batch, ModalityMetrics
 from seqvae.models.sampling import Condition, Rate, with_own_labels
 from seqvae.utils.device import autocast, pick_precision
 
+LOG = logging.getLogger("seqvae")  # without a handler of the user's, Python prints its warnings on stderr
 REFINED = ("neg_elbo_refined", "rate_refined", "amortisation_gap", "amortisation_gap_se")
 
 
@@ -55,7 +59,7 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
 
     def evaluate(
         self,
-        data: str | None = None,
+        data: str | Sequence[str] | None = None,
         samples: int = 20,
         progress: ProgressCallback | None = None,
         batch_size: int = 64,
@@ -90,7 +94,7 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
 
     def factor_scores(
         self,
-        data: str | None = None,
+        data: str | Sequence[str] | None = None,
         progress: ProgressCallback | None = None,
         batch_size: int = 64,
         examples: int | None = None,
@@ -109,7 +113,11 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
 
     def with_labels(self, names: Sequence[str]) -> Self:
         """The same model, whose data bring these labels of each example."""
-        data = self.run.config.data.model_copy(update={"labels": list(names)})
+        return self.with_data(labels=list(names))
+
+    def with_data(self, **changes: Any) -> Self:
+        """The same model, whose config has other values of `data`: how files that it is given are read."""
+        data = self.run.config.data.model_copy(update=changes)
         config = self.run.config.model_copy(update={"data": data})
         return type(self)(replace(self.run, config=config), self.device)
 
@@ -136,6 +144,16 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
         """
         batches = self._evaluation_inputs(None, 64, examples)[1]
         return compare_priors(self.vae, self.with_prior(name).vae.prior, batches, samples, progress)
+
+    def _check_labels(self, store: Any, notes: Sequence[str]) -> None:
+        """Refuse other data without a label that the model is told; say what else is to say about them."""
+        labels = self.vae.labels
+        if labels is not None and not labels.fixed and self.vae.classifier is None:
+            held = torch.from_numpy(np.array(store.labels))
+            labels.require(held)
+            notes = [*notes, *labels.strange(held)]
+        for note in notes if is_main() else ():
+            LOG.warning(note)
 
     @property
     def _categories(self) -> dict[str, Sequence[str]]:
@@ -165,6 +183,6 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
 
     @abstractmethod
     def _evaluation_inputs(
-        self, data: str | None, batch_size: int, examples: int | None
+        self, data: str | Sequence[str] | None, batch_size: int, examples: int | None
     ) -> tuple[str, list[Batch], ModalityMetrics]:
         """The name of the evaluation data, its batches, and what measures them."""

@@ -14,18 +14,20 @@ import torch
 from torch import Tensor
 
 from seqvae.config.schema import TextRunConfig
+from seqvae.data.input_files import in_words
 from seqvae.data.synthetic import CORPORA
 from seqvae.data.text.batch import TextBatch
-from seqvae.data.text.batching import batch_from_ids
+from seqvae.data.text.batching import batch_from_ids, keys_of
 from seqvae.data.text.dataset import DEFAULT_CORPUS, load_data, load_examples
-from seqvae.data.text.feed import evaluation_batches
+from seqvae.data.text.feed import measured_feed
 from seqvae.data.text.token_store import TokenStore
 from seqvae.data.text.tokenizer import TextTokenizer
+from seqvae.data.text.values import clean_text
 from seqvae.errors import UserError
 from seqvae.evaluation.metrics.text import TextGeneration, TextMetrics
 from seqvae.inference.pretrained import PretrainedVAE
 from seqvae.interfaces import Batch
-from seqvae.keyed_noise import KeyedNoise
+from seqvae.keyed_noise import KeyedNoise, Signed, draw_keys, keys_of_codes
 from seqvae.models.sampling import Condition, Rate, make_condition, resample_conditions, sample_prior
 from seqvae.models.sampling import Path as CodePath
 from seqvae.models.text.decoding import GenerationConfig, generate_tokens
@@ -79,7 +81,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         """
         z = self._codes(z)
         c = make_condition(self.vae, len(z), rate, condition)
-        written = self._written(z, how or self._greedy(), seed, c)
+        written = self._written(z, how or self._greedy(), seed, c, keys=draw_keys(keys_of_codes(z)))
         return self.tokenizer.decode_batch(written)
 
     def sample(
@@ -108,17 +110,20 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         seed: int = 0,
         rate: Rate = None,
         condition: Condition | None = None,
+        repeats_differ: bool = True,
     ) -> list[Reconstruction]:
         """Each sentence through its code and back; greedy from the posterior mean by default.
 
         `rate`: nats of all of them or of each, where the run has a dial; the run's own rate by default.
         `condition`: labels of all of them, {label: value}, or lists of one for each, where it is told any.
+        `repeats_differ`: whether a sentence that is given n times gets n different draws.
 
         Raises:
             UserError: as `encode`.
         """
-        z, c = self._encode(texts, sample, seed, rate, condition)
-        back = self.tokenizer.decode_batch(self._written(z, how or self._greedy(), seed, c))
+        z, c = self._encode(texts, sample, seed, rate, condition, repeats_differ)
+        keys = self._keys(texts, repeats_differ)
+        back = self.tokenizer.decode_batch(self._written(z, how or self._greedy(), seed, c, keys))
         shown = self.tokenizer.decode_batch(self._ids(texts))
         return [Reconstruction(a, b, a == b) for a, b in zip(shown, back, strict=True)]
 
@@ -181,7 +186,8 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
             UserError: as `encode`.
         """
         z, c = self._encode(texts)
-        return self.tokenizer.decode_batch(self._written(z + step, how or self._greedy(), 0, c))
+        written = self._written(z + step, how or self._greedy(), 0, c, self._keys(texts, repeats_differ=True))
+        return self.tokenizer.decode_batch(written)
 
     def attribute(self, batches: Sequence[Batch], name: str) -> Tensor:
         """A label of each sentence (N,), or its `length` in tokens, `</s>` counted.
@@ -194,10 +200,10 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         return super().attribute(batches, name)
 
     def _evaluation_inputs(
-        self, data: str | None, batch_size: int, examples: int | None
+        self, data: str | Sequence[str] | None, batch_size: int, examples: int | None
     ) -> tuple[str, list[TextBatch], TextMetrics]:
         where, store = self._store(data)
-        batches = list(evaluation_batches(store, self.tokenizer, batch_size, examples))
+        batches = measured_feed(store, self.tokenizer, batch_size, examples)
         characters = int(store.chars[:examples].sum())
         tools = TextGeneration(
             self._reconstruct_greedily, partial(self._sample_greedily, batches), self._detokenize, characters
@@ -209,9 +215,11 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         data = self.config.data
         return () if data.train else tuple(CORPORA[data.name or DEFAULT_CORPUS].factors)
 
-    def _store(self, data: str | None) -> tuple[str, TokenStore]:
+    def _store(self, data: str | Sequence[str] | None) -> tuple[str, TokenStore]:
         if data is not None:
-            return data, load_examples(data, self.tokenizer, self.config.data, self._categories)
+            store = load_examples(data, self.tokenizer, self.config.data, self._categories)
+            self._check_labels(store, [*store.notes, *store.lost_labels])
+            return in_words(data), store
         splits = load_data(self.config.data, self.tokenizer)
         return ("valid", splits.valid) if splits.test is None else ("test", splits.test)
 
@@ -231,27 +239,55 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
 
     @torch.no_grad()
     def _written(
-        self, z: Tensor, how: GenerationConfig, seed: int = 0, c: Tensor | None = None
+        self,
+        z: Tensor,
+        how: GenerationConfig,
+        seed: int = 0,
+        c: Tensor | None = None,
+        keys: Signed | None = None,
     ) -> list[list[int]]:
-        """Word ids for codes (N, D), told c (N, C) or what the model says, a batch after the other."""
+        """Word ids for codes (N, D), told c (N, C) or what the model says, a batch after the other.
+
+        `keys` (N,) are those of the words' noise, by default the places of the codes.
+        """
         decoder, written = self.vae.decoder, []
         assert isinstance(decoder, TextDecoder)
+        index = torch.arange(len(z)) if keys is None else torch.from_numpy(keys)
         for rows in torch.split(torch.arange(len(z)), WRITTEN):
-            part, random = z[rows].to(self.device), KeyedNoise(seed, 0, rows.to(self.device))
+            part, random = z[rows].to(self.device), KeyedNoise(seed, 0, index[rows].to(self.device))
             likelihood: Any = self.vae.likelihood(part[None], None if c is None else c[rows].to(self.device))
             written += generate_tokens(decoder, likelihood.start(), len(part), how, random)
         return written
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        ids = self.tokenizer.encode_batch(list(texts))
+        ids = self.tokenizer.encode_batch([_clean(place, text) for place, text in enumerate(texts)])
         for text, found in zip(texts, ids, strict=True):
             if not found:
                 raise UserError(f"{text!r} holds no token: give a sentence with at least one word")
         return ids
 
-    def _batches(self, texts: Sequence[str], seed: int, batch_size: int = 64) -> Iterator[TextBatch]:
+    def _keys(self, texts: Sequence[str], repeats_differ: bool) -> Signed:
+        """(N,) what the noise of each sentence is keyed by: its tokens, and perhaps the how-manieth it is."""
+        keys = keys_of(self._ids(texts))
+        return draw_keys(keys) if repeats_differ else keys
+
+    def _batches(
+        self, texts: Sequence[str], seed: int, repeats_differ: bool = False, batch_size: int = 64
+    ) -> Iterator[TextBatch]:
         ids = self._ids(texts)
+        keys = torch.from_numpy(self._keys(texts, repeats_differ))
         for start in range(0, len(ids), batch_size):
             batch = batch_from_ids(ids[start : start + batch_size], self.tokenizer.special, seed)
             rows = torch.arange(start, start + batch.size)
-            yield batch.replace(index=rows, random=KeyedNoise(seed, 0, rows)).to(self.device)
+            yield batch.replace(index=rows, random=KeyedNoise(seed, 0, keys[rows])).to(self.device)
+
+
+def _clean(place: int, text: Any) -> str:
+    """A text as training read it.
+
+    Raises:
+        UserError: something else.
+    """
+    if not isinstance(text, str):
+        raise UserError(f"text {place} is {str(text)[:40]!r}, a {type(text).__name__}: give strings")
+    return clean_text(text)

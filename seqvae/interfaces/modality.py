@@ -80,8 +80,17 @@ class Data(Protocol):
         """The content of the training split: the same files and settings give the same one."""
         ...
 
+    @property
+    def splits(self) -> Mapping[str, LabeledSplit]:
+        """The splits there are, by name."""
+        ...
+
     def report(self) -> list[str]:
         """What became of the data, for people."""
+        ...
+
+    def collapse_cause(self) -> str | None:
+        """What in the data keeps any code from carrying something, as a clause; None where nothing does."""
         ...
 
 

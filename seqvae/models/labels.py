@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import isfinite, isnan, nan
 from typing import Any
+from unicodedata import normalize
 
 import torch
 from torch import Tensor, nn
@@ -43,10 +44,16 @@ class LabelSpec:
         return [float(i if named else value) for i, value in enumerate(self.classes)]
 
     def values(self, labels: Tensor) -> Tensor:
-        """(B,): the column of labels (B, L), NaN where there is no such column."""
-        if labels.shape[1] > self.column:
-            return labels[:, self.column]
-        return labels.new_full((len(labels),), torch.nan)
+        """(B,): the column of labels (B, L), NaN where it has no value that the model knows."""
+        if labels.shape[1] <= self.column:
+            return labels.new_full((len(labels),), torch.nan)
+        values = labels[:, self.column]
+        known = (
+            (values[:, None] == values.new_tensor(self.class_values)).any(-1)
+            if self.classes
+            else values.isfinite()
+        )
+        return torch.where(known, values, torch.nan)
 
     def with_values(self, labels: Tensor, values: Tensor | float) -> Tensor:
         """(B, L): the same labels, or with more columns, with `values` in this one."""
@@ -56,26 +63,26 @@ class LabelSpec:
         return torch.cat([wide[:, : self.column], values.to(wide)[:, None], wide[:, self.column + 1 :]], 1)
 
     def features(self, values: Tensor) -> Tensor:
-        """(B, K) or (B, 1) from values (B,); what is no class has a row of zeros."""
+        """(B, K) or (B, 1) from values (B,); zeros (the mean of a number) where a value is not known."""
         if self.classes:
             return (values[:, None] == constant(tuple(self.class_values), values.device)).float()
-        return ((values - self.mean) / self.sd)[:, None]
+        return torch.where(values.isfinite(), (values - self.mean) / self.sd, 0.0)[:, None]
 
-    def check(self, values: Tensor) -> None:
-        """Refuse values that the model cannot be told.
+    @property
+    def is_missing(self) -> UserError:
+        """The error of data that have no value of this label at all."""
+        return UserError(
+            f"this model is told {self.name!r}, which is missing here: give --condition "
+            f"{self.name}=VALUE (condition={{...}}), or data that have it (--label {self.name}=COLUMN)"
+        )
 
-        Raises:
-            UserError: a value that is missing, or a class that training had not.
-        """
-        if bool(values.isnan().any()):
-            raise UserError(
-                f"this model is told {self.name!r}, which is missing here: give --condition "
-                f"{self.name}=VALUE (condition={{...}}), or data that have it"
-            )
-        if self.classes and not bool((strange := ~self.features(values).any(-1)).logical_not().all()):
-            raise UserError(
-                f"label {self.name!r} got {float(values[strange][0]):g}: {self._describe_classes()}"
-            )
+    def knows(self, value: Any) -> bool:
+        """Whether a value as data have it can be told."""
+        try:
+            self.encode(value)
+        except UserError:
+            return False
+        return True
 
     def encode(self, value: Any) -> float:
         """What stands in the column for a value as a user gives it.
@@ -84,15 +91,13 @@ class LabelSpec:
             UserError: no such class, or no number.
         """
         if self.classes and isinstance(self.classes[0], str):
-            if value not in self.classes:
+            name = self._class_of(value)
+            if name is None:
                 raise UserError(
                     f"condition {self.name!r} got {value!r}: {suggest(str(value), self._names())}"
                 )
-            return float(self.classes.index(value))
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = float("nan")
+            return float(self.classes.index(name))
+        number = _number(value)
         if not isfinite(number):
             raise UserError(f"condition {self.name!r} got {value!r}: give a number")
         if self.classes and number not in self.class_values:
@@ -103,6 +108,14 @@ class LabelSpec:
         """What a user calls the value that the column holds as `code`; the inverse of `code`."""
         named = self.classes and isinstance(self.classes[0], str)
         return self.classes[int(code)] if named else code
+
+    def _class_of(self, value: Any) -> str | None:
+        """The class of that name, or the only one whose name is the same to Unicode."""
+        if value in self.classes or not isinstance(value, str):
+            return value if value in self.classes else None
+        names = [each for each in self.classes if isinstance(each, str)]
+        same = [name for name in names if normalize("NFC", name) == normalize("NFC", value)]
+        return same[0] if len(same) == 1 else None
 
     def _names(self) -> list[str]:
         return [value if isinstance(value, str) else f"{value:g}" for value in self.classes]
@@ -128,9 +141,8 @@ class LabelEncoder:
 
     @property
     def categories(self) -> dict[str, Sequence[str]]:
-        """The names of classes, by label: other data number theirs alike."""
-        named = {label.name: label.classes for label in self.specs}
-        return {name: [str(c) for c in cs] for name, cs in named.items() if cs and isinstance(cs[0], str)}
+        """The names of classes, by label, and none for numbers: other data number theirs alike."""
+        return {label.name: [c for c in label.classes if isinstance(c, str)] for label in self.specs}
 
     def fix(self, condition: Mapping[str, Any]) -> LabelEncoder:
         """The same labels, of which all examples are told these values, {label: value}.
@@ -143,6 +155,8 @@ class LabelEncoder:
 
     def encode_columns(self, condition: Mapping[str, Any], n: int) -> Tensor:
         """Labels (n, L) as data hold them, of {label: a value of all, or a list of one for each}.
+
+        None in a list is an example without the label.
 
         Raises:
             UserError: as `fix`, or a list of another length.
@@ -157,17 +171,46 @@ class LabelEncoder:
                     f"condition {label.name!r} got {len(values)} values for {n} examples: give one, or one "
                     "for each"
                 )
-            found = label.with_values(found, torch.tensor([label.encode(value) for value in values]))
+            each = isinstance(given, list | tuple)
+            codes = [nan if each and value is None else label.encode(value) for value in values]
+            found = label.with_values(found, torch.tensor(codes))
         return found
 
     def decode_columns(self, labels: Tensor) -> dict[str, list[Any]]:
-        """{label: the value of each example} of labels (n, L), the inverse of `columns`.
+        """{label: the value of each example} of labels (n, L), the inverse of `encode_columns`.
 
         Raises:
             UserError: as `features`.
         """
         self.features(labels)
-        return {label.name: [label.decode(v) for v in label.values(labels).tolist()] for label in self.specs}
+        found = {label: label.values(labels).tolist() for label in self.specs}
+        return {
+            label.name: [None if isnan(v) else label.decode(v) for v in values]
+            for label, values in found.items()
+        }
+
+    def require(self, labels: Tensor) -> None:
+        """Refuse labels (N, L) of a whole data set in which one has no value that the model knows.
+
+        Raises:
+            UserError: such a label.
+        """
+        for label in self.specs:
+            if bool(label.values(labels).isnan().all()):
+                raise label.is_missing
+
+    def strange(self, labels: Tensor) -> list[str]:
+        """A line for each label of a data set (N, L) that has values which the model does not know."""
+        lines = []
+        for label in self.specs:
+            given = labels[:, label.column]
+            unknown = given[label.values(labels).isnan() & ~given.isnan()]
+            if len(unknown):
+                lines.append(
+                    f"{len(unknown):,} with a label {label.name!r} that training had not "
+                    f"({float(unknown[0]):g} for one): the model is told nothing of it"
+                )
+        return lines
 
     def _check_names(self, condition: Mapping[str, Any]) -> None:
         names = [label.name for label in self.specs]
@@ -178,15 +221,15 @@ class LabelEncoder:
             raise UserError(f"condition lacks {', '.join(left)}: this model is told {', '.join(names)}")
 
     def features(self, labels: Tensor, strict: bool = True) -> Tensor:
-        """C (B, C) of labels (B, L); what cannot be told is an error if `strict`, else its row is no use.
+        """C (B, C) of labels (B, L); zeros where a value is missing, of which the model is told nothing.
 
         Raises:
-            UserError: a value that is missing, or a class that training had not.
+            UserError: labels without a column for one, if `strict`.
         """
-        columns = [(label, label.values(labels)) for label in self.specs]
-        for label, values in columns if strict else ():
-            label.check(values)
-        return torch.cat([label.features(values) for label, values in columns], -1)
+        for label in self.specs if strict else ():
+            if labels.shape[1] <= label.column:
+                raise label.is_missing
+        return torch.cat([label.features(label.values(labels)) for label in self.specs], -1)
 
     def fixed_features(self, n: int, device: torch.device) -> Tensor:
         """C (n, C) of the chosen values.
@@ -199,6 +242,14 @@ class LabelEncoder:
             raise UserError(f"this model is told labels: give {names} (condition={{...}})")
         values = torch.tensor(self.fixed, device=device).expand(n, -1)
         return torch.cat([a.features(v) for a, v in zip(self.specs, values.unbind(-1), strict=True)], -1)
+
+
+def _number(value: Any) -> float:
+    """A label as a number; data's true and false are 1 and 0, as they were before they were names."""
+    try:
+        return float({"true": 1, "false": 0}.get(value, value) if isinstance(value, str) else value)
+    except (TypeError, ValueError, OverflowError):
+        return nan
 
 
 class Classifier(nn.Module):

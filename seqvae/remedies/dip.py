@@ -52,7 +52,9 @@ class DIP(Remedy):
     ) -> None:
         super().__init__()
         self.kind, self.off_diagonal = kind, off_diagonal
-        self.diagonal = (10 if kind == "i" else 1) * off_diagonal if diagonal is None else diagonal
+        self.is_diagonal_gaussian = (
+            (10 if kind == "i" else 1) * off_diagonal if diagonal is None else diagonal
+        )
 
     def attach(self, vae: nn.Module, facts: RunContext) -> None:
         """Look at the latent.
@@ -70,4 +72,4 @@ class DIP(Remedy):
         cov = covariance(mean)
         if self.kind == "ii":
             cov = cov + torch.diag(batch_mean(torch.exp(logvar))[0])
-        return {"dip": identity_penalty(cov, self.off_diagonal, self.diagonal)}
+        return {"dip": identity_penalty(cov, self.off_diagonal, self.is_diagonal_gaussian)}

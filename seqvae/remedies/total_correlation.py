@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from seqvae.distributed.batch_shards import all_gather_rows
 from seqvae.interfaces import Batch, Remedy, RunContext
 from seqvae.interfaces.outputs import VAEOutput
+from seqvae.models.diagonal_normals import scaled_squares
 from seqvae.numerics import LOG_2PI
 from seqvae.remedies.requirements import require_diagonal
 
@@ -24,7 +25,7 @@ Estimate = Literal["weighted", "stratified"]
 
 def log_densities(z: Tensor, mean: Tensor, logvar: Tensor) -> Tensor:
     """Log q(z_m,j | x_n) (M, M, D) in nats, from (M, D) each; rows are codes, columns examples."""
-    squares = (z[:, None] - mean) ** 2 * torch.exp(-logvar)
+    squares = scaled_squares(z[:, None] - mean, logvar)
     return -0.5 * (LOG_2PI + logvar + squares)
 
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
-from seqvae.build import check_config, modality_of, with_label_statistics
+from seqvae.build import check_config, lost_labels, modality_of, with_label_statistics
 from seqvae.config.loading import parse_config
 from seqvae.config.schema import RunConfig
 from seqvae.distributed import collectives
 from seqvae.distributed.collectives import is_main
 from seqvae.errors import UserError
-from seqvae.evaluation.evaluate import validate
+from seqvae.evaluation.evaluate import EvaluationSettings, validate
 from seqvae.evaluation.rate_sweep import EXAMPLES, describe_choice, find_best_rate, is_variable_rate
 from seqvae.interfaces import Data
 from seqvae.models.sampling import with_rate
@@ -24,7 +24,7 @@ from seqvae.models.vae import VAE
 from seqvae.runs.checkpoint import create_run, load_run, read_card, require_empty, update_card, write_card
 from seqvae.runs.metrics_log import RunLog, forget_metrics_after
 from seqvae.runs.weights import save_weights
-from seqvae.training.model_selection import collapse_message, select_checkpoint
+from seqvae.training.model_selection import MI_EXAMPLES, collapse_message, is_collapsed, select_checkpoint
 from seqvae.training.trainer import Trainer
 from seqvae.utils.device import autocast, pick_device
 from seqvae.utils.malloc import retain_freed_memory
@@ -74,6 +74,8 @@ def _run(path: Path, config: RunConfig, data: Data, report: Reporter, new: bool)
     for line in data.report():
         report.note(line)
     config = with_label_statistics(config, data)
+    for line in lost_labels(config, data):
+        report.warn(line)
     with _threads(config.train.threads), retain_freed_memory():
         trainer = Trainer(path, config, data, report)
         loop = TrainingLoop(trainer)
@@ -157,15 +159,15 @@ class TrainingLoop:
 
     def _validate(self, vae: VAE) -> None:
         trainer, step = self.trainer, self.trainer.progress.step
+        settled = step >= min(trainer.objective.schedule_end(), trainer.total)
         with autocast(trainer.precision, trainer.device):
-            metrics = collectives.run_on_main(lambda: self._measure(vae))
+            metrics = collectives.run_on_main(lambda: self._measure(vae, settled))
         trainer.stop_unless_finite(torch.tensor(metrics.get("neg_elbo", metrics["distortion"])), step - 1)
         trainer.objective.after_validation(metrics)
         trainer.progress.last_validation = metrics
         self.log_file.write("valid", step, metrics)
         epoch = step / trainer.batch_source.steps_per_epoch
         self.report.note(f"step {step} (epoch {epoch:.1f})  validation: {format_numbers(metrics)}")
-        settled = step >= min(trainer.objective.schedule_end(), trainer.total)
         if reason := select_checkpoint(trainer.progress, metrics, self.settings, settled):
             collectives.run_on_main(lambda: self._save_selected(vae, f"step {step}: {reason}"))
         if settled:
@@ -173,12 +175,16 @@ class TrainingLoop:
 
     def _report_collapse(self, metrics: dict[str, Any]) -> None:
         run, cures = self.trainer, modality_of(self.trainer.config).remedy_hint
-        if news := collapse_message(run.progress, metrics, run.vae.latent.dim, cures):
+        dim = run.vae.latent.dim
+        cause = run.data.collapse_cause() if is_collapsed(metrics, dim) else None
+        if news := collapse_message(run.progress, metrics, dim, cures, cause):
             (self.report.warn if run.progress.collapsed else self.report.note)(news)
 
-    def _measure(self, vae: VAE) -> dict[str, Any]:
+    def _measure(self, vae: VAE, settled: bool) -> dict[str, Any]:
+        """MI is asked for by a remedy, or, over fewer examples, to see whether the code has collapsed."""
         batches = self.trainer.batch_source.valid(self.settings.valid_examples)
-        return validate(vae, batches, mi=self.trainer.objective.wants_mi())
+        many = EvaluationSettings.mi_examples if self.trainer.objective.wants_mi() else settled * MI_EXAMPLES
+        return validate(vae, batches, mi_examples=many)
 
     def _save_selected(self, vae: VAE, selected: str) -> None:
         save_weights(self.path, vae)

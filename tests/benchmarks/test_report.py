@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_text import SPECIAL
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from typer.testing import CliRunner
 
 from seqvae.benchmarks import FIGURES, bench, format_table
+from seqvae.benchmarks.clock import Work, run_directly, runner_of
+from seqvae.benchmarks.operations import run_alone
 from seqvae.benchmarks.presets import (
     LONGEST,
     MEAN_LENGTH,
@@ -20,10 +24,12 @@ from seqvae.benchmarks.presets import (
     bench_trainer,
     generate_sentences,
 )
-from seqvae.benchmarks.roofline import count_flops, record_products, replay_products
+from seqvae.benchmarks.recurrences import Recurrence, library_layers
+from seqvae.benchmarks.roofline import Limit, LimitTimes, record
 from seqvae.benchmarks.workloads import make_workload
 from seqvae.cli import app
 from seqvae.errors import UserError
+from seqvae.models.text.recurrent import GRUDecoder, GRUEncoder, LSTMEncoder
 from seqvae.training.trainer import Trainer
 
 ROWS, INPUTS, OUTPUTS = 5, 3, 7
@@ -42,24 +48,32 @@ SMALL = (
 
 def test_a_linear_layer_is_three_products() -> None:
     layer, x = nn.Linear(INPUTS, OUTPUTS), torch.randn(ROWS, INPUTS, requires_grad=True)
-    assert count_flops(record_products(lambda: layer(x))) == 2 * ROWS * INPUTS * OUTPUTS
-    assert count_flops(record_products(lambda: layer(x).sum().backward())) == 3 * 2 * ROWS * INPUTS * OUTPUTS
-
-
-@pytest.mark.parametrize("name", ["gru", "lstm"])
-def test_a_recurrence_is_counted_step_by_step(name: str) -> None:
-    steps, gates = 4, {"gru": 3, "lstm": 4}[name]
-    with torch.no_grad():
-        rnn = {"gru": nn.GRU, "lstm": nn.LSTM}[name](INPUTS, OUTPUTS, batch_first=True)
-        found = count_flops(record_products(lambda: rnn(torch.randn(ROWS, steps, INPUTS))))
-    assert found == 2 * ROWS * steps * (INPUTS + OUTPUTS) * gates * OUTPUTS
+    assert record(lambda: layer(x)).flops == 2 * ROWS * INPUTS * OUTPUTS
+    assert record(lambda: layer(x).sum().backward()).flops == 3 * 2 * ROWS * INPUTS * OUTPUTS
 
 
 def test_attention_is_two_products() -> None:
     heads, queries, keys, width = 2, 3, 5, 4
     q, k = torch.randn(ROWS, heads, queries, width), torch.randn(ROWS, heads, keys, width)
-    found = record_products(lambda: nn.functional.scaled_dot_product_attention(q, k, k))
-    assert count_flops(found) == 2 * 2 * ROWS * heads * queries * keys * width
+    found = record(lambda: nn.functional.scaled_dot_product_attention(q, k, k))
+    assert found.flops == 2 * 2 * ROWS * heads * queries * keys * width
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_convolution_counts_its_gradients(transposed: bool) -> None:
+    """Each place of the smaller side meets each number of the weight once, for each of the three results."""
+    kind = nn.ConvTranspose2d if transposed else nn.Conv2d
+    layer = kind(INPUTS, OUTPUTS, 4, stride=2, padding=1)
+    x = torch.randn(ROWS, INPUTS, 6, 8, requires_grad=True)
+    places = 6 * 8 if transposed else 3 * 4
+    once = 2 * ROWS * places * INPUTS * OUTPUTS * 16
+    assert record(lambda: layer(x)).flops == once
+    found = record(lambda: layer(x).sum().backward())
+    assert found.flops == 3 * once
+    assert [operation.flops for operation in found.operations] == [once, 2 * once]
+    first = record(lambda: layer(x.detach()).sum().backward())  # the gradient of its input is not asked for
+    assert first.flops == 2 * once
+    run_alone(found.operations, CPU)()
 
 
 def test_an_update_is_its_products(tmp_path: Path) -> None:
@@ -71,7 +85,123 @@ def test_an_update_is_its_products(tmp_path: Path) -> None:
     output = cells * words * (3 * hidden + 1)  # and the gradient of the bias
     layers = 2 * 3 * cells * (embed + hidden) * 3 * hidden
     codes = 3 * rows * hidden * 2 * dim + 3 * rows * dim * hidden
-    assert count_flops(record_products(made.update)) == 2 * (output + layers + codes)
+    assert record(made.plain_update).flops == 2 * (output + layers + codes)
+
+
+@pytest.mark.parametrize("kind", ["gru", "lstm"])
+def test_a_recurrence_is_counted_with_its_steps(kind: str) -> None:
+    """Two layers: products of inputs at once, those of states step by step, forward and backward."""
+    steps, gates = 4, {"gru": 3, "lstm": 4}[kind] * OUTPUTS
+    encoder = {"gru": GRUEncoder, "lstm": LSTMEncoder}[kind](9, embed=INPUTS, hidden=OUTPUTS, layers=2)
+    x, mask = torch.randn(ROWS, steps, INPUTS, requires_grad=True), torch.ones(ROWS, steps, dtype=torch.bool)
+    widths = (INPUTS + OUTPUTS) + 2 * OUTPUTS
+    once = 2 * ROWS * steps * widths * gates
+    forward = record(lambda: encoder.pooled(x, mask))
+    assert (forward.operations, forward.flops) == ([], once)
+    both = record(lambda: encoder.pooled(x, mask).sum().backward())
+    assert both.flops == 3 * once
+    (first, back) = both.recurrences
+    assert (first.backward, back.backward) == (False, True)
+    for one in both.recurrences:
+        assert len(one.step_products()) == 2 * steps
+        assert all(part.factors[0].size[0] == ROWS for part in one.step_products())
+    library_layers(both.recurrences, CPU)()
+
+
+def test_samples_share_the_products_of_their_words() -> None:
+    """K states of a sentence read the same words: their inputs meet the weights once."""
+    samples, steps, dim = 6, 4, 2
+    decoder = GRUDecoder(9, SPECIAL, dim, embed=INPUTS, hidden=OUTPUTS, z_to=("steps",)).eval()
+    with torch.no_grad():
+        state = decoder.start(torch.randn(samples * ROWS, dim))
+        inputs = torch.zeros(ROWS, steps, dtype=torch.long)
+        found = record(lambda: decoder.read(inputs, state))
+    states = samples * ROWS * (steps * OUTPUTS + dim)
+    assert found.flops == 2 * (ROWS * steps * INPUTS + states) * 3 * OUTPUTS
+
+
+# the limit
+
+
+def test_pieces_of_a_limit_run_by_a_runner_and_are_summed() -> None:
+    """What is timed is what the runner made; without a recurrence there are products alone."""
+    x = torch.randn(ROWS, INPUTS)
+    made: list[Work] = []
+
+    def runner(work: Work) -> Work:
+        made.append(work)
+        return lambda: "ran"
+
+    limit = Limit(record(lambda: x @ x.T), CPU, runner)
+    assert list(limit.works) == ["products"]
+    assert limit.works["products"]() == "ran"
+    made[0]()
+    assert limit.of({"products": 0.5, "work": 1.0}).limit == 0.5
+    assert limit.of({"products": 0.5, "work": 1.0}).floor == 0.5
+
+
+def test_a_recurrence_adds_its_steps() -> None:
+    encoder = GRUEncoder(9, embed=INPUTS, hidden=OUTPUTS)
+    x, mask = torch.randn(ROWS, 3, INPUTS, requires_grad=True), torch.ones(ROWS, 3, dtype=torch.bool)
+    limit = Limit(record(lambda: encoder.pool_states(x, mask).sum().backward()), CPU)
+    assert list(limit.works) == ["recurrences", "chain"]
+    for work in limit.works.values():
+        work()
+    assert runner_of(CPU) is run_directly
+
+
+def test_the_limit_takes_the_faster_of_plain_steps_and_a_library() -> None:
+    """A ratio could pass 1 if a fused layer beat what is called its limit."""
+    assert LimitTimes(1.0, 0.5, 0.75).limit == 1.5
+    assert LimitTimes(1.0, 0.5, 0.75).floor == 1.75
+    assert LimitTimes(1.0, 0.5, 0.75, 0.6).limit == 1.5
+    assert LimitTimes(1.0, 0.5, 0.75, 0.6).floor == 1.6
+    assert LimitTimes(1.0, 0.5, 0.75, 0.25).limit == LimitTimes(1.0, 0.5, 0.75, 0.25).floor == 1.25
+    assert LimitTimes(0.001, 0.0005).milliseconds() == {"products": 1.0, "recurrences": 0.5}
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_steps_of_a_chain_wait_for_each_other(backward: bool) -> None:
+    """Numbers stay of one size, so that no step is slow for what it computes."""
+    one = Recurrence("GRU", 1, 50, ROWS, ROWS, INPUTS, 0, 16, torch.float32, backward)
+    seen: list[float] = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            out = func(*args, **(kwargs or {}))
+            seen.append(float(out.abs().max()))
+            return out
+
+    chain = one.chain(CPU)
+    with Watch():
+        chain()
+    assert len([value for value in seen if value > 0]) >= 2 * 50
+    assert 1e-4 < min(seen[-2:]) <= max(seen[-2:]) < 10
+
+
+def test_ratios_cannot_pass_one_on_an_update() -> None:
+    """On one thread process time is counted: the products alone are less than the update that has them."""
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        found = bench("reference", [*SMALL, "tokenizer.vocab_size=2000"], budget=0.2, cold=False, use=False)
+    finally:
+        torch.set_num_threads(threads)
+    assert 0 < found["train_limit_ratio"] <= found["train_floor_ratio"] < 1
+    assert set(found["train_limit_ms"]) == {"products", "recurrences", "chain"}
+    assert "decode_tokens_per_s" not in found
+
+
+def test_pictures_are_measured_beside_their_limit() -> None:
+    small = ["encoder.channels=2", "encoder.hidden=4", "decoder.channels=2", "decoder.hidden=4"]
+    sets = [*small, "train.batch_size=4", "train.precision=fp32", "train.device=cpu"]
+    found = bench("conv", sets, budget=0.01)
+    assert found["train_pictures_per_s"] > 0
+    assert found["train_limit_ratio"] > 0
+    assert found["train_limit_ms"].keys() == {"products"}
+    assert found["cold_start_s"] is None
+    assert {"data", "encoder", "decoder", "optimizer", "rest", "whole"} <= found["step_ms"].keys()
+    assert "train_pictures_per_s" in [name for name, *_ in format_table(found)]
 
 
 def _losses(trainer: Trainer, windows: int, steps: int) -> list[float]:
@@ -93,11 +223,6 @@ def test_losses_in_bf16_follow_those_in_fp32(tmp_path: Path) -> None:
         means[precision] = _losses(bench_trainer(config, data, tmp_path / precision), 10, 100)
     assert means["bf16"] == pytest.approx(means["fp32"], rel=3e-3)
     assert means["bf16"] != means["fp32"]
-
-
-def test_products_run_alone() -> None:
-    x = torch.randn(ROWS, INPUTS)
-    replay_products(record_products(lambda: x @ x.T), CPU)()
 
 
 def test_made_up_sentences_are_as_long_as_the_treebanks() -> None:
@@ -136,7 +261,8 @@ def test_the_command_prints_json() -> None:
     ("preset", "override", "message"),
     [
         ("referrence", "train.lr=1", "did you mean 'reference'"),
-        ("reference", "modality=image", "bench measures text models"),
+        ("reference", "modality=image", "preset reference is of modality text"),
+        ("conv", "modality=text", "preset conv is of modality image"),
         ("reference", "train.batchsize=1", "did you mean 'batch_size'"),
     ],
 )

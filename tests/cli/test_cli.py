@@ -200,7 +200,7 @@ def test_reconstruct(good: Cli, run: Path, vae: TextVAE, file: Path) -> None:
     pairs = vae.reconstruct(SENTENCES)
     expected = [line for p in pairs for line in (p.text, f"{'=' if p.exact else '>'} {p.reconstruction}")]
     assert good("reconstruct", run, *SENTENCES).lines == expected
-    assert good("reconstruct", run, "--input", file).lines == expected
+    assert good("reconstruct", run, "--input", file).lines == [*expected, "", ""], "a blank line is a row"
     assert json.loads(good("reconstruct", run, A, "--json").out) == [vars(pairs[0])]
     drawn = [good("reconstruct", run, *SENTENCES, "--draw", "--seed", seed).out for seed in (1, 1, 2)]
     assert drawn[0] == drawn[1]
@@ -208,7 +208,9 @@ def test_reconstruct(good: Cli, run: Path, vae: TextVAE, file: Path) -> None:
 
 def test_reconstruct_a_pipe(good: Cli, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{A}\n\na cat\n"))
-    assert good("reconstruct", run, "--input", "-").lines[::2] == [A, "a cat"]
+    result = good("reconstruct", run, "--input", "-")
+    assert result.lines[::2] == [A, "", "a cat"]
+    assert result.err == "1 of 3 rows are without a text: they keep their place, without a result\n"
 
 
 def test_a_column_is_read_as_the_run_read_it(good: Cli, tmp_path: Path) -> None:
@@ -236,14 +238,21 @@ def test_codes_there_and_back(
     good: Cli, run: Path, vae: TextVAE, file: Path, tmp_path: Path, ending: str
 ) -> None:
     z = tmp_path / f"z.{ending}"
-    assert good("encode", run, "--input", file, "--output", z).lines == [f"{z}: 4 codes of 4 dims"]
+    told = good("encode", run, "--input", file, "--output", z).lines
+    assert told == [f"{z}: 4 codes of 4 dims, of 5 rows"]
     written = np.load(z) if ending == "npy" else np.array(pq.read_table(z)["z"].to_pylist(), np.float32)
-    np.testing.assert_array_equal(written, vae.encode(SENTENCES).numpy())
+    np.testing.assert_array_equal(written[:4], vae.encode(SENTENCES).numpy())
+    assert np.isnan(written[4:]).all()
+    assert len(written) == 5
     if ending == "parquet":
-        assert pq.read_table(z)["text"].to_pylist() == SENTENCES
+        assert pq.read_table(z)["text"].to_pylist() == [*SENTENCES, ""]
+        assert pq.read_table(z)["row"].to_pylist() == [0, 1, 2, 3, 4]
     expected = [pair.reconstruction for pair in vae.reconstruct(SENTENCES)]
-    assert good("decode", run, "--input", z).lines == expected
-    assert json.loads(good("decode", run, "--input", z, "--json").out) == [{"text": t} for t in expected]
+    result = good("decode", run, "--input", z)
+    assert result.lines == [*expected, ""]
+    assert result.err == "1 of 5 rows hold no code: they keep their place, without a text\n"
+    found = json.loads(good("decode", run, "--input", z, "--json").out)
+    assert found == [{"text": text} for text in [*expected, None]]
     drawn = tmp_path / f"drawn.{ending}"
     good("encode", run, "--input", file, "--output", drawn, "--draw")
     assert drawn.read_bytes() != z.read_bytes()

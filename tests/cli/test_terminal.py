@@ -32,7 +32,7 @@ def test_a_file_gets_a_line_now_and_then(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [1000.0]
-    monkeypatch.setattr("seqvae.utils.reporter.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("seqvae.cli.terminal.time.monotonic", lambda: clock[0])
     report = Terminal(every_seconds=10)
     for done in range(1, 101):
         clock[0] += 1

@@ -163,7 +163,7 @@ def test_dump_reads_back(tmp_path: Path) -> None:
         ("data.valid_share=1", r"data.valid_share: Input should be less than 1 \(got 1\)"),
         ("data.overlong=keep", r"data.overlong: Input should be 'truncate' or 'drop' \(got 'keep'\)"),
         ("encoder=gru", r"encoder: Input should be a valid dictionary .*\(got 'gru'\)"),
-        ("encoder.name=null", r"encoder.name: Input should be a valid string \(got None\)"),
+        ("encoder={name: null}", r"encoder.name: Input should be a valid string \(got None\)"),
         ("remedies=[{rate: 1}]", r"remedies.0.name: Field required \(got \{'rate': 1\}\)"),
         ("init.parts=[head]", r"init.parts.0: Input should be 'encoder', 'latent', 'prior' or 'decoder'"),
     ],
@@ -324,3 +324,56 @@ def test_description_shows_what_a_config_may_set() -> None:
     assert row["name"] == "made"
     assert row["arguments"] == "needed, size=3, kind=a, places=('x',), rate=None"
     assert (row["year"], row["paper"]) == ("", "")
+
+
+@pytest.mark.parametrize(
+    "name", ["no", "#text", "Review: text", "on", "12:30", "2020-01-01", "~x", "a = b", "{x", "null "]
+)
+def test_any_name_of_a_column_can_be_set(name: str) -> None:
+    assert parse_config({}, [f"data.text_column={name}"]).data.text_column == name.strip()
+    quoted = "'" + name.replace("'", "''") + "'"
+    assert parse_config({}, [f"data.text_column={quoted}"]).data.text_column == name
+    made = parse_config({}, [f"data.labels=[{quoted}, x]", f"condition=[{quoted}]", f"attributes.0={quoted}"])
+    assert (made.data.labels, list(made.condition), made.attributes) == ([name, "x"], [name], {0: name})
+    assert parse_config(yaml.safe_load(dump_config(made))) == made
+
+
+def test_names_that_are_yaml_s_own_words() -> None:
+    made = parse_config({}, ["data.labels=[no, 007, 12:30, null]", "data.label_columns={no: on, y: 1}"])
+    assert made.data.labels == ["no", "007", "12:30", "null"]
+    assert made.data.label_columns == {"no": "on", "y": "1"}
+    assert parse_config({}, ["data.labels=no"]).data.labels == ["no"]
+    classes = parse_config({}, ["condition={no: {classes: [no, 1, 1.5, yes]}}"]).condition["no"]
+    assert classes is not None
+    assert classes.classes == ["no", 1, 1.5, "yes"]
+    assert parse_config({}, ['condition."a.b".mean=2', "train.compile=yes"]).condition["a.b"] is not None
+
+
+def test_a_file_says_no_as_a_name(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("data: {labels: [no, yes, 2020-01-01], text_column: on}\n")
+    made = load_config(tmp_path / "a.yaml").data
+    assert (made.labels, made.text_column) == (["no", "yes", "2020-01-01"], "on")
+
+
+def test_several_sources() -> None:
+    assert parse_config({}, ["data.train=[a.txt, no]"]).data.train == ["a.txt", "no"]
+    assert parse_config({}, ["data.train=a: b.txt"]).data.train == "a: b.txt"
+    assert parse_config({}, ["data.valid="]).data.valid is None
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.lr=.inf", r"train.lr: Input should be a finite number \(got inf\)"),
+        ("train.lr=nan", r"train.lr: Input should be a finite number \(got 'nan'\)"),
+        ("train.lr=1e999", r"train.lr: Input should be a finite number"),
+        ("data.valid_share=.nan", r"data.valid_share: Input should be "),
+        (
+            "remedies=[{name: free_bits, nats: .inf}]",
+            r"argument 'nats' got inf: Input should be a finite number",
+        ),
+    ],
+)
+def test_numbers_that_are_not_finite(override: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        check_config(parse_config({}, [override]))

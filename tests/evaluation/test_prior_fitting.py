@@ -109,12 +109,12 @@ class Scaled:
     """Codes whose deviation is e^c, c told: no single density fits them all."""
 
     n: int
-    home = torch.device("cpu")
+    device = torch.device("cpu")
 
     def __len__(self) -> int:
         return self.n
 
-    def drawn(self, random: KeyedNoise) -> LatentCodes:
+    def sample(self, random: KeyedNoise) -> LatentCodes:
         """C from -1 to 1."""
         c = 2 * random.uniform("c", 1) - 1
         return LatentCodes(torch.exp(c) * random.normal("z", 2), c)

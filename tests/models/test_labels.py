@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from seqvae.analysis.figures import draw_figure
 from seqvae.analysis.measurements import PlotInputs
 from seqvae.analysis.sample_quality import sample_labels
-from seqvae.build import build_vae, check_config, with_label_statistics
+from seqvae.build import build_vae, check_config, lost_labels, with_label_statistics
 from seqvae.cli import app
 from seqvae.config.loading import dump_config, load_config, parse_config
 from seqvae.config.schema import RunConfig
@@ -102,19 +102,38 @@ def test_labels_that_cannot_be_asked_for(condition: dict[str, Any], message: str
     ("labels", "message"),
     [
         (
-            torch.tensor([[1.0, 0.0], [1.0, math.nan]]),
-            "this model is told 'tense', which is missing here: give",
-        ),
-        (
             torch.zeros(2, 0),
             "this model is told 'tense', which is missing here: give --condition tense=VALUE",
         ),
-        (torch.tensor([[1.0, 0.0], [3.0, 0.0]]), "label 'stars' got 3: training knew 1, 2, 5"),
+        (
+            torch.zeros(2, 1),
+            "this model is told 'tense', which is missing here: give --condition tense=VALUE",
+        ),
     ],
 )
 def test_labels_that_cannot_be_told(labels: Tensor, message: str) -> None:
     with pytest.raises(UserError, match=message):
         LabelEncoder((TENSE, STARS)).features(labels)
+
+
+def test_a_value_that_is_missing_or_unknown_is_told_as_nothing() -> None:
+    """A row of zeros: of a number this is the mean of training."""
+    labels = LabelEncoder((TENSE, STARS, YEAR))
+    rows = torch.tensor([[5.0, math.nan, math.inf], [3.0, 7.0, math.nan], [1.0, 0.0, 2010.0]])
+    assert labels.features(rows).tolist() == [[0, 0, 0, 0, 1, 0], [0] * 6, [1, 0, 1, 0, 0, 1]]
+    assert labels.decode_columns(rows) == {
+        "tense": [None, None, "past"], "stars": [5, None, 1], "year": [None, None, 2010],
+    }  # fmt: skip
+    back = labels.encode_columns(labels.decode_columns(rows), 3)
+    assert torch.equal(labels.features(back), labels.features(rows))
+    labels.require(rows)
+    with pytest.raises(UserError, match="this model is told 'tense', which is missing here"):
+        labels.require(rows[:2])
+    assert labels.strange(rows) == [
+        "1 with a label 'tense' that training had not (7 for one): the model is told nothing of it",
+        "1 with a label 'stars' that training had not (3 for one): the model is told nothing of it",
+        "1 with a label 'year' that training had not (inf for one): the model is told nothing of it",
+    ]
 
 
 def test_what_training_knows_of_a_label() -> None:
@@ -322,6 +341,10 @@ class _Data:
     def train(self) -> Any:
         return self
 
+    @property
+    def splits(self) -> Any:
+        return {"train": self}
+
 
 def test_the_config_of_a_run_holds_what_training_knew() -> None:
     config = parse_config({"data": {"labels": ["tense", "year"]}, "condition": ["year"]})
@@ -329,8 +352,14 @@ def test_the_config_of_a_run_holds_what_training_knew() -> None:
     assert found is not None
     assert (found.mean, found.sd) == (3.0, pytest.approx(math.sqrt(1.25)))
     lacking = parse_config({"data": {"labels": ["tense", "year"]}, "condition": ["tense"]})
-    with pytest.raises(UserError, match=r"condition 'tense' is missing for 1 of 4 training examples: mend"):
-        with_label_statistics(lacking, _Data())  # type: ignore[arg-type]
+    made = with_label_statistics(lacking, _Data())  # type: ignore[arg-type]
+    assert lost_labels(made, _Data()) == [  # type: ignore[arg-type]
+        "train: 1 of 4 without a known 'tense', of which the model is told nothing"
+    ]
+    mostly = _Data()
+    mostly.labels = np.array([[0, 1], [1, 1], [np.nan, 1], [np.nan, 1], [np.nan, 1]], np.float32)
+    with pytest.raises(UserError, match=r"condition 'tense' is missing for 3 of 5 training examples: mend"):
+        with_label_statistics(lacking, mostly)  # type: ignore[arg-type]
     guessed = lacking.model_copy(
         update={"objective": parse_config({"objective": {"name": "semi_supervised"}}).objective}
     )
@@ -404,7 +433,9 @@ def test_what_is_not_told_is_asked_for(vae: TextVAE) -> None:
         vae.encode(SENTENCES)
 
 
-def test_evaluation_tells_the_data_s_own_labels(vae: TextVAE, tmp_path: Path) -> None:
+def test_evaluation_tells_the_data_s_own_labels(
+    vae: TextVAE, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     report = vae.evaluate(samples=2, examples=40)
     assert report["n"] == 40
     assert report["distinct_of"] == 1000
@@ -414,7 +445,11 @@ def test_evaluation_tells_the_data_s_own_labels(vae: TextVAE, tmp_path: Path) ->
     )
     other.write_text("\n".join(["text,tense,question", *rows * 20]))
     assert vae.evaluate(str(other), samples=2)["n"] == 40
-    other.write_text("\n".join(["text,tense,question", "the dog hid .,pst,statement", *rows]))
+    strange = ["the dog hid .,pst,statement", "the dog hid .,,statement"]
+    other.write_text("\n".join(["text,tense,question", *strange, *rows]))
+    assert vae.evaluate(str(other), samples=2)["n"] == 4
+    assert caplog.messages[-1] == "2 without label 'tense' (1 missing; 1 unknown to training: 'pst')"
+    other.write_text("\n".join(["text,tense,question", *strange]))
     with pytest.raises(UserError, match="this model is told 'tense', which is missing here"):
         vae.evaluate(str(other), samples=2)
     plain = tmp_path / "other.txt"
@@ -552,7 +587,8 @@ def missing_for(tmp_path: Path, rows: str, **more: Any) -> str:
 
 def test_labels_of_a_table_that_do_not_match(tmp_path: Path) -> None:
     rows = "a cat sees a ball .,present\nthe dog hid .,past\n" * 20
-    assert "condition 'tense' is missing for 1 of" in missing_for(tmp_path, rows + "a dog .,\n" + rows)
+    mostly = rows + "a dog .,\n" * 60
+    assert "condition 'tense' is missing for " in missing_for(tmp_path, mostly)
     assert "label 'tense' has no two values in training" in missing_for(tmp_path, "a cat .,past\n" * 40)
     asked = missing_for(tmp_path, rows, data={"labels": ["tenses"]}, condition=["tenses"])
     assert "has no column 'tenses': did you mean 'tense'?" in asked

@@ -171,7 +171,7 @@ def test_dreg_is_unbiased_and_less_noisy(samples: int) -> None:
 class Pull(Remedy):
     """A term that reads codes, for tests."""
 
-    def extra(self, vae: nn.Module, out: Any, batch: Any) -> Mapping[str, Tensor]:
+    def auxiliary_losses(self, vae: nn.Module, out: Any, batch: Any) -> Mapping[str, Tensor]:
         """3 x the sum of the codes, mean over K and B."""
         return {"pull": 3 * out.z.sum(-1).mean()}
 

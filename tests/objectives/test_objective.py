@@ -31,7 +31,7 @@ from seqvae.training.trainer import Trainer
 from seqvae.utils.reporter import Silent
 
 FACTS = RunContext(total_steps=100, examples=50, batch_size=5, latent_dim=2, vocab_size=WORDS)
-WALK = ["encoder_reads", "decoder_reads", "shape_kl", "beta", "extra", "adversary"]
+WALK = ["on_encoder_input", "on_decoder_input", "transform_kl", "beta", "auxiliary_losses", "discriminator"]
 
 
 def by_hand(vae: VAE, batch: TextBatch) -> tuple[Tensor, Tensor]:
@@ -163,17 +163,17 @@ class Toy(Remedy):
 
     def on_encoder_input(self, batch: TextBatch) -> TextBatch:
         """Every word becomes another one."""
-        self.calls.append("encoder_reads")
+        self.calls.append("on_encoder_input")
         return batch.replace(source=torch.where(batch.source > 3, 4, batch.source))
 
     def on_decoder_input(self, batch: TextBatch) -> TextBatch:
         """So do the inputs."""
-        self.calls.append("decoder_reads")
+        self.calls.append("on_decoder_input")
         return batch.replace(inputs=torch.where(batch.inputs > 3, 5, batch.inputs))
 
     def transform_kl(self, kl: Tensor, out: VAEOutput, step: int) -> Tensor:
         """Twice the KL."""
-        self.calls.append("shape_kl")
+        self.calls.append("transform_kl")
         return 2 * kl
 
     def beta(self, step: int) -> Tensor:
@@ -183,12 +183,12 @@ class Toy(Remedy):
 
     def auxiliary_losses(self, vae: nn.Module, out: VAEOutput, batch: TextBatch) -> Mapping[str, Tensor]:
         """A term with a parameter of its own."""
-        self.calls.append("extra")
+        self.calls.append("auxiliary_losses")
         return {"toy": (self.head(out.z) ** 2).mean()}
 
     def trainable_parts(self, parts: frozenset[str]) -> frozenset[str]:
         """All but the frozen one."""
-        self.calls.append("trained_parts")
+        self.calls.append("trainable_parts")
         return parts - {self.frozen}
 
     def after_step(self, loss: Loss) -> None:
@@ -203,7 +203,7 @@ class Toy(Remedy):
 
     def discriminator(self) -> nn.Module | None:
         """The second player."""
-        self.calls.append("adversary")
+        self.calls.append("discriminator")
         return self.rival
 
 
@@ -300,7 +300,7 @@ def test_an_update_calls_the_seams_in_the_documented_order(tmp_path: Path, corpu
     toy.calls.clear()
     for _ in range(2):
         made.update()
-    assert toy.calls == [*WALK, "trained_parts", "after_step"] * 2
+    assert toy.calls == [*WALK, "trainable_parts", "after_step"] * 2
     assert isinstance(toy.seen["loss"], Loss)
 
 
@@ -313,7 +313,7 @@ def test_feedback_comes_once_an_update_and_is_that_of_the_whole(tmp_path: Path, 
         (toy,) = Toy.made
         toy.calls.clear()
         made.update()
-        assert toy.calls == [*WALK * accumulate, "trained_parts", "after_step"]
+        assert toy.calls == [*WALK * accumulate, "trainable_parts", "after_step"]
         told.append(toy.seen["loss"])
     whole, parts = told
     for name in ("total", "rate", "distortion", "kl_per_dim", "adversary"):

@@ -15,8 +15,8 @@ from torch import Tensor
 from seqvae.data.image.batch import ImageBatch
 from seqvae.data.image.binarize import FIXED, binarize_fixed, sample_binary
 from seqvae.data.image.codec import ImageProcessor
-from seqvae.data.image.image_store import ImageStore
-from seqvae.keyed_noise import KeyedNoise
+from seqvae.data.image.image_store import ImageStore, iter_chunks
+from seqvae.keyed_noise import KeyedNoise, Signed, content_keys
 
 Rows = npt.NDArray[np.int64]
 
@@ -37,14 +37,34 @@ def collate(
 
 
 def batch_from_pixels(
-    pixels: npt.NDArray[np.uint8], codec: ImageProcessor, seed: int = 0, step: int = 0
+    pixels: npt.NDArray[np.uint8],
+    codec: ImageProcessor,
+    seed: int = 0,
+    step: int = 0,
+    keys: Signed | None = None,
 ) -> ImageBatch:
-    """A batch of given pictures (B, C, H, W), numbered from 0, without labels (B, 0)."""
-    rows = np.arange(len(pixels))
+    """A batch of given pictures (B, C, H, W), numbered from 0, without labels (B, 0).
+
+    Binarisation is keyed by what a picture holds, all other noise by `keys` (B,) or by the same.
+    """
+    contents = keys_of(pixels)
     if codec.binarize != "none":
-        pixels = binarize_fixed(pixels, rows, codec.binarize_seed)
+        pixels = binarize_fixed(pixels, contents, codec.binarize_seed)
     x = torch.from_numpy(np.array(pixels)).float().div_(255)
-    return _batch(x, torch.zeros(len(rows), 0), rows, seed, step)
+    batch = _batch(x, torch.zeros(len(pixels), 0), np.arange(len(pixels)), seed, step)
+    index = torch.from_numpy(contents if keys is None else keys)
+    return batch.replace(random=KeyedNoise(seed, step, index))
+
+
+def keys_of(pixels: npt.NDArray[np.uint8]) -> Signed:
+    """(B,) the key of each picture's content, see `content_keys`, from (B, C, H, W)."""
+    parts = [content_keys(part.reshape(-1), np.full(len(part), part[0].size)) for part in iter_chunks(pixels)]
+    return np.concatenate([np.zeros(0, np.int64), *parts])
+
+
+def keys_of_batch(batch: ImageBatch) -> Signed:
+    """(B,) the same keys of the pictures of a batch on the CPU."""
+    return keys_of(batch.targets.mul(255).round().to(torch.uint8).numpy())
 
 
 def _batch(x: Tensor, labels: Tensor, rows: Rows, seed: int, step: int) -> ImageBatch:

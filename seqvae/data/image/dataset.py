@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -9,13 +10,16 @@ import numpy as np
 
 from seqvae.config.registry import lookup
 from seqvae.config.schema import ImageDataConfig
+from seqvae.data.image.batching import keys_of
 from seqvae.data.image.binarize import binarize_fixed
 from seqvae.data.image.codec import ImageProcessor
-from seqvae.data.image.image_store import ImageStore
+from seqvae.data.image.columns import Column
+from seqvae.data.image.image_store import ImageStore, iter_chunks
 from seqvae.data.image.labels import Categories, align_labels
 from seqvae.data.image.pixels import ImageSpec
-from seqvae.data.image.readers import LabelColumn, RawImages, ReadOptions, find_heldout_source, load_source
+from seqvae.data.image.readers import RawImages, ReadOptions, find_heldout_source, load_source
 from seqvae.data.image.splits import Rows, split_rows
+from seqvae.data.input_files import in_words, regular_files
 from seqvae.data.labels import subsample_labels
 from seqvae.data.synthetic import PICTURES, PictureSet
 from seqvae.errors import UserError
@@ -55,6 +59,15 @@ class ImageData:
         lines += [f"pixels: {self.train.levels}; binarisation: {self.codec.protocol}"]
         return [*lines, f"labels: {', '.join(self.labels)}"] if self.labels else lines
 
+    def collapse_cause(self) -> str | None:
+        """Pictures that are all the same."""
+        return "all validation pictures are the same: check the data" if same_pictures(self.valid) else None
+
+
+def same_pictures(store: ImageStore) -> bool:
+    """Whether all pictures of a store are one and the same."""
+    return all(bool((part == store.pixels[:1]).all()) for part in iter_chunks(store.pixels))
+
 
 def describe(store: ImageStore) -> str:
     """What became of one source, in plain words."""
@@ -64,7 +77,8 @@ def describe(store: ImageStore) -> str:
         words += [f"{len(store.left_out):,} broken ones left out ({store.left_out[0]} for one)"]
     for name, column in zip(store.label_names, store.labels.T, strict=True):
         missing = int(np.isnan(column).sum())
-        words += [f"{missing:,} without {name}"] if missing else []
+        why = f" ({store.lost[name]})" if name in store.lost else ""
+        words += [f"{missing:,} without {name}{why}"] if missing else []
     return ", ".join(words)
 
 
@@ -89,31 +103,42 @@ def load_data(data: ImageDataConfig) -> ImageData:
 
 
 def load_examples(
-    source: str, codec: ImageProcessor, data: ImageDataConfig, categories: Categories | None = None
+    source: str | Sequence[str],
+    codec: ImageProcessor,
+    data: ImageDataConfig,
+    categories: Categories | None = None,
+    id_column: str | None = None,
 ) -> ImageStore:
-    """One other source, read as `data` says; a label that it does not have is missing (NaN).
+    """One other source, or several, read as `data` says; a label that it does not have is missing (NaN).
 
-    `categories` are those of training.
+    `categories` are those of training, without names for labels that are numbers. Binarisation is keyed by
+    what a picture holds, not by its place here.
 
     Raises:
         UserError: whatever is wrong with the source, or pictures of another shape.
     """
-    loaded = load_source(source, _read_options(data))
-    return _prepare(align_labels(loaded, data.labels, categories, None), codec, source)
+    source = regular_files(source)
+    loaded = load_source(source, _read_options(data, id_column))
+    store = align_labels(loaded, data.labels, categories or None, None, data.label_columns)
+    return _prepare(replace(store, places=keys_of(store.pixels)), codec, in_words(source))
 
 
-def _read_options(data: ImageDataConfig) -> ReadOptions:
+def _read_options(data: ImageDataConfig, id_column: str | None = None) -> ReadOptions:
     size = (data.size[0], data.size[1]) if data.size else None
-    return ReadOptions(ImageSpec(size, data.channels), data.image_column, data.on_bad_image == "skip")
+    columns = tuple(data.label_columns.get(name, name) for name in data.labels)
+    return ReadOptions(
+        ImageSpec(size, data.channels), data.image_column, data.on_bad_image == "skip", id_column, columns
+    )
 
 
-def _file_stores(data: ImageDataConfig, source: str) -> dict[str, ImageStore]:
+def _file_stores(data: ImageDataConfig, source: str | Sequence[str]) -> dict[str, ImageStore]:
     """Files that were given, parts that the source brings, or shares of its pictures."""
     how, given = _read_options(data), {"valid": data.valid, "test": data.test}
-    whole = align_labels(load_source(source, how), data.labels, None, source)
+    whole = align_labels(load_source(source, how), data.labels, None, in_words(source), data.label_columns)
+    known = {name: whole.categories.get(name, ()) for name in data.labels}
     files = {name: path or find_heldout_source(source, name) for name, path in given.items()}
     held = {
-        name: align_labels(load_source(path, how), data.labels, whole.categories, path)
+        name: align_labels(load_source(path, how), data.labels, known, in_words(path), data.label_columns)
         for name, path in files.items()
         if path
     }
@@ -123,7 +148,7 @@ def _file_stores(data: ImageDataConfig, source: str) -> dict[str, ImageStore]:
     }
     if not wanted:
         return {"train": whole, **held}
-    rows = split_rows(len(whole), wanted, data.max_heldout, data.split_seed, source)
+    rows = split_rows(len(whole), wanted, data.max_heldout, data.split_seed, in_words(source))
     return {name: _take_rows(whole, some) for name, some in rows.items()} | held
 
 
@@ -134,7 +159,9 @@ def _embedded_stores(data: ImageDataConfig) -> dict[str, ImageStore]:
     for part in PARTS:
         given = {"valid": data.valid, "test": data.test}.get(part)
         loaded = load_source(given, _read_options(data)) if given else _render(made, part)
-        stores[part] = align_labels(loaded, data.labels, made.categories, given or f"picture set {name!r}")
+        where = in_words(given) if given else f"picture set {name!r}"
+        known = {label: made.categories.get(label, ()) for label in data.labels}
+        stores[part] = align_labels(loaded, data.labels, known, where, data.label_columns)
     return stores
 
 
@@ -142,10 +169,10 @@ def _render(made: PictureSet, part: str) -> RawImages:
     codes = made.codes(part)
     values = made.values(codes).astype(np.float32)
     columns = {
-        name: LabelColumn(values[:, i], tuple(made.categories.get(name, ())))
+        name: Column(values[:, i], tuple(made.categories.get(name, ())))
         for i, name in enumerate(made.factors)
     }
-    return RawImages(made.render(codes), columns, made.places(part))
+    return RawImages(made.render(codes), columns, made.places(part), total=len(codes))
 
 
 def _take_rows(store: ImageStore, rows: Rows) -> ImageStore:

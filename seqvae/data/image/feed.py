@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from seqvae.data.image.batch import ImageBatch
-from seqvae.data.image.batching import collate
+from seqvae.data.image.batching import collate, keys_of_batch
 from seqvae.data.image.codec import ImageProcessor
 from seqvae.data.image.dataset import ImageData
 from seqvae.data.image.image_store import ImageStore
-from seqvae.data.sampler import EVALUATION_SEED, EpochBatchSource, Rows
+from seqvae.data.sampler import EVALUATION_SEED, EpochBatchSource, Rows, with_keyed_noise
 
 
 class ImageBatchSource(EpochBatchSource):
@@ -27,7 +27,7 @@ class ImageBatchSource(EpochBatchSource):
         return evaluation_batches(self.data.valid, self.data.codec, batch_size, examples)
 
     def _epoch_order(self, epoch: int) -> list[Rows]:
-        order = np.random.default_rng([self.seed, epoch]).permutation(self.examples)
+        order = np.random.default_rng([self.seed % 2**64, epoch]).permutation(self.examples)
         return [order[i : i + self.batch_size] for i in range(0, self.examples, self.batch_size)]
 
     def _make_batch(self, rows: Rows, step: int, epoch: int) -> ImageBatch:
@@ -37,7 +37,14 @@ class ImageBatchSource(EpochBatchSource):
 def evaluation_batches(
     store: ImageStore, codec: ImageProcessor, batch_size: int = 64, examples: int | None = None
 ) -> Iterator[ImageBatch]:
-    """Every picture once, or the first `examples`, in order; the noise is that of evaluations."""
+    """Every picture once, or the first `examples`, in order; noise keyed by place, as validation has it."""
     rows = np.arange(len(store))[:examples]
     for start in range(0, len(rows), batch_size):
         yield collate(store, rows[start : start + batch_size], codec, EVALUATION_SEED)
+
+
+def measured_feed(
+    store: ImageStore, codec: ImageProcessor, batch_size: int = 64, examples: int | None = None
+) -> list[ImageBatch]:
+    """The same pictures for measuring: noise keyed by content, so that their order changes nothing."""
+    return with_keyed_noise(list(evaluation_batches(store, codec, batch_size, examples)), keys_of_batch)

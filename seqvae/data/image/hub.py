@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from seqvae.data.image.columns import Column, typed_column
 from seqvae.data.image.file_decoding import EncodedImage
 from seqvae.errors import UserError, suggest
 
@@ -32,26 +33,46 @@ def iter_images(dataset: Any, column: str, where: str) -> Iterator[EncodedImage]
     )
 
 
-def read_label_columns(
-    dataset: Any, rows: npt.NDArray[np.int64]
-) -> dict[str, tuple[npt.NDArray[np.float32], tuple[str, ...]]]:
-    """Every column of numbers or classes: its values at `rows`, and the classes' names."""
+def read_label_columns(dataset: Any, rows: npt.NDArray[np.int64], wanted: Sequence[str]) -> dict[str, Column]:
+    """Every column of numbers or classes at `rows`; columns of texts, which may be long, where `wanted`.
+
+    Raises:
+        UserError: texts of too many kinds for a label.
+    """
     import datasets
 
     found = {}
     for name, feature in dataset.features.items():
-        if isinstance(feature, datasets.ClassLabel):
-            names = tuple(feature.names)
-        elif isinstance(feature, datasets.Value) and feature.dtype.startswith(
-            ("int", "uint", "float", "bool")
-        ):
-            names = ()
-        else:
+        named = isinstance(feature, datasets.ClassLabel)
+        kind = feature.dtype if isinstance(feature, datasets.Value) else ""
+        texts = kind.startswith(("string", "large_string"))
+        if not (named or kind.startswith(("int", "uint", "float", "bool")) or (texts and name in wanted)):
             continue
-        column = dataset.select_columns([name]).to_dict()[name]
-        values = np.array([np.nan if v is None else v for v in column], np.float32)[rows]
-        found[name] = (np.where(values < 0, np.nan, values) if names else values, names)  # -1: unknown class
+        values = dataset.select_columns([name]).to_dict()[name]
+        kept = [values[row] for row in rows]
+        if named:  # -1 is an unknown class
+            known = [None if v is None or v < 0 else feature.names[v] for v in kept]
+            found[name] = _classes(known, tuple(feature.names))
+        elif (column := typed_column(kept, name)) is not None:
+            found[name] = column
     return found
+
+
+def _classes(values: Sequence[str | None], names: tuple[str, ...]) -> Column:
+    place = {name: float(i) for i, name in enumerate(names)}
+    return Column(np.array([np.nan if v is None else place[v] for v in values], np.float32), names)
+
+
+def column_values(dataset: Any, column: str, where: str) -> tuple[Any, ...]:
+    """All values of a column.
+
+    Raises:
+        UserError: no such column.
+    """
+    if column not in dataset.column_names:
+        known = suggest(column, dataset.column_names)
+        raise UserError(f"{where} has no column {column!r}: {known}; --id-column names it")
+    return tuple(dataset.select_columns([column]).to_dict()[column])
 
 
 def _open_image(stored: dict[str, Any]) -> Any:

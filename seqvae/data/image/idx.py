@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 import re
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from seqvae.data.input_files import PACKED, is_packed, open_unpacked
 from seqvae.errors import UserError
 
 UBYTE = 0x08
@@ -56,26 +55,25 @@ def find_test_file(path: Path) -> Path | None:
 
 
 def _there(path: Path, name: str) -> Path | None:
-    names = (name, f"{name}.gz", name.removesuffix(".gz"))
+    plain = name
+    for packed in PACKED:
+        plain = plain.removesuffix(packed)
+    names = (name, plain, *(f"{plain}{packed}" for packed in PACKED))
     found = [path.with_name(n) for n in names if name != path.name and path.with_name(n).is_file()]
     return found[0] if found else None
 
 
 def _head(path: Path, count: int) -> tuple[bytes, int | None]:
     """The first bytes, and how many there are in all (None where the file is packed)."""
-    with path.open("rb") as file:
-        if file.read(2) != b"\x1f\x8b":
-            file.seek(0)
+    if not is_packed(path):
+        with path.open("rb") as file:
             return file.read(count), path.stat().st_size
     return _read_gzip(path, count), None
 
 
 def _read_gzip(path: Path, count: int = -1) -> bytes:
-    try:
-        with gzip.open(path) as file:
-            return file.read(count)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise UserError(f"{path} is a damaged gzip file ({error}): fetch or pack it again") from None
+    with open_unpacked(path) as file:
+        return file.read(count)
 
 
 def _check_size(path: Path, got: int, wanted: int) -> None:

@@ -30,6 +30,9 @@ class ImageStore:
     places: npt.NDArray[np.int64]
     categories: Mapping[str, Sequence[str]] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()  # broken pictures that were skipped by choice
+    total: int = 0  # rows of the source, the broken ones too
+    ids: tuple[Any, ...] | None = None  # of each row of the source
+    lost: Mapping[str, str] = field(default_factory=dict)  # why labels are missing, in words, by label
 
     def __len__(self) -> int:
         return len(self.pixels)

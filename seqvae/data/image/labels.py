@@ -10,50 +10,91 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from seqvae.data.image.columns import Column
 from seqvae.data.image.image_store import ImageStore
-from seqvae.data.image.readers import LabelColumn, RawImages
+from seqvae.data.image.readers import RawImages
 from seqvae.errors import UserError, suggest
 
 Categories = Mapping[str, Sequence[str]]
 
 
 def align_labels(
-    loaded: RawImages, names: Sequence[str], categories: Categories | None, strict: str | None
+    loaded: RawImages,
+    names: Sequence[str],
+    categories: Categories | None,
+    strict: str | None,
+    columns: Mapping[str, str] | None = None,
 ) -> ImageStore:
-    """The pictures with the labels `names` (N, L); categories are numbered as in `categories`, if given.
+    """The pictures with the labels `names` (N, L), from `columns` of other names where these say so.
+
+    Categories are numbered as in `categories`, where they are given; none is a number. A category that is not
+    there, and a value that is not finite, is a missing label.
 
     Raises:
-        UserError: where `strict` names the source, a label or a category that is not known.
+        UserError: where `strict` names the source, a label that it does not have.
     """
-    columns = [_column(loaded, name, strict) for name in names]
-    known = dict(categories or {}) or {n: c.names for n, c in zip(names, columns, strict=True) if c.names}
-    values = [
-        _numbered(c, known[n], n, strict) if c.names and n in known else c.values
-        for n, c in zip(names, columns, strict=True)
-    ]
+    wanted = {name: (columns or {}).get(name, name) for name in names}
+    found = {name: _column(loaded, column, strict) for name, column in wanted.items()}
+    known = {name: column.names for name, column in found.items() if column.names}
+    if categories is not None:
+        known = {name: tuple(categories.get(name, ())) for name in names if name in categories}
+    values, lost = [], {}
+    for name, column in found.items():
+        numbered, strange = _numbered(column, known[name]) if name in known else (column.values, ())
+        numbered = np.where(np.isfinite(numbered), numbered, np.nan)
+        if strange:
+            rows = int(np.isnan(numbered).sum() - np.isnan(column.values).sum())
+            lost[name] = f"{rows:,} unknown to training: {', '.join(map(repr, strange[:3]))}"
+        values.append(numbered)
     labels = np.stack(values, 1) if values else np.zeros((len(loaded.pixels), 0))
-    kept = {name: tuple(known[name]) for name in names if name in known}
     return ImageStore(
-        loaded.pixels, labels.astype(np.float32), tuple(names), loaded.places, kept, loaded.broken
+        loaded.pixels,
+        labels.astype(np.float32),
+        tuple(names),
+        loaded.places,
+        {name: each for name, each in known.items() if each},
+        loaded.broken,
+        loaded.total,
+        loaded.ids,
+        lost,
     )
 
 
-def _column(loaded: RawImages, name: str, strict: str | None) -> LabelColumn:
+def _column(loaded: RawImages, name: str, strict: str | None) -> Column:
     if name in loaded.labels:
         return loaded.labels[name]
     if strict is not None:
         raise UserError(f"{strict} has no label {name!r}: {suggest(name, loaded.labels)}")
-    return LabelColumn(np.full(len(loaded.pixels), np.nan, np.float32))
+    return Column(np.full(len(loaded.pixels), np.nan, np.float32))
 
 
-def _numbered(
-    column: LabelColumn, names: Sequence[str], label: str, strict: str | None
-) -> npt.NDArray[np.float32]:
-    """The same categories, as places in `names`; an unknown one is missing."""
-    place = {name: float(i) for i, name in enumerate(names)}
-    strange = [name for name in column.names if name not in place]
-    if strange and strict is not None:
-        raise UserError(f"{strict}: training has no {label} {strange[0]!r}: {suggest(strange[0], names)}")
-    table = np.array([*(place.get(name, np.nan) for name in column.names), np.nan])
-    rows = np.where(np.isnan(column.values), len(column.names), np.nan_to_num(column.values)).astype(np.int64)
-    return table[rows].astype(np.float32)
+def _numbered(column: Column, names: Sequence[str]) -> tuple[npt.NDArray[np.float32], list[str]]:
+    """The values (N,) in training's terms, unknown ones missing; and which names these are.
+
+    Without `names` they are numbers, and true and false are 1 and 0.
+    """
+    if not names:
+        if column.names in ((), ("false", "true")):
+            return column.values, []
+        place = {name: number_in(name) for name in column.names}
+    else:
+        place = {name: float(i) for i, name in enumerate(names)}
+    spelled = column.names or tuple(dict.fromkeys(f"{v:g}" for v in column.values if not np.isnan(v)))
+    codes = column.values if column.names else _places(column.values, spelled)
+    strange = [name for name in spelled if np.isnan(place.get(name, np.nan))]
+    table = np.array([*(place.get(name, np.nan) for name in spelled), np.nan])
+    rows = np.where(np.isnan(codes), len(spelled), np.nan_to_num(codes)).astype(np.int64)
+    return table[rows].astype(np.float32), strange
+
+
+def _places(values: npt.NDArray[np.float32], spelled: Sequence[str]) -> npt.NDArray[np.float32]:
+    place = {name: float(i) for i, name in enumerate(spelled)}
+    return np.array([np.nan if np.isnan(v) else place[f"{v:g}"] for v in values], np.float32)
+
+
+def number_in(name: str) -> float:
+    """The number that a name spells, or NaN."""
+    try:
+        return float(name)
+    except ValueError:
+        return float("nan")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from seqvae.data.image.pixels import first_line
+from seqvae.data.input_files import open_unpacked, suffix
 from seqvae.errors import UserError
 
 Array = npt.NDArray[Any]
+_MAGIC = b"\x93NUMPY"
 NAMES = (
     "images",
     "x",
@@ -29,12 +32,28 @@ def read_npy(path: Path) -> Array:
         UserError: no array that can be read.
     """
     try:
-        found: Any = np.load(path, mmap_mode="r", allow_pickle=False)
+        if _begins_as_npy(path):
+            found: Any = np.load(path, mmap_mode="r", allow_pickle=False)
+        else:
+            with open_unpacked(path) as stream:
+                found = np.load(BytesIO(stream.read()), allow_pickle=False)
+    except UserError:
+        raise
     except (ValueError, OSError, EOFError) as error:
         raise _damage_error(path, error) from None
     if not isinstance(found, np.ndarray):
         raise UserError(f"{path} holds several arrays: name it .npz")
     return found
+
+
+def is_npy(path: Path) -> bool:
+    """Whether a file is an array by its name, or begins as one."""
+    return suffix(path) == ".npy" or _begins_as_npy(path)
+
+
+def _begins_as_npy(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
 
 
 def read_npz(path: Path) -> tuple[Array, dict[str, Array]]:
@@ -69,7 +88,7 @@ def _plain(archive: Any, name: str) -> Array | None:
 def _columns(arrays: dict[str, Array], rows: int) -> dict[str, Array]:
     columns: dict[str, Array] = {}
     for name, array in arrays.items():
-        if array.dtype.kind not in "biuf" or array.ndim == 0 or len(array) != rows:
+        if array.dtype.kind not in "biufUS" or array.ndim == 0 or len(array) != rows:
             continue
         if array.ndim == 1:
             columns[name] = array

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from seqvae.data.content import remembered_hash
 from seqvae.data.hub import find_heldout_split, is_saved, load_split
 from seqvae.data.image import hub
+from seqvae.data.image.columns import Column, array_column, join_columns, names_column
 from seqvae.data.image.file_decoding import DecodedImages, EncodedImage, decode_images
 from seqvae.data.image.idx import LABELS, PICTURES, find_label_file, find_test_file, read_idx
-from seqvae.data.image.npz import read_npy, read_npz
+from seqvae.data.image.npz import is_npy, read_npy, read_npz
 from seqvae.data.image.pixels import ImageSpec, to_pixels
+from seqvae.data.input_files import expand, suffix
 from seqvae.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -26,21 +30,20 @@ _FILES = (*SUFFIXES, ".npy", ".npz", ".gz")
 AS_IT_IS = ImageSpec()
 
 
-class LabelColumn(NamedTuple):
-    """A label of N pictures: numbers (NaN is missing), or places in `names`."""
-
-    values: npt.NDArray[np.float32]
-    names: tuple[str, ...] = ()
-
-
 @dataclass(frozen=True)
 class RawImages:
-    """Pictures (N, C, H, W) uint8 with all labels they came with, and where in the source each stood."""
+    """Pictures (N, C, H, W) uint8 with all labels they came with, and where in the source each stood.
+
+    The source has `total` rows, of which those that are no readable picture are `broken`; `ids` names each
+    row, where the source does.
+    """
 
     pixels: npt.NDArray[Any]
-    labels: dict[str, LabelColumn]
+    labels: dict[str, Column]
     places: npt.NDArray[np.int64]
     broken: tuple[str, ...] = ()
+    total: int = 0
+    ids: tuple[Any, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -50,35 +53,51 @@ class ReadOptions:
     form: ImageSpec = AS_IT_IS
     column: str = "image"  # of a data set
     skip_broken: bool = False
+    id_column: str | None = None  # of a data set
+    labels: tuple[str, ...] = ()  # columns that are wanted even where they hold texts
 
 
-def load_source(source: str, how: ReadOptions, split: str = "train") -> RawImages:
-    """All pictures of a source, with every label that it has.
+def load_source(source: str | Sequence[str], how: ReadOptions, split: str = "train") -> RawImages:
+    """All pictures of a source, or of several one after the other, with every label that they have.
 
-    An idx, `.npy` or `.npz` file; a folder of pictures, whose label `folder` is the folder that each lies in;
-    a folder that `datasets` saved or a Hub id, either with `@split`.
+    A picture file; an idx (also packed), `.npy` or `.npz` file; a folder of pictures, whose label `folder` is
+    the folder that each lies in; a folder that `datasets` saved or a Hub id, either with `@split`; a glob.
 
     Raises:
         UserError: no such source, nothing in it, damaged, or not of one size.
     """
+    sources = expand(source)
+    if all(suffix(one) in SUFFIXES and Path(one).is_file() for one in sources):
+        return _files([Path(one) for one in sources], None, how)
+    found = [_load(one, how, split) for one in sources]
+    return found[0] if len(found) == 1 else joined(found, sources)
+
+
+def _load(source: str, how: ReadOptions, split: str) -> RawImages:
     path = locate(source)
     if path is None or is_saved(path):
         return _dataset(source, path, how, split)
+    if how.id_column is not None:
+        raise UserError(f"{source} has no columns: --id-column {how.id_column} needs a data set")
     if path.is_dir():
         return _folder(path, how)
-    if path.suffix == ".npy":
-        return _whole(to_pixels(read_npy(path), how.form, source), {})
+    if suffix(path) in SUFFIXES:
+        return _files([path], None, how)
     if path.suffix == ".npz":
         pictures, columns = read_npz(path)
-        labels = {name: LabelColumn(values.astype(np.float32)) for name, values in columns.items()}
+        labels = {name: array_column(values) for name, values in columns.items()}
         return _whole(to_pixels(pictures, how.form, source), labels)
-    if path.suffix.lower() in SUFFIXES:
-        raise UserError(f"{source} is one picture: give the folder that it lies in")
+    if is_npy(path):
+        return _whole(to_pixels(read_npy(path), how.form, source), {})
     return _idx(path, how.form)
 
 
-def find_heldout_source(source: str, part: str) -> str | None:
+def find_heldout_source(source: str | Sequence[str], part: str) -> str | None:
     """The validation or test part (`valid` or `test`) that a source brings: a split, or MNIST's t10k file."""
+    sources = expand(source)
+    if len(sources) != 1:
+        return None
+    source = sources[0]
     path = locate(source)
     if path is None or is_saved(path):
         return find_heldout_split(source, path, part)
@@ -104,8 +123,8 @@ def locate(source: str) -> Path | None:
     )
 
 
-def _whole(pixels: npt.NDArray[Any], labels: dict[str, LabelColumn]) -> RawImages:
-    return RawImages(pixels, labels, np.arange(len(pixels)))
+def _whole(pixels: npt.NDArray[Any], labels: dict[str, Column]) -> RawImages:
+    return RawImages(pixels, labels, np.arange(len(pixels)), total=len(pixels))
 
 
 def _idx(path: Path, form: ImageSpec) -> RawImages:
@@ -118,7 +137,7 @@ def _idx(path: Path, form: ImageSpec) -> RawImages:
         raise UserError(
             f"{beside} labels {len(labels):,} pictures, {path.name} has {len(pixels):,}: give its own"
         )
-    return _whole(pixels, {"label": LabelColumn(labels)})
+    return _whole(pixels, {"label": Column(labels)})
 
 
 def _folder(root: Path, how: ReadOptions) -> RawImages:
@@ -128,15 +147,20 @@ def _folder(root: Path, how: ReadOptions) -> RawImages:
         raise UserError(
             f"{root} holds no pictures: give a folder of {', '.join(SUFFIXES[:4])} or other files"
         )
+    return _files(files, root, how)
+
+
+def _files(files: list[Path], root: Path | None, how: ReadOptions) -> RawImages:
+    """Picture files; those under `root` are labelled by the folder that they lie in."""
     pictures = (EncodedImage(str(path), lambda path=path: _open_image(path)) for path in files)  # type: ignore[misc]
-    stats = ((path.relative_to(root), path.stat()) for path in files)
-    key = [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats]
-    found = decode_images(pictures, len(files), how.form, how.skip_broken, ("folder", root.resolve(), *key))
-    homes = ["" if files[i].parent == root else files[i].parent.name for i in found.rows]
-    names = tuple(sorted(set(homes) - {""}))
-    values = [names.index(home) if home else np.nan for home in homes]
-    labels = {"folder": LabelColumn(np.array(values, np.float32), names)} if names else {}
-    return RawImages(found.pixels, labels, found.rows, found.broken)
+    names = [str(path if root is None else path.relative_to(root)) for path in files]
+    key = [f"{name} {remembered_hash(path)}" for name, path in zip(names, files, strict=True)]
+    found = decode_images(pictures, len(files), how.form, how.skip_broken, ("files", *key))
+    labels = {}
+    if root is not None and (homes := [home if home != root else None for home in (p.parent for p in files)]):
+        folders = [None if homes[i] is None else files[i].parent.name for i in found.rows]
+        labels = {"folder": names_column(folders)} if any(folders) else {}
+    return RawImages(found.pixels, labels, found.rows, found.broken, len(files), tuple(names))
 
 
 def _open_image(path: Path) -> Any:
@@ -152,7 +176,37 @@ def _dataset(source: str, path: Path | None, how: ReadOptions, split: str) -> Ra
     pictures = hub.iter_images(dataset, how.column, source)
     key = ("dataset", dataset._fingerprint, how.column)
     found: DecodedImages = decode_images(pictures, len(dataset), how.form, how.skip_broken, key)
-    labels = {
-        name: LabelColumn(*column) for name, column in hub.read_label_columns(dataset, found.rows).items()
-    }
-    return RawImages(found.pixels, labels, found.rows, found.broken)
+    labels = hub.read_label_columns(dataset, found.rows, how.labels)
+    ids = None if how.id_column is None else hub.column_values(dataset, how.id_column, source)
+    return RawImages(found.pixels, labels, found.rows, found.broken, len(dataset), ids)
+
+
+def joined(parts: Sequence[RawImages], sources: Sequence[str]) -> RawImages:
+    """Several sources as one; a label that one of them lacks is missing there.
+
+    Raises:
+        UserError: pictures of different shapes.
+    """
+    first = parts[0].pixels.shape[1:]
+    for part, source in zip(parts, sources, strict=True):
+        if part.pixels.shape[1:] != first:
+            shapes = [" x ".join(map(str, shape)) for shape in (first, part.pixels.shape[1:])]
+            raise UserError(
+                f"{sources[0]} has pictures of {shapes[0]} and {source} of {shapes[1]}: give data.size and "
+                "data.channels for all"
+            )
+    starts = np.cumsum([0, *(part.total for part in parts)])
+    names = dict.fromkeys(name for part in parts for name in part.labels)
+    sizes = [len(part.pixels) for part in parts]
+    labels = {name: join_columns([part.labels.get(name) for part in parts], sizes) for name in names}
+    ids = None
+    if all(part.ids is not None for part in parts):
+        ids = tuple(each for part in parts for each in part.ids or ())
+    return RawImages(
+        np.concatenate([part.pixels for part in parts]),
+        labels,
+        np.concatenate([part.places + start for part, start in zip(parts, starts, strict=False)]),
+        tuple(name for part in parts for name in part.broken),
+        int(starts[-1]),
+        ids,
+    )

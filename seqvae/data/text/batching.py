@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import torch
 
 from seqvae.data.text.batch import SpecialIds, TextBatch
 from seqvae.data.text.token_store import TokenStore
-from seqvae.keyed_noise import KeyedNoise, keyed_permutation
+from seqvae.keyed_noise import KeyedNoise, Signed, content_keys, keyed_permutation
 
 Rows = npt.NDArray[np.int64]
 _POOL = 150  # batches sorted by length together: 1.5 % padding on captions and PTB, 3.5 % with 64
@@ -76,6 +77,20 @@ def _batch(
     )
 
 
+def keys_of(sentences: Sequence[Sequence[int]]) -> Signed:
+    """(B,) the key of each sentence's content, see `content_keys`; ids are without special tokens."""
+    lengths = np.fromiter(map(len, sentences), np.int64, len(sentences))
+    flat = np.fromiter(chain.from_iterable(sentences), np.int64, int(lengths.sum()))
+    return content_keys(flat, lengths)
+
+
+def keys_of_batch(batch: TextBatch) -> Signed:
+    """(B,) the same keys of the sentences of a batch on the CPU."""
+    lengths = batch.lengths.numpy() - 1  # without </s>
+    inside = np.arange(batch.targets.shape[1]) < lengths[:, None]
+    return content_keys(batch.targets.numpy()[inside], lengths)
+
+
 @dataclass(frozen=True)
 class LengthBucketSampler(Sequence[Rows]):
     """The batches of one epoch, each an array of rows: a function of (seed, epoch), of similar lengths.
@@ -115,7 +130,7 @@ class LengthBucketSampler(Sequence[Rows]):
 
     def _in_order(self, block: int) -> tuple[Rows, Rows]:
         """The rows of a block, batch after batch, and where each batch starts, as they are met."""
-        random = np.random.default_rng([self.seed, self.epoch, block])
+        random = np.random.default_rng([self.seed % 2**64, self.epoch, block])
         rows = random.permutation(self._shuffled_blocks(block))
         lengths = self.offsets[rows + 1] - self.offsets[rows]
         places = np.arange(len(rows))

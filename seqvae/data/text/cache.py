@@ -4,45 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
-import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from seqvae.data.text import corpus
 from seqvae.errors import UserError
-
-
-def cache_root() -> Path:
-    """`$SEQVAE_CACHE`, or `seqvae` in the user's cache folder."""
-    if root := os.environ.get("SEQVAE_CACHE"):
-        return Path(root)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seqvae"
-
-
-def content_key(*parts: object) -> str:
-    """The name under which what these parts decide is found again."""
-    return hashlib.blake2b("\n".join(map(str, parts)).encode(), digest_size=16).hexdigest()
-
-
-def cached_hash(path: Path) -> str:
-    """The hash of a file's bytes, read again only after its size or time changed."""
-    stat = path.stat()
-    state = f"{stat.st_size} {stat.st_mtime_ns}"
-    note = cache_root() / "sources" / content_key(path.resolve())
-    with contextlib.suppress(OSError, ValueError):
-        before, _, digest = note.read_text(encoding="utf-8").partition("\n")
-        if before == state and digest:
-            return digest
-    digest = corpus.file_hash(path)
-    work = note.with_name(f".{note.name}.{uuid.uuid4().hex[:8]}")
-    with explain_write_errors(note):
-        note.parent.mkdir(parents=True, exist_ok=True)
-        work.write_text(f"{state}\n{digest}", encoding="utf-8")
-        work.replace(note)
-    return digest
 
 
 @contextlib.contextmanager

@@ -1,80 +1,87 @@
-"""Where a corpus lies and how it is told apart: files, saved datasets and the Hub, one example at a time."""
+"""Where a corpus lies and how it is told apart: files, folders, saved datasets and the Hub, row by row."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from seqvae.data.hub import find_heldout_split, load_split
+from seqvae.data.content import file_hash
+from seqvae.data.hub import find_heldout_split, is_saved, load_split
+from seqvae.data.input_files import PACKED, expand, suffix
 from seqvae.data.text.readers import (
-    JSON,
-    TABLES,
+    SUFFIXES,
     Example,
-    check_columns,
-    read_json,
-    read_lines,
-    read_parquet,
-    read_table,
-    suffix,
+    ReadOptions,
+    find_columns,
+    format_of,
+    read_file,
     to_example,
 )
-from seqvae.errors import UserError
+from seqvae.errors import UserError, suggest
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?(@[\w.-]+)?")
-_SUFFIXES = (*JSON, *TABLES, ".parquet", ".txt", ".gz")
+_PARTS = {
+    "train": ("train", "training"),
+    "valid": ("valid", "validation", "dev", "val"),
+    "test": ("test",),
+}
 
 
 def read_corpus(
-    source: str, *, text_column: str = "text", labels: Sequence[str] = (), split: str = "train"
+    source: str | Sequence[str], options: ReadOptions | None = None, split: str = "train"
 ) -> Iterator[Example]:
-    """The examples of `source`, in order; nothing is held in memory. Texts lose surrounding white space.
+    """The rows of `source` in order, those without text too; nothing is held in memory.
 
-    `source` is a file of lines, JSON lines (`.jsonl`, `.ndjson`, `.json`), a table with a header (`.csv`;
-    `.tsv`, where quotes mean nothing), each also gzipped; a `.parquet` file; a folder that `datasets` saved
-    (`FOLDER` or `FOLDER@split`); or a Hub id, `owner/name`, `owner/name:config`, either with `@split`.
+    A source is a file of lines, JSON (lines of objects, or an array of them), a table with a header (`.csv`,
+    `.tsv`), each also packed as `.gz`, `.bz2`, `.xz` or `.zst`; a `.parquet` file; a folder of such files; a
+    folder that `datasets` saved; or a Hub id, `owner/name`, `owner/name:config`. Folders and Hub ids take
+    `@split` behind them. Several sources, or a glob, are read one after the other.
 
     Raises:
         UserError: no such source, nothing in it, not text, malformed, or without a column asked for.
     """
-    empty = True
-    for example in _reader(source, text_column, tuple(labels), split):
-        empty = False
-        yield example
-    if empty:
-        raise UserError(f"{source} is empty: give a file with at least one sentence a line")
+    options = options or ReadOptions()
+    for one in expand(source):
+        empty = True
+        for example in _read(one, options, split):
+            empty = False
+            yield example
+        if empty:
+            raise UserError(f"{one} is empty: give a file with at least one sentence a line")
 
 
-def is_table(source: str) -> bool:
+def is_table(source: str | Sequence[str], options: ReadOptions | None = None) -> bool:
     """Whether `source` has named columns, or is plain lines."""
-    return not Path(source).is_file() or suffix(Path(source)) in (*JSON, *TABLES, ".parquet")
+    return any(_is_table(one, options or ReadOptions()) for one in expand(source))
 
 
-def find_heldout_source(source: str, split: str) -> str | None:
-    """The validation or test part (`split` is valid or test) that a dataset of several splits brings."""
-    if Path(source).is_file() or "@" in source:
+def find_heldout_source(source: str | Sequence[str], split: str) -> str | None:
+    """The validation or test part (`split` is valid or test) that a dataset or a folder of splits brings."""
+    if not isinstance(source, str) or Path(source).is_file() or "@" in source:
         return None
-    return find_heldout_split(source, _locate(source)[0], split)
+    path = _locate(expand(source)[0])[0] if len(expand(source)) == 1 else None
+    if path is not None and path.is_dir() and not is_saved(path):
+        return f"{source}@{split}" if _by_part(path).get(split) else None
+    return find_heldout_split(source, path, split) if len(expand(source)) == 1 else None
 
 
-def content_hash(source: str, remember: Callable[[Path], str] | None = None) -> str:
+def content_hash(source: str | Sequence[str], remember: Callable[[Path], str] | None = None) -> str:
     """A hash of what `source` holds; `remember` may answer for one file without reading it."""
-    hashed = remember or file_hash
+    found = [_content_hash(one, remember or file_hash) for one in expand(source)]
+    return found[0] if len(found) == 1 else "several:" + "+".join(found)
+
+
+def _content_hash(source: str, hashed: Callable[[Path], str]) -> str:
     path, split = _locate(source)
     if path is None:
         return f"hub:{source}:{_dataset(source, 'train')._fingerprint}"
     if path.is_file():
         return f"{suffix(path)}:{hashed(path)}"
-    files = sorted(p for p in path.rglob("*") if p.is_file())
+    kept = [p for files in _by_part(path).values() for p in files] if not is_saved(path) else path.rglob("*")
+    files = sorted(p for p in kept if p.is_file())
     return f"folder:{split}:" + ",".join(f"{p.relative_to(path)}={hashed(p)}" for p in files)
-
-
-def file_hash(path: Path) -> str:
-    """A hash of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def _locate(source: str) -> tuple[Path | None, str | None]:
@@ -86,32 +93,74 @@ def _locate(source: str) -> tuple[Path | None, str | None]:
     folder, _, split = source.rpartition("@")
     if folder and Path(folder).is_dir():
         return Path(folder), split
-    if _HUB_ID.fullmatch(source) and Path(source).suffix.lower() not in _SUFFIXES:
+    if _HUB_ID.fullmatch(source) and Path(source).suffix.lower() not in (*SUFFIXES, *PACKED):
         return None, None
     raise UserError(f"no data at {source}: give a file, a folder saved by datasets, or a Hub id owner/name")
 
 
-def _reader(source: str, column: str, labels: tuple[str, ...], split: str) -> Iterator[Example]:
-    path, _ = _locate(source)
-    if path is None or path.is_dir():
-        return _read_dataset(source, column, labels, split)
-    kind = suffix(path)
-    if kind == ".parquet":
-        return read_parquet(path, column, labels)
-    if kind in JSON:
-        return read_json(path, column, labels)
-    if kind in TABLES:
-        return read_table(path, column, labels)
-    if labels:
-        raise UserError(f"{source} is plain text and has no columns: labels {', '.join(labels)} need a table")
-    return read_lines(path)
+def _is_table(source: str, options: ReadOptions) -> bool:
+    path, split = _locate(source)
+    if path is None or is_saved(path):
+        return True
+    files = _files_in(path, split or "train") if path.is_dir() else [path]
+    return any((options.format or format_of(file, options)) != "lines" for file in files)
 
 
-def _read_dataset(source: str, column: str, labels: tuple[str, ...], split: str) -> Iterator[Example]:
+def _read(source: str, options: ReadOptions, split: str) -> Iterator[Example]:
+    path, named = _locate(source)
+    if path is None or is_saved(path):
+        yield from _read_dataset(source, options, split)
+    elif path.is_dir():
+        for file in _files_in(path, named or split):
+            yield from read_file(file, options)
+    else:
+        yield from read_file(path, options)
+
+
+def _files_in(folder: Path, split: str) -> list[Path]:
+    """The text files of a folder that belong to a split, in the order of their names.
+
+    Raises:
+        UserError: a folder without any, or without any of that split.
+    """
+    parts = _by_part(folder)
+    part = next((part for part, names in _PARTS.items() if split in names), split)
+    if part not in parts:
+        raise UserError(f"{folder} has no split {split!r}: {suggest(split, parts)}")
+    return parts[part]
+
+
+def _by_part(folder: Path) -> dict[str, list[Path]]:
+    """Text files by the split that their own or their folder's name begins with; all others are to train on.
+
+    Where some are named after training, files without such a name belong to no split.
+    """
+    files = [p for p in sorted(folder.rglob("*")) if suffix(p) in SUFFIXES and p.is_file()]
+    files = [p for p in files if not any(part.startswith(".") for part in p.relative_to(folder).parts)]
+    if not files:
+        known = ", ".join(SUFFIXES)
+        raise UserError(f"{folder} is a folder without text files ({known}), and `datasets` did not save it")
+    parts: dict[str, list[Path]] = {}
+    for path in files:
+        parts.setdefault(_part_of(path.relative_to(folder)), []).append(path)
+    others = parts.pop("", [])
+    return parts if "train" in parts or not others else {"train": others, **parts}
+
+
+def _part_of(path: Path) -> str:
+    for name in (path.name, *path.parts[:-1]):
+        first = re.split(r"[^a-z]", name.lower(), maxsplit=1)[0]
+        for part, names in _PARTS.items():
+            if first in names:
+                return part
+    return ""
+
+
+def _read_dataset(source: str, options: ReadOptions, split: str) -> Iterator[Example]:
     dataset = _dataset(source, split)
-    check_columns(dataset.column_names, (column, *labels), source)
-    for row in dataset.select_columns([column, *labels]):
-        yield to_example(row, column, labels, source)
+    names = find_columns(dataset.column_names, options, source)
+    for number, row in enumerate(dataset.select_columns(list(dict.fromkeys(names.values())))):
+        yield to_example(row, names, options, f"{source}, row {number}")
 
 
 def _dataset(source: str, split: str) -> Any:

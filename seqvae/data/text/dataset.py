@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from seqvae.config.registry import construct, lookup
 from seqvae.config.schema import Component, TextDataConfig
+from seqvae.data.content import cache_root, content_key
+from seqvae.data.input_files import in_words, regular_files
 from seqvae.data.labels import subsample_labels
 from seqvae.data.synthetic import CORPORA, SentenceCorpus
 from seqvae.data.text import corpus
-from seqvae.data.text.cache import atomic_folder, cache_root, content_key
+from seqvae.data.text.cache import atomic_folder
 from seqvae.data.text.readers import Example
-from seqvae.data.text.splits import Categories, Split, file_split, file_splits, take_first
+from seqvae.data.text.splits import Categories, Split, file_split, file_splits, read_options, take_first
 from seqvae.data.text.token_store import FORMAT, TokenStore, open_store
 from seqvae.data.text.token_writer import build_store
 from seqvae.data.text.tokenizer import TextTokenizer
@@ -21,6 +23,7 @@ from seqvae.data.text.tokenizer_training import TOKENIZERS
 from seqvae.errors import UserError, suggest
 
 DEFAULT_CORPUS = "sentences"
+_TYPED = "-typed"  # stores whose labels keep the type of their file; older ones are built again
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class TextData:
     @property
     def fingerprint(self) -> str:
         """The content of the training split: the same files, tokenizer and settings give the same one."""
-        return self.train.folder.name
+        return self.train.folder.name.removesuffix(_TYPED)
 
     @property
     def codec(self) -> TextTokenizer:
@@ -55,18 +58,33 @@ class TextData:
 
     def report(self) -> list[str]:
         """What became of the data, a line for each split and one for the vocabulary."""
-        lines = [f"{name}: {describe(store)}" for name, store in self.splits.items()]
+        notes = dict.fromkeys(note for store in self.splits.values() for note in store.notes)
+        lines = [*notes, *(f"{name}: {describe(store)}" for name, store in self.splits.items())]
         return [*lines, f"vocabulary: {self.tokenizer.vocab_size:,} tokens"]
+
+    def collapse_cause(self) -> str | None:
+        """The tokenizer's unknown tokens, where most of the validation tokens are such."""
+        share = self.valid.counts.unknown / max(self.valid.counts.tokens, 1)
+        if share < UNREADABLE:
+            return None
+        return (
+            f"{100 * share:.0f} % of the validation tokens are unknown to the tokenizer, so that sentences "
+            "look alike: take another one, as tokenizer={name: bpe} or {name: char}"
+        )
+
+
+UNREADABLE = 0.5  # share of unknown tokens from which sentences look alike whatever the model
 
 
 def describe(store: TokenStore) -> str:
-    """What became of one file, in plain words."""
+    """What became of one split, in plain words."""
     c = store.counts
     words = [f"{c.kept:,} sentences, {c.tokens:,} tokens"]
     words += [f"{c.empty:,} empty ones left out"] if c.empty else []
     words += [f"{c.truncated:,} cut to the longest allowed"] if c.truncated else []
     words += [f"{c.dropped:,} too long and left out"] if c.dropped else []
-    return ", ".join([*words, f"{100 * c.unknown / max(c.tokens, 1):.2f} % unknown tokens"])
+    words += [f"{100 * c.unknown / max(c.tokens, 1):.2f} % unknown tokens"]
+    return ", ".join([*words, *store.lost_labels])
 
 
 def load_data(data: TextDataConfig, tokenizer: Component | TextTokenizer) -> TextData:
@@ -85,8 +103,9 @@ def load_data(data: TextDataConfig, tokenizer: Component | TextTokenizer) -> Tex
     _check_filled(train, data)
     if data.num_labeled is not None:
         train = replace(train, labels=subsample_labels(train.labels, data.num_labeled, data.split_seed))
+    known = {name: train.categories.get(name, ()) for name in train.label_names}
     held = {
-        name: _cached_store(split, tokenizer, data, train.categories)
+        name: _cached_store(split, tokenizer, data, known)
         for name, split in splits.items()
         if name != "train"
     }
@@ -96,23 +115,30 @@ def load_data(data: TextDataConfig, tokenizer: Component | TextTokenizer) -> Tex
 
 
 def load_examples(
-    source: str, tokenizer: TextTokenizer, data: TextDataConfig, categories: Categories | None = None
+    source: str | Sequence[str],
+    tokenizer: TextTokenizer,
+    data: TextDataConfig,
+    categories: Categories | None = None,
 ) -> TokenStore:
-    """One other file, read as `data` says; plain lines have no labels. `categories` are those of training.
+    """One other source, or several, read as `data` says; plain lines have no labels.
+
+    `categories` are those of training, without names for labels that are numbers. A label without a column is
+    missing.
 
     Raises:
         UserError: whatever is wrong with the file; no sentence in it.
     """
-    labels = tuple(data.labels) if corpus.is_table(source) else ()
-    store = _cached_store(file_split("data", source, data, labels), tokenizer, data, categories)
+    source = regular_files(source)
+    labels = tuple(data.labels) if corpus.is_table(source, read_options(data)) else ()
+    store = _cached_store(file_split("data", source, data, labels, True), tokenizer, data, categories)
     _check_filled(store, data, source)
     return store
 
 
-def _check_filled(store: TokenStore, data: TextDataConfig, source: str | None = None) -> None:
+def _check_filled(store: TokenStore, data: TextDataConfig, source: str | Sequence[str] | None = None) -> None:
     if len(store):
         return
-    c, name = store.counts, source or data.name or data.train
+    c, name = store.counts, in_words(source or data.name or data.train or DEFAULT_CORPUS)
     raise UserError(
         f"{name} leaves no sentence ({c.empty} empty, {c.dropped} longer than max_tokens {data.max_tokens}): "
         "give more text, or raise max_tokens"
@@ -160,7 +186,7 @@ def _cached_store(
     key = content_key(
         FORMAT, split.key, split.labels, named, tokenizer.fingerprint, data.max_tokens, data.overlong
     )
-    folder = cache_root() / "tokens" / key
+    folder = cache_root() / "tokens" / (key + _TYPED if split.labels else key)
     if (folder / "meta.json").exists():
         return open_store(folder)
     return build_store(
@@ -171,6 +197,7 @@ def _cached_store(
         overlong=data.overlong,
         label_names=split.labels,
         categories=known,
+        notes=split.notes,
     )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from seqvae.data.sampler import EVALUATION_SEED, EpochBatchSource, Rows
+from seqvae.data.sampler import EVALUATION_SEED, EpochBatchSource, Rows, with_keyed_noise
 from seqvae.data.text.batch import TextBatch
-from seqvae.data.text.batching import LengthBucketSampler, collate, eval_batches
+from seqvae.data.text.batching import LengthBucketSampler, collate, eval_batches, keys_of_batch
 from seqvae.data.text.dataset import TextData
 from seqvae.data.text.token_store import TokenStore
 from seqvae.data.text.tokenizer import TextTokenizer
@@ -34,6 +34,13 @@ class TextBatchSource(EpochBatchSource):
 def evaluation_batches(
     store: TokenStore, tokenizer: TextTokenizer, batch_size: int = 64, examples: int | None = None
 ) -> Iterator[TextBatch]:
-    """Every sentence once, or the first `examples`, by length; the noise is that of evaluations."""
+    """Every sentence once, or the first `examples`, by length; noise keyed by place, as validation has it."""
     for rows in eval_batches(store.lengths[:examples], batch_size):
         yield collate(store, rows, tokenizer.special, EVALUATION_SEED, 0)
+
+
+def measured_feed(
+    store: TokenStore, tokenizer: TextTokenizer, batch_size: int = 64, examples: int | None = None
+) -> list[TextBatch]:
+    """The same sentences for measuring: noise keyed by content, so that their order changes nothing."""
+    return with_keyed_noise(list(evaluation_batches(store, tokenizer, batch_size, examples)), keys_of_batch)

@@ -1,194 +1,255 @@
-"""One text file of any format to examples: lines, JSON lines, tables and Parquet."""
+"""One text file of any format to examples: lines, JSON, tables and Parquet, all through one function."""
 
 from __future__ import annotations
 
-import csv
-import gzip
-import json
-import math
-import zlib
-from collections.abc import Iterator, Sequence
+import codecs
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from seqvae.data.input_files import open_unpacked, suffix
+from seqvae.data.text.delimited import DELIMITERS, Quotes, read_table_rows
+from seqvae.data.text.encodings import read_text_lines
+from seqvae.data.text.json_rows import read_json_values
+from seqvae.data.text.values import Value, Written, clean_text, typed_value, without_surrogates
 from seqvae.errors import UserError, suggest
 
-JSON = (".jsonl", ".ndjson", ".json")
-TABLES = (".csv", ".tsv")
-Value = float | str | None  # a number, a category's name, or missing
+Format = Literal["lines", "json", "csv", "tsv", "parquet"]
+Note = Callable[[str], object]
+SUFFIXES: dict[str, Format] = {
+    ".txt": "lines",
+    ".text": "lines",
+    ".log": "lines",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".json": "json",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+}
+_HEAD = 1 << 16  # bytes that a file without a known name is recognised by
 
 
 class Example(NamedTuple):
-    """One text with the values of the label columns that were asked for."""
+    """One row of a corpus: its text, the values of the label columns that were asked for, and its id."""
 
     text: str
     labels: tuple[Value, ...] = ()
+    id: Any = None
 
 
-def suffix(path: Path) -> str:
-    """The format by name, `.gz` aside."""
-    name = path.name.lower().removesuffix(".gz")
-    return Path(name).suffix
+@dataclass(frozen=True)
+class ReadOptions:
+    """How files are read; what is None is recognised by name and content.
+
+    `labels` and `id_column` name columns besides the texts. With `lenient`, a label column that is not there
+    is missing for all rows. `note` is given a line about whatever was recognised and is not plain.
+    """
+
+    text_column: str = "text"
+    labels: tuple[str, ...] = ()
+    id_column: str | None = None
+    encoding: str | None = None
+    delimiter: str | None = None
+    quotes: Quotes | None = None
+    format: Format | None = None
+    lenient: bool = False
+    note: Note = lambda line: None
+
+    def __post_init__(self) -> None:
+        delimiter = {"tab": "\t", "\\t": "\t"}.get(self.delimiter or "", self.delimiter)
+        if delimiter is not None and (not delimiter or set(delimiter) & set('"\\\r\n')):
+            raise UserError(f"delimiter got {self.delimiter!r}: give for example ';' or tab")
+        object.__setattr__(self, "delimiter", delimiter)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All that must be there, the texts' first."""
+        ids = () if self.id_column is None else (self.id_column,)
+        return (self.text_column, *ids, *(() if self.lenient else self.labels))
+
+    @property
+    def key(self) -> str:
+        """What of it decides the content, for caches; nothing where nothing was chosen."""
+        chosen = {k: getattr(self, k) for k in ("encoding", "delimiter", "quotes", "format")}
+        return "".join(f"|{k}={v!r}" for k, v in chosen.items() if v is not None)
 
 
-def _open(path: Path) -> IO[bytes]:
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): check the path and its rights") from None
-    if file.read(2) != b"\x1f\x8b":
-        file.seek(0)
-        return file
-    file.close()
-    return gzip.open(path)  # type: ignore[return-value]
-
-
-def _lines(path: Path) -> Iterator[str]:
-    """Decoded lines with their ends; a byte that is no text is an error that says where."""
-    number = 0
-    try:
-        with _open(path) as file:
-            for number, raw in enumerate(file, 1):
-                if number == 1 and raw.startswith(b"\xef\xbb\xbf"):
-                    raw = raw[3:]
-                if b"\0" in raw:
-                    raise UserError(_not_text(path, 0, number))
-                yield raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(_not_text(path, error.object[error.start], number)) from None
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise UserError(f"{path} is a damaged gzip file ({error}): fetch or pack it again") from None
-
-
-def _not_text(path: Path, byte: int, line: int) -> str:
-    return f"{path} is not a text file (byte 0x{byte:02x} at line {line}): give UTF-8 text"
-
-
-def read_lines(path: Path) -> Iterator[Example]:
-    """A sentence a line, blank lines too."""
-    for line in _lines(path):
-        yield Example(line.strip())
-
-
-def read_json(path: Path, column: str, labels: tuple[str, ...]) -> Iterator[Example]:
-    """A JSON object a line.
+def read_file(path: Path, options: ReadOptions) -> Iterator[Example]:
+    """The rows of a file in their order, one example each, empty texts too.
 
     Raises:
-        UserError: the file cannot be read, is no text or no JSON, or lacks a column.
+        UserError: the file cannot be read, is damaged, is not what its name says, or lacks a column.
     """
-    first = True
-    for number, line in enumerate(_lines(path), 1):
-        if not line.strip():
-            continue
+    kind = options.format or format_of(path, options)
+    if kind == "parquet":
+        return _read_parquet(path, options)
+    if kind == "json":
+        return _read_json(path, options)
+    if kind in ("csv", "tsv"):
+        return _read_table(path, options, tabs=kind == "tsv")
+    if (options.labels and not options.lenient) or options.id_column is not None:
+        names = ", ".join(options.columns[1:])
+        raise UserError(
+            f"{path} is plain text and has no columns: labels {names} need a table (--format csv reads it as "
+            "one)"
+        )
+    return _read_lines(path, options)
+
+
+def format_of(path: Path, options: ReadOptions) -> Format:
+    """The format by the file's name, or by its first bytes where the name says nothing."""
+    named = SUFFIXES.get(suffix(path))
+    if named is not None:
+        return named
+    with open_unpacked(path) as stream:
+        head = stream.read(_HEAD)
+    if head.startswith(b"PAR1"):
+        return "parquet"
+    encoding = "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    lines = head.decode(options.encoding or encoding, "replace").splitlines() or [""]
+    found = _recognised(lines[0], options)
+    if found != "lines":
+        options.note(
+            f"{path} is read as {found} by its first line: --format lines (data.format) reads plain lines"
+        )
+    return found
+
+
+def _recognised(line: str, options: ReadOptions) -> Format:
+    """JSON that begins with an object or an array of them, a header with all columns, or else plain lines."""
+    start = line.lstrip()
+    if start.startswith(('{"', '[{"')) or start == "[":
+        return "json"
+    for delimiter in [options.delimiter] if options.delimiter else DELIMITERS:
+        fields = [field.strip(' "') for field in line.split(delimiter)]
+        asked = len(options.columns) > 1 or options.delimiter is not None
+        if (len(fields) > 1 or asked) and set(options.columns) <= set(fields):
+            return "tsv" if delimiter == "\t" else "csv"
+    return "lines"
+
+
+def _read_lines(path: Path, options: ReadOptions) -> Iterator[Example]:
+    missing = (None,) * len(options.labels)
+    for line in read_text_lines(path, options.encoding):
+        yield Example(clean_text(line), missing)
+
+
+def _read_json(path: Path, options: ReadOptions) -> Iterator[Example]:
+    names: Mapping[str, str] | None = None
+    for number, row in read_json_values(read_text_lines(path, options.encoding), str(path)):
         where = f"{path}, line {number}"
-        try:
-            row = json.loads(line)
-        except ValueError:
-            raise UserError(f"{where} is not JSON ({line.strip()[:40]!r}): write one object a line") from None
+        if isinstance(row, str) and options.columns == (options.text_column,):
+            yield Example(clean_text(row), (None,) * len(options.labels))
+            continue
         if not isinstance(row, dict):
-            raise UserError(f"{where} is {line.strip()[:40]!r}, not a JSON object: write one object a line")
-        if first:  # later rows may lack a label
-            check_columns(list(row), (column, *labels), where)
-            first = False
-        yield _whole(to_example(row, column, labels, where))
+            raise UserError(f"{where} is {str(row)[:40]!r}, not a JSON object: write one object a line")
+        if names is None:  # later rows may lack a label
+            names = find_columns(list(row), options, where)
+        yield to_example(row, names, options, where)
 
 
-def _whole(example: Example) -> Example:
-    """Without half surrogate pairs, which JSON can write and no text can hold."""
-    if example.text.isascii():
-        return example
-    return example._replace(text=example.text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+def _read_table(path: Path, options: ReadOptions, tabs: bool) -> Iterator[Example]:
+    usual = ("\t",) if tabs else DELIMITERS
+    lines = read_text_lines(path, options.encoding)
+    table = read_table_rows(lines, str(path), options.columns, usual, options.delimiter, options.quotes)
+    if not table.header:
+        return
+    usually = (usual[0], "none" if tabs else "double")
+    if (table.dialect.delimiter, table.dialect.quotes) != usually or table.dialect.skip_spaces:
+        options.note(f"{path}: {table.dialect.words}")
+    names = find_columns(table.header, options, str(path))
+    for number, fields in table.rows:
+        row = dict(zip(table.header, map(Written, fields), strict=True))
+        yield to_example(row, names, options, f"{path}, line {number}")
 
 
-def read_table(path: Path, column: str, labels: tuple[str, ...]) -> Iterator[Example]:
-    """Rows under a header, split at commas or, in a `.tsv`, at tabs.
-
-    Raises:
-        UserError: the file cannot be read, is no text or no table, or lacks a column.
-    """
-    tabs = suffix(path) == ".tsv"
-    rows = csv.reader(
-        _lines(path),
-        delimiter="\t" if tabs else ",",
-        quoting=csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL,
-    )
-    try:
-        header = next(rows, [])
-        if header:
-            check_columns(header, (column, *labels), str(path))
-        for row in rows:
-            if not row:
-                continue
-            where = f"{path}, line {rows.line_num}"
-            if len(row) != len(header):
-                raise UserError(f"{where} has {len(row)} fields, the header {len(header)}: mend or quote it")
-            yield to_example(dict(zip(header, row, strict=True)), column, labels, where)
-    except csv.Error as error:
-        raise UserError(f"{path}, line {rows.line_num} is not a table row ({error}): mend it") from None
-
-
-def read_parquet(path: Path, column: str, labels: tuple[str, ...]) -> Iterator[Example]:
-    """Rows of a Parquet file, batch by batch.
-
-    Raises:
-        UserError: the file is damaged, or lacks a column.
-    """
-    from pyarrow import ArrowInvalid
+def _read_parquet(path: Path, options: ReadOptions) -> Iterator[Example]:
+    from pyarrow import ArrowException
     from pyarrow.parquet import ParquetFile
 
     try:
-        file = ParquetFile(path)
-    except ArrowInvalid as error:
-        reason = str(error).splitlines()[0]
+        with ParquetFile(path) as file:
+            names = find_columns(file.schema_arrow.names, options, str(path))
+            row = 0
+            for batch in file.iter_batches(columns=list(dict.fromkeys(names.values()))):
+                for values in batch.to_pylist():
+                    yield to_example(values, names, options, f"{path}, row {row}")
+                    row += 1
+    except UserError:
+        raise
+    except (
+        ArrowException,
+        OSError,
+        ValueError,
+        OverflowError,
+    ) as error:  # of damaged pages, while they are read
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"{path} is not a Parquet file ({reason}): give one, or name it by its format"
         ) from None
-    names = file.schema_arrow.names
-    check_columns(names, (column, *labels), str(path))
-    for batch in file.iter_batches(columns=[column, *labels]):
-        for row in batch.to_pylist():
-            yield to_example(row, column, labels, str(path))
 
 
-def check_columns(names: Sequence[str], wanted: Sequence[str], where: str) -> None:
-    """Refuse a column that is not there, the texts' first; `where` opens the message."""
-    for name in wanted:
-        if name not in names:
-            chosen = "data.text_column" if name == wanted[0] else "data.labels"
-            raise UserError(f"{where} has no column {name!r}: {suggest(name, names)}; {chosen} names it")
+def find_columns(names: Sequence[str], options: ReadOptions, where: str) -> dict[str, str]:
+    """The column of a file for each that is asked for: its own name, or one that Unicode says is the same.
+
+    Raises:
+        UserError: a column that is not there, or is there twice.
+    """
+    found = {}
+    for name in (*options.columns, *options.labels):
+        if (column := _find(names, name)) is not None:
+            found[name] = column
+        elif name in options.columns:
+            raise _no_column(name, names, options, where)
+        else:
+            options.note(f"{where} has no column {name!r}: its rows have no such label")
+    for column in found.values():
+        if names.count(column) > 1:
+            raise UserError(f"{where} has two columns {column!r}: rename one of them")
+    return found
 
 
-def to_example(row: dict[str, Any], column: str, labels: tuple[str, ...], where: str) -> Example:
-    """The text and the labels of one row; `where` opens the messages.
+def _find(names: Sequence[str], wanted: str) -> str | None:
+    if wanted in names:
+        return wanted
+    same = [
+        name for name in names if unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", wanted)
+    ]
+    return same[0] if len(same) == 1 else None
+
+
+def _no_column(name: str, names: Sequence[str], options: ReadOptions, where: str) -> UserError:
+    chosen = "--text-column (data.text_column)" if name == options.text_column else "--label (data.labels)"
+    chosen = "--id-column" if name == options.id_column and name != options.text_column else chosen
+    return UserError(f"{where} has no column {name!r}: {suggest(name, names)}; {chosen} names it")
+
+
+def to_example(row: Mapping[str, Any], names: Mapping[str, str], options: ReadOptions, where: str) -> Example:
+    """The text, the labels and the id of one row; `where` opens the messages.
 
     Raises:
         UserError: a column that is missing, a text that is none, or a label that is neither number nor name.
     """
+    column = names[options.text_column]
     if column not in row:
-        check_columns(list(row), [column], where)
+        raise _no_column(column, list(row), options, where)
     text = row[column]
     if not isinstance(text, str | None):
-        raise UserError(
-            f"{where}: column {column!r} holds {text!r}, not text: name the column with the texts"
-        )
-    return Example((text or "").strip(), tuple(_value(row, name, where) for name in labels))
+        shown = f"{text!r}"[:80]
+        raise UserError(f"{where}: column {column!r} holds {shown}, not text: name the column with the texts")
+    labels = tuple(_label(row.get(names.get(name, name)), name, where) for name in options.labels)
+    identity = None if options.id_column is None else row.get(names[options.id_column])
+    if isinstance(identity, str):
+        identity = without_surrogates(str(identity))
+    return Example(clean_text(text or ""), labels, identity)
 
 
-def _value(row: dict[str, Any], name: str, where: str) -> Value:
-    value = row.get(name)
-    if value is None or value == "":
-        return None
-    if isinstance(value, int | float):
-        return None if math.isnan(value) else float(value)
-    if not isinstance(value, str):
-        raise UserError(
-            f"{where}: label {name!r} is {value!r}: labels are numbers or the names of categories"
-        )
-    return _number(value)
-
-
-def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
+def _label(value: Any, name: str, where: str) -> Value:
+    if isinstance(value, Written):
+        return (
+            Written(without_surrogates(value)) if value else None
+        )  # an empty field of a text table is missing
+    return typed_value(value, name, where)

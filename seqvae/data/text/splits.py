@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from seqvae.config.schema import TextDataConfig
+from seqvae.data.content import remembered_hash
+from seqvae.data.input_files import in_words
 from seqvae.data.text import corpus
-from seqvae.data.text.cache import cached_hash
-from seqvae.data.text.readers import Example
+from seqvae.data.text.readers import Example, ReadOptions
 from seqvae.errors import UserError
 from seqvae.keyed_noise import GOLDEN, mix
 
@@ -28,6 +29,7 @@ class Split:
     key: str
     labels: tuple[str, ...] = ()
     categories: Categories | None = None
+    notes: dict[str, None] = field(default_factory=dict)  # what reading it found to say, each line once
 
 
 def take_first(split: Split, n: int) -> Split:
@@ -36,20 +38,42 @@ def take_first(split: Split, n: int) -> Split:
     def examples() -> Iterator[Example]:
         return itertools.islice((e for e in split.examples() if e.text), n)
 
-    return Split(split.name, examples, f"{split.key}|first {n}", split.labels, split.categories)
+    return replace(split, examples=examples, key=f"{split.key}|first {n}")
 
 
-def file_split(name: str, source: str, data: TextDataConfig, labels: tuple[str, ...]) -> Split:
-    """All of one source, known by the hash of its content."""
+def read_options(data: TextDataConfig, labels: Sequence[str] = (), lenient: bool = False) -> ReadOptions:
+    """How a config's files are read, with the columns of these labels."""
+    columns = tuple(data.label_columns.get(label, label) for label in labels)
+    return ReadOptions(
+        data.text_column,
+        columns,
+        encoding=data.encoding,
+        delimiter=data.delimiter,
+        quotes=data.quotes,
+        format=data.format,
+        lenient=lenient,
+    )
+
+
+def file_split(
+    name: str,
+    source: str | Sequence[str],
+    data: TextDataConfig,
+    labels: tuple[str, ...],
+    lenient: bool = False,
+) -> Split:
+    """All of one source or of several, known by the hash of their content."""
+    notes: dict[str, None] = {}
+    options = replace(read_options(data, labels, lenient), note=notes.setdefault)
 
     def examples() -> Iterator[Example]:
-        return corpus.read_corpus(source, text_column=data.text_column, labels=labels)
+        return corpus.read_corpus(source, options)
 
-    key = f"{corpus.content_hash(source, cached_hash)}|{data.text_column}|{labels}"
-    return Split(name, examples, key, labels)
+    key = f"{corpus.content_hash(source, remembered_hash)}|{data.text_column}|{options.labels}{options.key}"
+    return Split(name, examples, key, labels, notes=notes)
 
 
-def file_splits(data: TextDataConfig, source: str) -> dict[str, Split]:
+def file_splits(data: TextDataConfig, source: str | Sequence[str]) -> dict[str, Split]:
     """Train, valid and test of a source: files that were given, parts that it brings, or shares of its rows.
 
     Raises:
@@ -68,7 +92,7 @@ def file_splits(data: TextDataConfig, source: str) -> dict[str, Split]:
 
 
 def _split_stream(
-    whole: Split, shares: dict[str, float], data: TextDataConfig, source: str
+    whole: Split, shares: dict[str, float], data: TextDataConfig, source: str | Sequence[str]
 ) -> dict[str, Split]:
     """The training part and those set aside, all from one stream; rows are chosen when first needed."""
     if sum(shares.values()) >= 1:
@@ -80,7 +104,8 @@ def _split_stream(
     def rows() -> dict[str, npt.NDArray[np.int64]]:
         if not chosen:
             n = sum(1 for example in whole.examples() if example.text)
-            chosen.update(heldout_rows(n, shares, data.max_heldout, data.split_seed, source))
+            held = heldout_rows(n, shares, data.max_heldout, data.split_seed, in_words(source))
+            chosen.update(held)
         return chosen
 
     def part(name: str) -> Split:
@@ -91,7 +116,7 @@ def _split_stream(
             return _rows_of(whole.examples(), held[name], inside=True)
 
         key = f"{whole.key}|{name} of {shares} {data.max_heldout} {data.split_seed}"
-        return Split(name, examples, key, whole.labels)
+        return replace(whole, name=name, examples=examples, key=key)
 
     return {name: part(name) for name in ("train", *shares)}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,30 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class LostLabels:
+    """How many of a split's sentences have no label, and why."""
+
+    missing: int = 0  # nothing in the file
+    infinite: int = 0  # or not a number, or beyond single precision
+    unknown: int = 0  # values that training has not
+    examples: Sequence[str] = ()  # of these values, the commonest first
+
+    @property
+    def count(self) -> int:
+        """All of them."""
+        return self.missing + self.infinite + self.unknown
+
+    def words(self, name: str) -> str:
+        """In plain words: `3 without label 'tense' (2 unknown to training: 'perfect'; 1 missing)`."""
+        reasons = [f"{self.missing:,} missing"] if self.missing else []
+        if self.unknown:
+            shown = ", ".join(map(repr, self.examples))
+            reasons += [f"{self.unknown:,} unknown to training: {shown}"]
+        reasons += [f"{self.infinite:,} not finite"] if self.infinite else []
+        return f"{self.count:,} without label {name!r} ({'; '.join(reasons)})"
+
+
+@dataclass(frozen=True)
 class TokenStore:
     """N sentences on disk. `open_store` makes one.
 
@@ -44,6 +68,8 @@ class TokenStore:
     offsets: Array  # (N + 1,) int64
     chars: Array  # (N,) int32
     labels: Array  # (N, L) float32
+    lost: Mapping[str, LostLabels] = field(default_factory=dict)  # by label
+    notes: Sequence[str] = ()  # lines about how the file was read
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -52,6 +78,11 @@ class TokenStore:
     def lengths(self) -> npt.NDArray[np.int32]:
         """(N,) tokens of each sentence, without `</s>`."""
         return np.diff(self.offsets).astype(np.int32)
+
+    @property
+    def lost_labels(self) -> list[str]:
+        """A line for each label that some sentences do not have."""
+        return [lost.words(name) for name, lost in self.lost.items() if lost.count]
 
     def tokens(self, i: int) -> npt.NDArray[np.int64]:
         """The ids of sentence `i`."""
@@ -78,6 +109,8 @@ def open_store(folder: str | Path) -> TokenStore:
         labels=_mapped(folder / "labels.bin", "float32", counts.kept * len(names)).reshape(-1, len(names))
         if names
         else np.zeros((counts.kept, 0), np.float32),
+        lost={name: LostLabels(**lost) for name, lost in meta.get("lost", {}).items()},
+        notes=meta.get("notes", ()),
     )
 
 

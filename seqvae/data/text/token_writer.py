@@ -6,21 +6,19 @@ import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from seqvae.data.text.cache import atomic_folder
-from seqvae.data.text.readers import Example, Value
+from seqvae.data.text.label_columns import LabelColumn
+from seqvae.data.text.readers import Example
 from seqvae.data.text.token_store import FORMAT, Array, Counts, TokenStore, open_store
 from seqvae.data.text.tokenizer import TextTokenizer
-from seqvae.errors import UserError
 
 _CHUNK = 4096  # sentences
-_MOST_CATEGORIES = 10_000
 
 
 def build_store(
@@ -32,25 +30,27 @@ def build_store(
     overlong: Literal["truncate", "drop"] = "truncate",
     label_names: Sequence[str] = (),
     categories: Mapping[str, Sequence[str]] | None = None,
+    notes: Iterable[str] = (),
 ) -> TokenStore:
     """Tokenize `examples` chunk by chunk into `folder`, which appears whole or not at all.
 
-    `max_tokens` does not count `</s>`. `categories` are the names that earlier data gave to a label's values
-    (another name is then a missing label); a label without such a list gets its own, sorted.
+    `max_tokens` does not count `</s>`. `categories` are the names that earlier data gave to a label's values,
+    none where these were numbers (another value is then a missing label); a label without such a list gets
+    its own, sorted. `notes` are lines about how the examples were read, which are there when all of them are.
 
     Raises:
         UserError: no room on the disk or no right to write, a label that mixes numbers with names.
     """
     folder = Path(folder)
     with atomic_folder(folder, "meta.json") as work:
-        columns = [_Column(name, (categories or {}).get(name)) for name in label_names]
+        columns = [LabelColumn(name, (categories or {}).get(name)) for name in label_names]
         writer = _Writer(work, tokenizer, max_tokens, overlong == "drop", columns)
         rows = iter(examples)
         try:
             writer.start()
             while chunk := list(itertools.islice(rows, _CHUNK)):
                 writer.add(chunk)
-            writer.finish()
+            writer.finish(list(notes))
         finally:
             writer.close()
     return open_store(folder)
@@ -65,7 +65,7 @@ class _Writer:
         tokenizer: TextTokenizer,
         max_tokens: int,
         drops: bool,
-        columns: Sequence[_Column],
+        columns: Sequence[LabelColumn],
     ) -> None:
         self.folder, self.tokenizer, self.max_tokens = folder, tokenizer, max_tokens
         self.drops, self.columns = drops, columns
@@ -96,7 +96,7 @@ class _Writer:
         self._write("offsets", ends.astype(np.int64))
         self._write("chars", chars[kept])
         if self.columns:
-            self._write("labels", self._label_columns(chunk)[kept])
+            self._write("labels", self._label_columns([chunk[i] for i in np.flatnonzero(kept).tolist()]))
 
     def _select(self, flat: Array, lengths: Array) -> tuple[Array, Array, Array]:
         """(N,) what is kept, the kept lengths, the kept tokens; everything counted."""
@@ -114,7 +114,7 @@ class _Writer:
         return kept, np.minimum(lengths[kept], self.max_tokens), flat
 
     def _label_columns(self, chunk: Sequence[Example]) -> Array:
-        columns = zip(*(example.labels for example in chunk), strict=True)
+        columns = [[example.labels[i] for example in chunk] for i in range(len(self.columns))]
         coded = [column.codes(values) for column, values in zip(self.columns, columns, strict=True)]
         return np.stack(coded, axis=1)
 
@@ -124,7 +124,7 @@ class _Writer:
             with suppress(OSError):
                 file.close()
 
-    def finish(self) -> None:
+    def finish(self, notes: Sequence[str] = ()) -> None:
         """Put categories into the order of their names and write what the files hold."""
         for file in self.files.values():
             file.flush()
@@ -132,7 +132,7 @@ class _Writer:
             shape = (self.counts.kept, len(self.columns))
             labels = np.memmap(self.folder / "labels.bin", np.float32, mode="r+", shape=shape)
             for i, column in enumerate(self.columns):
-                labels[:, i] = column.sorted(labels[:, i])
+                labels[:, i] = column.finished(labels[:, i])
             labels.flush()
         meta = {
             "format": FORMAT,
@@ -140,50 +140,7 @@ class _Writer:
             "counts": asdict(self.counts),
             "label_names": [column.name for column in self.columns],
             "categories": {column.name: column.names for column in self.columns if column.names},
+            "notes": notes,
+            "lost": {column.name: asdict(column.lost) for column in self.columns},
         }
         (self.folder / "meta.json").write_text(json.dumps(meta, ensure_ascii=False), encoding="utf-8")
-
-
-@dataclass
-class _Column:
-    """One label: numbers, or names that become codes."""
-
-    name: str
-    known: Sequence[str] | None = None
-    seen: dict[str, int] = field(default_factory=dict)
-    numeric: bool = False
-
-    def codes(self, values: Sequence[Value]) -> npt.NDArray[np.float32]:
-        """(N,) numbers as they are, names in the order they were met (or known); NaN where missing."""
-        return np.fromiter(map(self._code, values), np.float32, len(values))
-
-    def _code(self, value: Value) -> float:
-        if value is None:
-            return float("nan")
-        if self.known is not None:
-            self.seen = self.seen or {name: i for i, name in enumerate(self.known)}
-            return float(self.seen.get(str(value), "nan"))
-        if isinstance(value, str):
-            code = float(self.seen.setdefault(value, len(self.seen)))
-        else:
-            code, self.numeric = float(value), True
-        if self.numeric and self.seen:
-            raise UserError(f"label {self.name!r} mixes numbers with names ({value!r}): use one kind")
-        if code == _MOST_CATEGORIES and not self.numeric:
-            raise UserError(
-                f"label {self.name!r} has more than {_MOST_CATEGORIES} different names: it is no category"
-            )
-        return code
-
-    @property
-    def names(self) -> list[str]:
-        """The categories in the order of their codes; none for numbers."""
-        return list(self.known) if self.known is not None else sorted(self.seen)
-
-    def sorted(self, codes: Array) -> Array:
-        """Codes (N,) in the order of the names."""
-        if self.known is not None or not self.seen:
-            return codes
-        place = {name: i for i, name in enumerate(self.names)}
-        table = np.array([place[name] for name in self.seen] + [np.nan], np.float32)
-        return table[np.where(np.isnan(codes), len(self.seen), codes).astype(np.int64)]

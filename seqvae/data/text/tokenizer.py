@@ -28,7 +28,7 @@ _ROLES = {
     "eos": ("eos_token", ("</s>", "[SEP]", "[EOS]", "<eos>", "<|endoftext|>")),
 }
 _OTHER_KEYS = {"bos": "cls_token", "eos": "sep_token"}  # what BERT calls them
-_SEPARATORS = "\x1c\x1d\x1e\x1f"  # white space to Python and to no one else
+SEPARATORS = "\x1c\x1d\x1e\x1f"  # white space to Python and to no one else
 
 
 class TextTokenizer:
@@ -99,7 +99,7 @@ class TextTokenizer:
     def _rows(self, texts: Sequence[str]) -> tuple[list[Any], dict[str, int] | None]:
         """Each text's ids and None, or its words and their ids: the library takes six times as long."""
         whole = "".join(texts)
-        if self._words is not None and not any(c in whole for c in _SEPARATORS):
+        if self._words is not None and not any(c in whole for c in SEPARATORS):
             return [text.split() for text in texts], self._words
         encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in encodings], None

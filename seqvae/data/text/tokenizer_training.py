@@ -6,46 +6,74 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from seqvae.data.text.batch import SpecialIds
-from seqvae.data.text.tokenizer import TextTokenizer, token_id, with_json_entries
+from seqvae.data.text.tokenizer import SEPARATORS, TextTokenizer, token_id, with_json_entries
 from seqvae.errors import UserError
 
 PAD, UNK, BOS, EOS = SPECIALS = ("<pad>", "<unk>", "<s>", "</s>")
 UNKNOWN_WORDS = ("<unk>", "_UNK")  # how PTB and Yahoo write a word that their makers removed
 DEFAULT_SIZE = 10_000
+UnicodeForm = Literal["NFC", "NFD", "NFKC", "NFKD"]
 
 
-def train_word(texts: Iterable[str], vocab_size: int | None = None, lowercase: bool = False) -> TextTokenizer:
+def train_word(
+    texts: Iterable[str],
+    vocab_size: int | None = None,
+    lowercase: bool = False,
+    unicode_form: UnicodeForm | None = None,
+) -> TextTokenizer:
     """Words between white space, the most frequent first; `<unk>` and `_UNK` are the unknown word.
 
-    `vocab_size` counts the four special tokens; without one it is 10,000, or what there is.
+    `vocab_size` counts the four special tokens; without one it is 10,000, or what there is. Words are counted
+    in the form that `lowercase` and `unicode_form` bring texts to in use.
 
     Raises:
         UserError: more words asked for than the texts hold, or no room beside the special tokens.
     """
     counts: Counter[str] = Counter()
-    for text in texts:
-        counts.update((text.lower() if lowercase else text).split())
+    normalizer, split = _normalizer(lowercase, unicode_form), pre_tokenizers.WhitespaceSplit()
+    for text in _normalized(texts, normalizer):
+        if any(c in text for c in SEPARATORS):
+            counts.update(word for word, _ in split.pre_tokenize_str(text))
+        else:
+            counts.update(text.split())
     tokenizer = Tokenizer(models.WordLevel(_vocabulary(counts, vocab_size, "words"), unk_token=UNK))
-    tokenizer.normalizer = normalizers.Lowercase() if lowercase else None
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, split
     return _add_special_tokens(tokenizer, words=True)
 
 
-def train_char(texts: Iterable[str], vocab_size: int | None = None, lowercase: bool = False) -> TextTokenizer:
+def train_char(
+    texts: Iterable[str],
+    vocab_size: int | None = None,
+    lowercase: bool = False,
+    unicode_form: UnicodeForm | None = None,
+) -> TextTokenizer:
     """Unicode characters, the space among them; arguments and errors as for `train_word`."""
     counts: Counter[str] = Counter()
-    for text in texts:
-        counts.update(text.lower() if lowercase else text)
+    normalizer = _normalizer(lowercase, unicode_form)
+    for text in _normalized(texts, normalizer):
+        counts.update(text)
     vocabulary = _vocabulary(counts, vocab_size, "characters")
     tokenizer = Tokenizer(models.BPE(vocabulary, [], unk_token=UNK))
-    tokenizer.normalizer = normalizers.Lowercase() if lowercase else None
+    tokenizer.normalizer = normalizer
     tokenizer.decoder = decoders.Fuse()
     return _add_special_tokens(tokenizer)
+
+
+def _normalizer(lowercase: bool, unicode_form: UnicodeForm | None) -> Any:
+    """What the tokenizer does to a text first; it is saved with it, so that use does what training did."""
+    chosen = [] if unicode_form is None else [getattr(normalizers, unicode_form)()]
+    chosen += [normalizers.Lowercase()] if lowercase else []
+    return normalizers.Sequence(chosen) if len(chosen) > 1 else next(iter(chosen), None)
+
+
+def _normalized(texts: Iterable[str], normalizer: Any) -> Iterable[str]:
+    """Texts as the normalizer leaves them; Python's own `lower` knows more rules, as of a last sigma."""
+    return texts if normalizer is None else map(normalizer.normalize_str, texts)
 
 
 def _vocabulary(counts: Counter[str], vocab_size: int | None, things: str) -> dict[str, int]:
@@ -72,7 +100,12 @@ def _too_large(vocab_size: int, there: int, things: str = "tokens") -> str:
     )
 
 
-def train_bpe(texts: Iterable[str], vocab_size: int | None = None, lowercase: bool = False) -> TextTokenizer:
+def train_bpe(
+    texts: Iterable[str],
+    vocab_size: int | None = None,
+    lowercase: bool = False,
+    unicode_form: UnicodeForm | None = None,
+) -> TextTokenizer:
     """Byte-level BPE (Sennrich et al. 2016; bytes as in GPT-2): any Unicode text survives the round trip.
 
     Raises:
@@ -81,7 +114,7 @@ def train_bpe(texts: Iterable[str], vocab_size: int | None = None, lowercase: bo
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     _check_size(vocab_size, len(alphabet) + len(SPECIALS))
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.normalizer = normalizers.Lowercase() if lowercase else None
+    tokenizer.normalizer = _normalizer(lowercase, unicode_form)
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
@@ -94,7 +127,10 @@ def train_bpe(texts: Iterable[str], vocab_size: int | None = None, lowercase: bo
 
 
 def train_unigram(
-    texts: Iterable[str], vocab_size: int | None = None, lowercase: bool = False
+    texts: Iterable[str],
+    vocab_size: int | None = None,
+    lowercase: bool = False,
+    unicode_form: UnicodeForm | None = None,
 ) -> TextTokenizer:
     """A unigram language model over pieces (Kudo 2018); a character never seen is the unknown token.
 
@@ -103,7 +139,7 @@ def train_unigram(
     """
     _check_size(vocab_size, len(SPECIALS) + 1)
     tokenizer = Tokenizer(models.Unigram())
-    tokenizer.normalizer = normalizers.Lowercase() if lowercase else None
+    tokenizer.normalizer = _normalizer(lowercase, unicode_form)
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
     trainer = trainers.UnigramTrainer(

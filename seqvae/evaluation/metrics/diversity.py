@@ -54,9 +54,10 @@ def self_bleu(sentences: Sequence[str]) -> float | None:
 
     Source: Zhu et al. 2018, Texygen; an order without a match counts `EPSILON` of one there, and here. BLEU
     is sacrebleu's (Post 2018), of a shorter sentence by the orders that it has. None for fewer than two
-    sentences, and, with a note on stderr, where sacrebleu is not installed.
+    sentences, where fewer than a tenth have two words (it would count whole sentences), and, with a note on
+    stderr, where sacrebleu is not installed.
     """
-    if len(sentences) < 2:
+    if len(sentences) < 2 or sum(len(sentence.split()) > 1 for sentence in sentences) < len(sentences) / 10:
         return None
     try:
         from sacrebleu.metrics.bleu import BLEU

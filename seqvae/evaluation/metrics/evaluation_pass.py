@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from seqvae.distributed.collectives import map_sharded
 from seqvae.evaluation.metrics.active_units import active_units, mean_variance, sort_variances
+from seqvae.evaluation.metrics.cautions import heavy_weights, unit_errors
 from seqvae.evaluation.metrics.information import Information, choose_rows, mutual_information
 from seqvae.evaluation.metrics.likelihood import effective_samples, grouped_nll, iw_nll, score_batch
 from seqvae.evaluation.metrics.rate import kl_per_dim, standard_error
@@ -31,9 +32,9 @@ THRESHOLDS = {"active_units": 0.01, "active_units_05": 0.05, "active_units_20": 
 class PerExample:
     """Columns over the N examples, in the order of the batches, on the CPU.
 
-    `index` (N,), `z` (N, D) the first sample, `mean` (N, D), `code` (N, D) what stands for the example,
-    `distortion` (N,) and, where q(z|x) has a density, `kl` (N, D) or (N, 1), `iw_nll`, `iw_nll_half` and
-    `iw_nll_one` (N,) at K, K/2 and 1, `ess`.
+    `index` (N,) what the noise is keyed by, `z` (N, D) the first sample, `mean` (N, D), `code` (N, D) what
+    stands for the example, `distortion` (N,) and, where q(z|x) has a density, `kl` (N, D) or (N, 1),
+    `iw_nll`, `iw_nll_half` and `iw_nll_one` (N,) at K, K/2 and 1, `ess`.
     """
 
     posteriors: list[Posterior]
@@ -103,7 +104,7 @@ def run_evaluation_pass(walk: EvaluationPass, samples: int, chunk: Callable[[Bat
 
 def _rows(vae: VAE, batch: Batch, samples: int, chunk: int) -> tuple[Posterior, dict[str, Tensor]]:
     scores = score_batch(vae, batch, samples, chunk)
-    columns = {"index": batch.index.cpu(), "z": scores.z.cpu(), "mean": scores.q.mean.cpu()}
+    columns = {"index": batch.random.index.cpu(), "z": scores.z.cpu(), "mean": scores.q.mean.cpu()}
     columns["code"] = point_estimate(scores.q).cpu()
     columns["distortion"] = -to_cpu_float64(scores.log_px_z).mean(0)
     if scores.log_weights is None:
@@ -128,14 +129,16 @@ def likelihood_metrics(gathered: PerExample) -> dict[str, Any]:
     by_samples = {1: "iw_nll_one", -(-samples // 2): "iw_nll_half", samples: "iw_nll"}
     numbers["iw_nll_at"] = {str(k): gathered.mean(name) for k, name in by_samples.items()}
     numbers |= {"iw_gap_se": standard_error(iw - neg_elbo), "iw_samples": samples}
-    return numbers | {"ess": gathered.mean("ess")}
+    return numbers | {"ess": gathered.mean("ess"), "heavy_weights": heavy_weights(gathered["ess"], samples)}
 
 
 def code_metrics(gathered: PerExample, mi_examples: int, seed: int = 0) -> dict[str, Any]:
     """What the codes hold: active units, rate by dimension, MI over at most `mi_examples` (0: no MI)."""
-    variance = mean_variance(gathered["mean"].double())  # (D,)
+    means = gathered["mean"].double()
+    variance = mean_variance(means)  # (D,)
     numbers: dict[str, Any] = {"spectrum": sort_variances(variance).tolist()}
     numbers |= {name: active_units(variance, threshold) for name, threshold in THRESHOLDS.items()}
+    numbers |= unit_errors(means, variance, THRESHOLDS["active_units"])
     if "kl" not in gathered:
         return numbers
     if gathered.dim == 0:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from seqvae.interfaces import Posterior
+from seqvae.models.diagonal_normals import scaled_squares
 from seqvae.numerics import LOG_2PI
 
 
@@ -27,7 +28,7 @@ def log_aggregate(mean: Tensor, logvar: Tensor, grid: Tensor, cells: int = 2**21
     rows = max(1, cells // max(1, mean.shape[1] * len(grid)))
     total = torch.full((mean.shape[1], len(grid)), -math.inf, dtype=torch.float64)
     for mu, s in zip(torch.split(mean, rows), torch.split(logvar, rows), strict=True):  # (M, D)
-        distance = (grid - mu[..., None]) ** 2 * torch.exp(-s)[..., None]  # (M, D, G)
+        distance = scaled_squares(grid - mu[..., None], s[..., None])  # (M, D, G)
         total = torch.logaddexp(total, (-0.5 * (distance + s[..., None] + LOG_2PI)).logsumexp(0))
     return total - math.log(len(mean))
 

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from seqvae.interfaces import Batch, Posterior
 from seqvae.keyed_noise import KeyedNoise
+from seqvae.models.latents.flow import FlowPosterior
+from seqvae.models.latents.gaussian import DiagonalNormal
 from seqvae.models.vae import VAE
 from seqvae.numerics import log_mean_exp
 
@@ -62,20 +64,34 @@ def score_batch(vae: VAE, batch: Batch, samples: int, chunk: int) -> ImportanceS
     density = vae.latent.has_density and vae.latent.dim > 0
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     first = None
-    for z in sample_codes(q, batch.random, samples, chunk):
+    for z, log_q in draws(q, batch.random, samples, chunk):
         out = vae.decode_from(batch, q, z)
-        parts.append((out.kl.mean(0) * len(z), out.log_px_z, out.log_weights if density else out.log_px_z))
+        log_weights = out.log_px_z + out.p.log_prob(z) - log_q if density else out.log_px_z
+        parts.append((out.kl.mean(0) * len(z), out.log_px_z, log_weights))
         first = z[0] if first is None else first
     assert first is not None
-    kl, log_px_z, log_weights = zip(*parts, strict=True)
+    kl, scores, weights = zip(*parts, strict=True)
     known = vae.latent.has_density or vae.latent.dim == 0
     return ImportanceScores(
-        q, first, sum(kl) / samples, torch.cat(log_px_z), torch.cat(log_weights) if known else None
+        q, first, sum(kl) / samples, torch.cat(scores), torch.cat(weights) if known else None
     )
 
 
 def sample_codes(q: Posterior, random: KeyedNoise, samples: int, chunk: int) -> Iterator[Tensor]:
     """Codes (at most `chunk`, B, D), `samples` in all, drawn `DRAWN` at a time whatever the chunk."""
+    return (z for z, _ in draws(q, random, samples, chunk))
+
+
+def draws(q: Posterior, random: KeyedNoise, samples: int, chunk: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The codes of `sample_codes` with log q(z|x) of each (at most `chunk`, B) in nats; 0 where q has no density."""  # noqa: E501
     for number, start in enumerate(range(0, samples, DRAWN)):
-        z = q.rsample(min(DRAWN, samples - start), random.fold(number))  # (<= DRAWN, B, D)
-        yield from torch.split(z, chunk)
+        drawn = _draw(q, min(DRAWN, samples - start), random.fold(number))  # (<= DRAWN, B, ...)
+        yield from zip(*(torch.split(part, chunk) for part in drawn), strict=True)
+
+
+def _draw(q: Posterior, n: int, random: KeyedNoise) -> tuple[Tensor, Tensor]:
+    """Z (n, B, D) and log q(z|x) (n, B): from the noise where q knows how, else from the rounded z."""
+    if isinstance(q, DiagonalNormal | FlowPosterior):
+        return q.rsample_with_log_prob(n, random)
+    z = q.rsample(n, random)
+    return z, q.log_prob(z)

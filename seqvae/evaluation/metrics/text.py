@@ -87,7 +87,13 @@ class TextMetrics:
         at_mean, at_sample, wanted = (list(chain(*rows)) for rows in zip(*parts, strict=True))
         sampled = text_scores.reconstruction_scores(at_sample, wanted, self.tools.detokenize)
         whole = text_scores.reconstruction_scores(at_mean, wanted, self.tools.detokenize)
-        return {**whole, "reconstruction_at_samples": sampled}
+        return {**whole, "reconstruction_at_samples": sampled, **self._bleu_caution(wanted)}
+
+    def _bleu_caution(self, wanted: Sentences) -> dict[str, Any]:
+        assert self.tools is not None
+        if text_scores.has_bleu([self.tools.detokenize(ids) for ids in wanted]):
+            return {}
+        return {"cautions": ["bleu: null, as fewer than a tenth of the sentences have four words"]}
 
     def sample_metrics(self, n: int, seed: int) -> dict[str, Any]:
         """How many of `n` greedy prior draws are different sentences."""

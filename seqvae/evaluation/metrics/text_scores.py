@@ -15,6 +15,8 @@ from torch.nn import functional
 from seqvae.data.text.batch import TextBatch
 
 Tokens = Sequence[int]
+ORDER = 4  # of BLEU
+SHARE_OF_LONG = 0.1  # of the references that must have a run of so many words
 
 
 def sentences(batch: TextBatch) -> list[list[int]]:
@@ -60,8 +62,10 @@ def mean_edit_distance(hypotheses: Sequence[Tokens], references: Sequence[Tokens
 def corpus_bleu(hypotheses: Sequence[str], references: Sequence[str]) -> float | None:
     """BLEU-4 of a corpus in [0, 100], sacrebleu's (Post 2018) with the words split at spaces only.
 
-    None, with a note on stderr, where sacrebleu is not installed.
+    None where it has no meaning (`has_bleu`) and, with a note on stderr, where sacrebleu is not installed.
     """
+    if not has_bleu(references):
+        return None
     try:
         from sacrebleu.metrics.bleu import BLEU
     except ImportError:
@@ -69,6 +73,15 @@ def corpus_bleu(hypotheses: Sequence[str], references: Sequence[str]) -> float |
         return None
     bleu = BLEU(tokenize="none", force=True)  # the text may be tokenized already: no warning
     return float(bleu.corpus_score(list(hypotheses), [list(references)]).score)
+
+
+def has_bleu(references: Sequence[str]) -> bool:
+    """Whether BLEU-4 says something: at least a tenth of the references have four words between spaces.
+
+    Names, molecules, and text that is written without spaces have none, and a BLEU of 0 or of a few of them.
+    """
+    long = sum(len(reference.split()) >= ORDER for reference in references)
+    return long > 0 and long >= SHARE_OF_LONG * len(references)
 
 
 def reconstruction_scores(

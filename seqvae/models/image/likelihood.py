@@ -16,6 +16,7 @@ from torch.nn.functional import logsigmoid, softplus
 
 from seqvae.data.image.batch import ImageBatch
 from seqvae.keyed_noise import KeyedNoise
+from seqvae.models.diagonal_normals import scaled_squares
 from seqvae.numerics import LOG_2PI
 
 LEVELS = 256
@@ -30,7 +31,7 @@ def bernoulli_log_prob(x: Tensor, logits: Tensor) -> Tensor:
 
 def gaussian_log_prob(x: Tensor, mean: Tensor, logvar: Tensor) -> Tensor:
     """Log N(x; mean, exp(logvar)), summed over all but the first two dims: (S, B) nats."""
-    squares = (x - mean).square() * torch.exp(-logvar)
+    squares = scaled_squares(x - mean, logvar)
     return -0.5 * (LOG_2PI + logvar + squares).flatten(2).sum(-1)
 
 

@@ -46,6 +46,12 @@ class FlowPosterior:
         """Z (n, B, D)."""
         return apply_flow(self.flow, self.weights, self.base.rsample(n, random), self.context)[0]
 
+    def rsample_with_log_prob(self, n: int, random: KeyedNoise) -> tuple[Tensor, Tensor]:
+        """The same z (n, B, D) and ln q(z|x) of them (n, B), without a way back through the flow."""
+        e, log_q = self.base.rsample_with_log_prob(n, random)
+        z, log_det = apply_flow(self.flow, self.weights, e, self.context)
+        return z, log_q - log_det
+
     def log_prob(self, z: Tensor) -> Tensor:
         """Ln q(z|x) in nats, (S, B) for any z (S, B, D), drawn here or not."""
         e, log_det = apply_flow(self.flow, self.weights, z, self.context, back=True)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from seqvae.interfaces import Latent, register_kl
 from seqvae.keyed_noise import KeyedNoise
+from seqvae.models.diagonal_normals import scaled_squares
 from seqvae.models.priors.conditional import NormalOfCondition
 from seqvae.models.priors.standard import StandardNormal
 from seqvae.numerics import LOG_2PI
@@ -30,12 +31,25 @@ class DiagonalNormal:
 
     def rsample(self, n: int, random: KeyedNoise) -> Tensor:
         """Z = mean + exp(logvar / 2) * noise, (n, B, D)."""
-        noise = random.normal("posterior", n, self.mean.shape[-1])  # (B, n, D)
-        return self.mean + torch.exp(0.5 * self.logvar) * noise.transpose(0, 1).to(self.mean)
+        return self.mean + torch.exp(0.5 * self.logvar) * self._noise(n, random)
+
+    def rsample_with_log_prob(self, n: int, random: KeyedNoise) -> tuple[Tensor, Tensor]:
+        """The same z (n, B, D) and log q(z|x) of them (n, B), taken from the noise itself.
+
+        Where a deviation is below the spacing of floats at the mean, z is rounded to the mean, and
+        `log_prob` of it is too high by half a nat per dim.
+        """
+        noise = self._noise(n, random)
+        log_q = -0.5 * (LOG_2PI + self.logvar + noise**2).sum(-1)
+        return self.mean + torch.exp(0.5 * self.logvar) * noise, log_q
+
+    def _noise(self, n: int, random: KeyedNoise) -> Tensor:
+        """(n, B, D)."""
+        return random.normal("posterior", n, self.mean.shape[-1]).transpose(0, 1).to(self.mean)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log N(z; mean, var) in nats, (S, B) for z (S, B, D)."""
-        squares = (z - self.mean) ** 2 * torch.exp(-self.logvar)
+        squares = scaled_squares(z - self.mean, self.logvar)
         return -0.5 * (LOG_2PI + self.logvar + squares).sum(-1)
 
     def detach(self) -> DiagonalNormal:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from seqvae.errors import UserError
 from seqvae.interfaces import Prior
 from seqvae.keyed_noise import KeyedNoise
+from seqvae.models.diagonal_normals import scaled_squares
 from seqvae.numerics import LOG_2PI
 
 
@@ -25,7 +26,7 @@ class NormalOfCondition:
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log N(z; mean, var) in nats, (S, B) for z (S, B, D)."""
-        squares = (z - self.mean) ** 2 * torch.exp(-self.logvar)
+        squares = scaled_squares(z - self.mean, self.logvar)
         return -0.5 * (LOG_2PI + self.logvar + squares).sum(-1)
 
     def sample(self, n: int, random: KeyedNoise) -> Tensor:

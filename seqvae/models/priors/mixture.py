@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from seqvae.interfaces import Prior
 from seqvae.keyed_noise import KeyedNoise
-from seqvae.models.diagonal_normals import DiagonalNormals
+from seqvae.models.diagonal_normals import DiagonalNormals, scaled_squares
 from seqvae.numerics import LOG_2PI
 
 CONDITIONED_PARTS = 32  # units between a condition and what it moves
@@ -37,7 +37,7 @@ class GaussianMixture:
         if self.mean.dim() == 2:
             each = DiagonalNormals(self.mean, self.logvar).log_prob(z).to(z)  # (S, B, K)
         else:
-            squares = (z[..., None, :] - self.mean) ** 2 * torch.exp(-self.logvar)  # (S, B, K, D)
+            squares = scaled_squares(z[..., None, :] - self.mean, self.logvar)  # (S, B, K, D)
             each = -0.5 * (LOG_2PI + self.logvar + squares).sum(-1)
         return torch.logsumexp(self.log_w + each, -1)
 

@@ -5,6 +5,7 @@ Shapes: N sentences, A that are still written, W beams, V words.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import chain
 from typing import Annotated
@@ -39,7 +40,10 @@ class GenerationConfig:
         Raises:
             UserError: a number out of its range, or greedy and beam at once.
         """
-        self._require(self.temperature > 0, "temperature", self.temperature, "above 0")
+        finite = 0 < self.temperature < math.inf
+        self._require(
+            finite, "temperature", self.temperature, "above 0" if self.temperature <= 0 else "finite"
+        )
         self._require(self.top_k is None or self.top_k > 0, "top-k", self.top_k, "above 0")
         self._require(self.top_p is None or 0 < self.top_p <= 1, "top-p", self.top_p, "in (0, 1]")
         self._require(self.beam is None or self.beam > 0, "beam", self.beam, "above 0")

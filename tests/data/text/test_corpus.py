@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from seqvae.data.text.corpus import content_hash, find_heldout_source, is_table, read_corpus
+from seqvae.data.text.readers import ReadOptions
 from seqvae.errors import UserError
 
 
@@ -34,10 +35,11 @@ def test_formats(tmp_path: Path, name: str, content: str) -> None:
 
 def test_labels(tmp_path: Path) -> None:
     lines = '{"text": "a", "n": 2, "c": "pos"}\n{"text": "b", "n": null}\n'
-    examples = list(read_corpus(_file(tmp_path, "a.jsonl", lines), labels=["n", "c"]))
+    examples = list(read_corpus(_file(tmp_path, "a.jsonl", lines), ReadOptions(labels=("n", "c"))))
     assert [e.labels for e in examples] == [(2.0, "pos"), (None, None)]
     table = _file(tmp_path, "a.csv", "text,n,c\na,1.5,x\nb,,\n")
-    assert [e.labels for e in read_corpus(table, labels=["n", "c"])] == [(1.5, "x"), (None, None)]
+    found = [e.labels for e in read_corpus(table, ReadOptions(labels=("n", "c")))]
+    assert found == [("1.5", "x"), (None, None)], "a text table has no types: the whole column says"
 
 
 def test_half_a_surrogate_pair(tmp_path: Path) -> None:
@@ -52,8 +54,8 @@ def test_datasets_and_parquet(tmp_path: Path) -> None:
     one.to_parquet(str(tmp_path / "a.parquet"))
     datasets.DatasetDict({"train": one, "validation": one.select([1])}).save_to_disk(str(tmp_path / "d"))
     for source in ("a.parquet", "d", "d@train"):
-        examples = list(read_corpus(str(tmp_path / source), labels=["y"]))
-        assert examples == [("a", (0.0,)), ("b", (1.0,))]
+        examples = list(read_corpus(str(tmp_path / source), ReadOptions(labels=("y",))))
+        assert examples == [("a", (0.0,), None), ("b", (1.0,), None)]
     folder = str(tmp_path / "d")
     assert find_heldout_source(folder, "valid") == f"{folder}@validation"
     assert find_heldout_source(folder, "test") is None
@@ -69,7 +71,7 @@ def test_datasets_and_parquet(tmp_path: Path) -> None:
         ("a.txt", b"ok\n\xff\xfe", r"a.txt is not a text file \(byte 0xff at line 2\)"),
         ("a.txt", b"a\0b", r"not a text file \(byte 0x00 at line 1\)"),
         ("a.jsonl", '{"text": "a"}\n{"tex', r"a.jsonl, line 2 is not JSON \('{\"tex'\)"),
-        ("a.json", "[1]", r"line 1 is '\[1\]', not a JSON object"),
+        ("a.json", "[1]", r"line 1 is '1', not a JSON object"),
         ("a.jsonl", '{"txt": "a"}', r"no column 'text': did you mean 'txt'\? known: txt"),
         ("a.csv", "texts,b\na,b\n", r"no column 'text': did you mean 'texts'\? known: b, texts"),
         ("a.csv", "text,b\na\n", r"line 2 has 1 fields, the header 2"),
@@ -99,7 +101,7 @@ def test_labels_of_plain_text(tmp_path: Path) -> None:
     path = _file(tmp_path, "a.txt", "a\n")
     assert not is_table(path)
     with pytest.raises(UserError, match="plain text and has no columns"):
-        next(read_corpus(path, labels=["y"]))
+        next(read_corpus(path, ReadOptions(labels=("y",))))
 
 
 def test_a_hub_id_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,7 @@ def test_without_sacrebleu_there_is_no_bleu(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "sacrebleu.metrics.bleu", None)
-    assert text_scores.corpus_bleu(["a"], ["a"]) is None
+    assert text_scores.corpus_bleu(["a b c d"], ["a b c d"]) is None
     captured = capsys.readouterr()
     assert "sacrebleu is not installed; `pip install 'seqvae[metrics]'`" in captured.err
     assert captured.out == ""

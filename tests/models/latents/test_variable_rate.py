@@ -300,7 +300,7 @@ class Planted:
     tokenizer = SimpleNamespace(encode_batch=lambda texts: [[len(w) for w in t.split()] for t in texts])
 
     def reconstruct(
-        self, texts: list[str], rate: list[float], condition: None, sample: bool = False, seed: int = 0
+        self, texts: list[str], rate: list[float], condition: None, sample: bool = False, **_: Any
     ) -> Any:
         """As many words as nats."""
         lengths = [int(nats) - sample for nats in rate]

@@ -17,7 +17,7 @@ from seqvae.models.text.kernels.logits import BITS, NATS, Logits, even_chunk_siz
 from seqvae.models.text.kernels.precision import cached, compute_dtype
 from seqvae.numerics import is_static
 
-CHUNK_BYTES = 1 << 23  # of products made at once on a CPU, which stays near the cache
+CHUNK_BYTES = 1 << 24  # of products made at once on a CPU: few rows cost a product, many leave its caches
 FEWEST = 64  # rows at once: for fewer a CPU mostly waits for the weights
 GPU_CHUNKS = 16  # a GPU takes so many times more at once
 KEPT_BYTES = 1 << 26  # of probabilities that wait for the backward pass, which makes the others once more
@@ -75,17 +75,23 @@ class _Products:
         self.low = weight.new_empty(max(1, min(rows, _rows_per_chunk(weight))), len(weight))
         self.room = logits_buffer(self.low)
 
-    def of(self, h: Tensor, group: int = 1) -> Iterator[Logits]:
-        """The logits of whole groups of the rows h (N, H), each in the room of those before."""
-        size = group * even_chunk_size(len(h) // group, len(self.low) // group)
-        for some in torch.split(h, size):
-            low = torch.mm(some, self.weight.T, out=self.low[: len(some)])
-            yield Logits(low, self.bias, self.unit, self.room)
+    def of(self, h: Tensor, group: int = 1, out: Tensor | None = None) -> Iterator[Logits]:
+        """The logits of whole groups of the rows h (N, H), some at a time.
 
-    def parts(self, h: Tensor) -> Iterator[tuple[slice, Tensor]]:
-        """Rows of h, few at a time, and their logits (n, V) in fp32."""
+        Their products go to the same rows of `out` (N, V), or all to the memory of those before.
+        """
+        size = group * even_chunk_size(len(h) // group, len(self.low) // group)
         start = 0
-        for x in (x for logits in self.of(h) for x in logits.parts()):
+        for some in torch.split(h, size):
+            room = self.low if out is None else out[start:]
+            low = torch.mm(some, self.weight.T, out=room[: len(some)])
+            yield Logits(low, self.bias, self.unit, self.room)
+            start += len(some)
+
+    def parts(self, h: Tensor, out: Tensor | None = None) -> Iterator[tuple[slice, Tensor]]:
+        """Rows of h, few at a time, and their logits (n, V) in fp32; `out` as in `of`."""
+        start = 0
+        for x in (x for logits in self.of(h, out=out) for x in logits.parts()):
             yield slice(start, start + len(x)), x
             start += len(x)
 
@@ -115,8 +121,8 @@ def _log_probs(products: _Products, h: Tensor, y: Tensor) -> Iterator[Tensor]:
 
 
 def _residual(products: _Products, h: Tensor, y: Tensor, out: Tensor) -> Iterator[Tensor]:
-    """The same; softmax - onehot (N, V) goes to `out`, which may be where the products are."""
-    for rows, x in products.parts(h):
+    """The same; softmax - onehot (N, V) is written to `out`, over the products it is made of."""
+    for rows, x in products.parts(h, out):
         log_p, p, scale = products.softmax(x, h[rows], y[rows])
         words = y[rows, None]
         p = p.exp_() if scale is None else p.mul_(scale)

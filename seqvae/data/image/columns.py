@@ -1,0 +1,81 @@
+"""Labels of pictures as columns: numbers, or the places of names in an order.
+
+Shapes: N pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from seqvae.errors import UserError
+
+MOST_CATEGORIES = 10_000
+_MOST = float(np.finfo(np.float32).max)  # labels are stored in single precision
+
+
+class Column(NamedTuple):
+    """A label of N pictures: numbers (NaN is missing), or places in `names`."""
+
+    values: npt.NDArray[np.float32]
+    names: tuple[str, ...] = ()
+
+
+def array_column(values: npt.NDArray[Any]) -> Column:
+    """A column of an array (N,) of numbers, booleans or texts; what is not finite is missing."""
+    if values.dtype.kind == "b":
+        return Column(values.astype(np.float32), ("false", "true"))
+    if values.dtype.kind in "US":
+        return names_column([str(v, "utf-8", "replace") if isinstance(v, bytes) else str(v) for v in values])
+    numbers = values.astype(np.float64)
+    return Column(np.where(np.abs(numbers) <= _MOST, numbers, np.nan).astype(np.float32))
+
+
+def names_column(values: Sequence[str | None]) -> Column:
+    """A column of names, in their order; None is missing."""
+    names = tuple(sorted({value for value in values if value is not None}))
+    place = {name: float(i) for i, name in enumerate(names)}
+    return Column(np.array([np.nan if v is None else place[v] for v in values], np.float32), names)
+
+
+def typed_column(values: Sequence[Any], name: str) -> Column | None:
+    """A column of values as a data set types them; None where they are no labels.
+
+    Raises:
+        UserError: more names than categories have.
+    """
+    given = [value for value in values if value is not None]
+    if all(isinstance(value, bool) for value in given):
+        numbers = [np.nan if value is None else float(value) for value in values]
+        return Column(np.array(numbers, np.float32), ("false", "true"))
+    if all(isinstance(value, str) for value in given):
+        found = names_column(values)
+        if len(found.names) > MOST_CATEGORIES:
+            raise UserError(
+                f"label {name!r} has more than {MOST_CATEGORIES} different names: it is no category"
+            )
+        return found
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in given):
+        return array_column(np.array([np.nan if value is None else value for value in values], np.float64))
+    return None
+
+
+def join_columns(parts: Sequence[Column | None], sizes: Sequence[int]) -> Column:
+    """One label of several sources, of `sizes` pictures each; None is a source without it."""
+    pairs = list(zip(parts, sizes, strict=True))
+    if not any(part.names for part in parts if part is not None):
+        columns = [np.full(n, np.nan, np.float32) if part is None else part.values for part, n in pairs]
+        return Column(np.concatenate(columns))
+    values: list[str | None] = []
+    for part, n in pairs:
+        values += [None] * n if part is None else _spelled(part)
+    return names_column(values)
+
+
+def _spelled(column: Column) -> list[str | None]:
+    names = column.names
+    texts = [names[int(v)] if names and not np.isnan(v) else f"{v:g}" for v in column.values]
+    return [None if np.isnan(v) else text for v, text in zip(column.values, texts, strict=True)]
