@@ -152,16 +152,16 @@ def _library_layer(one: Recurrence, device: torch.device) -> Callable[[bool], No
 def noted_recurrences() -> Iterator[list[Recurrence]]:
     """Inside, recurrent encoders and decoders note their passes and compute zeros instead of states."""
     found: list[Recurrence] = []
-    usual = vars(recurrent)["run"]
+    usual = vars(recurrent)["run_rnn"]
 
     def note(rnn: nn.RNNBase, x: Tensor, state: Any = None, constant: Tensor | None = None) -> Any:
         return _note(found, rnn, x, state, constant)
 
-    vars(recurrent)["run"] = note
+    vars(recurrent)["run_rnn"] = note
     try:
         yield found
     finally:
-        vars(recurrent)["run"] = usual
+        vars(recurrent)["run_rnn"] = usual
 
 
 def _note(

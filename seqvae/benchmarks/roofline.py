@@ -62,7 +62,7 @@ class Recorded:
     @property
     def flops(self) -> int:
         """Multiplications and additions in all."""
-        return flops(self.full_model())
+        return flops(self.whole())
 
 
 def record(work: Callable[[], object]) -> Recorded:

@@ -173,5 +173,5 @@ def make_workload(trainer: Trainer) -> Workload:
     first = range(min(50, trainer.batch_source.steps_per_epoch))
     batches = [(step, trainer.batch_source.update(step)[0]) for step in first]
     whole = [(step, batch) for step, batch in batches if batch.size == batches[0][1].size]
-    step, batch = sorted(whole, key=lambda pair: pair[1].units)[len(whole) // 2]
+    step, batch = sorted(whole, key=lambda pair: pair[1].num_targets)[len(whole) // 2]
     return Workload(trainer, batch.to(trainer.device), step)

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import (
+    BaseModel,
+    ValidationError,
+)
 
 from seqvae.config.overrides import apply_override
 from seqvae.config.registry import lookup

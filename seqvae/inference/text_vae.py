@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,21 +18,26 @@ from seqvae.config.schema import TextRunConfig
 from seqvae.data.input_files import in_words
 from seqvae.data.synthetic import CORPORA
 from seqvae.data.text.batch import TextBatch
-from seqvae.data.text.batching import batch_from_ids, keys_of
+from seqvae.data.text.batching import batch_from_ids, keys_of, with_source
 from seqvae.data.text.dataset import DEFAULT_CORPUS, load_data, load_examples
 from seqvae.data.text.feed import measured_feed
+from seqvae.data.text.readers import Example
+from seqvae.data.text.source import Array, SourceReader, SourceRows
 from seqvae.data.text.token_store import TokenStore
 from seqvae.data.text.tokenizer import TextTokenizer
 from seqvae.data.text.values import clean_text
 from seqvae.errors import UserError
 from seqvae.evaluation.metrics.text import TextGeneration, TextMetrics
+from seqvae.evaluation.score import ExampleScore
 from seqvae.inference.pretrained import PretrainedVAE
 from seqvae.interfaces import Batch
 from seqvae.keyed_noise import KeyedNoise, Signed, draw_keys, keys_of_codes
+from seqvae.models.pretrained.sources import source_reader
 from seqvae.models.sampling import Condition, Rate, make_condition, resample_conditions, sample_prior
 from seqvae.models.sampling import Path as CodePath
 from seqvae.models.text.decoding import GenerationConfig, generate_tokens
 from seqvae.models.text.likelihood import TextDecoder
+from seqvae.models.text.vectors import GivenVectors
 from seqvae.runs.checkpoint import Run
 
 GREEDY = GenerationConfig(greedy=True)
@@ -65,6 +71,29 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         assert isinstance(run.config, TextRunConfig)
         self.tokenizer: TextTokenizer = run.codec
         self.config = run.config
+
+    @cached_property
+    def source(self) -> SourceReader | None:
+        """What reads texts for the encoder, where it does not read the run's tokens."""
+        return source_reader(self.config)
+
+    @property
+    def reads_vectors(self) -> bool:
+        """Whether `encode` takes vectors (N, W) instead of sentences."""
+        return isinstance(self.source, GivenVectors)
+
+    def score(self, examples: Sequence[Any], *args: Any, **options: Any) -> list[ExampleScore]:
+        """Nats of each sentence: see `PretrainedVAE.score`.
+
+        Raises:
+            UserError: as there, or the encoder reads vectors, which sentences alone do not have.
+        """
+        if self.reads_vectors:
+            raise UserError(
+                "this run reads vectors, and a score needs the sentence of each too: `seqvae evaluate` "
+                "measures its own test split"
+            )
+        return super().score(examples, *args, **options)
 
     def decode(
         self,
@@ -217,10 +246,12 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
 
     def _store(self, data: str | Sequence[str] | None) -> tuple[str, TokenStore]:
         if data is not None:
-            store = load_examples(data, self.tokenizer, self.config.data, self._categories)
+            given = (data, self.tokenizer, self.config.data, self._categories, self.source)
+            own = data if isinstance(data, str) and data.endswith(".parquet") else None
+            store = load_examples(*given, own if self.reads_vectors else None)
             self._check_labels(store, [*store.notes, *store.lost_labels])
             return in_words(data), store
-        splits = load_data(self.config.data, self.tokenizer)
+        splits = load_data(self.config.data, self.tokenizer, self.source)
         return ("valid", splits.valid) if splits.test is None else ("test", splits.test)
 
     def _reconstruct_greedily(self, z: Tensor, batch: TextBatch) -> list[list[int]]:
@@ -266,18 +297,58 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
                 raise UserError(f"{text!r} holds no token: give a sentence with at least one word")
         return ids
 
-    def _keys(self, texts: Sequence[str], repeats_differ: bool) -> Signed:
-        """(N,) what the noise of each sentence is keyed by: its tokens, and perhaps the how-manieth it is."""
-        keys = keys_of(self._ids(texts))
+    def _vectors(self, given: Any) -> Array:
+        """Vectors (N, W) as a user gives them.
+
+        Raises:
+            UserError: sentences, another width than the run's, or some that are no numbers.
+        """
+        if len(given) and isinstance(given[0], str):
+            raise UserError(
+                "this run reads vectors, not sentences: `seqvae decode RUN --vectors FILE` (vae.encode of a "
+                "matrix (N, W)) takes them"
+            )
+        vectors = np.asarray(given, np.float32)
+        width = self.tokenizer.sizes["source"].width
+        if vectors.ndim != 2 or vectors.shape[1] != width:
+            raise UserError(f"vectors have shape {vectors.shape}: this run reads (N, {width})")
+        if not np.isfinite(vectors).all():
+            raise UserError("some vectors hold nan or inf: give finite numbers")
+        return vectors
+
+    def _keys(self, texts: Sequence[Any], repeats_differ: bool) -> Signed:
+        """(N,) what the noise of each sentence is keyed by: its tokens, and perhaps the how-manieth it is.
+
+        Of a vector it is the vector itself.
+        """
+        vectors = self._vectors(texts) if self.reads_vectors else None
+        keys = keys_of(self._ids(texts)) if vectors is None else keys_of_codes(torch.from_numpy(vectors))
         return draw_keys(keys) if repeats_differ else keys
 
+    def batches(self, texts: Sequence[Any], batch_size: int = 64) -> Iterator[TextBatch]:
+        """Sentences, or vectors where the encoder reads these, as batches on the model's device.
+
+        Raises:
+            UserError: as `encode`.
+        """
+        return self._batches(texts, 0, batch_size=batch_size)
+
     def _batches(
-        self, texts: Sequence[str], seed: int, repeats_differ: bool = False, batch_size: int = 64
+        self, texts: Sequence[Any], seed: int, repeats_differ: bool = False, batch_size: int = 64
     ) -> Iterator[TextBatch]:
-        ids = self._ids(texts)
+        """Sentences, or vectors (N, W) where the encoder reads these: then there are no tokens."""
+        vectors = self._vectors(texts) if self.reads_vectors else None
+        ids = self._ids(texts) if vectors is None else [[] for _ in vectors]
         keys = torch.from_numpy(self._keys(texts, repeats_differ))
         for start in range(0, len(ids), batch_size):
-            batch = batch_from_ids(ids[start : start + batch_size], self.tokenizer.special, seed)
+            part = slice(start, start + batch_size)
+            batch = batch_from_ids(ids[part], self.tokenizer.special, seed)
+            if vectors is not None:
+                batch = with_source(batch, SourceRows(vectors[part]))
+            elif self.source is not None:
+                batch = with_source(
+                    batch, self.source.read([Example(clean_text(text)) for text in texts[part]])
+                )
             rows = torch.arange(start, start + batch.size)
             yield batch.replace(index=rows, random=KeyedNoise(seed, 0, keys[rows])).to(self.device)
 

@@ -85,13 +85,27 @@ class Citable:
 
 
 class Encoder(nn.Module, Citable, ABC):
-    """Reads a batch into features."""
+    """Reads a batch into features.
+
+    `own_source` is true where `batch.source` holds something else than the run's own tokens: vectors, or ids
+    of another tokenizer.
+    """
 
     out_dim: int
+    own_source: ClassVar[bool] = False
+    activation_width: int = 0  # W of `activations`; 0 where nothing frozen is read
 
     @abstractmethod
     def forward(self, batch: Batch) -> Tensor:
         """H (B, H), H = `out_dim`."""
+
+    def activations(self, batch: Batch) -> Tensor:
+        """(B, W) what a frozen model made of the examples, standardised.
+
+        Raises:
+            UserError: this encoder reads no such activations.
+        """
+        raise UserError(f"{type(self).__name__} reads no activations of a frozen model")
 
     def pseudo_inputs(self, count: int) -> Tensor:
         """First values of `count` inputs that can be learned, (count, ...) as `read` takes them.

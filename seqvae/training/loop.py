@@ -19,6 +19,8 @@ from seqvae.errors import UserError
 from seqvae.evaluation.evaluate import EvaluationSettings, validate
 from seqvae.evaluation.rate_sweep import EXAMPLES, describe_choice, find_best_rate, is_variable_rate
 from seqvae.interfaces import Data
+from seqvae.models.pretrained.backbone import parameter_counts
+from seqvae.models.pretrained.golden import with_bases, write_golden
 from seqvae.models.sampling import with_rate
 from seqvae.models.vae import VAE
 from seqvae.runs.checkpoint import create_run, load_run, read_card, require_empty, update_card, write_card
@@ -57,7 +59,7 @@ def resume(path: str | Path, report: Reporter | None = None) -> Path:
     card = read_card(path)
     if card["progress"]["finished"]:
         raise UserError(f"{path} is finished after {card['progress']['step']} steps: train a new run")
-    config = parse_config(card["run"], where=str(path / "config.json"), saved=True)
+    config = with_bases(parse_config(card["run"], where=str(path / "config.json"), saved=True), card, path)
     wing = modality_of(config)
     with _distributed_run(config):
         codec = wing.load_codec(path, card.get("sizes", {}))
@@ -188,6 +190,7 @@ class TrainingLoop:
 
     def _save_selected(self, vae: VAE, selected: str) -> None:
         save_weights(self.path, vae)
+        write_golden(self.path, self.trainer.config, vae, self.trainer.data)
         self._write_card(selected)
 
     def _write_card(self, selected: str) -> None:
@@ -216,7 +219,8 @@ class TrainingLoop:
         if not is_variable_rate(self.trainer.vae.latent):
             return None
         vae = load_run(self.path, self.trainer.device).vae
-        chosen = find_best_rate(vae, self.trainer.batch_source.valid(EXAMPLES), progress=self.report.advance)
+        few = min(EXAMPLES, self.settings.valid_examples)
+        chosen = find_best_rate(vae, self.trainer.batch_source.valid(few), progress=self.report.advance)
         save_weights(self.path, with_rate(vae, chosen["nats"]))
         return chosen
 
@@ -233,10 +237,11 @@ class TrainingLoop:
 
     def _announce(self) -> None:
         trainer = self.trainer
-        millions = sum(p.numel() for p in trainer.vae.parameters()) / 1e6
+        count, trained = parameter_counts(trainer.vae)
+        part = f" ({trained / 1e6:.1f} M of them trained)" if trained < count else ""
         self.report.note(
-            f"{millions:.1f} M parameters, {trainer.total} steps of {self.settings.batch_size} examples "
-            f"({trainer.total / trainer.batch_source.steps_per_epoch:.1f} epochs) on {trainer.device} "
+            f"{count / 1e6:.1f} M parameters{part}, {trainer.total} steps of {self.settings.batch_size} "
+            f"examples ({trainer.total / trainer.batch_source.steps_per_epoch:.1f} epochs) on {trainer.device} "  # noqa: E501
             f"in {trainer.precision}"
         )
 

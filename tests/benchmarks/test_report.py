@@ -96,9 +96,9 @@ def test_a_recurrence_is_counted_with_its_steps(kind: str) -> None:
     x, mask = torch.randn(ROWS, steps, INPUTS, requires_grad=True), torch.ones(ROWS, steps, dtype=torch.bool)
     widths = (INPUTS + OUTPUTS) + 2 * OUTPUTS
     once = 2 * ROWS * steps * widths * gates
-    forward = record(lambda: encoder.pooled(x, mask))
+    forward = record(lambda: encoder.pool_states(x, mask))
     assert (forward.operations, forward.flops) == ([], once)
-    both = record(lambda: encoder.pooled(x, mask).sum().backward())
+    both = record(lambda: encoder.pool_states(x, mask).sum().backward())
     assert both.flops == 3 * once
     (first, back) = both.recurrences
     assert (first.backward, back.backward) == (False, True)

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from seqvae.data.text.source import SourceStore, open_source
+
 FORMAT = 1
 Array = npt.NDArray[Any]
 
@@ -70,6 +72,7 @@ class TokenStore:
     labels: Array  # (N, L) float32
     lost: Mapping[str, LostLabels] = field(default_factory=dict)  # by label
     notes: Sequence[str] = ()  # lines about how the file was read
+    source: SourceStore | None = None  # what the encoder reads, where it is not these tokens
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -111,6 +114,7 @@ def open_store(folder: str | Path) -> TokenStore:
         else np.zeros((counts.kept, 0), np.float32),
         lost={name: LostLabels(**lost) for name, lost in meta.get("lost", {}).items()},
         notes=meta.get("notes", ()),
+        source=open_source(folder, meta["source"], counts.kept) if meta.get("source") else None,
     )
 
 
