@@ -39,13 +39,13 @@ def draw_figure(subject: PlotInputs, name: str) -> Any:
 
 
 def reconstructions(subject: PlotInputs, n: int = 20) -> Any:
-    """Evaluation pictures above what came back of them, told their own labels where the model is told any."""
+    """Evaluation pictures above what came back of them, told their own labels where the model is conditional."""
     originals, c = subject.originals(n), subject.conditions
     return plots.reconstructions(originals, subject.decode(subject.gathered["code"][:n], _rows(c, slice(n))))
 
 
 def samples(subject: PlotInputs, n: int = 100) -> Any:
-    """Pictures from prior codes, told the labels of evaluation examples where the model is told any."""
+    """Pictures from prior codes, told the labels of evaluation examples where the model is conditional."""
     model = subject.pictures.vae
     c = resample_conditions(model, subject.batches, n)
     return plots.samples(subject.decode(sample_prior(model, n, subject.seed, c=c).cpu(), c))

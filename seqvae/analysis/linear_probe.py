@@ -53,8 +53,8 @@ def probe(vae: PretrainedVAE, label: str, how: ProbeConfig | None = None) -> lis
         raise UserError("a language model (latent: none) has no code to probe")
     names = list(dict.fromkeys([*vae.run.config.data.labels, label]))  # what the model is told stays in place
     told, place = vae.with_labels(names), names.index(label)
-    codec, wing = told.run.codec, modality_of(told.run.config)
-    feed = wing.make_batch_source(load_run_data(told.run, "train"), BATCH, 1, how.seed)
+    codec, modality = told.run.codec, modality_of(told.run.config)
+    feed = modality.make_batch_source(load_run_data(told.run, "train"), BATCH, 1, how.seed)
     pool = list(training_batches(feed, how.pool))
     tested = told.evaluation_inputs(None, BATCH, how.tested)[1]
     columns = most_variable_inputs(codec, pool)

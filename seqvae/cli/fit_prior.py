@@ -25,7 +25,7 @@ def fit_prior(
     examples: Annotated[int, typer.Option(help="Training examples to encode, at most.", min=1)] = 50_000,
     samples: Annotated[int, typer.Option(help="K of the IW-NLL on validation data.", min=1)] = 20,
     seed: Annotated[int, typer.Option(help="The same seed fits the same prior.")] = 0,
-    rate: Annotated[float | None, typer.Option(help="Of a run with a dial: at this rate alone.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Of a variable-rate run: at this rate only.")] = None,
     device: DEVICE = "auto",
     json: JSON = False,
 ) -> None:

@@ -24,7 +24,7 @@ RATE = Annotated[
     float | None, typer.Option(help="Nats a code has, where the run was trained for a range of them.")
 ]
 CONDITION = Annotated[
-    list[str] | None, typer.Option(help="LABEL=VALUE, for runs that are told labels; once a label.")
+    list[str] | None, typer.Option(help="LABEL=VALUE, for conditional runs; once per label.")
 ]
 JSON = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 PRINT0 = Annotated[
@@ -79,11 +79,11 @@ def image_output(vae: Any, output: Path | None) -> Path | None:
     """
     from seqvae.build import modality_of
 
-    wing = modality_of(vae.run.config)
-    if wing.is_image and output is None:
-        raise UserError(f"{vae.run.path} holds {wing.examples}: say where to with --output FILE.png")
-    if output is not None and not wing.is_image:
-        raise UserError(f"{vae.run.path} writes {wing.examples}, which are printed: leave out --output")
+    modality = modality_of(vae.run.config)
+    if modality.is_image and output is None:
+        raise UserError(f"{vae.run.path} holds {modality.examples}: say where to with --output FILE.png")
+    if output is not None and not modality.is_image:
+        raise UserError(f"{vae.run.path} writes {modality.examples}, which are printed: leave out --output")
     return output
 
 
@@ -134,15 +134,15 @@ def rows(
     from seqvae.build import modality_of
     from seqvae.inference.inputs import Inputs, examples_in
 
-    wing = modality_of(vae.run.config)
+    modality = modality_of(vae.run.config)
     if bool(given) == bool(source):
-        raise UserError(f"give {wing.examples} as arguments or --input FILE, one of the two")
+        raise UserError(f"give {modality.examples} as arguments or --input FILE, one of the two")
     if given:
-        return Inputs(wing.read_examples(vae.run.codec, given[:n]))
+        return Inputs(modality.read_examples(vae.run.codec, given[:n]))
     assert source is not None
     found = examples_in(vae, source, n, reading.id_column if reading else None, say)
     if found.left_out:
-        what = "broken" if wing.is_image else "without a text"
+        what = "broken" if modality.is_image else "without a text"
         say(f"{found.left_out:,} of {found.total:,} rows are {what}: they keep their place, without a result")
     return found
 

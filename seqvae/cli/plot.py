@@ -36,7 +36,7 @@ def plot(
     seed: Annotated[int, typer.Option(help="The same seed draws the same samples.")] = 0,
     beside: Annotated[str | None, typer.Option(help="Another run, for traversals side by side.")] = None,
     others: Annotated[list[str] | None, typer.Option("--with", help="Runs to compare rates with.")] = None,
-    rates: Annotated[str, typer.Option(help="Nats, as 2,4,8, of a run with a dial.")] = "",
+    rates: Annotated[str, typer.Option(help="Nats, as 2,4,8, of a variable-rate run.")] = "",
     samples: Annotated[int, typer.Option(help="K of IW-NLL, over rates.", min=1)] = 20,
     draws: Annotated[int, typer.Option(help="Prior samples, for sample-quality.", min=2)] = 2000,
     distortion: Annotated[float | None, typer.Option(help="Nats that p(x|z) may cost, for needs.")] = None,

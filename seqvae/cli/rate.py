@@ -103,17 +103,21 @@ def _needs(vae: Any, shown: Inputs, wanted: Any, output: Path | None, json: bool
     from seqvae.build import modality_of
     from seqvae.evaluation.rate_sweep import trained_range
 
-    report, (_, high), wing = Terminal(), trained_range(vae.vae.latent), modality_of(vae.run.config)
+    report, (_, high), modality = Terminal(), trained_range(vae.vae.latent), modality_of(vae.run.config)
     found = find_minimum_rates(vae, shown, wanted, report)
     report.close()
     if output is not None:
         from seqvae.plots import minimum_rates, save
 
-        typer.echo(save(minimum_rates([need.nats for need in found], high, wing.examples), output), err=True)
+        typer.echo(
+            save(minimum_rates([need.nats for need in found], high, modality.examples), output), err=True
+        )
     if json:
         emit_json([vars(need) for need in found])
     else:
-        emit_lines(align_columns(("nats", wing.example), [(_nats(need, high), _row(need)) for need in found]))
+        emit_lines(
+            align_columns(("nats", modality.example), [(_nats(need, high), _row(need)) for need in found])
+        )
 
 
 def _nats(need: MinimumRate | ImageMinimumRate, high: float) -> str:

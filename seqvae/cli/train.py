@@ -114,7 +114,7 @@ def evaluate(
 
 def compare(
     comparison: Annotated[str, typer.Argument(help="A YAML of base, variants, seeds; or a shipped one.")],
-    out: Annotated[Path, typer.Option(help="The folder of its runs; call again to go on, at once to share.")],
+    out: Annotated[Path, typer.Option(help="The folder of its runs; call again to resume or share.")],
     only: Annotated[str, typer.Option(help="Variants to work on, as lm,ae; the others' rows stay.")] = "",
     devices: Annotated[str, typer.Option(help="A run at a time on each, as cuda:0,cuda:1.")] = "",
     workers: Annotated[int, typer.Option(min=1, help="Runs at a time; they share the CPU's threads.")] = 1,

@@ -36,7 +36,7 @@ def with_keyed_noise(batches: Sequence[BatchT], keys_of: Callable[[BatchT], Sign
 
 
 class EpochBatchSource(ABC):
-    """Batches of an epoch after the other; a wing says how it orders examples and what a batch is."""
+    """Batches of an epoch after the other; a modality says how it orders examples and what a batch is."""
 
     def __init__(self, examples: int, batch_size: int, accumulate: int, seed: int) -> None:
         """An update reads `batch_size` of the `examples`, in `accumulate` parts one after the other."""

@@ -63,7 +63,7 @@ class LatentCodec(RunFolder, library_name="seqvae"):
         The noise of a draw is keyed by (seed, content of the example), so that other examples and their order
         change nothing; an example that is given n times gets n different draws.
 
-        `condition`, {label: value}, is what a run that is told labels is told of all of them, or of each by
+        `condition`, {label: value}, gives a conditional run the labels of all of them, or of each by
         lists. Where several processes work together all of them must ask, and each encodes its share.
 
         Raises:
@@ -82,7 +82,7 @@ class LatentCodec(RunFolder, library_name="seqvae"):
         condition: Condition | None = None,
         repeats_differ: bool = True,
     ) -> tuple[Tensor, Tensor | None]:
-        """Codes (N, D) of the examples, and what the model was told of them, c (N, C)."""
+        """Codes (N, D) of the examples, and the condition of each, c (N, C)."""
         self._require_code()
         vae = self.vae if condition is None else with_own_labels(self.vae)
 
@@ -144,7 +144,7 @@ class LatentCodec(RunFolder, library_name="seqvae"):
         return type(self)(replace(self.run, vae=with_rate(self.vae, nats)), self.device)
 
     def with_condition(self, condition: Condition) -> Self:
-        """The same model, told these labels of whatever it reads and writes then: {label: value}.
+        """The same model with these labels for whatever it reads and writes then: {label: value}.
 
         Raises:
             UserError: labels that do not match those it was trained with, or it was trained with none.

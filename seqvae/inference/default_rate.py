@@ -32,8 +32,8 @@ def choose_rate(
         UserError: a run without a dial, or a rate that it was not trained for.
     """
     trained_range(run.vae.latent)
-    wing = modality_of(run.config)
-    feed = wing.make_batch_source(load_run_data(run, "valid"), 64, 1, 0)
+    modality = modality_of(run.config)
+    feed = modality.make_batch_source(load_run_data(run, "valid"), 64, 1, 0)
     chosen = find_best_rate(run.vae, feed.valid(examples), rates, samples, progress)
     before = sha256_of(run.path / WEIGHTS)
     save_weights(run.path, with_rate(run.vae, chosen["nats"]))

@@ -51,7 +51,7 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
     def decode(self, z: Any, rate: Rate = None, condition: Condition | None = None) -> Tensor:
         """Pictures (N, C, H, W) of codes (N, D): the mean of p(x|z).
 
-        `condition`, {label: value}, is what a run that is told labels is told of all of them, or of each by
+        `condition`, {label: value}, gives a conditional run the labels of all of them, or of each by
         lists.
 
         Raises:

@@ -32,7 +32,7 @@ Note = Callable[[str], object]
 
 @dataclass(frozen=True)
 class Inputs:
-    """Sentences, or pictures (N, C, H, W), and the labels of each where the model is told any.
+    """Sentences, or pictures (N, C, H, W), and the labels of each where the model is conditional.
 
     Of the R rows of their source they are those at `places`; without places they are all of it. `ids` and
     `columns` have a value for each row.
@@ -88,7 +88,7 @@ class Inputs:
 def load_inputs(vae: PretrainedVAE, data: str | Sequence[str] | None, count: int | None = None) -> Inputs:
     """The first `count` sentences, or pictures uint8 (N, C, H, W), of a split of the run's data or of a file.
 
-    A model that is told labels, of which nobody chose any for all, is told those of each.
+    A model conditioned on labels, without values fixed for all, takes those of each.
 
     Raises:
         UserError: the run has no such split, the file cannot be read, or a label is missing or unknown.
@@ -116,7 +116,7 @@ def examples_in(
     recognised and what was left out.
 
     Raises:
-        UserError: it cannot be read, or holds no example; or a label that the model is told is missing.
+        UserError: it cannot be read, or holds no example; or a label of the condition is missing.
     """
     if isinstance(vae, ImageVAE):
         return _pictures_in(vae, source, count, id_column)

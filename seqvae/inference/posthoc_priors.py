@@ -72,8 +72,8 @@ def fit_posthoc_prior(
 ) -> PosthocPrior:
     """Fit a prior to the encoded training data of a run, measure what it brought, and keep it in the run.
 
-    Where the run has a dial, one prior is fitted to codes of all its rates, told ln R (`how.rate`: to one);
-    where the model is told labels, the prior is told them too.
+    For a variable-rate run one prior is fitted to codes of all its rates, told ln R (`how.rate`: to one);
+    where the model is conditioned on labels, so is the prior.
 
     Raises:
         UserError: codes that do not fill R^D, a name that is taken, or a prior that does not exist.
@@ -85,8 +85,8 @@ def fit_posthoc_prior(
     any_rate = is_variable_rate(vae.latent) and how.rate is None
     condition = (0 if vae.labels is None else vae.labels.dim) + any_rate
     prior = build_prior(spec, vae.latent, how.seed, condition)
-    wing = modality_of(run.config)
-    feed = wing.make_batch_source(load_run_data(run, "train", "valid"), BATCH, 1, how.seed)
+    modality = modality_of(run.config)
+    feed = modality.make_batch_source(load_run_data(run, "train", "valid"), BATCH, 1, how.seed)
     sources = encode_posteriors(vae, training_batches(feed, amounts.examples), any_rate)
     fit = fit_prior(prior, sources, how, progress)
     before, _ = log_density(vae.prior, held_out_codes(sources, how))
@@ -105,7 +105,7 @@ def fit_posthoc_prior(
 def _compare_at_each_rate(
     vae: VAE, prior: Prior, feed: BatchSource, amounts: FitBudget, progress: ProgressCallback | None
 ) -> list[dict[str, Any]]:
-    """What a prior that is told the rate brings at 2, 4, 8 ... nats of the trained range."""
+    """The gain of a prior conditioned on the rate at 2, 4, 8 ... nats of the trained range."""
     few = list(feed.valid(min(amounts.valid, AT_EACH)))
     return [
         {"nats": nats, **compare_priors(with_rate(vae, nats), prior, few, amounts.samples, progress)}

@@ -155,7 +155,7 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
         return compare_priors(self.vae, self.with_prior(name).vae.prior, batches, samples, progress)
 
     def _check_labels(self, store: Any, notes: Sequence[str]) -> None:
-        """Refuse other data without a label that the model is told; say what else is to say about them."""
+        """Refuse other data that lack a label of the condition; print what else is to say about them."""
         labels = self.vae.labels
         if labels is not None and not labels.fixed and self.vae.classifier is None:
             held = torch.from_numpy(np.array(store.labels))

@@ -122,7 +122,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         """Each sentence through its code and back; greedy from the posterior mean by default.
 
         `rate`: nats of all of them or of each, where the run has a dial; the run's own rate by default.
-        `condition`: labels of all of them, {label: value}, or lists of one for each, where it is told any.
+        `condition`: labels of all of them, {label: value}, or lists of one for each, where it is conditional.
         `repeats_differ`: whether a sentence that is given n times gets n different draws.
 
         Raises:
@@ -262,7 +262,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         return self._written(z, self._greedy(), c=self.vae.condition(batch))
 
     def _sample_greedily(self, batches: Sequence[Batch], n: int, seed: int) -> list[list[int]]:
-        """N greedy draws; a model that is told labels is told those of examples."""
+        """N greedy draws; a model conditioned on labels takes those of examples."""
         c = resample_conditions(self.vae, batches, n)
         return self._written(sample_prior(self.vae, n, seed, c=c), self._greedy(), c=c)
 

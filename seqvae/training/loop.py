@@ -74,10 +74,10 @@ def resume(path: str | Path, report: Reporter | None = None, device: str | None 
         (report or Silent()).warn(line)
     elsewhere = [] if device is None else [f"train.device={device}"]
     config = parse_config(card["run"], elsewhere, where=where)
-    wing = modality_of(config)
+    modality = modality_of(config)
     with _distributed_run(config):
-        codec = wing.load_codec(path, card.get("sizes", {}))
-        data = collectives.main_first(lambda: wing.load_data(config, codec))
+        codec = modality.load_codec(path, card.get("sizes", {}))
+        data = collectives.main_first(lambda: modality.load_data(config, codec))
         if card.get("data", data.fingerprint) != data.fingerprint:
             raise UserError(
                 f"the data of {path} have changed since it began: put them back, or train a new run"

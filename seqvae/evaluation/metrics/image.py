@@ -20,7 +20,7 @@ Draw = Callable[[Tensor, ImageBatch], Any]  # codes (B, D) to p(x|z), S = 1
 
 @dataclass(frozen=True)
 class ImageMetrics:
-    """The image wing's answers to `interfaces.Measures`; without `draw`, those that need no decoding."""
+    """The image modality's answers to `interfaces.Measures`; without `draw`, those that need no decoding."""
 
     draw: Draw | None = None
     discrete: bool = True  # whether a likelihood is of discrete pixels

@@ -57,7 +57,7 @@ class TextGeneration:
 
 @dataclass(frozen=True)
 class TextMetrics:
-    """The text wing's answers to `interfaces.Measures`; without tools, those that need no decoding."""
+    """The text modality's answers to `interfaces.Measures`; without tools, those that need no decoding."""
 
     tools: TextGeneration | None = None
 

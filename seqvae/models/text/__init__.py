@@ -1,4 +1,4 @@
-"""The wing that reads and writes tokens: its encoders and decoders, one row each below."""
+"""The modality that reads and writes tokens: its encoders and decoders, one row each below."""
 
 from seqvae.interfaces import Encoder
 from seqvae.models.text.likelihood import TextDecoder
