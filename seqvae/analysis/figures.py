@@ -39,7 +39,7 @@ def draw_figure(subject: PlotInputs, name: str) -> Any:
 
 
 def reconstructions(subject: PlotInputs, n: int = 20) -> Any:
-    """Evaluation pictures above what came back of them, told their own labels where the model is conditional."""
+    """Evaluation images above their reconstructions, with their own labels where the model is conditional."""
     originals, c = subject.originals(n), subject.conditions
     return plots.reconstructions(originals, subject.decode(subject.gathered["code"][:n], _rows(c, slice(n))))
 
