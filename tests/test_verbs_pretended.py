@@ -29,6 +29,8 @@ def test_a_command(name: str, folder: Path) -> None:
         assert not run_verb(folder, "cuda", TEXT["fit-prior mixture"])
     if "--input" in TEXT[name] and "{folder}/z.npy" in TEXT[name] and not (folder / "z.npy").exists():
         assert not run_verb(folder, "cuda", TEXT["encode"])
+    if name == "encode":
+        (folder / "z.npy").unlink(missing_ok=True)
     assert not run_verb(folder, "cuda", TEXT[name])
 
 
