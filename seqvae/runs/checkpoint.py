@@ -10,6 +10,7 @@ checkpoints/step-N/      weights, optimizer, objective and step, to go on from
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
@@ -41,6 +42,7 @@ from seqvae.utils.atomic_files import (
 
 FORMAT = 1
 Splits = Mapping[str, Mapping[str, str]]  # of each split, hashes of its examples and of each label
+_STATE_KEYS = {"format_version", "progress", "sha256", "sha256_of_progress"}
 
 
 @dataclass
@@ -262,6 +264,7 @@ def save_checkpoint(
             _save_states(optimizers, unfinished / "optimizers.pt")
             files = {f.name: sha256_of(f) for f in sorted(unfinished.iterdir())}
             state = {"format_version": FORMAT, "progress": asdict(progress), "sha256": files}
+            state["sha256_of_progress"] = _digest_of(state["progress"])
             (unfinished / "state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
             flush_folder(unfinished)
         except BaseException:
@@ -285,14 +288,24 @@ def load_checkpoint(folder: Path, vae: nn.Module, objective: nn.Module) -> tuple
         for name, known in state["sha256"].items():
             if sha256_of(folder / name) != known:
                 raise UserError(f"{folder / name} is damaged: remove {folder} to go on from the one before")
+        known = state.get("sha256_of_progress", _digest_of(state["progress"]))  # older ones have none
+        if known != _digest_of(state["progress"]) or not state.keys() <= _STATE_KEYS:
+            raise UserError(
+                f"{folder / 'state.json'} is damaged: remove {folder} to go on from the one before"
+            )
         progress = TrainState(**state["progress"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, UserError):
-            raise
+    except UserError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{folder} is not a whole checkpoint ({error}): remove it") from None
     read_weights(vae, folder / WEIGHTS)
     objective.load_state_dict(_load_states(folder / "objective.pt"))
     return _load_states(folder / "optimizers.pt"), progress
+
+
+def _digest_of(progress: Any) -> str:
+    """A hash of the progress that state.json holds: what is read is what was written."""
+    return hashlib.sha256(json.dumps(progress, sort_keys=True).encode()).hexdigest()
 
 
 def _save_states(states: dict[str, Any], file: Path) -> None:

@@ -21,8 +21,16 @@ from torch import nn
 
 from seqvae.data.text.tokenizer import TextTokenizer
 from seqvae.errors import UserError
+from seqvae.objectives import ELBO
 from seqvae.runs import checkpoint
-from seqvae.runs.checkpoint import TrainState, load_run, read_card, save_checkpoint, write_card
+from seqvae.runs.checkpoint import (
+    TrainState,
+    load_checkpoint,
+    load_run,
+    read_card,
+    save_checkpoint,
+    write_card,
+)
 from seqvae.runs.weights import WEIGHTS, is_damaged, read_weights, write_weights
 from seqvae.training.loop import Interrupted, resume, train
 from seqvae.utils.atomic_files import list_checkpoints
@@ -290,3 +298,28 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
         checkpoint.write_atomically(file, half)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
     assert file.read_text() == "old"
+
+
+def test_damaged_progress_is_not_gone_on_with(tmp_path: Path) -> None:
+    """A flipped digit of the step, the best value or the sums of the log would be as plausible as before."""
+    path = train(config("train.steps=4"), tmp_path / "run")
+    folder = list_checkpoints(path)[-1]
+    file = folder / "state.json"
+    whole = file.read_text()
+    vae = load_run(path).vae
+    for old, new in (
+        ('"step": 4', '"step": 5'),
+        ('"sha256_of_progress"', '"sha256_of_progresS"'),
+        ('"finished": false', '"finished": true'),
+    ):
+        assert old in whole
+        file.write_text(whole.replace(old, new))
+        with pytest.raises(
+            UserError, match=r"state\.json is damaged: remove .* to go on from the one before"
+        ):
+            load_checkpoint(folder, vae, torch.nn.Module())
+    state = json.loads(whole)
+    del state["sha256_of_progress"]
+    state["progress"]["step"] = 3
+    file.write_text(json.dumps(state))  # as runs of before wrote it
+    assert load_checkpoint(folder, vae, ELBO())[1].step == 3
