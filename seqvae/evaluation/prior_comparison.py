@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from seqvae.evaluation.metrics.chunks import few_samples
 from seqvae.evaluation.metrics.evaluation_pass import (
     ProgressCallback,
     device_of,
@@ -21,8 +22,6 @@ from seqvae.evaluation.metrics.likelihood import draws, iw_nll
 from seqvae.evaluation.metrics.rate import standard_error
 from seqvae.interfaces import Batch, Prior
 from seqvae.models.vae import VAE
-
-CHUNK = 5  # codes an example that the decoder sees at once
 
 
 def compare_priors(
@@ -41,14 +40,14 @@ def compare_priors(
     if not vae.latent.has_density:
         return {"n": sum(batch.size for batch in batches), "trained": None, "fitted": None}
     parts, done, device = [], 0, device_of(vae)
-    priors = vae.prior, prior.to(device).eval()
+    priors, chunk = (vae.prior, prior.to(device).eval()), few_samples(device)
     with evaluation_mode(vae):
         for batch in batches:
-            parts.append(_score_priors(vae, priors, batch.to(device), samples))
+            parts.append(_score_priors(vae, priors, batch.to(device), samples, chunk(batch)))
             done += batch.size
             if progress is not None:
                 progress(done, sum(b.size for b in batches), "both priors")
-    both = torch.cat(parts, -1)  # (2 priors, 3 numbers, N)
+    both = torch.cat(parts, -1).cpu()  # (2 priors, 3 numbers, N)
     names = ("rate", "neg_elbo", "iw_nll")
     told = [dict(zip(names, row.mean(-1).tolist(), strict=True)) for row in both]
     gains: dict[str, Any] = {"n": both.shape[-1], "trained": told[0], "fitted": told[1]}
@@ -58,13 +57,13 @@ def compare_priors(
     return gains
 
 
-def _score_priors(vae: VAE, priors: Sequence[Prior], batch: Batch, samples: int) -> Tensor:
+def _score_priors(vae: VAE, priors: Sequence[Prior], batch: Batch, samples: int, chunk: int) -> Tensor:
     """Rate, -ELBO and IW-NLL (P priors, 3, B) of one batch, in fp64."""
     q = vae.posterior(batch)
     c = vae.condition(batch)
     ps = [prior(c) for prior in priors]
     rates, weights, distortion = [], [], []
-    for z, log_q in draws(q, batch.random, samples, CHUNK):
+    for z, log_q in draws(q, batch.random, samples, chunk):
         log_px_z = vae.likelihood(z, c).log_prob(batch)  # (S, B)
         share = len(z) / samples
         rates.append(

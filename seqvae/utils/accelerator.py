@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from seqvae.numerics import is_static
+
 Function = Callable[[], object]
 AHEAD = ("cuda",)  # kinds of devices that work while the host goes on
 
@@ -16,6 +18,11 @@ AHEAD = ("cuda",)  # kinds of devices that work while the host goes on
 def runs_ahead(device: torch.device) -> bool:
     """Whether a device works while the host goes on: reading a number from it waits for all its work."""
     return device.type in AHEAD
+
+
+def reads_are_costly(device: torch.device) -> bool:
+    """Whether code should rather compute more than read a number on the host, or must not read any here."""
+    return runs_ahead(device) or is_static()
 
 
 def free_memory(device: torch.device) -> int:

@@ -77,7 +77,7 @@ def _collect_codes(walk: EvaluationPass) -> tuple[Floats, Floats | None]:
 
     with evaluation_mode(vae):
         codes, costs = zip(*walk.over("factors", read), strict=True)
-    z = torch.cat(codes).numpy()
+    z = torch.cat(codes).cpu().numpy()
     if costs[0] is None or costs[0].shape[1] != z.shape[1]:
         return z, None
-    return z, kl_per_dim(torch.cat(costs)).numpy()
+    return z, kl_per_dim(torch.cat(costs)).cpu().numpy()

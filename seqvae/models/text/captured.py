@@ -16,6 +16,7 @@ from seqvae.models.text.kernels.buffers import bytes_of, tensors_in
 from seqvae.models.text.kernels.precision import HeldWeights, cast_cached, compute_dtype, weight_cache
 from seqvae.models.text.likelihood import DecoderState, TextDecoder
 from seqvae.models.text.search import F, Read, Search, Stage
+from seqvae.numerics import static_execution
 from seqvae.utils.accelerator import Function, Graphs
 
 FEWEST = 16  # rows of the smallest stage
@@ -43,7 +44,7 @@ class FixedStage(Stage[F]):
 
     def work(self) -> None:
         """One word of every sentence: what is captured."""
-        with weight_cache(self.session.held):
+        with weight_cache(self.session.held), static_execution():
             self.frame.take(self.search.step(self.frame))
 
     def step(self) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from seqvae.utils.accelerator import runs_ahead
+from seqvae.utils.accelerator import reads_are_costly, runs_ahead
 
 BITS, NATS = 1 / math.log(2), math.log(2)  # of one nat, of one bit
 BLOCK = 64  # S
@@ -107,7 +107,7 @@ class BeamCandidates:
         """Choices of which `width` will be wanted; few words are blocks of their own."""
         words = len(logits.bias)
         size = BLOCK if words >= 4 * width * BLOCK else 1
-        maxima, sums, careful = [], [], runs_ahead(logits.low.device)
+        maxima, sums, careful = [], [], reads_are_costly(logits.low.device)
         for x in logits.parts():
             maxima.append(block_maxima(x, size))
             sums.append(log2_sums(x) if careful else x.exp2_().sum(1))
