@@ -34,7 +34,7 @@ from seqvae.models.vae import VAE
 from seqvae.runs.checkpoint import Run
 from seqvae.runs.run_data import load_run_data
 from seqvae.runs.weights import WEIGHTS, read_weights, write_weights
-from seqvae.utils.accelerator import runs_ahead
+from seqvae.utils.accelerator import is_asynchronous
 from seqvae.utils.atomic_files import explain_disk_errors, sha256_of, write_atomically
 
 FORMAT = 1
@@ -145,7 +145,7 @@ def encode_posteriors(vae: VAE, batches: Iterable[Batch], any_rate: bool = False
             return [RandomRatePosterior(vae, batch, vae.encoder(batch).float()) for batch in there]
         fixed = [FixedPosterior(vae.posterior(batch).detach(), _labels(vae, batch)) for batch in there]
     # a CPU draws faster where the noise of a batch stays near
-    return merged(fixed) if runs_ahead(device) else list(fixed)
+    return merged(fixed) if is_asynchronous(device) else list(fixed)
 
 
 def _labels(vae: VAE, batch: Batch) -> Tensor | None:

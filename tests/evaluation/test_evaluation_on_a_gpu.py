@@ -1,6 +1,6 @@
 """An evaluation on a GPU: how much the decoder sees at once, and that no batch waits for the one before it.
 
-Run on the CPU, which is let take the branches of a device that works while the host goes on.
+Run on the CPU; with `_asynchronous` it takes the branches of a GPU.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ def text_batches(size: int = 3) -> list[Batch]:
 
 
 @pytest.fixture
-def _ahead(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accelerator, "AHEAD", ("cpu", "cuda"))
+def _asynchronous(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accelerator, "ASYNCHRONOUS", ("cpu", "cuda"))
 
 
 @models
-@pytest.mark.usefixtures("_ahead")
+@pytest.mark.usefixtures("_asynchronous")
 @torch.no_grad()
 def test_no_number_is_read_between_the_batches_of_a_likelihood(make: Any) -> None:
     vae, batches = make(), text_batches()
@@ -69,7 +69,7 @@ def test_no_number_is_read_between_the_batches_of_a_likelihood(make: Any) -> Non
 
 
 @models
-@pytest.mark.usefixtures("_ahead")
+@pytest.mark.usefixtures("_asynchronous")
 @torch.no_grad()
 def test_nor_between_those_of_two_priors(make: Any) -> None:
     vae, batches = make(), text_batches()
@@ -84,7 +84,7 @@ def test_nor_between_those_of_two_priors(make: Any) -> None:
 def test_the_branches_of_a_gpu_tell_the_same(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     vae, batches = make(), text_batches()
     plain = evaluate(vae, batches, samples=20)
-    monkeypatch.setattr(accelerator, "AHEAD", ("cpu", "cuda"))
+    monkeypatch.setattr(accelerator, "ASYNCHRONOUS", ("cpu", "cuda"))
     ahead = evaluate(vae, batches, samples=20)
     assert plain.keys() == ahead.keys()
     for key in ("iw_nll", "neg_elbo", "rate", "shuffle_gap", "mi", "ess"):
@@ -157,9 +157,10 @@ def test_posteriors_that_are_tables_are_drawn_at_once(kind: str) -> None:
     tables = [torch.randn(600, 3) for _ in range(3)]
     made = {"normal": DiagonalNormal, "exact": ExactNormal, "point": Point}[kind]
     columns = tables[: {"normal": 2, "exact": 3, "point": 1}[kind]]
-    told = torch.randn(600, 2)
+    condition = torch.randn(600, 2)
     each = [
-        FixedPosterior(made(*(x[rows] for x in columns)), told[rows]) for rows in torch.arange(600).split(256)
+        FixedPosterior(made(*(x[rows] for x in columns)), condition[rows])
+        for rows in torch.arange(600).split(256)
     ]  # type: ignore[operator]
     one = merged(each)
     assert len(one) == 1

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 
 from seqvae.interfaces import Batch
-from seqvae.utils.accelerator import free_memory, runs_ahead
+from seqvae.utils.accelerator import free_memory, is_asynchronous
 
 # samples x examples x tokens (or their worth) at once
 CELLS = 2**15  # a CPU has what a layer makes of them near
@@ -28,7 +28,7 @@ def cells_at_once(device: torch.device) -> int:
 
 def few_samples(device: torch.device) -> Callable[[Batch], int]:
     """The same where a pass keeps more of each sample than its likelihood: `FEW`, on a GPU as many as fit."""
-    if not runs_ahead(device):
+    if not is_asynchronous(device):
         return lambda batch: FEW
     cells = cells_at_once(device)
     return lambda batch: max(FEW, samples_at_once(batch, cells))

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from seqvae.models.text.kernels.logits import BITS, NATS, Logits, even_chunk_size, join, logits_buffer
 from seqvae.models.text.kernels.precision import cached, compute_dtype
-from seqvae.utils.accelerator import reads_are_costly, runs_ahead
+from seqvae.utils.accelerator import is_asynchronous, reads_are_costly
 
 CHUNK_BYTES = 1 << 24  # of products made at once on a CPU: few rows cost a product, many leave its caches
 FEWEST = 64  # rows at once: for fewer a CPU mostly waits for the weights
@@ -157,7 +157,7 @@ def _add_product(total: Tensor | None, a: Tensor, b: Tensor) -> Tensor:
 
 
 def _rows_per_chunk(weight: Tensor) -> int:
-    size = CHUNK_BYTES * (GPU_CHUNKS if runs_ahead(weight.device) else 1)
+    size = CHUNK_BYTES * (GPU_CHUNKS if is_asynchronous(weight.device) else 1)
     return max(FEWEST, size // (len(weight) * weight.itemsize))
 
 
