@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from seqvae.errors import UserError
-from seqvae.evaluation.metrics.evaluation_pass import to_cpu_float64
+from seqvae.evaluation.metrics.evaluation_pass import detached_float64
 from seqvae.evaluation.metrics.text_scores import token_accuracy
 from seqvae.evaluation.rate_sweep import trained_range
 from seqvae.inference import PretrainedVAE, TextVAE
@@ -178,7 +178,7 @@ def measure_distortions(vae: PretrainedVAE, examples: Inputs, nats: Tensor, draw
         q = model.posterior(batch)
         z = q.rsample(draws, batch.random) if draws else point_estimate(q)[None]  # (S, B, D)
         likelihood = model.likelihood(z, model.condition(batch))
-        found.append(-to_cpu_float64(likelihood.log_prob(batch)).mean(0))
+        found.append(-detached_float64(likelihood.log_prob(batch)).mean(0))
     return torch.cat([part.to(found[-1].device) for part in found]).tolist()
 
 

@@ -24,11 +24,11 @@ from seqvae.evaluation.metrics.evaluation_pass import (
     PerExample,
     ProgressCallback,
     code_metrics,
+    detached_float64,
     device_of,
     evaluation_mode,
     likelihood_metrics,
     run_evaluation_pass,
-    to_cpu_float64,
 )
 from seqvae.evaluation.metrics.holes import hole_metrics
 from seqvae.evaluation.metrics.information import choose_partners
@@ -51,7 +51,9 @@ class EvaluationSettings:
     seed: int = 0  # of the MI subset, the shuffle and the prior draws
     mi_examples: int = 10_000  # MI over a subset where there are more
     prior_draws: int = 1000
-    cells: int | None = None  # samples x examples x tokens that the decoder sees at once; else as many as fit
+    cells: int | None = (
+        None  # samples x examples x tokens in a chunk of the decoder; None: what fits
+    )
     together: bool = False  # whether all processes ask, and share the examples out
 
 
@@ -166,8 +168,8 @@ def _gains(vae: VAE, batch: Batch, z: Tensor, other: Tensor, measures: ModalityM
     def scored(codes: Tensor) -> Tensor:
         likelihood = vae.likelihood(codes[None].to(batch.index.device), vae.condition(batch))
         if measures is None:
-            return to_cpu_float64(likelihood.log_prob(batch)[0])[:, None]
-        return to_cpu_float64(measures.position_log_probs(likelihood, batch))
+            return detached_float64(likelihood.log_prob(batch)[0])[:, None]
+        return detached_float64(measures.position_log_probs(likelihood, batch))
 
     return scored(z) - scored(other)
 

@@ -105,23 +105,23 @@ class RandomRatePosterior:
         return LatentCodes(q.rsample(1, random)[0], self.vae.condition(asking))
 
 
-def merged(sources: Sequence[PosteriorSource]) -> list[PosteriorSource]:
-    """The same examples with fewer draws: one for all `FixedPosterior` ones whose posteriors are tables (B, D).
+def merge_sources(sources: Sequence[PosteriorSource]) -> list[PosteriorSource]:
+    """One source for all examples, if all are `FixedPosterior`s made of tensors (B, D); else as they are.
 
-    Noise belongs to the examples: no code of a draw changes. Other sources stay as they are.
-    """  # noqa: E501
+    One draw then serves all of them. Codes stay the same, since noise is keyed by example.
+    """
     fixed = [source for source in sources if isinstance(source, FixedPosterior)]
     tables = [_tables(source.q) for source in fixed]
     if len(fixed) < len(sources) or None in tables or len({type(source.q) for source in fixed}) > 1:
         return list(sources)
-    told = [source.c for source in fixed if source.c is not None]
+    conditions = [source.c for source in fixed if source.c is not None]
     columns = zip(*(table for table in tables if table is not None), strict=True)
     q: Posterior = type(fixed[0].q)(*(torch.cat(column) for column in columns))
-    return [FixedPosterior(q, torch.cat(told) if told else None)]
+    return [FixedPosterior(q, torch.cat(conditions) if conditions else None)]
 
 
 def _tables(q: Any) -> list[Tensor] | None:
-    """All that a posterior is made of, if these are numbers of each code (B, D) alone."""
+    """The fields of a posterior, if all of them are tensors of the shape of its mean (B, D)."""
     parts: list[Any] = [getattr(q, field.name) for field in fields(q)] if is_dataclass(q) else [None]
     plain = all(isinstance(part, Tensor) and part.shape == q.mean.shape for part in parts)
     return parts if plain else None

@@ -14,9 +14,9 @@ from torch import Tensor
 from seqvae.evaluation.metrics.chunks import few_samples
 from seqvae.evaluation.metrics.evaluation_pass import (
     ProgressCallback,
+    detached_float64,
     device_of,
     evaluation_mode,
-    to_cpu_float64,
 )
 from seqvae.evaluation.metrics.likelihood import draws, iw_nll
 from seqvae.evaluation.metrics.rate import standard_error
@@ -67,10 +67,10 @@ def _score_priors(vae: VAE, priors: Sequence[Prior], batch: Batch, samples: int,
         log_px_z = vae.likelihood(z, c).log_prob(batch)  # (S, B)
         share = len(z) / samples
         rates.append(
-            torch.stack([to_cpu_float64(vae.latent.kl(q, p, z).sum(-1).mean(0)) * share for p in ps])
+            torch.stack([detached_float64(vae.latent.kl(q, p, z).sum(-1).mean(0)) * share for p in ps])
         )
-        weights.append(torch.stack([to_cpu_float64(log_px_z + p.log_prob(z) - log_q) for p in ps]))
-        distortion.append(-to_cpu_float64(log_px_z).mean(0) * share)
+        weights.append(torch.stack([detached_float64(log_px_z + p.log_prob(z) - log_q) for p in ps]))
+        distortion.append(-detached_float64(log_px_z).mean(0) * share)
     rate = torch.stack(rates).sum(0)  # (P, B)
     bound = torch.stack([iw_nll(w) for w in torch.cat(weights, 1)])
     return torch.stack([rate, rate + torch.stack(distortion).sum(0), bound], 1)

@@ -23,7 +23,12 @@ from seqvae.config.registry import construct
 from seqvae.config.schema import Component
 from seqvae.errors import UserError, suggest
 from seqvae.evaluation.metrics.evaluation_pass import ProgressCallback, device_of, evaluation_mode
-from seqvae.evaluation.posterior_samples import FixedPosterior, PosteriorSource, RandomRatePosterior, merged
+from seqvae.evaluation.posterior_samples import (
+    FixedPosterior,
+    PosteriorSource,
+    RandomRatePosterior,
+    merge_sources,
+)
 from seqvae.evaluation.prior_comparison import compare_priors
 from seqvae.evaluation.prior_fitting import PriorFitConfig, fit_prior, held_out_codes, log_density
 from seqvae.evaluation.rate_sweep import FixedRatePrior, is_variable_rate, resolve_rates
@@ -144,8 +149,8 @@ def encode_posteriors(vae: VAE, batches: Iterable[Batch], any_rate: bool = False
         if any_rate:
             return [RandomRatePosterior(vae, batch, vae.encoder(batch).float()) for batch in there]
         fixed = [FixedPosterior(vae.posterior(batch).detach(), _labels(vae, batch)) for batch in there]
-    # a CPU draws faster where the noise of a batch stays near
-    return merged(fixed) if is_asynchronous(device) else list(fixed)
+    # one draw of all examples has few launches; a CPU draws faster in parts that its caches hold
+    return merge_sources(fixed) if is_asynchronous(device) else list(fixed)
 
 
 def _labels(vae: VAE, batch: Batch) -> Tensor | None:

@@ -159,9 +159,9 @@ class VAE(nn.Module):
             read: codes (S, B, D) that the decoder reads in place of z, as remedies change them.
         """
         c = self.condition(batch)
-        return self.decoded(batch, q, self.prior(c), c, z, read)
+        return self.decode_given(batch, q, self.prior(c), c, z, read)
 
-    def decoded(
+    def decode_given(
         self,
         batch: Batch,
         q: Posterior,
@@ -170,6 +170,6 @@ class VAE(nn.Module):
         z: Tensor,
         read: Tensor | None = None,
     ) -> VAEOutput:
-        """The walk from codes (S, B, D) on under a prior p(z|c) and a condition c (B, C) that are known."""
+        """`decode_from` under a prior p(z|c) and a condition c (B, C) that several calls share."""
         likelihood = self.likelihood(z if read is None else read, c)
         return VAEOutput(q, p, z, self.latent.kl(q, p, z), likelihood, likelihood.log_prob(batch))

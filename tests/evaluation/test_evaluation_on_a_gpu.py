@@ -27,7 +27,7 @@ from seqvae.evaluation.metrics.chunks import (
 )
 from seqvae.evaluation.metrics.evaluation_pass import EvaluationPass
 from seqvae.evaluation.metrics.likelihood import score_batch
-from seqvae.evaluation.posterior_samples import FixedPosterior, PosteriorPool, merged
+from seqvae.evaluation.posterior_samples import FixedPosterior, PosteriorPool, merge_sources
 from seqvae.interfaces import Batch
 from seqvae.models.latents.deterministic import Point
 from seqvae.models.latents.exact_rate import ExactNormal
@@ -157,12 +157,11 @@ def test_posteriors_that_are_tables_are_drawn_at_once(kind: str) -> None:
     tables = [torch.randn(600, 3) for _ in range(3)]
     made = {"normal": DiagonalNormal, "exact": ExactNormal, "point": Point}[kind]
     columns = tables[: {"normal": 2, "exact": 3, "point": 1}[kind]]
-    condition = torch.randn(600, 2)
+    c = torch.randn(600, 2)
     each = [
-        FixedPosterior(made(*(x[rows] for x in columns)), condition[rows])
-        for rows in torch.arange(600).split(256)
+        FixedPosterior(made(*(x[rows] for x in columns)), c[rows]) for rows in torch.arange(600).split(256)
     ]  # type: ignore[operator]
-    one = merged(each)
+    one = merge_sources(each)
     assert len(one) == 1
     for epoch in (0, 3):
         apart, together = (PosteriorPool(sources, 1, 0.1).sample(epoch) for sources in (each, one))
@@ -174,9 +173,9 @@ def test_posteriors_that_are_tables_are_drawn_at_once(kind: str) -> None:
 def test_other_posteriors_stay_apart() -> None:
     vae = tiny_vae(latent={"name": "flow", "dim": 2})
     flows = [FixedPosterior(vae.posterior(batch)) for batch in text_batches()]
-    assert merged(flows) == flows
+    assert merge_sources(flows) == flows
     mixed = [
         FixedPosterior(Point(torch.zeros(2, 2))),
         FixedPosterior(DiagonalNormal(torch.zeros(2, 2), torch.zeros(2, 2))),
     ]
-    assert merged(mixed) == mixed
+    assert merge_sources(mixed) == mixed

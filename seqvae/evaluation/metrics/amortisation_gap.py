@@ -19,9 +19,9 @@ from seqvae.errors import UserError
 from seqvae.evaluation.metrics.chunks import FEW, few_samples
 from seqvae.evaluation.metrics.evaluation_pass import (
     ProgressCallback,
+    detached_float64,
     device_of,
     evaluation_mode,
-    to_cpu_float64,
 )
 from seqvae.evaluation.metrics.likelihood import sample_codes
 from seqvae.evaluation.metrics.rate import standard_error
@@ -45,7 +45,7 @@ class SVIConfig:
     momentum: float = 0.5  # of sgd
     draws: Count = 1  # codes an example that a step's gradient is taken from
     samples: Count = 20  # fresh codes an example that before and after are measured on
-    chunk: Count | None = None  # of these, how many the decoder sees at once; else as `few_samples` says
+    chunk: Count | None = None  # of these, how many the decoder processes at once; None: what fits
 
 
 def amortisation_gap(
@@ -179,7 +179,7 @@ def _measure(vae: VAE, batch: Batch, q: DiagonalNormal, how: SVIConfig) -> tuple
     """-ELBO and rate (B,), means over the samples, in fp64."""
     parts, chunk = [], how.chunk or FEW
     for z in sample_codes(q, batch.random, how.samples, chunk):
-        distortion, rate = (to_cpu_float64(x) for x in negative_elbo(vae, batch, q, z))
+        distortion, rate = (detached_float64(x) for x in negative_elbo(vae, batch, q, z))
         parts.append(torch.stack([distortion + rate, rate]) * len(z))
     neg_elbo, rate = torch.stack(parts).sum(0) / how.samples
     return neg_elbo, rate

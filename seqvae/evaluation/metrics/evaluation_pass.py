@@ -110,7 +110,7 @@ def run_evaluation_pass(walk: EvaluationPass, samples: int, chunk: Callable[[Bat
 
 
 def _rows(vae: VAE, batch: Batch, samples: int, chunk: int) -> tuple[Posterior, dict[str, Tensor]]:
-    """What is kept of a batch, on its device: the host need not wait for it before the next one."""
+    """The columns of a batch, left on its device: the host starts the next batch without waiting."""
     scores = _score(vae, batch, samples, chunk)
     columns = {
         "index": batch.random.index,
@@ -118,18 +118,22 @@ def _rows(vae: VAE, batch: Batch, samples: int, chunk: int) -> tuple[Posterior, 
         "mean": scores.q.mean,
         "code": point_estimate(scores.q),
     }
-    columns["distortion"] = -to_cpu_float64(scores.log_px_z).mean(0)
+    columns["distortion"] = -detached_float64(scores.log_px_z).mean(0)
     if scores.log_weights is None:
         return scores.q, columns
-    weights = to_cpu_float64(scores.log_weights)  # (K, B)
-    columns |= {"kl": to_cpu_float64(scores.kl), "iw_nll": iw_nll(weights), "ess": effective_samples(weights)}
+    weights = detached_float64(scores.log_weights)  # (K, B)
+    columns |= {
+        "kl": detached_float64(scores.kl),
+        "iw_nll": iw_nll(weights),
+        "ess": effective_samples(weights),
+    }
     columns["iw_nll_half"] = grouped_nll(weights, min(2, samples))
     columns["iw_nll_one"] = -weights.mean(0)
     return scores.q, columns
 
 
 def _score(vae: VAE, batch: Batch, samples: int, chunk: int) -> ImportanceScores:
-    """`score_batch`, by halves of the chunk where it does not fit into a GPU's memory: no number depends on it."""  # noqa: E501
+    """`score_batch` with the chunk halved until it fits into a GPU's memory; numbers do not depend on it."""
     while True:
         try:
             return score_batch(vae, batch, samples, chunk)
@@ -199,8 +203,8 @@ def evaluation_mode(vae: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def to_cpu_float64(x: Tensor) -> Tensor:
-    """Fp64, in which sums over the data set are taken, where x lies: nothing waits for it."""
+def detached_float64(x: Tensor) -> Tensor:
+    """X in fp64, in which sums over the data set are taken, without gradients and on its own device."""
     return to_float64(x.detach())
 
 

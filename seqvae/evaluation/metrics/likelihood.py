@@ -66,7 +66,7 @@ def score_batch(vae: VAE, batch: Batch, samples: int, chunk: int) -> ImportanceS
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     first = None
     for z, log_q in draws(q, batch.random, samples, chunk):
-        out = vae.decoded(batch, q, p, c, z)
+        out = vae.decode_given(batch, q, p, c, z)
         log_weights = out.log_px_z + p.log_prob(z) - log_q if density else out.log_px_z
         parts.append((out.kl.mean(0) * len(z), out.log_px_z, log_weights))
         first = z[0] if first is None else first
