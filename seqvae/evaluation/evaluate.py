@@ -51,9 +51,7 @@ class EvaluationSettings:
     seed: int = 0  # of the MI subset, the shuffle and the prior draws
     mi_examples: int = 10_000  # MI over a subset where there are more
     prior_draws: int = 1000
-    cells: int | None = (
-        None  # samples x examples x tokens in a chunk of the decoder; None: what fits
-    )
+    cells: int | None = None  # samples x examples x tokens in a chunk of the decoder; None: what fits
     together: bool = False  # whether all processes ask, and share the examples out
 
 
