@@ -35,7 +35,7 @@ def grouped_nll(log_weights: Tensor, groups: int) -> Tensor:
     On the same weights this never rises when shares are merged (Jensen), so K = 1, K/2 and K compare.
     """
     shares = log_weights.tensor_split(groups)
-    return sum((iw_nll(share) * len(share) for share in shares), torch.zeros(())) / len(log_weights)
+    return sum((iw_nll(share) * len(share) for share in shares), log_weights.new_zeros(())) / len(log_weights)
 
 
 def effective_samples(log_weights: Tensor) -> Tensor:

@@ -45,8 +45,9 @@ class GenerationConfig:
             UserError: a number out of its range, or greedy and beam at once.
         """
         finite = 0 < self.temperature < math.inf
-        need = "finite" if self.temperature == math.inf else "above 0"
-        self._require(finite, "temperature", self.temperature, need)
+        self._require(
+            finite, "temperature", self.temperature, "above 0" if self.temperature <= 0 else "finite"
+        )
         self._require(self.top_k is None or self.top_k > 0, "top-k", self.top_k, "above 0")
         self._require(self.top_p is None or 0 < self.top_p <= 1, "top-p", self.top_p, "in (0, 1]")
         self._require(self.beam is None or self.beam > 0, "beam", self.beam, "above 0")
