@@ -1,12 +1,14 @@
-"""Refuses, on a CPU, what a captured update must not do on a GPU."""
+"""Refuses, on a CPU, what captured work must not do on a GPU."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import torch
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 READS = {  # operators whose result, or its shape, the host has to wait for
@@ -21,6 +23,9 @@ READS = {  # operators whose result, or its shape, the host has to wait for
 MAKES = {"aten.lift_fresh", "aten.lift_fresh_copy"}  # torch.tensor([...]): on a GPU a copy from the host
 
 
+LEAVES = ("cpu", "numpy", "tolist")  # of a CPU's tensor no operator sees these
+
+
 class HostReadError(AssertionError):
     """An operator that no CUDA graph can hold."""
 
@@ -32,8 +37,12 @@ class _Watch(TorchDispatchMode):
             index is not None and index.dtype == torch.bool for index in args[1]
         )
         if name in READS | MAKES or by_mask:
-            raise HostReadError(f"{name} in a captured update")
+            raise HostReadError(f"{name} in captured work")
         return func(*args, **(kwargs or {}))
+
+
+def _leave(*_: Any, **__: Any) -> Any:
+    raise HostReadError("numbers leave the device")
 
 
 @contextmanager
@@ -42,5 +51,5 @@ def no_host_reads() -> Iterator[None]:
 
     The latter lies on `meta`, which no operation mixes with a CPU: on a GPU it would lie on the host.
     """
-    with torch.device("meta"), _Watch():
+    with torch.device("meta"), _Watch(), mock.patch.multiple(Tensor, **dict.fromkeys(LEAVES, _leave)):
         yield

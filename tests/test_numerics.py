@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from seqvae.distributed.batch_statistics import batch_mean
-from seqvae.keyed_noise import _GOLDEN, KeyedNoise, _mix
+from seqvae.keyed_noise import _GOLDEN, KeyedNoise, _mix, _mix_int
 from seqvae.numerics import lerp, log_mean_exp, masked_sum, slerp
 
 
@@ -36,6 +36,8 @@ def test_mixing_is_splitmix64() -> None:
         6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431,
         16408922859458223821,
     ]  # fmt: skip
+    assert [_mix_int(x) for x in state.tolist()] == _mix(state).tolist()
+    assert _mix_int(2**64 + 1) == _mix_int(1) == int(_mix(torch.tensor(1)))
 
 
 def test_uniform_moments_and_bins() -> None:

@@ -84,7 +84,7 @@ def _codes(vae: VAE, batches: Sequence[Batch]) -> Tensor:
     """(N, D)."""
     with evaluation_mode(vae):
         there = (batch.to(device_of(vae)) for batch in batches)
-        return torch.cat([point_estimate(vae.posterior(batch)).cpu() for batch in there])
+        return torch.cat([point_estimate(vae.posterior(batch)) for batch in there]).cpu()
 
 
 def _row(code: dict[str, Any], raw: dict[str, Any]) -> dict[str, Any]:

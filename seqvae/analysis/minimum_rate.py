@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from seqvae.errors import UserError
-from seqvae.evaluation.metrics.evaluation_pass import to_cpu_float64
+from seqvae.evaluation.metrics.evaluation_pass import detached_float64
 from seqvae.evaluation.metrics.text_scores import token_accuracy
 from seqvae.evaluation.rate_sweep import trained_range
 from seqvae.inference import PretrainedVAE, TextVAE
@@ -173,13 +173,13 @@ def _meets_target(vae: PretrainedVAE, examples: Inputs, nats: Tensor, wanted: Re
 def measure_distortions(vae: PretrainedVAE, examples: Inputs, nats: Tensor, draws: int = 0) -> list[float]:
     """-ln p(x|z) of each example at its own rate (N,), in nats: of its mean, or averaged over `draws`."""
     model: VAE = vae.vae if examples.condition is None else with_own_labels(vae.vae)
-    found: list[float] = []
+    found = [torch.zeros(0, dtype=torch.float64)]
     for batch in vae._conditioned_batches(examples.x, 0, nats.tolist(), examples.condition):
         q = model.posterior(batch)
         z = q.rsample(draws, batch.random) if draws else point_estimate(q)[None]  # (S, B, D)
         likelihood = model.likelihood(z, model.condition(batch))
-        found += (-to_cpu_float64(likelihood.log_prob(batch)).mean(0)).tolist()
-    return found
+        found.append(-detached_float64(likelihood.log_prob(batch)).mean(0))
+    return torch.cat([part.to(found[-1].device) for part in found]).tolist()
 
 
 def measure_accuracies(vae: TextVAE, examples: Inputs, nats: Tensor, draws: int = 0) -> list[float]:

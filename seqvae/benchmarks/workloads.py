@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from seqvae.data.text.batch import TextBatch
+from seqvae.evaluation.metrics.chunks import cells_at_once, samples_at_once
 from seqvae.evaluation.metrics.likelihood import score_batch
 from seqvae.keyed_noise import KeyedNoise
 from seqvae.models.sampling import choose_codes, sample_prior
@@ -23,7 +24,6 @@ from seqvae.training.trainer import Trainer
 from seqvae.utils.device import autocast
 
 SAMPLES = 20  # K
-CELLS = 2**15  # samples x sentences x tokens that a decoder sees at once, as in `seqvae evaluate`
 WORDS, SENTENCES, MANY, BEAM = 20, 256, 2048, 5  # words forced in a sentence, sentences at once, beams
 
 
@@ -157,7 +157,7 @@ class Workload:
     def importance(self, samples: int = SAMPLES) -> None:
         """IW-NLL of the batch with K samples, the encoder once, in chunks as `seqvae evaluate` takes them."""
         batch, trainer = self.batch, self.trainer
-        chunk = max(1, CELLS // (batch.size * batch.decoder_positions))
+        chunk = samples_at_once(batch, cells_at_once(trainer.device))
         with autocast(trainer.precision, trainer.device):
             score_batch(trainer.vae, batch, samples, chunk)
 

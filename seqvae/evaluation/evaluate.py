@@ -17,17 +17,18 @@ from torch import Tensor, nn
 from seqvae.errors import UserError
 from seqvae.evaluation.metrics.cautions import cautions
 from seqvae.evaluation.metrics.checks import check_report
+from seqvae.evaluation.metrics.chunks import cells_at_once, samples_at_once
 from seqvae.evaluation.metrics.classifier import classifier_metrics
 from seqvae.evaluation.metrics.evaluation_pass import (
     EvaluationPass,
     PerExample,
     ProgressCallback,
     code_metrics,
+    detached_float64,
     device_of,
     evaluation_mode,
     likelihood_metrics,
     run_evaluation_pass,
-    to_cpu_float64,
 )
 from seqvae.evaluation.metrics.holes import hole_metrics
 from seqvae.evaluation.metrics.information import choose_partners
@@ -50,7 +51,7 @@ class EvaluationSettings:
     seed: int = 0  # of the MI subset, the shuffle and the prior draws
     mi_examples: int = 10_000  # MI over a subset where there are more
     prior_draws: int = 1000
-    cells: int = 2**15  # samples x examples x tokens (or their worth) that the decoder sees at once
+    cells: int | None = None  # samples x examples x tokens in a chunk of the decoder; None: what fits
     together: bool = False  # whether all processes ask, and share the examples out
 
 
@@ -76,9 +77,10 @@ def evaluate(
     """
     settings, began = settings or EvaluationSettings(), time.perf_counter()
     batches = _examples(batches, samples)
-    walk = EvaluationPass(vae, batches, progress, settings.together)
+    walk, cells = EvaluationPass(vae, batches, progress, settings.together), settings.cells
+    cells = cells_at_once(device_of(vae)) if cells is None else cells
     with evaluation_mode(vae):
-        gathered = run_evaluation_pass(walk, samples, lambda batch: samples_per_chunk(batch, settings.cells))
+        gathered = run_evaluation_pass(walk, samples, lambda batch: samples_at_once(batch, cells))
         report = {**dict.fromkeys(KEYS), **likelihood_metrics(gathered)}
         said: list[str] = []
         if measures is not None:
@@ -140,11 +142,6 @@ def require_samples(samples: int) -> None:
         raise UserError(f"samples must be at least 1, got {samples}: papers use 500, a quick look 20")
 
 
-def samples_per_chunk(batch: Batch, cells: int) -> int:
-    """Samples an example that the decoder may see at once."""
-    return int(max(1, cells // (batch.size * batch.decoder_positions)))
-
-
 def _shuffled_code_loss(
     walk: EvaluationPass, gathered: PerExample, measures: ModalityMetrics | None, seed: int
 ) -> dict[str, Any]:
@@ -158,7 +155,7 @@ def _shuffled_code_loss(
         return gains.sum(-1), None if measures is None else measures.position_gains(gains, batch)
 
     gaps, places = zip(*walk.over("shuffle", lost), strict=True)
-    gap = torch.cat(gaps)
+    gap = torch.cat(gaps).cpu()
     numbers = {"shuffle_gap": float(gap.mean()), "shuffle_gap_se": standard_error(gap)}
     return numbers | ({} if measures is None else measures.summarise_positions(places))
 
@@ -169,8 +166,8 @@ def _gains(vae: VAE, batch: Batch, z: Tensor, other: Tensor, measures: ModalityM
     def scored(codes: Tensor) -> Tensor:
         likelihood = vae.likelihood(codes[None].to(batch.index.device), vae.condition(batch))
         if measures is None:
-            return to_cpu_float64(likelihood.log_prob(batch)[0])[:, None]
-        return to_cpu_float64(measures.position_log_probs(likelihood, batch))
+            return detached_float64(likelihood.log_prob(batch)[0])[:, None]
+        return detached_float64(measures.position_log_probs(likelihood, batch))
 
     return scored(z) - scored(other)
 

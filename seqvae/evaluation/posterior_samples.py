@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -103,6 +103,28 @@ class RandomRatePosterior:
         asking = self.batch.replace(condition=latent.sample_rates(random))
         q = self.vae.posterior(asking, self.h)
         return LatentCodes(q.rsample(1, random)[0], self.vae.condition(asking))
+
+
+def merge_sources(sources: Sequence[PosteriorSource]) -> list[PosteriorSource]:
+    """One source for all examples, if all are `FixedPosterior`s made of tensors (B, D); else as they are.
+
+    One draw then serves all of them. Codes stay the same, since noise is keyed by example.
+    """
+    fixed = [source for source in sources if isinstance(source, FixedPosterior)]
+    tables = [_tables(source.q) for source in fixed]
+    if len(fixed) < len(sources) or None in tables or len({type(source.q) for source in fixed}) > 1:
+        return list(sources)
+    conditions = [source.c for source in fixed if source.c is not None]
+    columns = zip(*(table for table in tables if table is not None), strict=True)
+    q: Posterior = type(fixed[0].q)(*(torch.cat(column) for column in columns))
+    return [FixedPosterior(q, torch.cat(conditions) if conditions else None)]
+
+
+def _tables(q: Any) -> list[Tensor] | None:
+    """The fields of a posterior, if all of them are tensors of the shape of its mean (B, D)."""
+    parts: list[Any] = [getattr(q, field.name) for field in fields(q)] if is_dataclass(q) else [None]
+    plain = all(isinstance(part, Tensor) and part.shape == q.mean.shape for part in parts)
+    return parts if plain else None
 
 
 class PosteriorPool:

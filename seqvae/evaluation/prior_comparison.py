@@ -11,18 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from seqvae.evaluation.metrics.chunks import few_samples
 from seqvae.evaluation.metrics.evaluation_pass import (
     ProgressCallback,
+    detached_float64,
     device_of,
     evaluation_mode,
-    to_cpu_float64,
 )
 from seqvae.evaluation.metrics.likelihood import draws, iw_nll
 from seqvae.evaluation.metrics.rate import standard_error
 from seqvae.interfaces import Batch, Prior
 from seqvae.models.vae import VAE
-
-CHUNK = 5  # codes an example that the decoder sees at once
 
 
 def compare_priors(
@@ -41,14 +40,14 @@ def compare_priors(
     if not vae.latent.has_density:
         return {"n": sum(batch.size for batch in batches), "trained": None, "fitted": None}
     parts, done, device = [], 0, device_of(vae)
-    priors = vae.prior, prior.to(device).eval()
+    priors, chunk = (vae.prior, prior.to(device).eval()), few_samples(device)
     with evaluation_mode(vae):
         for batch in batches:
-            parts.append(_score_priors(vae, priors, batch.to(device), samples))
+            parts.append(_score_priors(vae, priors, batch.to(device), samples, chunk(batch)))
             done += batch.size
             if progress is not None:
                 progress(done, sum(b.size for b in batches), "both priors")
-    both = torch.cat(parts, -1)  # (2 priors, 3 numbers, N)
+    both = torch.cat(parts, -1).cpu()  # (2 priors, 3 numbers, N)
     names = ("rate", "neg_elbo", "iw_nll")
     told = [dict(zip(names, row.mean(-1).tolist(), strict=True)) for row in both]
     gains: dict[str, Any] = {"n": both.shape[-1], "trained": told[0], "fitted": told[1]}
@@ -58,20 +57,20 @@ def compare_priors(
     return gains
 
 
-def _score_priors(vae: VAE, priors: Sequence[Prior], batch: Batch, samples: int) -> Tensor:
+def _score_priors(vae: VAE, priors: Sequence[Prior], batch: Batch, samples: int, chunk: int) -> Tensor:
     """Rate, -ELBO and IW-NLL (P priors, 3, B) of one batch, in fp64."""
     q = vae.posterior(batch)
     c = vae.condition(batch)
     ps = [prior(c) for prior in priors]
     rates, weights, distortion = [], [], []
-    for z, log_q in draws(q, batch.random, samples, CHUNK):
+    for z, log_q in draws(q, batch.random, samples, chunk):
         log_px_z = vae.likelihood(z, c).log_prob(batch)  # (S, B)
         share = len(z) / samples
         rates.append(
-            torch.stack([to_cpu_float64(vae.latent.kl(q, p, z).sum(-1).mean(0)) * share for p in ps])
+            torch.stack([detached_float64(vae.latent.kl(q, p, z).sum(-1).mean(0)) * share for p in ps])
         )
-        weights.append(torch.stack([to_cpu_float64(log_px_z + p.log_prob(z) - log_q) for p in ps]))
-        distortion.append(-to_cpu_float64(log_px_z).mean(0) * share)
+        weights.append(torch.stack([detached_float64(log_px_z + p.log_prob(z) - log_q) for p in ps]))
+        distortion.append(-detached_float64(log_px_z).mean(0) * share)
     rate = torch.stack(rates).sum(0)  # (P, B)
     bound = torch.stack([iw_nll(w) for w in torch.cat(weights, 1)])
     return torch.stack([rate, rate + torch.stack(distortion).sum(0), bound], 1)

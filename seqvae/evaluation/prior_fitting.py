@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from seqvae.errors import UserError
-from seqvae.evaluation.metrics.evaluation_pass import ProgressCallback, to_cpu_float64
+from seqvae.evaluation.metrics.evaluation_pass import ProgressCallback, detached_float64
 from seqvae.evaluation.metrics.rate import standard_error
 from seqvae.evaluation.posterior_samples import LatentCodes, PosteriorPool, PosteriorSource
 from seqvae.interfaces import Prior
@@ -90,7 +90,7 @@ def fit_prior(
 def log_density(prior: Prior, codes: LatentCodes) -> tuple[float, float]:
     """E ln p(z|c) in nats over N codes, and its standard error."""
     with torch.no_grad():
-        scored = to_cpu_float64(
+        scored = detached_float64(
             torch.cat([prior(part.c).log_prob(part.z[None])[0] for part in codes.split(4096)])
         )
     return float(scored.mean()), standard_error(scored)

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from seqvae.evaluation.evaluate import EvaluationSettings, require_samples, samples_per_chunk
+from seqvae.evaluation.evaluate import require_samples
+from seqvae.evaluation.metrics.chunks import cells_at_once, samples_at_once
 from seqvae.evaluation.metrics.evaluation_pass import (
     EvaluationPass,
     ProgressCallback,
+    device_of,
     evaluation_mode,
     run_evaluation_pass,
 )
@@ -53,11 +55,10 @@ def score_examples(
     require_samples(samples)
     if not batches:
         return []
+    cells = cells_at_once(device_of(vae))
     with evaluation_mode(vae):
         walk = EvaluationPass(vae, batches, progress, together=True)
-        found = run_evaluation_pass(
-            walk, samples, lambda batch: samples_per_chunk(batch, EvaluationSettings.cells)
-        )
+        found = run_evaluation_pass(walk, samples, lambda batch: samples_at_once(batch, cells))
     distortion: list[float] = found["distortion"].tolist()
     units = [int(count) for count in chain.from_iterable(batch.target_counts.tolist() for batch in batches)]
     if "iw_nll" not in found:

@@ -87,14 +87,13 @@ class LatentCodec(RunFolder, library_name="seqvae"):
         vae = self.vae if condition is None else with_own_labels(self.vae)
 
         def coded(batch: Batch) -> tuple[Tensor, Tensor | None]:
-            c = vae.condition(batch)
-            return choose_codes(vae.posterior(batch), batch, sample).cpu(), None if c is None else c.cpu()
+            return choose_codes(vae.posterior(batch), batch, sample), vae.condition(batch)
 
         asked = self._conditioned_batches(examples, seed, rate, condition, repeats_differ)
         parts = map_sharded(list(asked), coded, self.device)
         told = [c for _, c in parts if c is not None]
-        found = torch.cat([torch.zeros(0, self.latent_dim), *(z for z, _ in parts)])
-        return found, torch.cat(told) if told else None
+        found = torch.cat([torch.zeros(0, self.latent_dim, device=self.device), *(z for z, _ in parts)])
+        return found.cpu(), torch.cat(told).cpu() if told else None
 
     def _conditioned_batches(
         self,

@@ -38,7 +38,7 @@ from seqvae.models.text.decoding import GenerationConfig, generate_tokens
 from seqvae.models.text.likelihood import TextDecoder
 from seqvae.runs.checkpoint import Run
 from seqvae.runs.run_data import check_split, load_run_data
-from seqvae.utils.accelerator import runs_ahead
+from seqvae.utils.accelerator import is_asynchronous
 
 GREEDY = GenerationConfig(greedy=True)
 WRITTEN, GPU_WRITTEN = 256, 2048  # sentences at once
@@ -289,7 +289,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         assert isinstance(decoder, TextDecoder)
         index = torch.arange(len(z)) if keys is None else torch.from_numpy(keys)
         most = max(1, min(WRITTEN, WRITTEN_TOKENS // how.max_length))
-        for rows in torch.split(torch.arange(len(z)), GPU_WRITTEN if runs_ahead(self.device) else most):
+        for rows in torch.split(torch.arange(len(z)), GPU_WRITTEN if is_asynchronous(self.device) else most):
             part, random = z[rows].to(self.device), KeyedNoise(seed, 0, index[rows].to(self.device))
             likelihood: Any = self.vae.likelihood(part[None], None if c is None else c[rows].to(self.device))
             written += generate_tokens(decoder, likelihood.start(), len(part), how, random)

@@ -10,7 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from seqvae.interfaces import Batch, Decoder, Encoder, Latent, Likelihood, Posterior, Prior
+from seqvae.interfaces import Batch, Decoder, Encoder, Latent, Likelihood, Posterior, Prior, PriorDistribution
 from seqvae.interfaces.outputs import VAEOutput
 from seqvae.keyed_noise import KeyedNoise
 from seqvae.models.labels import Classifier, LabelEncoder
@@ -159,6 +159,17 @@ class VAE(nn.Module):
             read: codes (S, B, D) that the decoder reads in place of z, as remedies change them.
         """
         c = self.condition(batch)
-        p = self.prior(c)
+        return self.decode_given(batch, q, self.prior(c), c, z, read)
+
+    def decode_given(
+        self,
+        batch: Batch,
+        q: Posterior,
+        p: PriorDistribution,
+        c: Tensor | None,
+        z: Tensor,
+        read: Tensor | None = None,
+    ) -> VAEOutput:
+        """`decode_from` under a prior p(z|c) and a condition c (B, C) that several calls share."""
         likelihood = self.likelihood(z if read is None else read, c)
         return VAEOutput(q, p, z, self.latent.kl(q, p, z), likelihood, likelihood.log_prob(batch))

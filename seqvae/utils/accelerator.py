@@ -1,4 +1,4 @@
-"""What a GPU needs and a CPU does not: work that runs ahead of the host, free memory, CUDA graphs."""
+"""What asynchronous devices need: no reads on the host, sizes from free memory, CUDA graphs."""
 
 from __future__ import annotations
 
@@ -9,27 +9,34 @@ from typing import Any
 
 import torch
 
+from seqvae.numerics import is_static
+
 Function = Callable[[], object]
-AHEAD = ("cuda",)  # kinds of devices that work while the host goes on
+ASYNCHRONOUS = ("cuda",)  # types of devices
 
 
-def runs_ahead(device: torch.device) -> bool:
-    """Whether a device works while the host goes on: reading a number from it waits for all its work."""
-    return device.type in AHEAD
+def is_asynchronous(device: torch.device) -> bool:
+    """Whether a device computes while the host continues, so that reading a number on the host waits."""
+    return device.type in ASYNCHRONOUS
+
+
+def reads_are_costly(device: torch.device) -> bool:
+    """Whether a shortcut that reads a number on the host costs more than it saves, or is forbidden here."""
+    return is_asynchronous(device) or is_static()
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes of a CUDA device that nothing holds: the driver's, and those that torch keeps for later use."""
+    """Free bytes of a CUDA device, those that torch has reserved and not allocated included."""
     free, _ = torch.cuda.mem_get_info(device)
     return int(free) + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 class Graphs:
-    """Makes CUDA graphs of functions of tensors; on other devices a function stays a plain call.
+    """Captures functions as CUDA graphs with one memory pool; on other devices it returns them as they are.
 
-    A function that is captured reads and writes tensors at fixed addresses, has no arguments and no results,
-    and asks the device for nothing. The graphs share one pool of memory: what a function leaves behind for
-    another one must stay referenced, all else may be overwritten by the next graph.
+    A captured function has no arguments and no results: it reads and writes tensors at fixed addresses, and
+    reads nothing on the host. A tensor that it makes for another function must stay referenced, otherwise the
+    next graph may use its memory.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -38,7 +45,7 @@ class Graphs:
         self.pool = torch.cuda.graph_pool_handle() if self.captures else None
 
     def warm_up(self, function: Function) -> None:
-        """Call a function before it is captured: at a first call libraries load and choose their kernels."""
+        """Call a function on a stream of its own before it is captured: a first call may load kernels."""
         if not self.captures:
             function()
             return
@@ -50,12 +57,15 @@ class Graphs:
             here.wait_stream(stream)
 
     def capture(self, function: Function) -> Function:
-        """What does the work of `function` at each call; capturing it does none. It must be warmed up."""
+        """Capture a function that was warmed up, without running it; returns what replays it.
+
+        What cannot be captured is run as it is, with a warning.
+        """
         if not self.captures:
             return function
         graph = torch.cuda.CUDAGraph()
         try:
-            # thread_local: what another thread does meanwhile, as pinning memory, does not end the capture
+            # thread_local: other threads may pin memory meanwhile
             with (
                 torch.cuda.device(self.device),
                 torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"),
@@ -73,30 +83,30 @@ class Graphs:
 
 @contextmanager
 def _autocast_without_cache() -> Iterator[None]:
-    """The surrounding autocast without its cached casts: they are freed where it ends, a graph is not."""
+    """The surrounding autocast without its cache of cast weights, which is freed before the graph is."""
     enabled, dtype = torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")
     with torch.autocast("cuda", dtype, enabled, cache_enabled=False):
         yield
 
 
-class Reusable:
-    """Captured work of a module that is kept for later calls: the few latest, none twice at the same time.
+class SessionCache:
+    """The latest few sessions of captured work on a module, kept for later calls.
 
-    A copy of the module starts without any: graphs stay where they were made.
+    A copy of the module starts with an empty cache: graphs cannot be copied.
     """
 
     def __init__(self) -> None:
-        self.kept: dict[Hashable, Any] = {}
+        self.sessions: dict[Hashable, Any] = {}
 
-    def __reduce__(self) -> tuple[type[Reusable], tuple[()]]:
+    def __reduce__(self) -> tuple[type[SessionCache], tuple[()]]:
         return type(self), ()
 
-    def borrow(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """What was put back under this key, or a new one. Until it is put back nobody else gets it."""
-        return self.kept.pop(key) if key in self.kept else make()
+    def take(self, key: Hashable) -> Any:
+        """Remove and return the session under `key`, or None: two calls at once must not share buffers."""
+        return self.sessions.pop(key, None)
 
-    def put_back(self, key: Hashable, work: Any, most: int) -> None:
-        """Keep it as the latest of at most so many."""
-        self.kept[key] = work
-        while len(self.kept) > most:
-            del self.kept[next(iter(self.kept))]
+    def put(self, key: Hashable, session: Any, most: int) -> None:
+        """Keep a session as the latest of at most `most`."""
+        self.sessions[key] = session
+        while len(self.sessions) > most:
+            del self.sessions[next(iter(self.sessions))]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import torch
@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 
 from seqvae.errors import UserError
+from seqvae.evaluation.metrics.chunks import FEW, few_samples
 from seqvae.evaluation.metrics.evaluation_pass import (
     ProgressCallback,
+    detached_float64,
     device_of,
     evaluation_mode,
-    to_cpu_float64,
 )
 from seqvae.evaluation.metrics.likelihood import sample_codes
 from seqvae.evaluation.metrics.rate import standard_error
@@ -44,7 +45,7 @@ class SVIConfig:
     momentum: float = 0.5  # of sgd
     draws: Count = 1  # codes an example that a step's gradient is taken from
     samples: Count = 20  # fresh codes an example that before and after are measured on
-    chunk: Count = 5  # of these, how many the decoder sees at once
+    chunk: Count | None = None  # of these, how many the decoder processes at once; None: what fits
 
 
 def amortisation_gap(
@@ -69,14 +70,16 @@ def amortisation_gap(
     rows, done, total = [], 0, sum(batch.size for batch in batches)
     if not total:
         raise UserError("nothing to refine: the data set holds no example; give one that does")
+    device = device_of(vae)
+    chunk = few_samples(device)
     with evaluation_mode(vae), frozen_parameters(vae):
         for batch in batches:
-            rows.append(_rows(vae, batch.to(device_of(vae)), how))
+            rows.append(_rows(vae, batch.to(device), replace(how, chunk=how.chunk or chunk(batch))))
             done += batch.size
             if progress is not None:
                 progress(done, total, "refinement")
     return {"n": total, "steps": how.steps} | _summarise(
-        *(torch.cat(column) for column in zip(*rows, strict=True))
+        *(torch.cat(column).cpu() for column in zip(*rows, strict=True))
     )
 
 
@@ -174,9 +177,9 @@ def _summarise(before: Tensor, rate: Tensor, after: Tensor, rate_after: Tensor) 
 
 def _measure(vae: VAE, batch: Batch, q: DiagonalNormal, how: SVIConfig) -> tuple[Tensor, Tensor]:
     """-ELBO and rate (B,), means over the samples, in fp64."""
-    parts = []
-    for z in sample_codes(q, batch.random, how.samples, how.chunk):
-        distortion, rate = (to_cpu_float64(x) for x in negative_elbo(vae, batch, q, z))
+    parts, chunk = [], how.chunk or FEW
+    for z in sample_codes(q, batch.random, how.samples, chunk):
+        distortion, rate = (detached_float64(x) for x in negative_elbo(vae, batch, q, z))
         parts.append(torch.stack([distortion + rate, rate]) * len(z))
     neg_elbo, rate = torch.stack(parts).sum(0) / how.samples
     return neg_elbo, rate

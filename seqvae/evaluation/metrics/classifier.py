@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from seqvae.evaluation.metrics.evaluation_pass import device_of, to_cpu_float64
+from seqvae.evaluation.metrics.evaluation_pass import detached_float64, device_of
 from seqvae.interfaces import Batch
 from seqvae.models.vae import VAE
 
@@ -24,13 +24,13 @@ def classifier_metrics(vae: VAE, batches: Sequence[Batch]) -> dict[str, Any]:
     guess = vae.classifier
     if guess is None:
         return {}
-    rights, costs = [], []
+    kept = []
     for batch in (batch.to(device_of(vae)) for batch in batches):
         known = guess.one_hot(batch.labels)  # (B, K)
         rows, log_q = known.any(-1), guess(batch)
-        rights.append((log_q.argmax(-1) == known.argmax(-1))[rows].cpu())
-        costs.append(-to_cpu_float64((known * log_q).sum(-1)[rows]))
-    right, cost = torch.cat(rights), torch.cat(costs)
+        kept.append((rows, log_q.argmax(-1) == known.argmax(-1), -detached_float64((known * log_q).sum(-1))))
+    labelled, right, cost = (torch.cat(column).cpu() for column in zip(*kept, strict=True))
+    right, cost = right[labelled], cost[labelled]
     if not len(right):
         return {}
     return {

@@ -19,9 +19,16 @@ from seqvae.distributed.collectives import map_sharded
 from seqvae.evaluation.metrics.active_units import active_units, mean_variance, sort_variances
 from seqvae.evaluation.metrics.cautions import heavy_weights, unit_errors
 from seqvae.evaluation.metrics.information import Information, choose_rows, mutual_information
-from seqvae.evaluation.metrics.likelihood import effective_samples, grouped_nll, iw_nll, score_batch
+from seqvae.evaluation.metrics.likelihood import (
+    ImportanceScores,
+    effective_samples,
+    grouped_nll,
+    iw_nll,
+    score_batch,
+)
 from seqvae.evaluation.metrics.rate import kl_per_dim, standard_error
 from seqvae.interfaces import Batch, Posterior, point_estimate
+from seqvae.models.diagonal_normals import to_float64
 from seqvae.models.vae import VAE
 
 ProgressCallback = Callable[[int, int, str], None]  # examples done, examples in all, what is being measured
@@ -98,22 +105,42 @@ def run_evaluation_pass(walk: EvaluationPass, samples: int, chunk: Callable[[Bat
     samples = samples if dim > 0 and vae.latent.has_density else 1
     found = walk.over("likelihood", lambda batch, _: _rows(vae, batch, samples, chunk(batch)))
     posteriors, rows = zip(*found, strict=True)
-    columns = {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
+    columns = {name: torch.cat([row[name] for row in rows]).cpu() for name in rows[0]}
     return PerExample(list(posteriors), columns, samples, dim, time.perf_counter() - began)
 
 
 def _rows(vae: VAE, batch: Batch, samples: int, chunk: int) -> tuple[Posterior, dict[str, Tensor]]:
-    scores = score_batch(vae, batch, samples, chunk)
-    columns = {"index": batch.random.index.cpu(), "z": scores.z.cpu(), "mean": scores.q.mean.cpu()}
-    columns["code"] = point_estimate(scores.q).cpu()
-    columns["distortion"] = -to_cpu_float64(scores.log_px_z).mean(0)
+    """The columns of a batch, left on its device: the host starts the next batch without waiting."""
+    scores = _score(vae, batch, samples, chunk)
+    columns = {
+        "index": batch.random.index,
+        "z": scores.z,
+        "mean": scores.q.mean,
+        "code": point_estimate(scores.q),
+    }
+    columns["distortion"] = -detached_float64(scores.log_px_z).mean(0)
     if scores.log_weights is None:
         return scores.q, columns
-    weights = to_cpu_float64(scores.log_weights)  # (K, B)
-    columns |= {"kl": to_cpu_float64(scores.kl), "iw_nll": iw_nll(weights), "ess": effective_samples(weights)}
+    weights = detached_float64(scores.log_weights)  # (K, B)
+    columns |= {
+        "kl": detached_float64(scores.kl),
+        "iw_nll": iw_nll(weights),
+        "ess": effective_samples(weights),
+    }
     columns["iw_nll_half"] = grouped_nll(weights, min(2, samples))
     columns["iw_nll_one"] = -weights.mean(0)
     return scores.q, columns
+
+
+def _score(vae: VAE, batch: Batch, samples: int, chunk: int) -> ImportanceScores:
+    """`score_batch` with the chunk halved until it fits into a GPU's memory; numbers do not depend on it."""
+    while True:
+        try:
+            return score_batch(vae, batch, samples, chunk)
+        except torch.OutOfMemoryError:
+            if chunk == 1:
+                raise
+        chunk = max(1, min(chunk, samples) // 2)
 
 
 def likelihood_metrics(gathered: PerExample) -> dict[str, Any]:
@@ -176,9 +203,9 @@ def evaluation_mode(vae: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def to_cpu_float64(x: Tensor) -> Tensor:
-    """Fp64 on the CPU, where sums over the data set are taken."""
-    return x.detach().cpu().double()
+def detached_float64(x: Tensor) -> Tensor:
+    """X in fp64, in which sums over the data set are taken, without gradients and on its own device."""
+    return to_float64(x.detach())
 
 
 def device_of(module: nn.Module) -> torch.device:

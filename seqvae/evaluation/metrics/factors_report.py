@@ -14,7 +14,7 @@ from torch import Tensor
 
 from seqvae.errors import UserError
 from seqvae.evaluation.metrics.disentanglement import disentanglement
-from seqvae.evaluation.metrics.evaluation_pass import EvaluationPass, evaluation_mode, to_cpu_float64
+from seqvae.evaluation.metrics.evaluation_pass import EvaluationPass, detached_float64, evaluation_mode
 from seqvae.evaluation.metrics.factors import Floats
 from seqvae.evaluation.metrics.mig_sap import factor_information
 from seqvae.evaluation.metrics.rate import kl_per_dim
@@ -71,13 +71,13 @@ def _collect_codes(walk: EvaluationPass) -> tuple[Floats, Floats | None]:
     def read(batch: Batch, _: slice) -> tuple[Tensor, Tensor | None]:
         q = vae.posterior(batch)
         if not vae.latent.has_density:
-            return to_cpu_float64(point_estimate(q)), None
+            return detached_float64(point_estimate(q)), None
         kl = vae.latent.kl(q, vae.prior(vae.condition(batch)), q.rsample(1, batch.random))
-        return to_cpu_float64(point_estimate(q)), to_cpu_float64(kl[0])
+        return detached_float64(point_estimate(q)), detached_float64(kl[0])
 
     with evaluation_mode(vae):
         codes, costs = zip(*walk.over("factors", read), strict=True)
-    z = torch.cat(codes).numpy()
+    z = torch.cat(codes).cpu().numpy()
     if costs[0] is None or costs[0].shape[1] != z.shape[1]:
         return z, None
-    return z, kl_per_dim(torch.cat(costs)).numpy()
+    return z, kl_per_dim(torch.cat(costs)).cpu().numpy()

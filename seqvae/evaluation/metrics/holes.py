@@ -14,19 +14,19 @@ import torch
 from torch import Tensor
 
 from seqvae.interfaces import Posterior
-from seqvae.models.diagonal_normals import scaled_squares
+from seqvae.models.diagonal_normals import scaled_squares, to_float64
 from seqvae.numerics import LOG_2PI
 
 
 def log_aggregate(mean: Tensor, logvar: Tensor, grid: Tensor, cells: int = 2**21) -> Tensor:
     """Log q(z_j) in nats at the points (G,) of a grid, (D, G), from means and log variances (N, D).
 
-    In fp64, a few times `cells` numbers held at once.
+    In fp64 where the means lie, a few times `cells` numbers held at once.
     """
-    mean, logvar = mean.detach().cpu().double(), logvar.detach().cpu().double()
-    grid = grid.detach().cpu().double()
+    mean, logvar = to_float64(mean.detach()), to_float64(logvar.detach())
+    grid = grid.to(mean)
     rows = max(1, cells // max(1, mean.shape[1] * len(grid)))
-    total = torch.full((mean.shape[1], len(grid)), -math.inf, dtype=torch.float64)
+    total = mean.new_full((mean.shape[1], len(grid)), -math.inf)
     for mu, s in zip(torch.split(mean, rows), torch.split(logvar, rows), strict=True):  # (M, D)
         distance = scaled_squares(grid - mu[..., None], s[..., None])  # (M, D, G)
         total = torch.logaddexp(total, (-0.5 * (distance + s[..., None] + LOG_2PI)).logsumexp(0))
@@ -46,7 +46,7 @@ def prior_to_aggregate_kl(mean: Tensor, logvar: Tensor, points: int = 401, width
     weight = log_p.exp()
     weight[[0, -1]] /= 2
     weight /= weight.sum()
-    return ((log_p - log_aggregate(mean, logvar, grid)) * weight).sum(-1)
+    return ((log_p - log_aggregate(mean, logvar, grid).cpu()) * weight).sum(-1)
 
 
 def consistent_units(kl: Tensor, threshold: float = 0.03) -> int:

@@ -50,7 +50,7 @@ class ImageMetrics:
             return ()
         back = [self.draw(z, batch).mean[0] for z in (codes, drawn)]
         numbers = [kind(mean, batch.targets) for mean in back for kind in (squared_error, pixel_accuracy)]
-        return tuple(number.cpu() for number in numbers)
+        return tuple(numbers)
 
     def summarise_reconstructions(self, parts: Sequence[tuple[Tensor, ...]]) -> dict[str, Any]:
         """Means over all pictures."""

@@ -35,7 +35,7 @@ def grouped_nll(log_weights: Tensor, groups: int) -> Tensor:
     On the same weights this never rises when shares are merged (Jensen), so K = 1, K/2 and K compare.
     """
     shares = log_weights.tensor_split(groups)
-    return sum((iw_nll(share) * len(share) for share in shares), torch.zeros(())) / len(log_weights)
+    return sum((iw_nll(share) * len(share) for share in shares), log_weights.new_zeros(())) / len(log_weights)
 
 
 def effective_samples(log_weights: Tensor) -> Tensor:
@@ -58,15 +58,16 @@ def score_batch(vae: VAE, batch: Batch, samples: int, chunk: int) -> ImportanceS
     """Score K = `samples` codes an example, `chunk` at a time; the encoder runs once.
 
     The noise depends on neither the chunk nor the batch size. Only the decoder's work is chunked: what is
-    kept is K x B weights.
+    kept is K x B weights. Nothing is read from the device between the chunks.
     """
-    q = vae.posterior(batch)
+    q, c = vae.posterior(batch), vae.condition(batch)
+    p = vae.prior(c)
     density = vae.latent.has_density and vae.latent.dim > 0
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     first = None
     for z, log_q in draws(q, batch.random, samples, chunk):
-        out = vae.decode_from(batch, q, z)
-        log_weights = out.log_px_z + out.p.log_prob(z) - log_q if density else out.log_px_z
+        out = vae.decode_given(batch, q, p, c, z)
+        log_weights = out.log_px_z + p.log_prob(z) - log_q if density else out.log_px_z
         parts.append((out.kl.mean(0) * len(z), out.log_px_z, log_weights))
         first = z[0] if first is None else first
     assert first is not None

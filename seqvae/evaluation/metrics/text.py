@@ -97,7 +97,7 @@ class TextMetrics:
 
     def position_gains(self, gains: Tensor, batch: TextBatch) -> tuple[Tensor, Tensor]:
         """Sums and counts at the first positions."""
-        return text_scores.by_position(gains, batch.mask.cpu(), POSITIONS)
+        return text_scores.by_position(gains, batch.mask, POSITIONS)
 
     def summarise_positions(self, parts: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Any]:
         """`gain_by_position`: nats lost there when z is another sentence's."""

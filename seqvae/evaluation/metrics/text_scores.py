@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -139,6 +140,6 @@ def position_means(parts: Sequence[tuple[Tensor, Tensor]]) -> list[float]:
 
     It ends where no sentence reaches.
     """
-    sums = sum(part[0] for part in parts)
-    counts = sum(part[1] for part in parts)
-    return [float(s / c) for s, c in zip(sums, counts, strict=True) if c]  # type: ignore[arg-type]
+    sums, counts = (sum(column, torch.zeros(())).cpu() for column in zip(*parts, strict=True))
+    means: list[float] = (sums / counts)[counts > 0].tolist()
+    return means

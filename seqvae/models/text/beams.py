@@ -1,7 +1,7 @@
 """Beam search: the most probable sentence that a few beams find.
 
-Shapes: N sentences, n that go on, U beams now and W beams to come of each, R = n x U rows of a decoder's
-state, L words at most.
+Shapes: N sentences, n that are continued, U beams of each now and W after the first word, R = n x U rows of a
+decoder's state, L words at most.
 """
 
 from __future__ import annotations
@@ -15,119 +15,116 @@ from torch import Tensor
 from seqvae.keyed_noise import KeyedNoise
 from seqvae.models.text.kernels.logits import BeamCandidates, join
 from seqvae.models.text.likelihood import DecoderState, TextDecoder
-from seqvae.models.text.search import Frame, Read, Search
+from seqvae.models.text.search import Read, Search, SearchState
 
 if TYPE_CHECKING:
     from seqvae.models.text.decoding import GenerationConfig
 
 
 @dataclass(frozen=True)
-class Beams(Frame):
-    """Beams that branch next: `words` (n, U) are chosen, but not read yet.
+class BeamState(SearchState):
+    """Beams whose next words (n, U) are chosen but not read; `output` holds each sentence's best ended beam.
 
-    `table` holds the best ended sentences. `state` and `written` have the rows R of the beams that were read;
-    those from which none goes on are dropped when the next word is read.
+    `decoder` and `written` have the R rows of the beams before these words. A beam copies its parent's row
+    only when its word is read, together with the rows that sentences leave: states are copied once per word.
     """
 
-    parents: Tensor  # (n, U) the row of R that each goes on from
-    scores: Tensor  # (n, U) bits, the next words counted
-    best: Tensor  # (n,) bits of the best ended sentence
-    written: Tensor  # (R, L + 1) what was read, the start token first
+    parents: Tensor  # (n, U) the row of R that each beam extends
+    scores: Tensor  # (n, U) log2 probability, the next word included
+    best: Tensor  # (n,) log2 probability of the best ended beam
+    written: Tensor  # (R, L + 1) the words read so far, the start token first
 
-    undivided: ClassVar[tuple[str, ...]] = ("place", "state", "written")
+    without_rows: ClassVar[tuple[str, ...]] = ("position", "decoder", "written")
 
-    def packed(self) -> Self:
-        """The same, whose rows R are those of the beams."""
+    def compacted(self) -> Self:
+        """The same beams, each with a row of its own."""
         rows = self.parents.flatten()
         parents = torch.arange(len(rows), device=rows.device).view_as(self.parents)
-        return replace(self, state=self.state.select(rows), written=self.written[rows], parents=parents)
+        return replace(self, decoder=self.decoder.select(rows), written=self.written[rows], parents=parents)
 
 
-class BeamSearch(Search[Beams]):
+class BeamSearch(Search[BeamState]):
     """The most probable sentence that W beams find, ended ones before those cut at L words.
 
-    A sentence goes no further as soon as no beam of it can still beat its best ended one.
+    A sentence is complete as soon as none of its beams can beat its best ended one.
     """
 
-    def __init__(self, decoder: TextDecoder, how: GenerationConfig, read: Read, full: bool) -> None:
+    def __init__(self, decoder: TextDecoder, how: GenerationConfig, read: Read, fixed_shapes: bool) -> None:
         self.head, self.special, self.read = decoder.head, decoder.special, read
-        self.width, self.steps, self.full = how.beam or 1, how.max_length + 1, full
+        self.width, self.steps, self.fixed_shapes = how.beam or 1, how.max_length + 1, fixed_shapes
 
-    def begin(self, state: DecoderState, random: KeyedNoise) -> Beams:
-        """One beam of each sentence before its first word; if `full`, W, all but one of them impossible."""
+    def begin(self, decoder: DecoderState, random: KeyedNoise) -> BeamState:
+        """One beam per sentence before its first word; for fixed shapes W, all but one of probability 0."""
         rows, device = len(random.index), random.index.device
-        beams = self.width if self.full else 1
+        beams = self.width if self.fixed_shapes else 1
         scores = torch.full((rows, beams), -torch.inf, device=device)
         scores[:, 0] = 0.0
         every = torch.arange(rows, device=device)
-        return Beams(
-            state=state,
+        return BeamState(
+            decoder=decoder,
             words=torch.full((rows, beams), self.special.bos, device=device),
-            going=torch.ones(rows, dtype=torch.bool, device=device),
+            active=torch.ones(rows, dtype=torch.bool, device=device),
             rows=every,
-            place=torch.zeros((), dtype=torch.long, device=device),
-            table=torch.full((rows + 1, self.steps - 1), self.special.eos, device=device),
+            position=torch.zeros((), dtype=torch.long, device=device),
+            output=torch.full((rows + 1, self.steps - 1), self.special.eos, device=device),
             parents=every[:, None].expand(-1, beams),
             scores=scores,
             best=torch.full((rows,), -torch.inf, device=device),
             written=torch.full((rows, self.steps), self.special.eos, device=device),
         )
 
-    def step(self, frame: Beams) -> Beams:
-        """Read the next word of each beam, note who ends best there, and choose the beams to come."""
-        frame = frame.packed()
-        words = frame.words.flatten()[:, None]  # (R, 1)
-        frame.written.index_copy_(1, frame.place[None], words)
-        features, state = self.read(words, frame.state)
-        ended, scores, beams, words = self._scored(features[:, -1], frame.scores)
-        best = self._note_ended(frame, ended)
+    def step(self, state: BeamState) -> BeamState:
+        """Read the next word of each beam, keep sentences that end best there, and choose W extensions."""
+        state = state.compacted()
+        words = state.words.flatten()[:, None]  # (R, 1)
+        state.written.index_copy_(1, state.position[None], words)
+        features, decoder = self.read(words, state.decoder)
+        ended, scores, beams, words = self._extend(features[:, -1], state.scores)
+        best = self._keep_ended(state, ended)
         return replace(
-            frame,
-            state=state,
+            state,
+            decoder=decoder,
             words=words,
-            going=frame.going & (frame.scores.amax(1) > best),
-            place=frame.place + 1,
-            parents=frame.parents[:, :1] + beams,
+            active=state.active & (state.scores.amax(1) > best),
+            position=state.position + 1,
+            parents=state.parents[:, :1] + beams,
             scores=scores,
             best=best,
         )
 
-    def _scored(self, features: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """From features (R, H) and scores (n, U): those of ending here (n, U), and the best to come (n, W).
+    def _extend(self, features: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """From features (R, H) and scores (n, U): scores of ending here (n, U), and the W best extensions.
 
-        These are scores, beams and words.
+        The extensions are scores, beams and words, (n, W) each.
         """
-        ended, ahead, start, beams = [], [], 0, scores.shape[1]
+        ended, extended, start, beams = [], [], 0, scores.shape[1]
         for logits in self.head.chunks(features, beams):
-            end = logits.at(self._end_words(len(logits.low), features.device)).view(-1, beams)
-            choices = BeamCandidates.of(logits.without(self.special.eos), beams, self.width)
-            here = scores[start : start + len(end)] - torch.logaddexp2(choices.log2_sums, end)
+            ends = torch.full((len(logits.low), 1), self.special.eos, device=features.device)
+            end = logits.at(ends).view(-1, beams)
+            candidates = BeamCandidates.of(logits.without(self.special.eos), beams, self.width)
+            before = scores[start : start + len(end)] - torch.logaddexp2(candidates.log2_sums, end)
             start += len(end)
-            ended.append(here + end)
-            ahead.append(choices.best(here, self.width))
-        totals, parents, words = (join(parts) for parts in zip(*ahead, strict=True))
+            ended.append(before + end)
+            extended.append(candidates.best(before, self.width))
+        totals, parents, words = (join(parts) for parts in zip(*extended, strict=True))
         return join(ended), totals, parents, words
 
-    def _end_words(self, rows: int, device: torch.device) -> Tensor:
-        return torch.full((rows, 1), self.special.eos, device=device)
-
-    def _note_ended(self, frame: Beams, ended: Tensor) -> Tensor:
-        """Write each sentence that ends best here (n, U) if it beats the known ones; the best scores (n,)."""
+    def _keep_ended(self, state: BeamState, ended: Tensor) -> Tensor:
+        """Write sentences that end here with a better score (n, U) than before; the best scores (n,)."""
         score, beam = ended.max(1)
-        better = frame.going & (score > frame.best)
-        sentences = self._sentences(frame).gather(1, beam[:, None, None].expand(-1, -1, self.steps - 1))[:, 0]
-        known = frame.table.index_select(0, frame.rows)
-        frame.table.index_copy_(0, frame.rows, torch.where(better[:, None], sentences, known))
-        return torch.where(better, score, frame.best)
+        better = state.active & (score > state.best)
+        sentences = state.written.view(*state.parents.shape, -1)[..., 1:]  # (n, U, L)
+        chosen = sentences.gather(1, beam[:, None, None].expand(-1, -1, self.steps - 1))[:, 0]
+        self._write(state, better, chosen)
+        return torch.where(better, score, state.best)
 
-    def _sentences(self, frame: Beams) -> Tensor:
-        """What the beams have read (n, U, L), without the start token."""
-        return frame.written.view(*frame.parents.shape, -1)[..., 1:]
+    def _write(self, state: BeamState, where: Tensor, sentences: Tensor) -> None:
+        """Write sentences (n, L) to the output, where (n,)."""
+        before = state.output.index_select(0, state.rows)
+        state.output.index_copy_(0, state.rows, torch.where(where[:, None], sentences, before))
 
-    def finish(self, frame: Beams) -> Tensor:
+    def finish(self, state: BeamState) -> Tensor:
         """(N, L); where no beam ever ended, the best one as it is."""
-        cut = frame.best == -torch.inf
-        known = frame.table.index_select(0, frame.rows)
-        first = frame.written.view(len(cut), -1, self.steps)[:, 0, 1:]
-        frame.table.index_copy_(0, frame.rows, torch.where(cut[:, None], first, known))
-        return frame.table[:-1]
+        never = state.best == -torch.inf
+        self._write(state, never, state.written.view(len(never), -1, self.steps)[:, 0, 1:])
+        return state.output[:-1]

@@ -1,6 +1,6 @@
-"""Steps of a search on fixed buffers, captured as CUDA graphs and kept for the next call.
+"""Steps of a search on fixed buffers: captured as CUDA graphs, and kept for the next call.
 
-Shapes: N sentences, n that a stage works on.
+Shapes: N sentences, n that a step works on.
 """
 
 from __future__ import annotations
@@ -15,117 +15,119 @@ from torch import Tensor, nn
 from seqvae.models.text.kernels.buffers import bytes_of, tensors_in
 from seqvae.models.text.kernels.precision import HeldWeights, cast_cached, compute_dtype, weight_cache
 from seqvae.models.text.likelihood import DecoderState, TextDecoder
-from seqvae.models.text.search import F, Read, Search, Stage
+from seqvae.models.text.search import Read, S, Search, Stepper
+from seqvae.numerics import static_execution
 from seqvae.utils.accelerator import Function, Graphs
 
-FEWEST = 16  # rows of the smallest stage
-KEPT, KEPT_BYTES = 4, 1 << 30  # sessions of a decoder, and what the buffers of one may hold
+SMALLEST = 16  # rows of the smallest step
+KEPT, KEPT_BYTES = 4, 1 << 30  # sessions that a decoder keeps, and the largest buffers of one that is kept
 
 
-def stage_size(rows: int) -> int:
-    """The rows of a stage for so many sentences: 16, 24, 32, 48, 64, 96 ..., so that few graphs serve all."""
-    size = max(FEWEST, 1 << (rows - 1).bit_length())
-    return size * 3 // 4 if rows <= size * 3 // 4 and size > FEWEST else size
+def padded_size(rows: int) -> int:
+    """Rows of a step for so many sentences, 16, 24, 32, 48, 64, 96 ...: few sizes need few graphs."""
+    size = max(SMALLEST, 1 << (rows - 1).bit_length())
+    return size * 3 // 4 if rows <= size * 3 // 4 and size > SMALLEST else size
 
 
-def filled_up(index: Tensor) -> Tensor:
-    """The rows (m,), and the first of them again and again until they are as many as a stage has."""
-    return torch.cat([index, index[:1].expand(stage_size(len(index)) - len(index))])
+def pad_index(index: Tensor) -> Tensor:
+    """The rows (m,), the first of them repeated at the end up to the size of a step."""
+    return torch.cat([index, index[:1].expand(padded_size(len(index)) - len(index))])
 
 
-class FixedStage(Stage[F]):
-    """A stage whose frame stays where it is: each step reads it and writes it."""
+class FixedStepper(Stepper[S]):
+    """Runs steps on a state that stays at its addresses: a step reads it and overwrites it."""
 
-    def __init__(self, search: Search[F], frame: F, session: Session[F]) -> None:
-        super().__init__(search, frame)
+    def __init__(self, search: Search[S], state: S, session: Session[S]) -> None:
+        super().__init__(search, state)
         self.session = session
         self.replay: Function = self.work
 
     def work(self) -> None:
-        """One word of every sentence: what is captured."""
-        with weight_cache(self.session.held):
-            self.frame.take(self.search.step(self.frame))
+        """One step; this is what is captured."""
+        with weight_cache(self.session.weights), static_execution():
+            self.state.copy_from(self.search.step(self.state))
 
     def step(self) -> None:
-        """One word of every sentence."""
+        """Write one word of every sentence."""
         self.replay()
 
-    def keep(self, going: Tensor) -> Stage[F]:
-        """The stage of those rows (m,) that go on: this one, unless half the rows are enough for them."""
-        if 2 * stage_size(len(going)) > len(self.frame.going):
+    def drop_ended(self, active: Tensor) -> Stepper[S]:
+        """This stepper, or a smaller one as soon as half the rows are enough for `active` (m,)."""
+        if 2 * padded_size(len(active)) > len(self.state.active):
             return self
-        return self.session.stage(self.frame.refilled(filled_up(going), len(going)))
+        return self.session.stepper(self.state.select_padded(pad_index(active), len(active)))
 
 
-class Session(Generic[F]):
-    """A search's stages for frames of one form; they share what is made of the weights, and their memory."""
+class Session(Generic[S]):
+    """The steppers of one search, one per size, which share copies of weights and the memory of graphs."""
 
-    def __init__(self, search: Search[F], device: torch.device) -> None:
-        self.search, self.graphs, self.held = search, Graphs(device), HeldWeights()
+    def __init__(self, search: Search[S], device: torch.device) -> None:
+        self.search, self.graphs, self.weights = search, Graphs(device), HeldWeights()
         self.renewals: list[Function] = []
-        self.stages: dict[int, FixedStage[F]] = {}
+        self.steppers: dict[int, FixedStepper[S]] = {}
 
-    def start(self, frame: F) -> FixedStage[F]:
-        """The first stage, of the weights as they are now."""
+    def start(self, state: S) -> FixedStepper[S]:
+        """The first stepper of a call, on copies of the weights as they are now."""
         for renew in self.renewals:
             renew()
-        return self.stage(frame)
+        return self.stepper(state)
 
-    def stage(self, frame: F) -> FixedStage[F]:
-        """The stage of a frame, on its numbers."""
-        size = len(frame.going)
-        if size not in self.stages:
-            self.stages[size] = self._captured(frame)
-        self.stages[size].frame.take(frame)
-        return self.stages[size]
+    def stepper(self, state: S) -> FixedStepper[S]:
+        """The stepper for so many rows, with the numbers of `state`."""
+        size = len(state.active)
+        if size not in self.steppers:
+            self.steppers[size] = self._capture(state)
+        self.steppers[size].state.copy_from(state)
+        return self.steppers[size]
 
-    def _captured(self, frame: F) -> FixedStage[F]:
-        """A stage whose step is captured, and with it what it is the first to make of the weights.
+    def _capture(self, state: S) -> FixedStepper[S]:
+        """A stepper whose step is captured.
 
-        The step that warms up works on the frame's own numbers: what it writes into tables, the first real
-        step writes there again.
+        The step that warms up works on the numbers of `state`. What it writes into tables of all N, the first
+        real step writes there again.
         """
-        stage, known = FixedStage(self.search, frame.fixed(self.search.steps), self), set(self.held.makers)
-        self.graphs.warm_up(stage.work)
-        if new := [key for key in self.held.makers if key not in known]:
-            # their memory is then that of a graph, which makes them anew at the start of each call
-            self.renewals.append(self.graphs.capture(lambda: self.held.renew(new)))
+        stepper = FixedStepper(self.search, state.allocate(self.search.steps), self)
+        known = set(self.weights.makers)
+        self.graphs.warm_up(stepper.work)
+        if new := [key for key in self.weights.makers if key not in known]:
+            # weights change between calls: their copies live in the memory of a graph that makes them again
+            self.renewals.append(self.graphs.capture(lambda: self.weights.renew(new)))
             self.renewals[-1]()
-        stage.frame.take(frame)  # as it was before the step that warmed up
-        stage.replay = self.graphs.capture(stage.work)
-        return stage
+        stepper.state.copy_from(state)  # undoes the step that warmed up
+        stepper.replay = self.graphs.capture(stepper.work)
+        return stepper
 
     @property
     def bytes(self) -> int:
-        """What its buffers hold."""
-        return sum(bytes_of(stage.frame) for stage in self.stages.values())
+        """Size of the buffers."""
+        return sum(bytes_of(stepper.state) for stepper in self.steppers.values())
 
 
 @contextmanager
-def borrowed_session(
-    decoder: TextDecoder, how: Hashable, frame: F, make: Callable[[Read], Search[F]]
-) -> Iterator[Session[F]]:
-    """The session of an earlier call for such frames, or a new one; a small one is kept for the next call."""
-    device = frame.words.device
-    key = _session_key(decoder, frame.state, how)
-    session = decoder.searches.borrow(key, lambda: Session(make(_reader(decoder)), device))
+def open_session(
+    decoder: TextDecoder, how: Hashable, state: S, make: Callable[[Read], Search[S]]
+) -> Iterator[Session[S]]:
+    """The session of an earlier call with states of this form, or a new one; small ones are kept."""
+    key = _session_key(decoder, state.decoder, how)
+    device = state.active.device
+    session = decoder.sessions.take(key) or Session(make(_cast_reader(decoder)), device)
     yield session
     if session.bytes <= KEPT_BYTES:
-        decoder.searches.put_back(key, session, KEPT)
+        decoder.sessions.put(key, session, KEPT)
 
 
 def _session_key(decoder: TextDecoder, state: DecoderState, *what: Hashable) -> Hashable:
-    """What must be the same for captured work to serve again: addresses, shapes, precision and mode."""
+    """All that captured work depends on: addresses of weights, shapes, precision and mode."""
     tensors = [*decoder.parameters(), *decoder.buffers()]
     form = tuple((tuple(x.shape), x.dtype) for x in tensors_in(state))
     device = tensors[0].device
     return (*what, form, device, compute_dtype(device), decoder.training, *(x.data_ptr() for x in tensors))
 
 
-def _reader(decoder: TextDecoder) -> Read:
-    """`decoder.read` by copies of its linear layers' weights in the precision of the surroundings.
+def _cast_reader(decoder: TextDecoder) -> Read:
+    """`decoder.read` with weights of linear layers that are cast once, where autocast casts at every word.
 
-    Autocast would make them at every word. It leaves what runs in fp32, as norms, to the weights themselves.
+    Other weights stay as they are: autocast runs norms in fp32.
     """
     module = _Reader(decoder)
     layers = [name for name, layer in module.named_modules() if isinstance(layer, nn.Linear)]
@@ -139,11 +141,9 @@ def _reader(decoder: TextDecoder) -> Read:
         dtype = compute_dtype(words.device)
         if dtype == torch.float32:
             return decoder.read(words, state)
-        lows = {name: cast_cached(weight, dtype) for name, weight in weights.items()}
-        found: tuple[Tensor, Any] = torch.func.functional_call(
-            module, lows, (words, state), tie_weights=False
-        )
-        return found
+        cast = {name: cast_cached(weight, dtype) for name, weight in weights.items()}
+        found: Any = torch.func.functional_call(module, cast, (words, state), tie_weights=False)
+        return found  # type: ignore[no-any-return]
 
     return read
 

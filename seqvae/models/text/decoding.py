@@ -12,18 +12,19 @@ from pydantic import Field
 from seqvae.errors import UserError
 from seqvae.keyed_noise import KeyedNoise
 from seqvae.models.text.beams import BeamSearch
-from seqvae.models.text.captured import borrowed_session, filled_up
+from seqvae.models.text.captured import open_session, pad_index
 from seqvae.models.text.kernels.buffers import bytes_of
 from seqvae.models.text.kernels.precision import weight_cache
 from seqvae.models.text.likelihood import DecoderState, TextDecoder
 from seqvae.models.text.sampling import Sampling
-from seqvae.models.text.search import Stage, run
-from seqvae.utils.accelerator import free_memory, runs_ahead
+from seqvae.models.text.search import Stepper, run_search
+from seqvae.utils.accelerator import free_memory, is_asynchronous
 
-BEAMS = 2560  # followed at once: a CPU has their states near it then
-GPU_ROWS, FEW_ROWS = 1 << 15, 1 << 10  # sentences or beams at once on a GPU, and as many as always fit
-INTERVAL = 16  # words between two questions which sentences go on, on a GPU
-COPIES = 3  # of a state, that a step holds at once
+BEAMS = 2560  # at once on a CPU, whose caches then hold their states
+GPU_ROWS = 1 << 15  # sentences or beams at once on a GPU, at most
+FEW_ROWS = 1 << 10  # so many fit into any GPU
+COPIES = 3  # of a state that a step holds at once
+INTERVAL = 16  # words after which a GPU's host asks which sentences have ended
 
 
 @dataclass(frozen=True)
@@ -78,14 +79,14 @@ def generate_tokens(
         rows: how many codes these are.
         how: greedy, sampled or by beams.
         random: the noise of each sentence.
-        interval: words between two questions of the host which sentences go on; with steps on fixed buffers,
-            which a GPU runs as CUDA graphs. 0: asked at every word, without buffers. By default `INTERVAL` on
-            a GPU, which would have to be waited for, and 0 elsewhere, where a row that ended costs time.
+        interval: after so many words the host asks which sentences have ended and drops them; steps between
+            are captured as CUDA graphs. 0: after every word, without graphs. By default 16 on a GPU, which
+            the host would wait for, and 0 on a CPU, where rows of ended sentences cost time.
     """
     device = random.index.device
     if interval is None:
-        interval = INTERVAL if runs_ahead(device) else 0
-    most, written = _merge_rows(state, rows, how, device), []
+        interval = INTERVAL if is_asynchronous(device) else 0
+    most, written = _rows_at_once(state, rows, how, device), []
     for start in range(0, rows, most):
         some = slice(start, min(start + most, rows))
         part = state if most >= rows else state.select(torch.arange(rows, device=device)[some])
@@ -98,26 +99,26 @@ def generate_tokens(
 def _search(
     decoder: TextDecoder, state: DecoderState, how: GenerationConfig, random: KeyedNoise, interval: int
 ) -> list[list[int]]:
-    """Word ids of a sentence for each number of `random.index`, whatever stands after the end."""
+    """Word ids of one sentence per number of `random.index`; those after the end token are arbitrary."""
     kind: Any = BeamSearch if how.beam else Sampling
-    search, rows = kind(decoder, how, decoder.read, full=interval > 0), len(random.index)
-    if not search.full:
-        return run(search, Stage(search, search.begin(state, random)), interval=1)
-    index = filled_up(torch.arange(rows, device=random.index.device))
-    frame = search.begin(state.select(index), replace(random, index=random.index[index]))
-    frame = replace(frame, going=torch.arange(len(index), device=index.device) < rows).packed()
-    with borrowed_session(decoder, how, frame, lambda read: kind(decoder, how, read, full=True)) as session:
-        return run(session.search, session.start(frame), interval)[:rows]
+    search, rows = kind(decoder, how, decoder.read, fixed_shapes=interval > 0), len(random.index)
+    if not search.fixed_shapes:
+        return run_search(search, Stepper(search, search.begin(state, random)), interval=1)
+    index = pad_index(torch.arange(rows, device=random.index.device))
+    first = search.begin(state.select(index), replace(random, index=random.index[index]))
+    first = replace(first, active=torch.arange(len(index), device=index.device) < rows).compacted()
+    with open_session(decoder, how, first, lambda read: kind(decoder, how, read, True)) as session:
+        return run_search(session.search, session.start(first), interval)[:rows]
 
 
-def _merge_rows(state: DecoderState, rows: int, how: GenerationConfig, device: torch.device) -> int:
-    """How many sentences are written at once: on a GPU as many as a quarter of its free memory holds."""
+def _rows_at_once(state: DecoderState, rows: int, how: GenerationConfig, device: torch.device) -> int:
+    """How many sentences to write at once: on a GPU as many as fit into a quarter of its free memory."""
     width = how.beam or 1
-    if not runs_ahead(device):
+    if not is_asynchronous(device):
         return max(1, BEAMS // width) if how.beam else max(1, rows)
     most = GPU_ROWS // width
     if rows > FEW_ROWS // width and device.type == "cuda" and torch.cuda.is_available():
-        one = state.select(torch.zeros(1, dtype=torch.long, device=device)).fixed(how.max_length + 1)
+        one = state.select(torch.zeros(1, dtype=torch.long, device=device)).allocate(how.max_length + 1)
         most = min(most, free_memory(device) // (4 * COPIES * width * bytes_of(one)))
     return max(1, most)
 

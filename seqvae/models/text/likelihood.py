@@ -14,26 +14,26 @@ from seqvae.data.text.batch import SpecialIds, TextBatch
 from seqvae.interfaces import Decoder
 from seqvae.models.text.kernels.output_layer import OutputHead
 from seqvae.numerics import masked_sum
-from seqvae.utils.accelerator import Reusable
+from seqvae.utils.accelerator import SessionCache
 
 
 class DecoderState(Protocol):
     """What a decoder remembers between two reads."""
 
     def select(self, index: Tensor) -> Self:
-        """The state of the chosen rows: beams branch, finished sentences leave."""
+        """The state of the chosen rows: for beams that branch, and without sentences that have ended."""
         ...
 
-    def fixed(self, length: int) -> Self:
-        """The same state in memory of its own, which has room for `length` tokens in all.
+    def allocate(self, length: int) -> Self:
+        """A copy in memory of its own, with room for `length` tokens in all.
 
-        `read` may then write into it, and none of its shapes depends on how many tokens were read: the work
-        of one token can be captured as a CUDA graph.
+        `read` may write into such a state, whose shapes do not depend on the number of tokens read: reading
+        one token can be captured as a CUDA graph.
         """
         ...
 
-    def take(self, other: Self) -> None:
-        """Write the numbers of a state of as many rows, fixed or as `start` gives it, into this fixed one."""
+    def copy_from(self, other: Self) -> None:
+        """Overwrite an allocated state, in place, by one of as many rows, allocated too or from `start`."""
         ...
 
 
@@ -46,7 +46,7 @@ class TextDecoder(Decoder[TextBatch]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.searches = Reusable()
+        self.sessions = SessionCache()
 
     @abstractmethod
     def start(self, z: Tensor, c: Tensor | None = None) -> DecoderState:

@@ -23,7 +23,7 @@ from seqvae.models.text.kernels.output_layer import OutputHead
 from seqvae.models.text.kernels.recurrence import State, run_both_directions, run_rnn
 from seqvae.models.text.likelihood import TextDecoder, forbidden_ids
 from seqvae.models.text.pooling import POOLINGS, Pooling
-from seqvae.utils.accelerator import runs_ahead
+from seqvae.utils.accelerator import is_asynchronous
 
 Size = Annotated[int, Field(gt=0)]
 DropoutRate = Annotated[float, Field(ge=0, lt=1)]
@@ -107,12 +107,12 @@ class RecurrentState:
         skip, gain = (None if x is None else x[index] for x in (self.skip, self.gain))
         return RecurrentState(state, self.every_step[index], skip, gain)
 
-    def fixed(self, length: int) -> RecurrentState:
-        """The same state in memory of its own; it does not grow with the tokens."""
+    def allocate(self, length: int) -> RecurrentState:
+        """A copy in memory of its own; its size does not depend on the number of tokens."""
         return copy_of(self)
 
-    def take(self, other: RecurrentState) -> None:
-        """Write the numbers of another state into this one."""
+    def copy_from(self, other: RecurrentState) -> None:
+        """Overwrite this state, in place, by another one."""
         overwrite(self, other)
 
 
@@ -191,7 +191,7 @@ class RecurrentDecoder(TextDecoder, ABC):
     @staticmethod
     def _is_one_step(x: Tensor, state: RecurrentState) -> bool:
         """Whether x (N, T, E) is one word per row, on a device where a cell is faster than a recurrence."""
-        if not runs_ahead(x.device) or torch.is_grad_enabled():
+        if not is_asynchronous(x.device) or torch.is_grad_enabled():
             return False
         return x.shape[1] == 1 and len(x) == len(state.every_step)
 

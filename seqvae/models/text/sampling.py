@@ -1,6 +1,6 @@
-"""Greedy and sampled sentences: the likeliest word at every place, or one drawn by keyed noise.
+"""Greedy decoding and sampling: at every position the most probable word, or one drawn by keyed noise.
 
-Shapes: N sentences, n that are still written, V words, L words at most.
+Shapes: N sentences, n that are continued, V words, L words at most.
 """
 
 from __future__ import annotations
@@ -13,76 +13,76 @@ from torch import Tensor
 
 from seqvae.keyed_noise import KeyedNoise
 from seqvae.models.text.likelihood import DecoderState, TextDecoder
-from seqvae.models.text.search import Frame, Read, Search
+from seqvae.models.text.search import Read, Search, SearchState
 
 if TYPE_CHECKING:
     from seqvae.models.text.decoding import GenerationConfig
 
 
 @dataclass(frozen=True)
-class Drafts(Frame):
-    """Sentences that are written from the left; `table` holds their words, the end token after them."""
+class SamplingState(SearchState):
+    """Sentences written from left to right; `output` holds their words, and the end token from the end on."""
 
-    chances: (
-        Tensor | None
-    )  # (N + 1, L) in (0, 1), by which words are drawn; none where the likeliest is taken
+    uniforms: Tensor | None  # (N + 1, L) in (0, 1), by which words are drawn; None for greedy decoding
 
-    tables: ClassVar[tuple[str, ...]] = ("table", "chances")
+    shared: ClassVar[tuple[str, ...]] = ("output", "uniforms")
 
 
-class Sampling(Search[Drafts]):
-    """One word after the other, by `how`: the likeliest, or drawn."""
+class Sampling(Search[SamplingState]):
+    """Greedy decoding or sampling, as `how` says."""
 
-    def __init__(self, decoder: TextDecoder, how: GenerationConfig, read: Read, full: bool) -> None:
+    def __init__(self, decoder: TextDecoder, how: GenerationConfig, read: Read, fixed_shapes: bool) -> None:
         self.head, self.special, self.read = decoder.head, decoder.special, read
-        self.how, self.steps, self.full = how, how.max_length, full
+        self.how, self.steps, self.fixed_shapes = how, how.max_length, fixed_shapes
 
-    def begin(self, state: DecoderState, random: KeyedNoise) -> Drafts:
-        """Before the first word."""
-        rows, device, chances = len(random.index), random.index.device, None
+    def begin(self, decoder: DecoderState, random: KeyedNoise) -> SamplingState:
+        """The state before the first word."""
+        rows, device, uniforms = len(random.index), random.index.device, None
         if not self.how.greedy:
-            drawn = random.uniforms([f"word {place}" for place in range(self.steps)])
-            chances = torch.cat([drawn, drawn[:1]])
-        return Drafts(
-            state=state,
+            # all at once: one by one they would be a dozen small operations per word
+            uniforms = random.uniforms([f"word {position}" for position in range(self.steps)])
+            uniforms = torch.cat([uniforms, uniforms[:1]])
+        return SamplingState(
+            decoder=decoder,
             words=torch.full((rows,), self.special.bos, device=device),
-            going=torch.ones(rows, dtype=torch.bool, device=device),
+            active=torch.ones(rows, dtype=torch.bool, device=device),
             rows=torch.arange(rows, device=device),
-            place=torch.zeros((), dtype=torch.long, device=device),
-            table=torch.full((rows + 1, self.steps), self.special.eos, device=device),
-            chances=chances,
+            position=torch.zeros((), dtype=torch.long, device=device),
+            output=torch.full((rows + 1, self.steps), self.special.eos, device=device),
+            uniforms=uniforms,
         )
 
-    def step(self, frame: Drafts) -> Drafts:
-        """The next word of each."""
-        features, state = self.read(frame.words[:, None], frame.state)
-        words, end = self._chosen(features[:, -1], frame), self.special.eos  # (n,)
-        words = torch.where(frame.going, words, end) if self.full else words
-        frame.table.index_put_((frame.rows, frame.place), words)
-        return replace(frame, state=state, words=words, going=words != end, place=frame.place + 1)
+    def step(self, state: SamplingState) -> SamplingState:
+        """Write the next word of each sentence."""
+        features, decoder = self.read(state.words[:, None], state.decoder)
+        words, end = self._choose(features[:, -1], state), self.special.eos  # (n,)
+        if self.fixed_shapes:
+            words = torch.where(state.active, words, end)
+        state.output.index_put_((state.rows, state.position), words)
+        return replace(state, decoder=decoder, words=words, active=words != end, position=state.position + 1)
 
-    def _chosen(self, features: Tensor, frame: Drafts) -> Tensor:
+    def _choose(self, features: Tensor, state: SamplingState) -> Tensor:
         """Words (n,) after features (n, H)."""
-        if frame.chances is None:
+        if state.uniforms is None:
             return self.head.argmax(features)
-        logits = self.head(features) / self.how.temperature
-        # an index () would be read by the host
-        chances = frame.chances[frame.rows, frame.place.expand_as(frame.rows)]
-        return draw(filtered(logits, self.how.top_k, self.how.top_p), chances)
+        logits = filter_logits(self.head(features) / self.how.temperature, self.how.top_k, self.how.top_p)
+        # x[i, j] with a tensor j () would read j on the host
+        uniform = state.uniforms[state.rows, state.position.expand_as(state.rows)]
+        return draw_words(logits, uniform)
 
-    def finish(self, frame: Drafts) -> Tensor:
+    def finish(self, state: SamplingState) -> Tensor:
         """(N, L)."""
-        return frame.table[:-1]
+        return state.output[:-1]
 
 
-def draw(logits: Tensor, chance: Tensor) -> Tensor:
-    """A word (n,) of each row of logits (n, V), by inverting its cumulative distribution at chance (n,)."""
-    ladder = torch.softmax(logits, -1).double().cumsum(-1)
-    step = chance.double()[:, None] * ladder[:, -1:]
-    return torch.searchsorted(ladder, step, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
+def draw_words(logits: Tensor, uniform: Tensor) -> Tensor:
+    """A word (n,) per row of logits (n, V), by inverting its cumulative distribution at `uniform` (n,)."""
+    cumulative = torch.softmax(logits, -1).double().cumsum(-1)
+    threshold = uniform.double()[:, None] * cumulative[:, -1:]
+    return torch.searchsorted(cumulative, threshold, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
 
 
-def filtered(logits: Tensor, top_k: int | None, top_p: float | None) -> Tensor:
+def filter_logits(logits: Tensor, top_k: int | None, top_p: float | None) -> Tensor:
     """Logits with all but the k best, and all beyond the share p (Holtzman et al. 2020), at -inf."""
     if top_k is not None and top_k < logits.shape[-1]:
         worst_kept = logits.topk(top_k, -1).values[..., -1:]

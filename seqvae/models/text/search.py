@@ -1,6 +1,6 @@
-"""Writing sentences word by word: one step is a function of tensors, asked now and then who goes on.
+"""Searches write sentences word by word; each step is a function of tensors, so that a GPU can capture it.
 
-Shapes: N sentences, n of them that a step works on.
+Shapes: N sentences, n of them that a step works on, L words at most.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ Read = Callable[[Tensor, DecoderState], tuple[Tensor, DecoderState]]
 
 
 @dataclass(frozen=True)
-class Frame:
-    """N sentences as far as they are written, n of which go on."""
+class SearchState:
+    """N partly written sentences, of which n are continued."""
 
-    state: DecoderState
-    words: Tensor  # (n, ...) to be read next
-    going: Tensor  # (n,) bool: their end is not found
-    rows: Tensor  # (n,) where among the N they are; N for a row that only fills up the n
-    place: Tensor  # () how many words were read
-    table: Tensor  # (N + 1, L) what is written of each
+    decoder: DecoderState
+    words: Tensor  # (n, ...) read by the next step
+    active: Tensor  # (n,) bool: not ended yet
+    rows: Tensor  # (n,) the position among the N; N for rows that only pad the n
+    position: Tensor  # () words read so far
+    output: Tensor  # (N + 1, L) what is written of each
 
-    tables: ClassVar[tuple[str, ...]] = ("table",)  # of all N, and one row more for those that fill up
-    undivided: ClassVar[tuple[str, ...]] = ("place",)  # besides, what has no row for each of the n
+    shared: ClassVar[tuple[str, ...]] = ("output",)  # tables of all N, plus a row for padding
+    without_rows: ClassVar[tuple[str, ...]] = ("position",)  # other fields that have no row for each of the n
 
     def _parts(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def select(self, index: Tensor) -> Self:
         """The chosen rows of the n."""
-        kept = {*self.tables, *self.undivided}
+        kept = {*self.shared, *self.without_rows}
         chosen: dict[str, Any] = {
             name: part[index] if isinstance(part, Tensor) else part.select(index)
             for name, part in self._parts().items()
@@ -47,79 +47,87 @@ class Frame:
         }
         return replace(self, **chosen)
 
-    def packed(self) -> Self:
-        """The same, whose state has the rows that are read next and no other."""
+    def select_padded(self, index: Tensor, count: int) -> Self:
+        """The chosen rows; those from `count` on are padding and are not continued."""
+        real = torch.arange(len(index), device=index.device) < count
+        chosen, nowhere = self.select(index), len(self.output) - 1
+        rows = torch.where(real, chosen.rows, nowhere)
+        return replace(chosen, active=chosen.active & real, rows=rows).compacted()
+
+    def compacted(self) -> Self:
+        """The same state whose decoder holds exactly the rows that the next step reads."""
         return self
 
-    def refilled(self, index: Tensor, count: int) -> Self:
-        """The chosen rows, of which those from `count` on only fill up: they do not go on."""
-        real = torch.arange(len(index), device=index.device) < count
-        chosen, nowhere = self.select(index), len(self.table) - 1
-        rows = torch.where(real, chosen.rows, nowhere)
-        return replace(chosen, going=chosen.going & real, rows=rows).packed()
+    def allocate(self, length: int) -> Self:
+        """A copy in memory of its own, with room for `length` words; the tables of all N stay shared."""
+        apart = {"decoder", *self.shared}
+        own = {name: copy_of(part) for name, part in self._parts().items() if name not in apart}
+        return replace(self, **own, decoder=self.decoder.allocate(length))
 
-    def fixed(self, length: int) -> Self:
-        """The same in memory of its own with room for `length` words; the tables stay shared."""
-        shared = {"state", *self.tables}
-        own = {name: copy_of(part) for name, part in self._parts().items() if name not in shared}
-        return replace(self, **own, state=self.state.fixed(length))
-
-    def take(self, other: Self) -> None:
-        """Write the numbers of another frame of as many rows into this one."""
+    def copy_from(self, other: Self) -> None:
+        """Overwrite this state, in place, by another one of as many rows."""
+        self.decoder.copy_from(other.decoder)
         for name, part in self._parts().items():
-            given = getattr(other, name)
-            part.take(given) if name == "state" else overwrite(part, given)
+            if name != "decoder":
+                overwrite(part, getattr(other, name))
 
 
-F = TypeVar("F", bound=Frame)
+S = TypeVar("S", bound=SearchState)
 
 
-class Search(ABC, Generic[F]):
-    """A way to find a sentence for each code."""
+class Search(ABC, Generic[S]):
+    """A way to find a sentence for each code.
+
+    With `fixed_shapes` every step has the same shapes, and sentences that have ended may stay for some steps.
+    """
 
     steps: int  # words that are read at most
-    full: bool  # whether sentences that have ended stay for some words, and all frames have one form
+    fixed_shapes: bool
 
     @abstractmethod
-    def begin(self, state: DecoderState, random: KeyedNoise) -> F:
-        """Before the first word of the N sentences whose chances are those of `random.index`."""
+    def begin(self, decoder: DecoderState, random: KeyedNoise) -> S:
+        """The state before the first word of N sentences; their noise is that of `random.index` (N,)."""
 
     @abstractmethod
-    def step(self, frame: F) -> F:
-        """Read a word of each of the n sentences and find the next.
+    def step(self, state: S) -> S:
+        """Read a word of each of the n sentences and choose the next.
 
-        A function of tensors: no number leaves the device. The tables of all N are written in place.
+        A function of tensors: nothing is read on the host. The tables of all N are written in place.
         """
 
     @abstractmethod
-    def finish(self, frame: F) -> Tensor:
-        """(N, L): the sentences, when nothing goes on any more."""
+    def finish(self, state: S) -> Tensor:
+        """(N, L): the sentences, after the last step."""
 
 
-class Stage(Generic[F]):
-    """The steps of a search on n sentences; each leaves the frame before it alone."""
+class Stepper(Generic[S]):
+    """Runs the steps of a search; each step makes a new state."""
 
-    def __init__(self, search: Search[F], frame: F) -> None:
-        self.search, self.frame = search, frame
+    def __init__(self, search: Search[S], state: S) -> None:
+        self.search, self.state = search, state
 
     def step(self) -> None:
-        """One word of every sentence."""
-        self.frame = self.search.step(self.frame)
+        """Write one word of every sentence."""
+        self.state = self.search.step(self.state)
 
-    def keep(self, going: Tensor) -> Stage[F]:
-        """The stage of those rows (m,) that go on."""
-        if going.shape[0] < self.frame.going.shape[0]:
-            self.frame = self.frame.select(going)
+    def drop_ended(self, active: Tensor) -> Stepper[S]:
+        """The stepper that continues with the rows `active` (m,)."""
+        if active.shape[0] < self.state.active.shape[0]:
+            self.state = self.state.select(active)
         return self
 
 
-def run(search: Search[F], stage: Stage[F], interval: int) -> list[list[int]]:
-    """The sentences (N, L) of a search from its first stage on, asked after every `interval` words."""
-    for place in range(1, search.steps + 1):
-        stage.step()
-        if place % interval == 0 and place < search.steps:
-            going = stage.frame.going.nonzero()[:, 0]  # the host waits for the device here, and here alone
-            if not going.shape[0]:
+def run_search(search: Search[S], stepper: Stepper[S], interval: int) -> list[list[int]]:
+    """The sentences (N, L) of a search.
+
+    After every `interval` words the host asks which sentences have not ended, which is the only time that it
+    waits for the device.
+    """
+    for number in range(1, search.steps + 1):
+        stepper.step()
+        if number % interval == 0 and number < search.steps:
+            active = stepper.state.active.nonzero()[:, 0]
+            if not active.shape[0]:
                 break
-            stage = stage.keep(going)
-    return search.finish(stage.frame).tolist()
+            stepper = stepper.drop_ended(active)
+    return search.finish(stepper.state).tolist()

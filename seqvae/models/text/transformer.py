@@ -75,7 +75,8 @@ class TransformerEncoder(TextEncoder):
 class TransformerState:
     """Keys and values of the words read so far, and what z adds to each layer.
 
-    They are as long as these words, or with their slots in a `KeyValueCache`; their number is then a tensor.
+    `past` grows with each read, or, in an allocated state, is one `KeyValueCache` per layer that includes the
+    slots; `length` is a tensor then.
     """
 
     length: int | Tensor  # P, or ()
@@ -91,8 +92,8 @@ class TransformerState:
         chosen = {name: map_tensors(part, lambda x: x[index]) for name, part in parts.items()}
         return replace(self, **chosen)
 
-    def fixed(self, length: int) -> TransformerState:
-        """The state before the first word in memory of its own, with caches for `length` words."""
+    def allocate(self, length: int) -> TransformerState:
+        """A copy in memory of its own; of a state before the first word, with caches for `length` words."""
         if isinstance(self.length, Tensor):
             return copy_of(self)
         empty = self.past[0][0]  # type: ignore[index]
@@ -108,15 +109,15 @@ class TransformerState:
         read = torch.zeros((), dtype=torch.long, device=empty.device)
         made = replace(copy_of(replace(self, past=(), slots=none)), length=read)
         made = replace(made, past=tuple(cache() for _ in none))
-        made.take(self)
+        made.copy_from(self)
         return made
 
-    def take(self, other: TransformerState) -> None:
-        """Write the numbers of a fixed state, or of one before the first word, into this fixed one."""
+    def copy_from(self, other: TransformerState) -> None:
+        """Overwrite this allocated state, in place, by another one or by one before the first word."""
         if isinstance(other.length, Tensor):
             overwrite(self, other)
             return
-        assert other.length == 0, "words are moved between fixed states alone"
+        assert other.length == 0, "words are copied between allocated states only"
         self.length.zero_()  # type: ignore[union-attr]
         for mine, slots in zip(self.past, other.slots, strict=True):
             if slots is not None:

@@ -20,7 +20,7 @@ from seqvae.keyed_noise import KeyedNoise
 from seqvae.models.text import decoding
 from seqvae.models.text.decoding import GenerationConfig, generate_tokens
 from seqvae.models.text.likelihood import TextDecoder
-from seqvae.models.text.sampling import filtered
+from seqvae.models.text.sampling import filter_logits
 
 LONGEST = 3
 ENDED = [ids for words in range(LONGEST + 1) for ids in all_sentences(words)]
@@ -221,7 +221,7 @@ LOGITS = torch.log(torch.tensor([[0.1, 0.4, 0.3, 0.2], [0.7, 0.05, 0.05, 0.2]]))
     ],
 )
 def test_filters_by_hand(arguments: dict[str, Any], kept: list[list[int]]) -> None:
-    got = filtered(LOGITS, **{"top_k": None, "top_p": None} | arguments)
+    got = filter_logits(LOGITS, **{"top_k": None, "top_p": None} | arguments)
     for row, (wanted, before) in enumerate(zip(kept, LOGITS, strict=True)):
         assert got[row].isfinite().nonzero()[:, 0].tolist() == wanted
         assert torch.equal(got[row, wanted], before[wanted])
@@ -230,7 +230,7 @@ def test_filters_by_hand(arguments: dict[str, Any], kept: list[list[int]]) -> No
 def test_filters_never_let_forbidden_words_back() -> None:
     logits = torch.tensor([[-math.inf, 1.0, -math.inf, 1.0]])
     for arguments in ({"top_k": 3}, {"top_p": 0.999}, {"top_k": 3, "top_p": 0.9}):
-        got = filtered(logits, **{"top_k": None, "top_p": None} | arguments)
+        got = filter_logits(logits, **{"top_k": None, "top_p": None} | arguments)
         assert got.isfinite().tolist() == [[False, True, False, True]]
 
 

@@ -334,7 +334,7 @@ def test_both_directions_read_the_whole_sentence_at_the_end() -> None:
 
 def rotated(x: Tensor, start: int) -> Tensor:
     """X (N, A, T, C), whose first word is number `start`."""
-    return Rotation.of(torch.arange(start, start + x.shape[-2]), x.shape[-1], x.dtype).turn(x)
+    return Rotation.of(torch.arange(start, start + x.shape[-2]), x.shape[-1], x.dtype).apply(x)
 
 
 def test_rotation_keeps_lengths_and_reads_distances_only() -> None:

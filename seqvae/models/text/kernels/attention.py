@@ -1,4 +1,4 @@
-"""Blocks of a Transformer: attention over words before, over slots and over caches of keys and values.
+"""Blocks of a Transformer, with rotary positions, memory slots and a KV cache.
 
 Shapes: N rows, T new tokens, P tokens read before, W width, A heads, C width of a head, K slots.
 """
@@ -19,21 +19,21 @@ Past: TypeAlias = "KeysValues | KeyValueCache | None"
 
 
 class Rotation(NamedTuple):
-    """Cosines and sines (T, C / 2) by which the halves of queries and keys of C numbers are turned."""
+    """Rotary positions (Su et al. 2021): cosines and sines (T, C / 2) of T positions, for all layers."""
 
     cos: Tensor
     sin: Tensor
 
     @classmethod
     def of(cls, positions: Tensor, width: int, dtype: torch.dtype) -> Rotation:
-        """Those of positions (T,) for heads of `width` C."""
+        """Rotations for positions (T,) and heads of `width` C."""
         half = width // 2
         frequencies = 10000 ** (-torch.arange(half, device=positions.device) / half)
         angles = positions[:, None] * frequencies
         return cls(angles.cos().to(dtype), angles.sin().to(dtype))
 
-    def turn(self, x: Tensor) -> Tensor:
-        """X (N, A, T, C) with rotary positions (Su et al. 2021)."""
+    def apply(self, x: Tensor) -> Tensor:
+        """Queries or keys x (N, A, T, C), rotated by their positions."""
         a, b = x.chunk(2, -1)
         cos, sin = self.cos.to(x.dtype), self.sin.to(x.dtype)
         return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
@@ -41,31 +41,31 @@ class Rotation(NamedTuple):
 
 @dataclass(frozen=True)
 class KeyValueCache:
-    """Keys and values of slots and words (N, A, K + P, C), with room for words that are not read yet.
+    """A KV cache: keys and values (N, A, K + P, C) of slots and words, with room for words not read yet.
 
-    What is there of those must be finite: attention multiplies it by 0.
+    The mask hides that room, but its numbers must be finite: attention multiplies them by 0.
     """
 
     keys: Tensor
     values: Tensor
 
     def write(self, k: Tensor, v: Tensor, places: Tensor) -> KeysValues:
-        """Put keys and values (N, A, T, C) at places (T,), and return all."""
+        """Write keys and values (N, A, T, C) at places (T,), in place; returns all."""
         self.keys.index_copy_(2, places, k.to(self.keys.dtype))
         self.values.index_copy_(2, places, v.to(self.values.dtype))
         return self.keys, self.values
 
 
 class Context(NamedTuple):
-    """What all layers need to know of the words (N, T) that are read: where they are and what they see."""
+    """Positions and mask of the words (N, T) that are read, the same for all layers."""
 
     rotation: Rotation
-    mask: Tensor | None  # (T, K + P + T) or (N, 1, 1, T), as SDPA takes it; none: all before, and itself
-    places: Tensor | None = None  # (T,) where a `KeyValueCache` keeps them
+    mask: Tensor | None  # (T, K + P + T) or (N, 1, 1, T), as in SDPA; None: causal
+    places: Tensor | None = None  # (T,) their columns in a `KeyValueCache`
 
 
 class Attention(nn.Module):
-    """Multi-head attention that can go on from keys and values read before, and see slots besides."""
+    """Multi-head attention over new words, over keys and values of words before, and over slots."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class Attention(nn.Module):
     ) -> tuple[Tensor, KeysValues | KeyValueCache]:
         """Outputs (N, T, W), and all keys and values so far."""
         heads = self.queries_keys_values(x).view(*x.shape[:2], 3 * self.heads, -1).transpose(1, 2)
-        turned, v = context.rotation.turn(heads[:, : 2 * self.heads]), heads[:, 2 * self.heads :]
+        turned, v = context.rotation.apply(heads[:, : 2 * self.heads]), heads[:, 2 * self.heads :]
         q, k = turned.chunk(2, 1)  # (N, A, T, C) each
         seen: KeysValues | KeyValueCache
         if isinstance(past, KeyValueCache):

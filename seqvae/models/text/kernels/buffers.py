@@ -1,4 +1,4 @@
-"""Dataclasses of tensors as memory at fixed addresses: copied, counted, written over.
+"""Dataclasses of tensors as memory at fixed addresses: copies, sizes, overwriting.
 
 A value here is a tensor, a tuple or a dataclass of values; all else is left as it is.
 """
@@ -41,17 +41,17 @@ def map_tensors(value: T, change: Callable[[Tensor], Tensor]) -> T:
 
 
 def copy_of(value: T) -> T:
-    """The same numbers in memory of their own, each tensor contiguous."""
+    """A deep copy, each tensor contiguous."""
     return map_tensors(value, lambda x: x.detach().clone(memory_format=torch.contiguous_format))
 
 
 def overwrite(target: object, source: object) -> None:
-    """Write the numbers of one value into the tensors of another of the same form; shared ones stay."""
+    """Copy the tensors of `source` into those of `target`, a value of the same form, in place."""
     for mine, other in zip(tensors_in(target), tensors_in(source), strict=True):
-        if mine is not other:
+        if mine is not other:  # shared
             mine.copy_(other)
 
 
 def bytes_of(value: object) -> int:
-    """What its tensors hold."""
+    """Size of all its tensors."""
     return sum(x.numel() * x.itemsize for x in tensors_in(value))

@@ -19,8 +19,8 @@ def run_one_step(
 ) -> tuple[Tensor, State]:
     """Outputs (N, 1, H) over x (N, 1, E) and constant inputs `always` (N, D), and the last state.
 
-    What `nn.GRU` and `nn.LSTM` give, without gradients. cuDNN would cast or copy all weights at each
-    call, which here reads a single word.
+    The same as `nn.GRU` and `nn.LSTM`, without gradients. cuDNN casts or copies all weights at each call,
+    here for each word.
     """
     dtype = _cell_dtype(x.device)
     y = x[:, 0] if always is None or not always.shape[1] else torch.cat([x[:, 0], always.to(x)], -1)
@@ -42,9 +42,9 @@ def _gru_cell(x: Tensor, state: State, *weights: Tensor) -> State:
 
 
 def _cell_dtype(device: torch.device) -> torch.dtype:
-    """Autocast's type, but float16 on CUDA: autocast casts to that what cuDNN's recurrences read.
+    """Autocast's type; float16 on CUDA, where autocast runs cuDNN's recurrences in it even for bfloat16.
 
-    It does so for bfloat16 too; sentences are to be written in the precision in which they are scored.
+    Sentences are then written in the precision in which they are scored.
     """
     on_cuda = device.type == "cuda" and torch.is_autocast_enabled("cuda")
     return torch.float16 if on_cuda else compute_dtype(device)

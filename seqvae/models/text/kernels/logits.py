@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from seqvae.utils.accelerator import runs_ahead
+from seqvae.utils.accelerator import is_asynchronous, reads_are_costly
 
 BITS, NATS = 1 / math.log(2), math.log(2)  # of one nat, of one bit
 BLOCK = 64  # S
@@ -38,7 +38,11 @@ def even_chunk_size(rows: int, most: int) -> int:
 
 def logits_buffer(low: Tensor) -> Tensor:
     """An fp32 table (few, V) for `Logits.parts` of products (n, V): all rows on a GPU."""
-    few = len(low) if runs_ahead(low.device) else max(1, NEAR * torch.get_num_threads() // (4 * low.shape[1]))
+    few = (
+        len(low)
+        if is_asynchronous(low.device)
+        else max(1, NEAR * torch.get_num_threads() // (4 * low.shape[1]))
+    )
     return low.new_empty(min(few, len(low)), low.shape[1], dtype=torch.float32)
 
 
@@ -60,7 +64,9 @@ class Logits:
         """Logits (few, V) in fp32, each in the place of those before; they may be overwritten."""
         for low in torch.split(self.low, even_chunk_size(self.low.shape[0], self.room.shape[0])):
             room = self.room[: low.shape[0]]
-            cast = low.dtype != room.dtype and not runs_ahead(low.device)  # a GPU's addition reads both types
+            cast = low.dtype != room.dtype and not is_asynchronous(
+                low.device
+            )  # a GPU's addition reads both types
             yield torch.add(self.bias, room.copy_(low) if cast else low, alpha=self.unit, out=room)
 
     def at(self, words: Tensor, rows: Tensor | None = None) -> Tensor:
@@ -74,7 +80,7 @@ class Logits:
 
         A CPU finds maxima three times as fast as their places: these are looked for in one block of columns.
         """
-        if runs_ahead(self.low.device):
+        if is_asynchronous(self.low.device):
             return join([x.argmax(-1) for x in self.parts()])
         size = BLOCK if self.bias.shape[0] >= 2 * BLOCK else 1
         maxima = join([block_maxima(x, size) for x in self.parts()])
@@ -107,7 +113,7 @@ class BeamCandidates:
         """Choices of which `width` will be wanted; few words are blocks of their own."""
         words = len(logits.bias)
         size = BLOCK if words >= 4 * width * BLOCK else 1
-        maxima, sums, careful = [], [], runs_ahead(logits.low.device)
+        maxima, sums, careful = [], [], reads_are_costly(logits.low.device)
         for x in logits.parts():
             maxima.append(block_maxima(x, size))
             sums.append(log2_sums(x) if careful else x.exp2_().sum(1))

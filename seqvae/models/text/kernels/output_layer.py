@@ -15,8 +15,7 @@ from torch.nn import functional
 
 from seqvae.models.text.kernels.logits import BITS, NATS, Logits, even_chunk_size, join, logits_buffer
 from seqvae.models.text.kernels.precision import cached, compute_dtype
-from seqvae.numerics import is_static
-from seqvae.utils.accelerator import runs_ahead
+from seqvae.utils.accelerator import is_asynchronous, reads_are_costly
 
 CHUNK_BYTES = 1 << 24  # of products made at once on a CPU: few rows cost a product, many leave its caches
 FEWEST = 64  # rows at once: for fewer a CPU mostly waits for the weights
@@ -77,7 +76,7 @@ class _Products:
     """
 
     def __init__(self, weight: Tensor, bias: Tensor, rows: int, bits: bool = False) -> None:
-        self.weight, self.unit = weight, BITS if bits or not _waits(weight) else 1.0
+        self.weight, self.unit = weight, BITS if bits or not reads_are_costly(weight.device) else 1.0
         self.bias = bias * self.unit
         self.low = weight.new_empty(max(1, min(rows, _rows_per_chunk(weight))), len(weight))
         self.room = logits_buffer(self.low)
@@ -109,7 +108,7 @@ class _Products:
         are too large or too small for fp32.
         """
         words = y[:, None]
-        if _waits(x):  # the other way asks how large a sum is
+        if reads_are_costly(x.device):  # the other way asks how large a sum is
             log_p = torch.log_softmax(x, 1)
             return log_p.gather(1, words)[:, 0], log_p, None
         own, sums = x.gather(1, words), x.exp2_().sum(1, keepdim=True)
@@ -157,13 +156,8 @@ def _add_product(total: Tensor | None, a: Tensor, b: Tensor) -> Tensor:
     return total.addmm_(a, b) if a.dtype == total.dtype else total.add_(a @ b)
 
 
-def _waits(x: Tensor) -> bool:
-    """Whether reading a number of x on the host costs more than a few passes over x, or is forbidden."""
-    return runs_ahead(x.device) or is_static()
-
-
 def _rows_per_chunk(weight: Tensor) -> int:
-    size = CHUNK_BYTES * (GPU_CHUNKS if runs_ahead(weight.device) else 1)
+    size = CHUNK_BYTES * (GPU_CHUNKS if is_asynchronous(weight.device) else 1)
     return max(FEWEST, size // (len(weight) * weight.itemsize))
 
 

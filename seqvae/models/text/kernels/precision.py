@@ -14,21 +14,21 @@ T = TypeVar("T")
 
 
 class HeldWeights:
-    """What is made of weights once and used many times, such as copies in bf16."""
+    """Values that are computed from weights once and used many times, such as copies in bf16."""
 
     def __init__(self) -> None:
         self.values: dict[Hashable, Any] = {}
         self.makers: dict[Hashable, Callable[[], Any]] = {}
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What `make` gave for this key, at the first time or since `renew`."""
+        """The value of this key, computed by `make` at the first request."""
         if key not in self.values:
             self.makers[key] = make
             self.values[key] = make()
         return cast(T, self.values[key])
 
     def renew(self, keys: Iterable[Hashable]) -> None:
-        """Make the values of these keys anew, of the weights as they are now."""
+        """Compute the values of these keys again, from the weights as they are now."""
         keys = list(keys)
         for key in keys:
             self.values.pop(key, None)
@@ -48,7 +48,7 @@ def compute_dtype(device: torch.device) -> torch.dtype:
 
 @contextmanager
 def weight_cache(store: HeldWeights | None = None) -> Iterator[None]:
-    """Inside, weights must not change: what is made of them is made once, and kept here or in `store`."""
+    """Inside, weights must not change: values computed from them are kept, in `store` if it is given."""
     token = _CACHE.set(HeldWeights() if store is None else store)
     try:
         yield

@@ -1,7 +1,7 @@
-"""Sentences from steps on fixed buffers are those of the plain loop, and a step asks the device for nothing.
+"""Steps on fixed buffers write the sentences of the plain loop, and read no number on the host.
 
-What a GPU captures is run here on the CPU. `_ahead` lets the CPU take the branches of a device that works
-while the host goes on. Shapes: N sentences, V words, D latent dims.
+What a GPU captures is run here on the CPU; with `_asynchronous` it takes the branches of a GPU.
+Shapes: N sentences, V words, D latent dims.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from typing import Any
 
 import pytest
 import torch
+from host_reads import no_host_reads
 from recorded_graphs import RecordedGraphs
 from tiny_text import DECODERS, SPECIAL, WORDS, Spec, randomized, tiny_decoder, tiny_vae
-from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch import nn
 
 from seqvae.keyed_noise import KeyedNoise
 from seqvae.models.sampling import make_condition, sample_prior
 from seqvae.models.text import captured
 from seqvae.models.text.beams import BeamSearch
-from seqvae.models.text.captured import FixedStage, Session, stage_size
+from seqvae.models.text.captured import FixedStepper, Session, padded_size
 from seqvae.models.text.decoding import GenerationConfig, generate_tokens
 from seqvae.models.text.kernels.cells import run_one_step
 from seqvae.models.text.kernels.recurrence import run_rnn
 from seqvae.models.text.likelihood import DecoderState, TextDecoder
 from seqvae.models.text.recurrent import GRUDecoder, LSTMDecoder
-from seqvae.models.text.sampling import Sampling, filtered
+from seqvae.models.text.sampling import Sampling, filter_logits
 from seqvae.models.text.transformer import TransformerDecoder
 from seqvae.utils import accelerator
-from seqvae.utils.accelerator import Graphs, Reusable
+from seqvae.utils.accelerator import Graphs, SessionCache
 
 N = 19  # a stage has room for 24
 INDEX = torch.randperm(1000, generator=torch.Generator().manual_seed(3))[:N]
@@ -55,8 +55,8 @@ hows = pytest.mark.parametrize("how", HOW.values(), ids=HOW.keys())
 
 
 @pytest.fixture
-def _ahead(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accelerator, "AHEAD", ("cpu", "cuda"))
+def _asynchronous(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accelerator, "ASYNCHRONOUS", ("cpu", "cuda"))
 
 
 def decoder(spec: Spec, end: float = 1.0, dim: int = 2) -> TextDecoder:
@@ -90,27 +90,27 @@ def test_the_same_sentences(spec: Spec, how: GenerationConfig, interval: int) ->
 
 @plain
 @hows
-@pytest.mark.usefixtures("_ahead")
+@pytest.mark.usefixtures("_asynchronous")
 @torch.no_grad()
 def test_the_same_sentences_by_the_kernels_of_a_gpu(
     spec: Spec, how: GenerationConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = decoder(spec)
     found = generate_tokens(made, made.start(Z), N, how, KeyedNoise(5, 0, INDEX))  # at its own interval
-    monkeypatch.setattr(accelerator, "AHEAD", ())
+    monkeypatch.setattr(accelerator, "ASYNCHRONOUS", ())
     assert found == written(made, how, 0)
 
 
 @plain
 @hows
-@pytest.mark.usefixtures("_ahead")
+@pytest.mark.usefixtures("_asynchronous")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @torch.no_grad()
 def test_replays_of_recorded_steps(
     spec: Spec, how: GenerationConfig, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A step is nothing but operations on buffers: they write other sentences later, by other weights too."""
-    monkeypatch.setattr(captured, "FEWEST", 2)
+    monkeypatch.setattr(captured, "SMALLEST", 2)
     made, low = decoder(spec, end=2.0), precision == "bf16"
     kept = copy.deepcopy(made)
     for factor, rows, seed in ((1.0, 19, 5), (-0.8, 23, 6), (1.0, 20, 7)):  # 24 rows each
@@ -123,7 +123,7 @@ def test_replays_of_recorded_steps(
         with torch.autocast("cpu", torch.bfloat16, enabled=low):
             fresh = copy.deepcopy(made)
             assert found == generate_tokens(fresh, fresh.start(z), rows, how, random, interval=2)
-    assert len(made.searches.kept) == 1
+    assert len(made.sessions.sessions) == 1
 
 
 @pytest.mark.parametrize("name", ["gru", "lstm", "transformer"])
@@ -149,10 +149,10 @@ def test_a_language_model(name: str, how: GenerationConfig) -> None:
 @torch.no_grad()
 def test_a_condition(make: Callable[..., TextDecoder], how: GenerationConfig) -> None:
     made = randomized(make(WORDS, SPECIAL, 2, condition=2), 0.8)
-    told = torch.linspace(-1, 1, 2 * N).view(N, 2)
-    wanted = written(made, how, 0, made.start(Z, told))
-    assert written(made, how, 3, made.start(Z, told)) == wanted
-    assert how.max_length == 1 or written(made, how, 3, made.start(Z, -told)) != wanted
+    condition = torch.linspace(-1, 1, 2 * N).view(N, 2)
+    wanted = written(made, how, 0, made.start(Z, condition))
+    assert written(made, how, 3, made.start(Z, condition)) == wanted
+    assert how.max_length == 1 or written(made, how, 3, made.start(Z, -condition)) != wanted
 
 
 @hows
@@ -176,7 +176,7 @@ def test_words_are_drawn_with_the_noise_they_always_had(spec: Spec) -> None:
         words: list[int] = []
         while len(words) < how.max_length:
             features, _ = made.read(torch.tensor([[SPECIAL.bos, *words]]), made.start(z[None]))
-            p = filtered(made.head(features[:, -1]) / 1.4, 4, 0.9).softmax(-1)[0].double()
+            p = filter_logits(made.head(features[:, -1]) / 1.4, 4, 0.9).softmax(-1)[0].double()
             chance = KeyedNoise(5, 0, number[None]).uniform(f"word {len(words)}", 1)[0, 0].double()
             word = int((p.cumsum(0) <= chance * p.sum()).sum())
             if word == SPECIAL.eos:
@@ -209,63 +209,35 @@ def test_nothing_to_write() -> None:
         )
 
 
-class Reads(TorchDispatchMode):
-    """Refuses every operation for which the host must wait for numbers of a device."""
-
-    REFUSED = ("_local_scalar_dense", "nonzero", "equal", "is_nonzero", "item", "masked_select", "unique")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func.name().removeprefix("aten::").partition(".")[0]
-        assert not any(name.startswith(refused) for refused in self.REFUSED), name
-        if name in ("index", "index_put", "index_put_"):  # a mask as an index has its true places counted
-            assert all(index is None or index.dtype != torch.bool for index in args[1]), name
-        self.seen += 1
-        return func(*args, **(kwargs or {}))
-
-
-@pytest.fixture
-def _no_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(*_: Any, **__: Any) -> None:
-        raise AssertionError("a number leaves the device")
-
-    for name in ("cpu", "numpy", "tolist", "item", "__bool__", "__int__", "__float__", "__index__"):
-        monkeypatch.setattr(Tensor, name, refused)
-
-
-def session(made: TextDecoder, how: GenerationConfig) -> FixedStage[Any]:
+def session(made: TextDecoder, how: GenerationConfig) -> FixedStepper[Any]:
     """The first stage of a search on fixed buffers."""
     kind: Any = BeamSearch if how.beam else Sampling
-    search = kind(made, how, captured._reader(made), full=True)
-    frame = search.begin(made.start(Z), KeyedNoise(5, 0, INDEX)).packed()
-    return Session(search, torch.device("cpu")).start(frame)
+    search = kind(made, how, captured._cast_reader(made), True)
+    first = search.begin(made.start(Z), KeyedNoise(5, 0, INDEX)).compacted()
+    return Session(search, torch.device("cpu")).start(first)
 
 
 @writers
 @hows
-@pytest.mark.usefixtures("_ahead")
+@pytest.mark.usefixtures("_asynchronous")
 @torch.no_grad()
-def test_a_step_reads_no_number(spec: Spec, how: GenerationConfig, request: pytest.FixtureRequest) -> None:
-    stage = session(decoder(spec), how)
-    addresses = [x.data_ptr() for x in captured.tensors_in(stage.frame)]
-    request.getfixturevalue("_no_host")
-    with Reads() as seen:
+def test_a_step_reads_no_number(spec: Spec, how: GenerationConfig) -> None:
+    stepper = session(decoder(spec), how)
+    addresses = [x.data_ptr() for x in captured.tensors_in(stepper.state)]
+    with no_host_reads():
         for _ in range(min(3, how.max_length)):
-            stage.step()
-    assert seen.seen > 20
-    assert [x.data_ptr() for x in captured.tensors_in(stage.frame)] == addresses
+            stepper.step()
+    assert int(stepper.state.position) == min(3, how.max_length)
+    assert [x.data_ptr() for x in captured.tensors_in(stepper.state)] == addresses
 
 
 def test_the_guard_sees_what_reads_a_number() -> None:
     x, place = torch.arange(6).view(2, 3), torch.tensor(1)
     for reads in (
         lambda: x.sum().item(), lambda: bool((x > 1).all()), lambda: x[x > 1], lambda: x[place],
-        lambda: torch.equal(x, x), lambda: (x > 1).nonzero(),
+        lambda: torch.equal(x, x), lambda: (x > 1).nonzero(), lambda: x.tolist(), lambda: x.cpu(),
     ):  # fmt: skip
-        with pytest.raises(AssertionError), Reads():
+        with pytest.raises(AssertionError), no_host_reads():
             reads()
 
 
@@ -273,15 +245,15 @@ def test_the_guard_sees_what_reads_a_number() -> None:
 @torch.no_grad()
 def test_sentences_leave_in_stages(spec: Spec, monkeypatch: pytest.MonkeyPatch) -> None:
     """As soon as half the rows are enough, at a question of the host."""
-    monkeypatch.setattr(captured, "FEWEST", 2)
+    monkeypatch.setattr(captured, "SMALLEST", 2)
     sizes: list[int] = []
-    step = FixedStage.step
+    step = FixedStepper.step
 
-    def counted(stage: FixedStage[Any]) -> None:
-        sizes.append(len(stage.frame.going))
-        step(stage)
+    def counted(stepper: FixedStepper[Any]) -> None:
+        sizes.append(len(stepper.state.active))
+        step(stepper)
 
-    monkeypatch.setattr(FixedStage, "step", counted)
+    monkeypatch.setattr(FixedStepper, "step", counted)
     made = decoder(spec, end=4.0)
     for how in (HOW["sampled"], HOW["beam"]):
         sizes.clear()
@@ -293,7 +265,7 @@ def test_sentences_leave_in_stages(spec: Spec, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_sizes_of_stages() -> None:
-    assert [stage_size(n) for n in (1, 16, 17, 24, 25, 49, 64, 65, 256, 257)] == [
+    assert [padded_size(n) for n in (1, 16, 17, 24, 25, 49, 64, 65, 256, 257)] == [
         16, 16, 24, 24, 32, 64, 64, 96, 256, 384
     ]  # fmt: skip
 
@@ -334,13 +306,13 @@ def test_other_weights_shapes_and_settings_are_other_work() -> None:
     made = decoder(DECODERS["gru-state"])
     written(made, HOW["greedy"], 3)
     written(made, HOW["sampled"], 3)
-    assert len(made.searches.kept) == 2
+    assert len(made.sessions.sessions) == 2
     made.head.bias = nn.Parameter(made.head.bias.flip(0))  # not in the place that was captured
     assert written(made, HOW["greedy"], 3) == written(made, HOW["greedy"], 0)
-    assert len(made.searches.kept) == 3
+    assert len(made.sessions.sessions) == 3
     for rows in (1, 2, 3, 17):  # 16 and 24 rows
         generate_tokens(made, made.start(Z[:rows]), rows, HOW["greedy"], KeyedNoise(0, 0, INDEX[:rows]), 3)
-    assert len(made.searches.kept) == captured.KEPT
+    assert len(made.sessions.sessions) == captured.KEPT
 
 
 @torch.no_grad()
@@ -348,7 +320,7 @@ def test_large_buffers_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(captured, "KEPT_BYTES", 100)
     made = decoder(DECODERS["gru-state"])
     written(made, HOW["greedy"], 3)
-    assert not made.searches.kept
+    assert not made.sessions.sessions
 
 
 @torch.no_grad()
@@ -356,20 +328,20 @@ def test_copies_of_a_decoder_start_without_work() -> None:
     made = decoder(DECODERS["gru-state"])
     wanted = written(made, HOW["greedy"], 3)
     for other in (copy.deepcopy(made), pickle.loads(pickle.dumps(made))):
-        assert not other.searches.kept
+        assert not other.sessions.sessions
         assert written(other, HOW["greedy"], 3) == wanted
-    assert made.searches.kept
-    assert "searches" not in " ".join(made.state_dict())
+    assert made.sessions.sessions
+    assert "sessions" not in " ".join(made.state_dict())
 
 
-def test_borrowed_work_belongs_to_one_call() -> None:
-    kept = Reusable()
-    first = kept.borrow("a", object)
-    assert kept.borrow("a", object) is not first
-    kept.put_back("a", first, most=2)
-    kept.put_back("b", object(), most=2)
-    kept.put_back("c", object(), most=2)
-    assert list(kept.kept) == ["b", "c"]
+def test_a_session_serves_one_call_at_a_time() -> None:
+    cache = SessionCache()
+    cache.put("a", 1, most=2)
+    assert cache.take("a") == 1
+    assert cache.take("a") is None
+    for number, key in enumerate("abc"):
+        cache.put(key, number, most=2)
+    assert list(cache.sessions) == ["b", "c"]
 
 
 @pytest.mark.parametrize("cell", [nn.GRU, nn.LSTM])
@@ -380,12 +352,12 @@ def test_a_step_of_cells_is_a_step_of_the_recurrence(
     cell: type[nn.GRU] | type[nn.LSTM], layers: int, always: int
 ) -> None:
     rnn = cell(5 + always, 6, layers, batch_first=True).eval()
-    x, told = torch.randn(4, 1, 5), torch.randn(4, always)
+    x, condition = torch.randn(4, 1, 5), torch.randn(4, always)
     state = tuple(torch.randn(layers, 4, 6) for _ in range(2 if cell is nn.LSTM else 1))
     for precision, near in ((torch.float32, 1e-6), (torch.bfloat16, 2e-2)):
         with torch.autocast("cpu", torch.bfloat16, enabled=precision != torch.float32):
-            y, last = run_one_step(rnn, x, state, told)
-            wanted, wanted_last = run_rnn(rnn, x, state, told)
+            y, last = run_one_step(rnn, x, state, condition)
+            wanted, wanted_last = run_rnn(rnn, x, state, condition)
         assert y.shape == (4, 1, 6)
         for one, other in zip((y, *last), (wanted, *wanted_last), strict=True):
             torch.testing.assert_close(one.float(), other.float(), atol=near, rtol=near)
@@ -401,7 +373,8 @@ def test_a_plain_call_stands_in_where_nothing_can_be_captured() -> None:
     assert calls == ["warm", "work", "work"]
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
 @plain
 @hows
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
