@@ -78,6 +78,13 @@ def time_in_turns(
 
     Whatever else the machine does only adds to a time, and in turn it hits all alike.
     """
+    return {name: min(times) for name, times in time_rounds(works, device, budget, least).items()}
+
+
+def time_rounds(
+    works: Mapping[str, Work], device: torch.device, budget: float, least: int = 3
+) -> dict[str, list[float]]:
+    """Seconds of each in every round, for about `budget` seconds, after a call that warms up."""
     for work in works.values():
         time_work(work, device)  # the first time warms up
     times: dict[str, list[float]] = {name: [] for name in works}
@@ -86,7 +93,7 @@ def time_in_turns(
         for name, work in works.items():
             times[name].append(time_work(work, device))
         rounds += 1
-    return {name: min(values) for name, values in times.items()}
+    return times
 
 
 def reset_peak(device: torch.device) -> None:

@@ -20,6 +20,7 @@ OURS: dict[str, tuple[str, ...]] = {  # a preset, and what is changed in it
     "seqvae lstm": ("lstm",),
     "seqvae lstm, fp32": ("lstm", "train.precision=fp32"),
 }
+AS_BY_THEMSELVES = {"OMP_WAIT_POLICY": None, "GOMP_SPINCOUNT": None}  # which our commands set
 SENTENCES = 42_068  # of the Penn Treebank's training part
 
 
@@ -72,7 +73,10 @@ def peer_speeds(
             for name, (preset, *more) in OURS.items()
         ]
         given = (str(file), *map(str, astuple(sizes)), *(devices[-1:] or ["auto"]))
-        peers = [Candidate(name, python(str(WORKER), name, str(folder / name), *given)) for name in there]
+        peers = [
+            Candidate(name, python(str(WORKER), name, str(folder / name), *given), AS_BY_THEMSELVES)
+            for name in there
+        ]
         (speeds,) = take_turns([*ours, *peers], rounds, seconds).values()
     fastest = max(speeds[name] for name in there)
     return [
