@@ -69,7 +69,7 @@ class Inputs:
 
     def with_column(self, name: str, values: Sequence[Any]) -> Inputs:
         """The same examples, of whose source's rows (R,) more is known, unless they have that column."""
-        return replace(self, columns={name: values, **self.columns})
+        return replace(self, columns={**self.columns, name: self.columns.get(name, values)})
 
     @property
     def identified(self) -> list[dict[str, Any]]:
