@@ -178,6 +178,7 @@ def test_a_collapse_that_the_tokenizer_caused_names_it(tmp_path: Path) -> None:
     report = Listener()
     sets = (
         f"data={{train: {tmp_path / 'names.txt'}, max_tokens: 20}}",
+        "tokenizer.force=true",
         "remedies=[{name: constant_beta, beta: 9}]",
     )
     train(config(*sets), tmp_path / "run", report)

@@ -76,7 +76,7 @@ def test_codes_keep_the_rows_of_a_table(said: Said, run: Path, table: Path, tmp_
         "2 of 5 rows are without a text: they keep their place, without a result",
     ]
     found = pq.read_table(z)
-    assert found.column_names == ["row", "id", "text", "feeling", "z"]
+    assert found.column_names == ["row", "id", "text", "feeling", "unknown_tokens", "z"]
     assert found["row"].to_pylist() == [0, 1, 2, 3, 4]
     assert found["id"].to_pylist() == ["007", "008", "009", "010", "011"]
     assert found["text"].to_pylist() == [A, "", "a cat", "", "a; cat"]

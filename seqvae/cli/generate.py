@@ -122,7 +122,9 @@ def interpolate(
 @reads_files
 def encode(
     run: RUN,
-    output: Annotated[Path, typer.Option(help="z.npy, or z.parquet with row numbers, texts and labels.")],
+    output: Annotated[
+        Path, typer.Option(help="z.npy, or z.parquet with row numbers, texts, labels, counts.")
+    ],
     input_: INPUT = None,
     empty: Annotated[
         Literal["nan", "mask", "drop"],
@@ -146,6 +148,8 @@ def encode(
         vae = load_vae(run, device, rate, condition=condition, reading=reading, sources=input_)
         given = rows(vae, None, input_, reading=reading)
         z = vae.encode(given.x, draw, seed, condition=given.condition)
+        if vae.modality == "text":
+            given = given.with_column("unknown_tokens", given.spread(vae.unknown(given.x)))
         if is_main():
             write_codes(output, z, given, empty)
             left = f", of {given.total} rows" if given.left_out else ""

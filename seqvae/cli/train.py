@@ -15,7 +15,7 @@ from seqvae.cli.printing import emit_json, emit_lines, format_value
 from seqvae.cli.reading import Reading, reads_files
 from seqvae.cli.terminal import Terminal
 from seqvae.config.loading import load_config
-from seqvae.config.schema import RunConfig
+from seqvae.config.schema import RunConfig, TextRunConfig
 from seqvae.config.shipped import find_config
 from seqvae.data.input_files import STDIN, regular_files
 from seqvae.errors import UserError
@@ -54,6 +54,13 @@ def train(
         path = training.resume(resume, report, device)
     else:
         assert chosen is not None
+        if corpus and recipe == "default":
+            from seqvae.data.text.fit_config import fit_to_corpus
+
+            assert isinstance(chosen, TextRunConfig)
+            chosen, reasons = fit_to_corpus(chosen, sets or [])
+            for line in reasons:
+                report.note(line)
         path = training.train(chosen, out or _free_name(config, corpus), report)
     if int(environ.get("RANK", 0)) == 0:  # the other processes of a run say nothing
         typer.echo(path)

@@ -67,6 +67,10 @@ class Inputs:
             found[place] = value
         return found
 
+    def with_column(self, name: str, values: Sequence[Any]) -> Inputs:
+        """The same examples, of whose source's rows (R,) more is known, unless they have that column."""
+        return replace(self, columns={**self.columns, name: self.columns.get(name, values)})
+
     @property
     def identified(self) -> list[dict[str, Any]]:
         """Of each row of the source its `id`, where a column was named that identifies rows."""

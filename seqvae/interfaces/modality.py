@@ -93,6 +93,14 @@ class Data(Protocol):
         """Human-readable lines about how the data were read, split and filtered."""
         ...
 
+    def check(self) -> list[str]:
+        """Warnings before a training.
+
+        Raises:
+            UserError: data that nothing can be learned from.
+        """
+        ...
+
     def collapse_cause(self) -> str | None:
         """A property of the data that makes every code useless, as a clause; None if there is none."""
         ...

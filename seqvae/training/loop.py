@@ -92,7 +92,7 @@ def _run(path: Path, config: RunConfig, data: Data, report: Reporter, new: bool)
     for line in data.report():
         report.note(line)
     config = with_label_statistics(config, data)
-    for line in describe_missing_labels(config, data):
+    for line in [*describe_missing_labels(config, data), *(data.check() if new else ())]:
         report.warn(line)
     short_of_memory = memory_errors(partial(_need_less, path, config))
     with _threads(config.train.threads), _repeatable(), retain_freed_memory(), short_of_memory:

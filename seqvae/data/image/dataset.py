@@ -63,6 +63,10 @@ class ImageData:
         """Hashes of the examples and of each label of a split, by which a run knows it again."""
         return self.splits[name].parts
 
+    def check(self) -> list[str]:
+        """Warnings before a training: none."""
+        return []
+
     def collapse_cause(self) -> str | None:
         """Pictures that are all the same."""
         return "all validation pictures are the same: check the data" if same_pictures(self.valid) else None

@@ -14,6 +14,7 @@ from seqvae.data.labels import subsample_labels
 from seqvae.data.synthetic import CORPORA, SentenceCorpus
 from seqvae.data.text import corpus
 from seqvae.data.text.cache import atomic_folder
+from seqvae.data.text.choosing import MANY_UNKNOWN, advice, unknown_share
 from seqvae.data.text.readers import Example
 from seqvae.data.text.splits import Categories, Split, file_split, file_splits, read_options, take_first
 from seqvae.data.text.token_store import FORMAT, TokenStore, open_store
@@ -34,6 +35,8 @@ class TextData:
     train: TokenStore
     valid: TokenStore
     test: TokenStore | None
+    advice: str = ""  # the better tokenizer, where this one leaves many tokens unknown
+    forced: bool = False  # whether it is to be taken all the same
 
     @property
     def fingerprint(self) -> str:
@@ -66,9 +69,23 @@ class TextData:
         """Hashes of the examples and of each label of a split, by which a run knows it again."""
         return self.splits[name].fingerprint
 
+    def check(self) -> list[str]:
+        """Warnings before a training: that many held-out tokens are unknown, and which tokenizer is better.
+
+        Raises:
+            UserError: more than half of them are, and nobody said that it shall be so (`force`).
+        """
+        share = unknown_share(self.valid)
+        if share < MANY_UNKNOWN:
+            return []
+        line = f"{share:.1%} of the validation tokens are unknown to the tokenizer"
+        if share > UNREADABLE and not self.forced:
+            raise UserError(f"{line}: {self.advice}, or add tokenizer.force=true to train all the same")
+        return [f"{line}, which no number rewards: {self.advice}"]
+
     def collapse_cause(self) -> str | None:
         """The tokenizer's unknown tokens, where most of the validation tokens are such."""
-        share = self.valid.counts.unknown / max(self.valid.counts.tokens, 1)
+        share = unknown_share(self.valid)
         if share < UNREADABLE:
             return None
         return (
@@ -78,6 +95,11 @@ class TextData:
 
 
 UNREADABLE = 0.5  # share of unknown tokens from which sentences look alike whatever the model
+
+
+def _unforced(tokenizer: Component) -> Component:
+    """The tokenizer without the word that it shall be taken whatever it makes of the corpus."""
+    return Component(name=tokenizer.name, **{k: v for k, v in tokenizer.arguments.items() if k != "force"})
 
 
 def describe(store: TokenStore) -> str:
@@ -101,10 +123,11 @@ def load_data(data: TextDataConfig, tokenizer: Component | TextTokenizer) -> Tex
     Raises:
         UserError: whatever is wrong with the files, the labels or the tokenizer; no sentence to train on.
     """
-    splits = _splits(data)
-    new = isinstance(tokenizer, Component)
+    splits = splits_of(data)
+    new, forced = isinstance(tokenizer, Component), False
     if isinstance(tokenizer, Component):
-        tokenizer = _cached_tokenizer(tokenizer, splits["train"])
+        forced = bool(tokenizer.arguments.get("force"))
+        tokenizer = cached_tokenizer(tokenizer, splits["train"])
     train = _cached_store(splits["train"], tokenizer, data, None, training=True)
     if new:
         tokenizer.unk_is_word = train.counts.literal > 0
@@ -119,7 +142,8 @@ def load_data(data: TextDataConfig, tokenizer: Component | TextTokenizer) -> Tex
     }
     if not len(held["valid"]):
         raise UserError("the validation data hold no sentence: give more data or another file")
-    return TextData(tokenizer, train, held["valid"], held.get("test"))
+    better = advice(splits, held["valid"]) if new else ""
+    return TextData(tokenizer, train, held["valid"], held.get("test"), better, forced)
 
 
 def load_examples(
@@ -153,7 +177,7 @@ def _check_filled(store: TokenStore, data: TextDataConfig, source: str | Sequenc
     )
 
 
-def _splits(data: TextDataConfig) -> dict[str, Split]:
+def splits_of(data: TextDataConfig) -> dict[str, Split]:
     """Train, valid and, where there is one, test."""
     if data.name and data.train:
         raise UserError(f"data has both name {data.name!r} and train {data.train!r}: give one of them")
@@ -215,8 +239,9 @@ def _cached_store(
     )
 
 
-def _cached_tokenizer(spec: Component, train: Split) -> TextTokenizer:
+def cached_tokenizer(spec: Component, train: Split) -> TextTokenizer:
     """Trained on the training split, or read from the cache (a tokenizer file is just read)."""
+    spec = _unforced(spec)
 
     def texts() -> Iterator[str]:
         return (example.text for example in train.examples())

@@ -129,16 +129,16 @@ class _Writer:
         ends = np.cumsum(lengths)
         places = np.flatnonzero(flat == self.tokenizer.special.unk)
         owners = np.searchsorted(ends, places, side="right")
-        written = self.tokenizer.token(self.tokenizer.special.unk)
+        written = self.tokenizer.written_unknown
         pieces, last = [""], -1
         for place, owner in zip(places.tolist(), owners.tolist(), strict=True):
-            is_written = self.literal and written in texts[owner]
+            is_written = self.literal and any(word in texts[owner] for word in written)
             if not (is_written or self.priced):
                 continue
             if owner != last:
                 pieces, last = self.tokenizer.pieces(texts[owner]), owner
             piece = pieces[place - int(ends[owner] - lengths[owner])]
-            if is_written and piece == written:
+            if is_written and piece in written:
                 literal.append(self.end + place)
             elif self.priced:
                 spelling[owner] += self.tokenizer.spelling.nats(piece)

@@ -22,6 +22,7 @@ from seqvae.data.text.spelling import SpellingModel
 from seqvae.errors import UserError
 
 _FILES = ("tokenizer.json", "tokenizer_config.json")
+UNKNOWN_WORDS = ("<unk>", "_UNK")  # how PTB and Yahoo write a word that their makers removed
 _LITERAL = "seqvae_unk_is_word"  # of tokenizer_config.json
 # role -> (key in tokenizer_config.json, common names)
 _ROLES = {
@@ -126,9 +127,14 @@ class TextTokenizer:
     def _unknown(self, text: str, row: Sequence[int]) -> list[bool]:
         if self.special.unk not in row:
             return [False] * len(row)
-        word = self.token(self.special.unk) if self.unk_is_word else None
+        words = self.written_unknown if self.unk_is_word else frozenset()
         pairs = zip(self.pieces(text), row, strict=False)  # a row may have been cut
-        return [i == self.special.unk and piece != word for piece, i in pairs]
+        return [i == self.special.unk and piece not in words for piece, i in pairs]
+
+    @cached_property
+    def written_unknown(self) -> frozenset[str]:
+        """How texts themselves write a word that somebody removed."""
+        return frozenset([self.token(self.special.unk), *UNKNOWN_WORDS])
 
     @cached_property
     def spelling(self) -> SpellingModel:

@@ -11,11 +11,10 @@ from typing import Any, Literal
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from seqvae.data.text.batch import SpecialIds
-from seqvae.data.text.tokenizer import SEPARATORS, TextTokenizer, token_id, with_json_entries
+from seqvae.data.text.tokenizer import SEPARATORS, UNKNOWN_WORDS, TextTokenizer, token_id, with_json_entries
 from seqvae.errors import UserError
 
 PAD, UNK, BOS, EOS = SPECIALS = ("<pad>", "<unk>", "<s>", "</s>")
-UNKNOWN_WORDS = ("<unk>", "_UNK")  # how PTB and Yahoo write a word that their makers removed
 DEFAULT_SIZE = 10_000
 UnicodeForm = Literal["NFC", "NFD", "NFKC", "NFKD"]
 

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from tiny import BASE, SENTENCES, tiny_run
+from typer.testing import CliRunner
 
+from seqvae.cli import app
 from seqvae.config.loading import parse_config
 from seqvae.config.schema import Component, TextDataConfig
 from seqvae.data.text.batch import SpecialIds
@@ -113,11 +116,14 @@ def test_a_store_prices_what_it_lacks(tmp_path: Path) -> None:
     assert not made.tokenizer.unk_is_word
 
 
-def test_a_literal_unknown_is_a_word_where_the_corpus_has_it(tmp_path: Path) -> None:
-    lines = ["the <unk> sat"] * 30 + ["a dog ran"] * 30
+@pytest.mark.parametrize("written_so", ["<unk>", "_UNK"])  # PTB, Yahoo
+def test_a_literal_unknown_is_a_word_where_the_corpus_has_it(tmp_path: Path, written_so: str) -> None:
+    lines = [f"the {written_so} sat"] * 30 + ["a dog ran"] * 30
     data = TextDataConfig(train=corpus(tmp_path, lines), valid_share=0.3)
     made = load_data(data, WORD)
-    store = load_examples(corpus(tmp_path, ["the <unk> cow", "<unk>"], "o.txt"), made.tokenizer, data)
+    store = load_examples(
+        corpus(tmp_path, [f"the {written_so} cow", written_so], "o.txt"), made.tokenizer, data
+    )
     assert (store.counts.unknown, store.counts.literal) == (1, 2)
     assert store.unknown([0, 1], made.tokenizer.special.unk) == [[False, False, True], [False]]
     assert made.train.counts.literal > 0
@@ -126,7 +132,7 @@ def test_a_literal_unknown_is_a_word_where_the_corpus_has_it(tmp_path: Path) -> 
     made.tokenizer.save(tmp_path / "saved")
     again = TextTokenizer.load(tmp_path / "saved")
     assert again.unk_is_word
-    assert again.unknown(["the <unk> cow"]) == [[False, False, True]]
+    assert again.unknown([f"the {written_so} cow"]) == [[False, False, True]]
 
 
 def test_a_literal_unknown_is_unknown_where_the_corpus_lacks_it(tmp_path: Path) -> None:
@@ -162,7 +168,7 @@ def test_names_read_as_words_are_told_as_such(tmp_path: Path) -> None:
     file = corpus(tmp_path, names)
     reports = {}
     for tokenizer in ("word", "char"):
-        values: dict[str, Any] = {**BASE, "tokenizer": {"name": tokenizer}}
+        values: dict[str, Any] = {**BASE, "tokenizer": {"name": tokenizer, "force": True}}
         values["data"] = {"train": file, "max_tokens": 9}
         run = train(parse_config(values, ["train.steps=60"]), tmp_path / tokenizer)
         vae = TextVAE.from_pretrained(run)
@@ -197,3 +203,12 @@ def test_sentences_of_a_split_keep_their_unknown_words(vae: TextVAE, tmp_path: P
     file = corpus(tmp_path, ["the zebra sleeps", "a dog"])
     shown = load_inputs(vae, file)
     assert vae.unknown(shown.x) == [sum(row) for row in vae._unknown(["the zebra sleeps", "a dog"])]
+
+
+def test_codes_in_parquet_have_their_unknown_words_beside(vae: TextVAE, tmp_path: Path) -> None:
+    file = corpus(tmp_path, ["the dog", "", "a zebra zebra"])
+    done = CliRunner().invoke(
+        app, ["encode", str(vae.run.path), "--input", file, "--output", str(tmp_path / "z.parquet")]
+    )
+    assert done.exit_code == 0, done.output
+    assert pq.read_table(tmp_path / "z.parquet")["unknown_tokens"].to_pylist() == [0, None, 2]

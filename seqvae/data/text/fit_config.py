@@ -1,0 +1,51 @@
+"""A config fitted to a corpus: what nobody chose is taken from the data, and said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+
+from seqvae.config.schema import Component, TextDataConfig, TextRunConfig
+from seqvae.data.text.choosing import PERCENTILE, choose_tokenizer, look_at, percentile
+from seqvae.data.text.dataset import cached_tokenizer, splits_of
+from seqvae.data.text.splits import Split
+from seqvae.data.text.tokenizer import TextTokenizer
+from seqvae.errors import UserError
+
+LENGTHS = 20_000  # texts whose tokens are counted
+
+
+def fit_to_corpus(config: TextRunConfig, chosen: Sequence[str]) -> tuple[TextRunConfig, list[str]]:
+    """The config with a tokenizer and a longest length that the corpus asks for, and why, a line each.
+
+    `chosen` are the keys that the user has set: what is among them (`tokenizer...`, `data.max_tokens`) stays.
+
+    Raises:
+        UserError: the corpus cannot be read.
+    """
+    keys, lines = {key.partition("=")[0] for key in chosen}, []
+    splits = splits_of(config.data)
+    train = splits["train"].examples
+    if not any(key.split(".")[0] == "tokenizer" for key in keys):
+        seen = look_at((e.text for e in train()), (e.text for e in splits["valid"].examples()))
+        tokenizer, why = choose_tokenizer(seen)
+        config = config.model_copy(update={"tokenizer": tokenizer})
+        lines.append(why)
+    if "data.max_tokens" not in keys:
+        config, made = _trained(config, splits["train"])
+        most = percentile(made.encode_flat([e.text for e in islice(train(), LENGTHS)])[1].tolist())
+        data: TextDataConfig = config.data.model_copy(update={"max_tokens": most})
+        config = config.model_copy(update={"data": data})
+        lines.append(f"max_tokens {most}: {PERCENTILE} % of the texts have no more tokens")
+    return config, lines
+
+
+def _trained(config: TextRunConfig, train: Split) -> tuple[TextRunConfig, TextTokenizer]:
+    """The tokenizer, with as many pieces as there are where the texts have fewer than were chosen."""
+    try:
+        return config, cached_tokenizer(config.tokenizer, train)
+    except UserError:
+        if config.tokenizer.name != "bpe":
+            raise
+        config = config.model_copy(update={"tokenizer": Component(name="bpe")})
+        return config, cached_tokenizer(config.tokenizer, train)
