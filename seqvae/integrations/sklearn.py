@@ -32,9 +32,7 @@ class TextVAETransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc,
     A pickle holds the run's files, so that it can be opened elsewhere; of a run on pretrained models it holds
     what was trained, and the models must be there. Nothing of torch is imported before `fit` or `transform`.
 
-    Example:
-        >>> from sklearn.pipeline import make_pipeline
-        >>> pipeline = make_pipeline(TextVAETransformer("runs/mine"), LogisticRegression())  # doctest: +SKIP
+    Example: `make_pipeline(TextVAETransformer("runs/mine"), LogisticRegression()).fit(texts, labels)`.
     """
 
     def __init__(
