@@ -9,13 +9,14 @@ import numpy as np
 import torch
 
 from seqvae.config.registry import construct, describe, lookup
-from seqvae.config.schema import Component, LabelConfig, RunConfig
+from seqvae.config.schema import Component, LabelConfig, RunConfig, TextRunConfig
 from seqvae.data.labels import label_statistics
 from seqvae.data.synthetic import CORPORA
 from seqvae.data.text.tokenizer_training import TOKENIZERS
 from seqvae.errors import UserError, suggest
 from seqvae.interfaces import Data, Prior, Remedy, RunContext
 from seqvae.modalities import MODALITIES, Modality
+from seqvae.models import pretrained
 from seqvae.models.labels import Classifier, LabelEncoder, LabelSpec
 from seqvae.models.latents import LATENTS, NoEncoder
 from seqvae.models.priors import PRIORS
@@ -202,6 +203,21 @@ def check_config(config: RunConfig) -> None:
     _check_dim(config.latent)
     _attributes(config)
     _check_condition(config)
+    _check_tokenizer(config)
+
+
+def _check_tokenizer(config: RunConfig) -> None:
+    """Refuse a misspelt tokenizer, and one whose ids a pretrained decoder does not know."""
+    if not isinstance(config, TextRunConfig):
+        return
+    name = config.tokenizer.name
+    lookup("tokenizer", {**TOKENIZERS, **pretrained.TOKENIZERS}, name)
+    if config.decoder.name in pretrained.DECODERS and name not in ("file", *pretrained.TOKENIZERS):
+        model = config.decoder.arguments.get("model")
+        raise UserError(
+            f"tokenizer got {name!r} and decoder 'pretrained' knows its own ids only: leave tokenizer out, "
+            f"or take {{name: pretrained, model: {model}}}"
+        )
 
 
 def _check_condition(config: RunConfig) -> None:
@@ -246,7 +262,7 @@ def _check_remedy(remedy: Remedy, spec: Component, modality: str) -> None:
 
 def catalogue() -> dict[str, list[dict[str, Any]]]:
     """All names that a config may use, one table per kind, with the arguments that it may set."""
-    sizes = "vocab_size", "special", "shape", "latent_dim", "condition"
+    sizes = "vocab_size", "special", "shape", "source", "latent_dim", "condition"
     modalities = MODALITIES.values()
     return {
         "encoders": [row for modality in modalities for row in describe(modality.encoders, sizes)],
@@ -255,6 +271,6 @@ def catalogue() -> dict[str, list[dict[str, Any]]]:
         "priors": describe(PRIORS, ("dim", "encoder", "latent", "condition")),
         "objectives": describe(OBJECTIVES, ("remedies",)),
         "remedies": describe(REMEDIES),
-        "tokenizers": describe(TOKENIZERS, ("texts",)),
+        "tokenizers": describe({**TOKENIZERS, **pretrained.TOKENIZERS}, ("texts",)),
         "corpora": describe(CORPORA),
     }

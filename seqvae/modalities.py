@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from seqvae.config.schema import ImageRunConfig, RunConfig, TextRunConfig
+from seqvae.config.registry import construct
+from seqvae.config.schema import Component, ImageRunConfig, RunConfig, TextRunConfig
 from seqvae.data.image.codec import ImageProcessor
 from seqvae.data.image.dataset import load_data as load_pictures
 from seqvae.data.image.feed import ImageBatchSource
 from seqvae.data.image.load_files import load_images
+from seqvae.data.text.dataset import TextData
 from seqvae.data.text.dataset import load_data as load_text
+from seqvae.data.text.detokenize import share_tokenized
 from seqvae.data.text.feed import TextBatchSource
+from seqvae.data.text.source import SourceFacts
 from seqvae.data.text.tokenizer import TextTokenizer
 from seqvae.interfaces import BatchSource, Data, Decoder, Encoder, Processor
-from seqvae.models import image, text
+from seqvae.models import image, pretrained, text
+from seqvae.models.pretrained.sources import source_reader
+
+_SEEN = 500  # sentences that tell how a corpus is written
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,27 @@ class Modality:
 
 def _load_text(config: RunConfig, codec: TextTokenizer | None) -> Data:
     assert isinstance(config, TextRunConfig)
-    return load_text(config.data, codec or config.tokenizer)
+    tokenizer = codec or config.tokenizer
+    if isinstance(tokenizer, Component) and tokenizer.name in pretrained.TOKENIZERS:
+        tokenizer = construct("tokenizer", pretrained.TOKENIZERS, tokenizer)
+    data = load_text(config.data, tokenizer, source_reader(config))
+    return replace(data, notes=_notes(config, data))
+
+
+def _notes(config: TextRunConfig, data: TextData) -> tuple[str, ...]:
+    """What a pretrained decoder makes of text that is written as tokenizers leave it."""
+    if config.decoder.name not in pretrained.DECODERS or config.data.detokenize:
+        return ()
+    rows = range(min(_SEEN, len(data.train)))
+    texts = data.tokenizer.decode_batch(data.train.tokens(i).tolist() for i in rows)
+    if share_tokenized(texts) < 0.5:
+        return ()
+    note = "the text is tokenized (spaces before marks), which costs a pretrained decoder many nats: "
+    return (f"{note}data.detokenize=true makes it plain",)
+
+
+def _load_tokenizer(folder: Path, card: Mapping[str, Any]) -> TextTokenizer:
+    return TextTokenizer.load(folder).with_source(SourceFacts.from_card(card.get("source")))
 
 
 def _load_pictures(config: RunConfig, codec: ImageProcessor | None) -> Data:
@@ -76,10 +103,10 @@ MODALITIES: dict[str, Modality] = {
         attributes=("length",),
         remedy_hint="the remedies free_bits {nats: 0.25}, word_dropout {rate: 0.4} or cyclical_annealing, "
         "pooling: max in the encoder, or a constant_beta below 1",
-        encoders=text.ENCODERS,
-        decoders=text.DECODERS,
+        encoders={**text.ENCODERS, **pretrained.ENCODERS},
+        decoders={**text.DECODERS, **pretrained.DECODERS},
         load_data=_load_text,
-        load_codec=lambda folder, card: TextTokenizer.load(folder),
+        load_codec=_load_tokenizer,
         make_batch_source=TextBatchSource,
         read_examples=lambda codec, words: list(words),
     ),

@@ -123,7 +123,7 @@ def test_a_folder_that_is_no_corpus(refused: Refused, tmp_path: Path) -> None:
         ("train.stpes=5", r"unknown key 'train.stpes': did you mean 'steps'\? known: "),
         ("tran.steps=5", r"unknown key 'tran': did you mean 'train'\? known: attributes, condition, data"),
         ("init={frm: a, parts: []}", r"unknown key 'init.frm'|init.from: Field required"),
-        ("encoder.name=gruu", r"^unknown encoder 'gruu': did you mean 'gru'\? known: gru, lstm, transformer"),
+        ("encoder.name=gruu", r"^unknown encoder 'gruu': did you mean 'gru'\? known: gru, lstm, pretrained"),
         ("decoder.name=lstmm", r"^unknown decoder 'lstmm': did you mean 'lstm'\?"),
         ("latent.name=gausian", r"^unknown latent 'gausian': did you mean 'gaussian'\?"),
         ("latent.prior={name: standart}", r"^unknown prior 'standart': did you mean 'standard'\?"),

@@ -13,12 +13,15 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_backbones import tiny_model
 from tiny_pictures import SHAPE, picture_batch
 from tiny_text import ATTENTION, ENCODERS, RECURRENT, SIZES, WORDS, Spec, text_batch, tiny_config
 
 from seqvae.build import build_objective, build_vae, catalogue, check_config
 from seqvae.config.loading import parse_config
 from seqvae.config.schema import RunConfig
+from seqvae.data.text.batching import with_source
+from seqvae.data.text.source import SourceFacts, SourceRows
 from seqvae.data.text.tokenizer_training import TOKENIZERS
 from seqvae.errors import UserError
 from seqvae.interfaces import Citable, RunContext
@@ -54,16 +57,21 @@ SMALL: dict[str, Spec] = {
     "text": {"decoder": {"name": "gru", **RECURRENT}, "encoder": ENCODERS["gru"]},
     "image": {"decoder": {"name": "mlp", "hidden": [9]}, "encoder": {"name": "mlp", "hidden": [9]}},
 }
-CODECS = {"text": SIZES, "image": {"shape": SHAPE}}
+WIDTH = 5  # of the vectors that an encoder reads
+CODECS = {"text": {**SIZES, "source": SourceFacts(WIDTH)}, "image": {"shape": SHAPE}}
 TOLD: dict[str, Any] = {"data": {"labels": ["size"]}, "condition": {"size": {"classes": list(range(7))}}}
 CONDITIONED = ("conditional", "semi_supervised")  # rows that need a label
 rows = pytest.mark.parametrize(("modality", "kind", "name"), ROWS, ids=["-".join(row) for row in ROWS])
 
 
-def batch_of(modality: str, seed: int = 0, step: int = 0) -> Any:
-    """A tiny batch; the noise is that of a step."""
+def batch_of(modality: str, seed: int = 0, step: int = 0, vae: VAE | None = None) -> Any:
+    """A tiny batch, with vectors where the model's encoder reads such; the noise is that of a step."""
     if modality == "text":
-        return text_batch(seed=seed, step=step).replace(labels=torch.arange(7.0)[:, None])
+        batch = text_batch(seed=seed, step=step).replace(labels=torch.arange(7.0)[:, None])
+        if vae is None or not vae.encoder.own_source:
+            return batch
+        vectors = torch.randn(batch.size, WIDTH, generator=torch.Generator().manual_seed(1))
+        return with_source(batch, SourceRows(vectors.numpy()))
     batch = picture_batch(5)
     return batch.replace(random=KeyedNoise(seed, step, batch.index), labels=torch.arange(5.0)[:, None])
 
@@ -73,12 +81,14 @@ def config_of(modality: str, kind: str, name: str) -> RunConfig:
     parts: dict[str, Any] = {"train": {"lr": 1e-3}}
     if kind == "remedy":
         parts["remedies"] = [{"name": name}]
+        parts |= {"encoder": {"name": "vectors"}} if name == "align" else {}
     elif kind == "prior":
         home = next((row for row, made in LATENTS.items() if made.default_prior == name), "gaussian")
         sizes = {"dim": 2} if "dim" in inspect.signature(LATENTS[home]).parameters else {}
         parts["latent"] = {"name": home, **sizes, "prior": {"name": name}}
     else:
-        parts[kind] = {"name": name}
+        needed = {"model": tiny_model(kind, WORDS)} if name == "pretrained" else {}
+        parts[kind] = {"name": name, **needed}
     parts |= TOLD if name in CONDITIONED else {}
     return parse_config({"modality": modality, "latent": LATENT, **SMALL[modality], **parts})
 
@@ -99,7 +109,7 @@ def trained(config: RunConfig, steps: int, precision: str = "fp32") -> tuple[VAE
     for step in range(steps):
         torch.manual_seed(step)
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-            loss = objective(vae.train(), batch_of(config.modality, 1, step), step)
+            loss = objective(vae.train(), batch_of(config.modality, 1, step, vae), step)
         loss.total.backward()
         for name, parameter in vae.named_parameters():
             assert parameter.grad is None or bool(torch.isfinite(parameter.grad).all()), name
@@ -127,16 +137,17 @@ def test_trains(modality: str, kind: str, name: str, precision: str) -> None:
     assert all(math.isfinite(loss) for loss in losses)
     before, _ = built(config_of(modality, kind, name))
     moved = [not torch.equal(a, b) for a, b in zip(before.parameters(), vae.parameters(), strict=True)]
-    assert all(moved), [n for (n, _), m in zip(vae.named_parameters(), moved, strict=True) if not m]
+    trains = [p.requires_grad for p in vae.parameters()]  # a borrowed model may not
+    assert moved == trains, [n for (n, _), m in zip(vae.named_parameters(), moved, strict=True) if not m]
 
 
 @rows
 def test_bf16_computes_nearly_the_same(modality: str, kind: str, name: str) -> None:
     vae, objective = built(config_of(modality, kind, name))
     with torch.no_grad():
-        exact = objective(vae.eval(), batch_of(modality), 3)
+        exact = objective(vae.eval(), batch_of(modality, vae=vae), 3)
         with torch.autocast("cpu", torch.bfloat16):
-            got = objective(vae.eval(), batch_of(modality), 3)
+            got = objective(vae.eval(), batch_of(modality, vae=vae), 3)
     for value in ("total", "rate", "distortion"):
         assert getattr(got, value).dtype == torch.float32, value
         torch.testing.assert_close(getattr(got, value), getattr(exact, value), atol=0.02, rtol=0.02)
@@ -158,7 +169,8 @@ def test_saves_and_loads(modality: str, kind: str, name: str, tmp_path: Path) ->
     other = saved_and_loaded(vae, config, tmp_path)
     assert vae.state_dict().keys() == other.state_dict().keys()
     with torch.no_grad():
-        one, same = vae.eval()(batch_of(modality)), other.eval()(batch_of(modality))
+        batch = batch_of(modality, vae=vae)
+        one, same = vae.eval()(batch), other.eval()(batch)
     assert torch.equal(one.log_px_z, same.log_px_z)
     assert torch.equal(one.kl, same.kl)
     _, fresh = built(config)
@@ -177,7 +189,7 @@ def test_goes_on_as_if_it_had_not_stopped(modality: str, kind: str, name: str) -
     fresh.load_state_dict(half.state_dict())
     fresh_objective.load_state_dict(half_objective.state_dict())
     torch.manual_seed(2)
-    loss = fresh_objective(fresh.train(), batch_of(modality, 1, 2), 2)
+    loss = fresh_objective(fresh.train(), batch_of(modality, 1, 2, fresh), 2)
     assert float(loss.total.detach()) == losses[2]
     assert len(list(vae.parameters())) == len(list(fresh.parameters()))
     assert objective.schedule_end() == fresh_objective.schedule_end()
@@ -229,7 +241,7 @@ REMEDY_ROWS = [(modality, name) for modality, kind, name in ROWS if kind == "rem
 def test_a_remedy_leaves_rate_and_distortion_plain(modality: str, name: str) -> None:
     """What a remedy made of the KL is never what the log calls KL."""
     vae, objective = built(config_of(modality, "remedy", name))
-    batch = batch_of(modality)
+    batch = batch_of(modality, vae=vae)
     read = batch
     for remedy in objective.remedy_list:
         read = remedy.on_decoder_input(remedy.on_encoder_input(read))
@@ -255,4 +267,4 @@ def test_catalogue_lists_every_row_and_no_argument_of_the_build() -> None:
     shown = json.dumps(found)
     for provided in ("vocab_size, special", "latent_dim", "features", "condition="):
         assert provided not in shown
-    assert {row["name"] for row in found["tokenizers"]} == set(TOKENIZERS)
+    assert {row["name"] for row in found["tokenizers"]} == {*TOKENIZERS, "pretrained"}

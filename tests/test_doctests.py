@@ -10,6 +10,7 @@ import pytest
 
 MODULES = [
     "seqvae.build",
+    "seqvae.data.text.detokenize",
     "seqvae.errors",
     "seqvae.interfaces.kl",
     "seqvae.interfaces.remedy",

@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("torch", "datasets", "sklearn", "matplotlib", "transformers")
+HEAVY = (
+    "torch",
+    "datasets",
+    "sklearn",
+    "matplotlib",
+    "transformers",
+    "peft",
+    "sentence_transformers",
+)
 MACHINE_PATH = re.compile(r"(?<![\w.])/(work|tmp|root|farm|opt)/")
 
 

@@ -96,7 +96,14 @@ def test_every_dependency_is_pinned_to_a_tested_version(root: Path, project: dic
 
 
 @pytest.mark.parametrize(
-    "script", ["scripts/environment.sh", "scripts/quickstart.sh", "scripts/test.sh", ".ci/run"]
+    "script",
+    [
+        "scripts/environment.sh",
+        "scripts/quickstart.sh",
+        "scripts/pretrained.sh",
+        "scripts/test.sh",
+        ".ci/run",
+    ],
 )
 def test_script_is_executable_bash(root: Path, script: str) -> None:
     path = root / script

@@ -13,6 +13,7 @@ import typer
 from seqvae.cli import (
     bench,
     edit,
+    export,
     fit_prior,
     generate,
     inspect,
@@ -42,7 +43,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (train, generate, edit, score, quality, rate, probe, fit_prior, plot, inspect, lesson, bench):
+for group in (
+    train,
+    generate,
+    export,
+    edit,
+    score,
+    quality,
+    rate,
+    probe,
+    fit_prior,
+    plot,
+    inspect,
+    lesson,
+    bench,
+):
     for command in group.COMMANDS:
         made = with_run_options(checks_numbers(command))
         app.command(command.__name__.rstrip("_").replace("_", "-"))(made)

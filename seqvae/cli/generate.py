@@ -19,12 +19,15 @@ from seqvae.cli.options import (
     RUN,
     SEED,
     TEXTS,
+    VECTORS,
+    given_vectors,
     load_vae,
     require_text,
     rows,
 )
 from seqvae.cli.printing import emit_json, emit_lines, emit_texts
 from seqvae.cli.reading import Reading, reads_files, say
+from seqvae.errors import UserError
 
 if TYPE_CHECKING:
     from seqvae.models.text.decoding import GenerationConfig
@@ -126,6 +129,7 @@ def encode(
         Path, typer.Option(help="z.npy, or z.parquet with row numbers, texts, labels, counts.")
     ],
     input_: INPUT = None,
+    vectors: VECTORS = None,
     empty: Annotated[
         Literal["nan", "mask", "drop"],
         typer.Option(help="A row without a text: NaN, zeros and a mask beside, or no row."),
@@ -138,15 +142,18 @@ def encode(
     *,
     reading: Reading,
 ) -> None:
-    """Write the codes of sentences, or of pictures, to a file: a row for each row of the input."""
+    """Write the codes of sentences, pictures or vectors to a file: a row for each row of the input."""
     from seqvae.distributed.collectives import distributed_session, is_main
+    from seqvae.inference.inputs import Inputs
     from seqvae.inference.latent_files import check_output, write_codes
     from seqvae.utils.device import pick_device
 
+    if bool(input_) == (vectors is not None):
+        raise UserError("give --input FILE of examples or --vectors FILE of vectors, one of the two")
     with distributed_session(pick_device(device)):
         check_output(output)
         vae = load_vae(run, device, rate, condition=condition, reading=reading, sources=input_)
-        given = rows(vae, None, input_, reading=reading)
+        given = rows(vae, None, input_, reading=reading) if input_ else Inputs(given_vectors(vae, vectors))
         z = vae.encode(given.x, draw, seed, condition=given.condition)
         if vae.modality == "text":
             given = given.with_column("unknown_tokens", given.spread(vae.unknown(given.x)))
@@ -158,7 +165,10 @@ def encode(
 
 def decode(
     run: RUN,
-    input_: Annotated[Path, typer.Option("--input", help="z.npy or z.parquet, as `encode` writes them.")],
+    input_: Annotated[
+        Path | None, typer.Option("--input", help="z.npy or z.parquet, as `encode` writes them.")
+    ] = None,
+    vectors: VECTORS = None,
     beam: BEAM = None,
     max_length: LENGTH = None,
     rate: RATE = None,
@@ -167,12 +177,14 @@ def decode(
     json: JSON = False,
     print0: PRINT0 = False,
 ) -> None:
-    """Write the sentence of each code in a file."""
+    """Write the sentence of each code in a file, or of each vector, which is encoded first."""
     from seqvae.inference.latent_files import coded_rows, read_codes
 
+    if (input_ is None) == (vectors is None):
+        raise UserError("give --input FILE of codes or --vectors FILE of vectors, one of the two")
     vae = load_vae(run, device, rate, condition=condition)
     require_text(vae, "`ImageVAE.decode` gives pictures as tensors")
-    z = read_codes(input_)
+    z = read_codes(input_) if input_ is not None else vae.encode(given_vectors(vae, vectors))
     there = coded_rows(z)
     written = iter(
         vae.decode(

@@ -33,6 +33,9 @@ PRINT0 = Annotated[
 SEED = Annotated[int, typer.Option(help="The same seed draws the same sentences.")]
 TEXTS = Annotated[list[str] | None, typer.Argument(help="Sentences.", show_default=False)]
 GIVEN = Annotated[list[str] | None, typer.Argument(help="Sentences, or picture files.", show_default=False)]
+VECTORS = Annotated[
+    Path | None, typer.Option(help="Vectors, a row each, for runs of encoder vectors: .npy or .parquet.")
+]
 INPUT = Annotated[
     list[str] | None,
     typer.Option("--input", help="A file, folder or glob; - is standard input; may be given several times."),
@@ -145,6 +148,20 @@ def rows(
         what = "broken" if modality.is_image else "without a text"
         say(f"{found.left_out:,} of {found.total:,} rows are {what}: they keep their place, without a result")
     return found
+
+
+def given_vectors(vae: Any, file: Path | None) -> Any:
+    """The vectors (N, W) in a file, of a run that reads such.
+
+    Raises:
+        UserError: the run reads other things, or the file cannot be read or holds other vectors.
+    """
+    from seqvae.data.text.vectors import read_vectors
+
+    assert file is not None
+    if vae.modality != "text" or not vae.reads_vectors:
+        raise UserError(f"--vectors {file}: {vae.run.path} was not trained on vectors (encoder: vectors)")
+    return read_vectors(file, vae.config.data.vector_column)
 
 
 def read_examples(

@@ -31,6 +31,9 @@ def train(
         list[str] | None,
         typer.Option(help="Your text: a file, folder, glob, - or Hub id; may be given several times."),
     ] = None,
+    vectors: Annotated[
+        Path | None, typer.Option(help="A vector per line of --corpus: decode these, .npy or .parquet.")
+    ] = None,
     recipe: Annotated[str, typer.Option(help="The shipped config that --corpus uses.")] = "default",
     sets: Annotated[list[str] | None, typer.Option("--set", help="key.path=value over the config.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder to make; runs/NAME by default.")] = None,
@@ -40,12 +43,14 @@ def train(
     reading: Reading,
 ) -> None:
     """Train a model; prints the run folder. Ctrl-C saves and says how to go on."""
+    if vectors is not None and not corpus:
+        raise UserError(f"--vectors {vectors} goes with --corpus FILE, which has the text of each row")
     if resume is not None and (config or corpus or sets or out or reading.overrides):
         raise UserError(
             f"--resume goes on with {resume} as it is: leave out CONFIG, --corpus, --set and --out"
         )
     place = [] if device is None else [f"train.device={device}"]
-    overrides = [*reading.overrides, *(sets or []), *place]
+    overrides = [*reading.overrides, *_of_vectors(vectors), *(sets or []), *place]
     chosen = None if resume is not None else _chosen(config, corpus, recipe, overrides)
     from seqvae.training import loop as training
 
@@ -149,6 +154,11 @@ def _chosen(config: str | None, corpus: list[str] | None, recipe: str, sets: lis
         return load_config(find_config(f"text/{recipe}"), [f"data.train={dumps(found)}", *sets])
     assert config is not None
     return load_config(find_config(config), sets)
+
+
+def _of_vectors(vectors: Path | None) -> list[str]:
+    """What has to be set for a model that reads the vectors in a file."""
+    return [] if vectors is None else ["encoder={name: vectors}", f"data.vectors={dumps(str(vectors))}"]
 
 
 def _free_name(config: str | None, corpus: list[str] | None) -> Path:

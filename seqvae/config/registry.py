@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import is_dataclass
 from typing import Any, TypeVar, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -65,7 +66,8 @@ def _type_hints(made: Callable[..., Any]) -> dict[str, Any]:
 
 def _coerce(where: str, value: Any, hint: Any) -> Any:
     try:
-        found = TypeAdapter(hint, config=ConfigDict(allow_inf_nan=False)).validate_python(value)
+        settings = None if is_dataclass(hint) else ConfigDict(allow_inf_nan=False)  # these have their own
+        found = TypeAdapter(hint, config=settings).validate_python(value)
         if isinstance(found, int) and abs(found) >= 2**31:
             raise UserError(f"{where} got {value!r}: give a number below {2**31}")
         return found

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
 
 class _Closed(BaseModel):
@@ -36,6 +43,7 @@ def _named_sources(value: str | list[str]) -> str | list[str]:
 
 
 Positive = Annotated[int, Field(gt=0, lt=2**31)]
+NonEmpty = Annotated[str, Field(min_length=1)]
 NonNegative = Annotated[int, Field(ge=0, lt=2**31)]
 Seed = Annotated[int, Field(gt=-(2**62), lt=2**62)]
 Sources = Annotated[str | list[str], AfterValidator(_named_sources)]  # several: one after the other
@@ -77,6 +85,11 @@ class TextDataConfig(DataConfig):
     format: Literal["lines", "json", "csv", "tsv", "parquet"] | None = None  # by the file's name when null
     max_tokens: Positive = 64  # tokens per sentence at most
     overlong: Literal["truncate", "drop"] = "truncate"  # what happens to longer sentences
+    detokenize: bool = False  # undo spaces around marks and the loss of capitals: for pretrained decoders
+    vectors: NonEmpty | None = None  # .npy or .parquet, a row per example of `train`, for encoder vectors
+    valid_vectors: NonEmpty | None = None  # the same of `valid`
+    test_vectors: NonEmpty | None = None  # the same of `test`
+    vector_column: str = "vector"  # of a .parquet file
 
 
 class ImageDataConfig(DataConfig):
@@ -90,8 +103,18 @@ class ImageDataConfig(DataConfig):
     on_bad_image: Literal["error", "skip"] = "error"  # what to do with an image that cannot be read
 
 
+class GroupConfig(_Closed):
+    """How some parameters train otherwise than the rest: their learning rate's factor, and their decay."""
+
+    lr: Annotated[float, Field(gt=0)] = 1.0  # times train.lr
+    weight_decay: Annotated[float, Field(ge=0)] | None = None  # train.weight_decay when null
+
+
 class TrainConfig(_Closed):
-    """How a run trains. Give `steps` or `epochs`; `batch_size` counts examples."""
+    """How a run trains. Give `steps` or `epochs`; `batch_size` counts examples.
+
+    `groups` names parameters by how their names begin (`latent`, `decoder.backbone`); the longest counts.
+    """
 
     # updates; without `steps` and `epochs`, 10 epochs but at least 3,000 and at most 6,000 updates
     steps: Positive | None = None
@@ -101,6 +124,7 @@ class TrainConfig(_Closed):
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"  # sgd has momentum 0.9
     lr: Annotated[float, Field(gt=0)] = 1e-3  # learning rate after warm-up
     weight_decay: Annotated[float, Field(ge=0)] = 0.0  # of matrices; biases and norms have none
+    groups: dict[str, GroupConfig] = {}  # parameters with a learning rate or decay of their own
     warmup: NonNegative = 0  # updates of linear warm-up
     # of the learning rate after warm-up; plateau halves it at every validation without a better one
     decay: Literal["none", "linear", "cosine", "plateau"] = "none"
@@ -187,6 +211,18 @@ class TextRunConfig(RunConfig):
     tokenizer: Component = Component(name="word")  # trained on the training split, or `file`
     encoder: Component = Component(name="gru")
     decoder: Component = Component(name="gru")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tokenizer_of_decoder(cls, values: Any) -> Any:
+        """A pretrained decoder brings its own tokenizer, where the config names none."""
+        decoder = values.get("decoder") if isinstance(values, dict) else None
+        if not isinstance(decoder, dict) or decoder.get("name") != "pretrained" or "model" not in decoder:
+            return values
+        if values.get("tokenizer") not in (None, {"name": "word"}):
+            return values
+        named = {key: decoder[key] for key in ("model", "revision") if decoder.get(key)}
+        return {**values, "tokenizer": {"name": "pretrained", **named}}
 
 
 class ImageRunConfig(RunConfig):

@@ -7,6 +7,7 @@ import hashlib
 import os
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 _SETTLED = (
@@ -33,19 +34,20 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
-def remembered_hash(path: Path) -> str:
+def remembered_hash(path: Path, hashed: Callable[[Path], str] | None = None) -> str:
     """The hash of a file's bytes; they are read again unless the system says that nobody wrote to the file.
 
     Size and modification time can be kept while the content changes (`cp -p`, `touch -r`), the time of the
     last change of the inode cannot. A file that was changed in the last two seconds is not remembered.
     """
     state = _state(path)
-    note = cache_root() / "sources" / content_key(path.resolve())
+    kind = [] if hashed is None else [hashed.__name__]
+    note = cache_root() / "sources" / content_key(path.resolve(), *kind)
     with contextlib.suppress(OSError, ValueError):
         before, _, digest = note.read_text(encoding="utf-8").partition("\n")
         if before == state and digest:
             return digest
-    digest = file_hash(path)
+    digest = (hashed or file_hash)(path)
     if _state(path) == state and time.time() - path.stat().st_ctime > _SETTLED:
         _write_note(note, f"{state}\n{digest}")
     return digest

@@ -12,11 +12,22 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from seqvae.errors import UserError
 from seqvae.inference.posthoc_priors import FOLDER as PRIORS
+from seqvae.models.pretrained.golden import FOLDER as BASES
+from seqvae.models.pretrained.golden import GOLDEN_FILE, copy_bases
 from seqvae.runs.checkpoint import Run, load_run, read_card
+from seqvae.runs.modules_file import MODELING, MODULES
 from seqvae.runs.weights import WEIGHTS
 from seqvae.utils.device import pick_device
 
-RUN_FILES = ("config.yaml", "config.json", WEIGHTS, "tokenizer.json", "tokenizer_config.json")
+_TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
+RUN_FILES = ("config.yaml", "config.json", WEIGHTS, *_TOKENIZER, MODULES, MODELING)
+
+
+def loaded_files(run: Path) -> list[Path]:
+    """What of a run folder `from_pretrained` reads."""
+    named = [run / name for name in (*RUN_FILES, GOLDEN_FILE)]
+    inside = [file for folder in (PRIORS, BASES) for file in sorted((run / folder).rglob("*"))]
+    return [file for file in (*named, *inside) if file.is_file()]
 
 
 class RunFolder(ModelHubMixin, library_name="seqvae"):
@@ -30,22 +41,25 @@ class RunFolder(ModelHubMixin, library_name="seqvae"):
         """A run by its folder: of a dataclass the mixin keeps a deep copy, here that of the whole model."""
         return str(arg.path) if isinstance(arg, Run) else super()._encode_arg(arg)
 
-    def save_pretrained(self, save_directory: str | Path, **options: Any) -> str | None:
+    def save_pretrained(self, save_directory: str | Path, whole: bool = False, **options: Any) -> str | None:
         """Copy what `from_pretrained` reads into a folder, and write a model card beside it.
 
+        With `whole`, the pretrained models that the run stands on go along: the folder then needs no other.
+
         Raises:
-            UserError: the folder is the run itself.
+            UserError: the folder is the run itself, or a pretrained model is not there.
         """
         if Path(save_directory).resolve() == self.run.path.resolve():
             raise UserError(f"{save_directory} is this run already: save into another folder")
+        if whole:
+            copy_bases(self.run.config, Path(save_directory))
         return super().save_pretrained(save_directory, **options)
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        for name in RUN_FILES:
-            if (self.run.path / name).is_file():
-                shutil.copy2(self.run.path / name, save_directory / name)
-        if (self.run.path / PRIORS).is_dir():
-            shutil.copytree(self.run.path / PRIORS, save_directory / PRIORS, dirs_exist_ok=True)
+        for file in loaded_files(self.run.path):
+            target = save_directory / file.relative_to(self.run.path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(file, target)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Self:
@@ -99,6 +113,6 @@ def _download(
         force_download=force,
         local_files_only=local,
         token=token,
-        allow_patterns=[*RUN_FILES, f"{PRIORS}/*"],
+        allow_patterns=[*RUN_FILES, GOLDEN_FILE, f"{PRIORS}/*", f"{BASES}/*"],
     )
     return Path(folder)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -18,12 +18,15 @@ from seqvae.config.schema import TextRunConfig
 from seqvae.data.input_files import in_words
 from seqvae.data.synthetic import CORPORA
 from seqvae.data.text.batch import TextBatch
-from seqvae.data.text.batching import batch_from_ids, keys_of, token_bounded
+from seqvae.data.text.batching import batch_from_ids, keys_of, token_bounded, with_source
 from seqvae.data.text.dataset import DEFAULT_CORPUS, load_examples
 from seqvae.data.text.feed import measured_feed
+from seqvae.data.text.readers import Example
+from seqvae.data.text.source import Array, SourceReader, SourceRows
 from seqvae.data.text.token_store import TokenStore
 from seqvae.data.text.tokenizer import TextTokenizer
 from seqvae.data.text.values import clean_text
+from seqvae.data.text.vectors import GivenVectors
 from seqvae.errors import UserError
 from seqvae.evaluation.metrics.text import TextGeneration, TextMetrics
 from seqvae.evaluation.metrics.text_scores import marked
@@ -32,6 +35,7 @@ from seqvae.inference.pretrained import PretrainedVAE
 from seqvae.inference.remarks import say_cut, say_lengths, say_unknown
 from seqvae.interfaces import Batch, ModalityMetrics
 from seqvae.keyed_noise import KeyedNoise, Signed, distinguish_repeats, hash_codes
+from seqvae.models.pretrained.sources import source_reader
 from seqvae.models.sampling import Condition, Rate, make_condition, resample_conditions, sample_prior
 from seqvae.models.sampling import Path as CodePath
 from seqvae.models.text.decoding import GenerationConfig, generate_tokens
@@ -72,6 +76,16 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         assert isinstance(run.config, TextRunConfig)
         self.tokenizer: TextTokenizer = run.codec
         self.config = run.config
+
+    @cached_property
+    def source(self) -> SourceReader | None:
+        """What reads texts for the encoder, where it does not read the run's tokens."""
+        return source_reader(self.config)
+
+    @property
+    def reads_vectors(self) -> bool:
+        """Whether `encode` takes vectors (N, W) instead of sentences."""
+        return isinstance(self.source, GivenVectors)
 
     def decode(
         self,
@@ -147,7 +161,16 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         return self.tokenizer.unknown(list(texts), self._ids(texts))
 
     def score(self, examples: Sequence[str], *arguments: Any, **options: Any) -> list[ExampleScore]:
-        """As for any run (see `PretrainedVAE.score`), with how many tokens of each sentence are `unknown`."""
+        """As for any run (see `PretrainedVAE.score`), with how many tokens of each sentence are `unknown`.
+
+        Raises:
+            UserError: as there, or the encoder reads vectors, which sentences alone do not have.
+        """
+        if self.reads_vectors:
+            raise UserError(
+                "this run reads vectors, and a score needs the sentence of each too: `seqvae evaluate` "
+                "measures its own test split"
+            )
         found = super().score(examples, *arguments, **options)
         pairs = zip(found, self.unknown(examples), strict=True)
         return [replace(score, unknown=unknown) for score, unknown in pairs]
@@ -250,7 +273,9 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
 
     def _store(self, data: str | Sequence[str] | None) -> tuple[str, TokenStore]:
         if data is not None:
-            store = load_examples(data, self.tokenizer, self.config.data, self._categories)
+            given = (data, self.tokenizer, self.config.data, self._categories, self.source)
+            own = data if isinstance(data, str) and data.endswith(".parquet") else None
+            store = load_examples(*given, own if self.reads_vectors else None)
             self._check_labels(store, [*store.notes, *store.lost_labels])
             return in_words(data), store
         splits = load_run_data(self.run)
@@ -317,19 +342,67 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         config = self.config.model_copy(update={"data": data})
         return TextVAE(replace(self.run, config=config), self.device)
 
-    def _keys(self, texts: Sequence[str], repeats_differ: bool) -> Signed:
-        """(N,) what the noise of each sentence is keyed by: its tokens, and perhaps the how-manieth it is."""
-        keys = keys_of(self._ids(texts))
+    def _read(self, text: str) -> str:
+        """A text as training's encoder read it: clean, and as far as the kept tokens reach."""
+        text, most = clean_text(text), self.config.data.max_tokens
+        if len(self.tokenizer.encode(text)) <= most:
+            return text
+        return text[: self.tokenizer.characters(text, most)]
+
+    def _vectors(self, given: Any) -> Array:
+        """Vectors (N, W) as a user gives them.
+
+        Raises:
+            UserError: sentences, another width than the run's, or some that are no numbers.
+        """
+        if len(given) and isinstance(given[0], str):
+            raise UserError(
+                "this run reads vectors, not sentences: `seqvae decode RUN --vectors FILE` (vae.encode of a "
+                "matrix (N, W)) takes them"
+            )
+        vectors = np.asarray(given, np.float32)
+        width = self.tokenizer.sizes["source"].width
+        if vectors.ndim != 2 or vectors.shape[1] != width:
+            raise UserError(f"vectors have shape {vectors.shape}: this run reads (N, {width})")
+        if not np.isfinite(vectors).all():
+            raise UserError("some vectors hold nan or inf: give finite numbers")
+        return vectors
+
+    def _keys(self, texts: Sequence[Any], repeats_differ: bool) -> Signed:
+        """(N,) what the noise of each sentence is keyed by: its tokens, and perhaps the how-manieth it is.
+
+        Of a vector it is the vector itself.
+        """
+        vectors = self._vectors(texts) if self.reads_vectors else None
+        keys = keys_of(self._ids(texts)) if vectors is None else hash_codes(torch.from_numpy(vectors))
         return distinguish_repeats(keys) if repeats_differ else keys
 
+    def batches(self, texts: Sequence[Any], batch_size: int = 64) -> Iterator[TextBatch]:
+        """Sentences, or vectors where the encoder reads these, as batches on the model's device.
+
+        Raises:
+            UserError: as `encode`.
+        """
+        return self._batches(texts, 0, batch_size=batch_size)
+
     def _batches(
-        self, texts: Sequence[str], seed: int, repeats_differ: bool = False, batch_size: int = 64
+        self, texts: Sequence[Any], seed: int, repeats_differ: bool = False, batch_size: int = 64
     ) -> Iterator[TextBatch]:
-        ids = self._ids(texts)
-        say_unknown(self.run.path, self._unknown(texts), self.tokenizer.token(self.tokenizer.special.unk))
+        """Sentences, or vectors (N, W) where the encoder reads these: then there are no tokens."""
+        vectors = self._vectors(texts) if self.reads_vectors else None
+        ids = self._ids(texts) if vectors is None else [[] for _ in vectors]
+        if vectors is None:
+            unknown = self._unknown(texts)
+            say_unknown(self.run.path, unknown, self.tokenizer.token(self.tokenizer.special.unk))
         keys = torch.from_numpy(self._keys(texts, repeats_differ))
         for run in token_bounded([len(row) for row in ids], batch_size):
             batch = batch_from_ids(ids[run], self.tokenizer.special, seed)
+            if vectors is not None:
+                batch = with_source(batch, SourceRows(vectors[run]))
+            elif self.source is not None:
+                batch = with_source(
+                    batch, self.source.read([Example(self._read(text)) for text in texts[run]])
+                )
             rows = torch.arange(run.start, run.stop)
             yield batch.replace(index=rows, random=KeyedNoise(seed, 0, keys[rows])).to(self.device)
 

@@ -87,14 +87,25 @@ class Citable:
 class Encoder(nn.Module, Citable, ABC, Generic[BatchT]):
     """Maps a batch to one feature vector per example.
 
-    `out_dim` is H, the number of features.
+    `out_dim` is H, the number of features. `own_source` is true where `batch.source` holds something else
+    than the run's own tokens: vectors, or ids of another tokenizer.
     """
 
     out_dim: int
+    own_source: ClassVar[bool] = False
+    activation_width: int = 0  # W of `activations`; 0 where nothing frozen is read
 
     @abstractmethod
     def forward(self, batch: BatchT) -> Tensor:
         """Features h (B, H), H = `out_dim`."""
+
+    def activations(self, batch: BatchT) -> Tensor:
+        """(B, W) what a frozen model made of the examples, standardised.
+
+        Raises:
+            UserError: this encoder reads no such activations.
+        """
+        raise UserError(f"{type(self).__name__} reads no activations of a frozen model")
 
     def pseudo_inputs(self, count: int) -> Tensor:
         """Initial values of `count` learnable pseudo-inputs, (count, ...), in the format of `read`.

@@ -2,6 +2,7 @@
 
 from seqvae.interfaces import Remedy
 from seqvae.remedies.aggressive_encoder import AggressiveEncoder
+from seqvae.remedies.align import Align
 from seqvae.remedies.attribute_regularization import AttributeRegularization
 from seqvae.remedies.bag_of_words import BagOfWords
 from seqvae.remedies.controllers import GECO, ControlVAE
@@ -53,6 +54,7 @@ REMEDIES: dict[str, type[Remedy]] = {
     "learned_similarity": LearnedSimilarity,
     "attribute_regularization": AttributeRegularization,
     "aggressive_encoder": AggressiveEncoder,
+    "align": Align,
 }
 
 __all__ = ["REMEDIES"]

@@ -9,7 +9,8 @@ from pydantic import Field
 from torch import Tensor
 
 from seqvae.data.text.batch import TextBatch
-from seqvae.interfaces import Remedy, RunContext
+from seqvae.errors import UserError
+from seqvae.interfaces import Encoder, Remedy, RunContext
 from seqvae.numerics import constant
 
 Rate = Annotated[float, Field(ge=0, le=1)]  # a probability
@@ -79,7 +80,16 @@ class Denoising(Remedy[TextBatch]):
         self.vocab_size = 0
 
     def attach(self, vae: torch.nn.Module, facts: RunContext) -> None:
-        """Store the size of the vocabulary, from which substitutes are drawn."""
+        """Store the size of the vocabulary, from which substitutes are drawn.
+
+        Raises:
+            UserError: the encoder does not read the run's own words.
+        """
+        if isinstance(vae.encoder, Encoder) and vae.encoder.own_source:
+            raise UserError(
+                "denoising changes the words that the encoder reads, and this encoder reads vectors or "
+                "tokens of its own: use word_dropout or latent_dropout"
+            )
         self.vocab_size = facts.vocab_size or 0
 
     def on_encoder_input(self, batch: TextBatch) -> TextBatch:

@@ -4,6 +4,9 @@ config.yaml              the resolved config
 config.json              the same for programs: format, sizes, the config, what was selected
 model.safetensors        the selected weights, with their own hash in them
 tokenizer.json, tokenizer_config.json (text)
+modules.json             the class by which sentence-transformers reads the run (text)
+golden.json              what a model on pretrained weights made of three sentences, compared at loading
+base/PART/               these weights themselves, where a run was exported whole
 metrics.jsonl            one line a logged step or validation
 checkpoints/step-N/      weights, optimizer, objective and step, to go on from
 """
@@ -30,7 +33,9 @@ from seqvae.config.schema import RunConfig
 from seqvae.config.yaml_files import read_yaml
 from seqvae.errors import UserError
 from seqvae.interfaces import Processor
+from seqvae.models.pretrained.golden import base_facts, check_golden, with_bases
 from seqvae.models.vae import VAE
+from seqvae.runs.modules_file import automatic_classes, write_modules
 from seqvae.runs.weights import WEIGHTS, own_copies, read_weights, write_weights
 from seqvae.utils.atomic_files import (
     explain_disk_errors,
@@ -102,6 +107,7 @@ def create_run(
     with explain_disk_errors(path):
         (path / "checkpoints").mkdir(parents=True)
         codec.save(path)
+        write_modules(path, config)
         write_atomically(path / "config.yaml", lambda p: p.write_text(dump_config(config), encoding="utf-8"))
         write_card(path, config, codec, TrainState(), "nothing is trained yet", data, splits)
 
@@ -123,10 +129,12 @@ def write_card(
     card = {
         "format_version": FORMAT,
         "library_name": "seqvae",
+        **automatic_classes(config),
         "sizes": codec.metadata,
         "run": config.model_dump(by_alias=True),
         "data": data,
         **({} if splits is None else {"splits": splits}),
+        **({"bases": bases} if (bases := base_facts(config)) else {}),
         "selected": selected,
         "progress": asdict(progress),
     }
@@ -157,13 +165,15 @@ def load_run(source: str | Path, device: str | torch.device = "cpu") -> Run:
     """
     path = Path(source)
     card = read_card(path)
-    config = parse_config(card["run"], where=str(path / "config.json"), saved=True)
+    config = with_bases(parse_config(card["run"], where=str(path / "config.json"), saved=True), card, path)
     codec = modality_of(config).load_codec(path, card.get("sizes", {}))
     vae = build_vae(config, codec.sizes)
     if not (path / WEIGHTS).is_file():
         raise UserError(f"{path} holds no weights yet: train it with `seqvae train --resume {path}`")
     read_weights(vae, path / WEIGHTS)
-    return Run(path, config, vae.to(device).eval(), codec, card)
+    vae = vae.to(device).eval()
+    check_golden(path, config, vae, codec)
+    return Run(path, config, vae, codec, card)
 
 
 def read_card(path: Path) -> dict[str, Any]:

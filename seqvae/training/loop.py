@@ -20,6 +20,8 @@ from seqvae.errors import UserError
 from seqvae.evaluation.evaluate import EvaluationSettings, validate
 from seqvae.evaluation.rate_sweep import EXAMPLES, describe_choice, find_best_rate, is_variable_rate
 from seqvae.interfaces import Data
+from seqvae.models.pretrained.backbone import parameter_counts
+from seqvae.models.pretrained.golden import with_bases, write_golden
 from seqvae.models.sampling import with_rate
 from seqvae.models.vae import VAE
 from seqvae.runs.checkpoint import (
@@ -73,7 +75,7 @@ def resume(path: str | Path, report: Reporter | None = None, device: str | None 
     for line in ignored_changes(path, parse_config(card["run"], where=where)):
         (report or Silent()).warn(line)
     elsewhere = [] if device is None else [f"train.device={device}"]
-    config = parse_config(card["run"], elsewhere, where=where)
+    config = with_bases(parse_config(card["run"], elsewhere, where=where), card, path)
     modality = modality_of(config)
     with _distributed_run(config):
         codec = modality.load_codec(path, card.get("sizes", {}))
@@ -220,6 +222,7 @@ class TrainingLoop:
 
     def _save_selected(self, vae: VAE, selected: str) -> None:
         save_weights(self.path, vae)
+        write_golden(self.path, self.trainer.config, vae, self.trainer.data)
         self._write_card(selected)
 
     def _write_card(self, selected: str) -> None:
@@ -249,7 +252,8 @@ class TrainingLoop:
         if not is_variable_rate(self.trainer.vae.latent):
             return None
         vae = load_run(self.path, self.trainer.device).vae
-        chosen = find_best_rate(vae, self.trainer.batch_source.valid(EXAMPLES), progress=self.report.advance)
+        few = min(EXAMPLES, self.settings.valid_examples)
+        chosen = find_best_rate(vae, self.trainer.batch_source.valid(few), progress=self.report.advance)
         save_weights(self.path, with_rate(vae, chosen["nats"]))
         return chosen
 
@@ -266,11 +270,12 @@ class TrainingLoop:
 
     def _announce(self) -> None:
         trainer = self.trainer
-        millions = sum(p.numel() for p in trainer.vae.parameters()) / 1e6
+        count, trained = parameter_counts(trainer.vae)
+        part = f" ({trained / 1e6:.1f} M of them trained)" if trained < count else ""
         self.report.note(
-            f"{millions:.1f} M parameters, {trainer.total} steps of {self.settings.batch_size} examples "
-            f"({trainer.total / trainer.batch_source.steps_per_epoch:.1f} epochs) on {trainer.device} "
-            f"in {trainer.precision}"
+            f"{count / 1e6:.1f} M parameters{part}, {trainer.total} steps of {self.settings.batch_size} "
+            f"examples ({trainer.total / trainer.batch_source.steps_per_epoch:.1f} epochs) "
+            f"on {trainer.device} in {trainer.precision}"
         )
 
 

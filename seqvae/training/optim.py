@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from seqvae.config.schema import TrainConfig
+from seqvae.config.schema import GroupConfig, TrainConfig
 from seqvae.distributed.fsdp import is_dtensor
+from seqvae.errors import UserError
 from seqvae.numerics import as_step
 
 MOMENTUM = 0.9
@@ -20,18 +21,45 @@ PLATEAU = 0.5  # the learning rate's factor when a validation is no better
 
 
 def make_optimizer(config: TrainConfig, module: nn.Module, without: Iterable[nn.Parameter] = ()) -> Optimizer:
-    """The optimizer of all of a module's parameters but those in `without`; matrices alone decay."""
+    """The optimizer of all of a module's parameters but those in `without`; matrices alone decay.
+
+    Raises:
+        UserError: `config.groups` names no parameter.
+    """
     left_out = {id(p) for p in without}
-    parameters = [p for p in module.parameters() if id(p) not in left_out]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+    named = [(n.removeprefix("vae."), p) for n, p in module.named_parameters() if id(p) not in left_out]
+    parameters = [p for _, p in named]
+    groups = parameter_groups(config, named)
     if config.optimizer == "sgd":
         fused = not any(map(is_dtensor, parameters))  # of cut ones torch has a fused Adam alone
         return SGD(groups, lr=config.lr, momentum=MOMENTUM, fused=fused)
     kind = AdamW if config.optimizer == "adamw" else Adam
     return kind(groups, lr=config.lr, fused=True)
+
+
+def parameter_groups(config: TrainConfig, named: Sequence[tuple[str, nn.Parameter]]) -> list[dict[str, Any]]:
+    """Matrices and vectors of the rest, then of each of `config.groups`; `lr_scale` is a group's factor.
+
+    Raises:
+        UserError: a group that names no parameter.
+    """
+    members: dict[str, list[nn.Parameter]] = {"": [], **{name: [] for name in config.groups}}
+    for name, parameter in named:
+        fitting = [group for group in members if f"{name}.".startswith(f"{group}.") or not group]
+        members[max(fitting, key=len)].append(parameter)
+    if empty := [group for group in config.groups if not members[group]]:
+        known = sorted({".".join(name.split(".")[:2]) for name, _ in named})
+        raise UserError(
+            f"train.groups got {empty[0]!r}, which begins no parameter's name: {', '.join(known)}"
+        )
+    groups: list[dict[str, Any]] = []
+    for name, parameters in members.items():
+        own = config.groups.get(name, GroupConfig())
+        decay = config.weight_decay if own.weight_decay is None else own.weight_decay
+        for decays in (True, False):
+            chosen = [p for p in parameters if (p.ndim > 1) == decays]
+            groups.append({"params": chosen, "weight_decay": decay if decays else 0.0, "lr_scale": own.lr})
+    return groups
 
 
 def put_rate_on_device(optimizer: Optimizer, device: torch.device) -> None:
@@ -80,9 +108,10 @@ def learning_rate(
 
 
 def set_learning_rate(optimizer: Optimizer, lr: Tensor) -> None:
-    """The same rate () for all groups, without reading it where a group holds a tensor."""
+    """The rate () times each group's factor, without reading it where a group holds a tensor."""
     for group in optimizer.param_groups:
+        own = lr * group.get("lr_scale", 1.0)
         if isinstance(group["lr"], Tensor):
-            group["lr"].copy_(lr)
+            group["lr"].copy_(own)
         else:
-            group["lr"] = float(lr)
+            group["lr"] = float(own)

@@ -85,7 +85,8 @@ class Trainer:
         apart = [p for rival in self.discriminators for p in rival.parameters()]
         self.optimizers = {"model": make_optimizer(settings, self.step_module, without=apart)}
         if apart:
-            self.optimizers["adversary"] = make_optimizer(settings, nn.ModuleList(self.discriminators))
+            plain = settings.model_copy(update={"groups": {}})  # these name parameters of the model
+            self.optimizers["adversary"] = make_optimizer(plain, nn.ModuleList(self.discriminators))
         for name, state in states.items():
             self.optimizers[name].load_state_dict(local_optimizer_state(state, self.optimizers[name]))
         if (

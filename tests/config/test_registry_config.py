@@ -177,10 +177,10 @@ def test_wrong_overrides_by_message(override: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("encoder.name=gruu", r"unknown encoder 'gruu': did you mean 'gru'\? known: gru, lstm, transformer"),
+        ("encoder.name=gruu", r"unknown encoder 'gruu': did you mean 'gru'\? known: gru, lstm, pretrained"),
         ("latent.name=guassian", r"unknown latent 'guassian': did you mean 'gaussian'\? known: "),
         ("latent.prior.name=standart", r"unknown prior 'standart': did you mean 'standard'\? known: "),
-        ("decoder.name=xyz", r"unknown decoder 'xyz': known: gru, lstm, transformer"),
+        ("decoder.name=xyz", r"unknown decoder 'xyz': known: gru, lstm, pretrained, transformer"),
         ("objective.name=elb", r"unknown objective 'elb': did you mean 'elbo'\?"),
         ("remedies.0.name=freebits", r"unknown remedy 'freebits': did you mean 'free_bits'\? known: "),
         ("remedies.1.rat=1", r"remedy 'word_dropout' takes no argument 'rat': did you mean 'rate'\?"),

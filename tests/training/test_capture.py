@@ -65,7 +65,7 @@ def run_steps(update: Update, run: Callable[[Any], Tensor], modality: str, steps
     for step in range(steps):
         update.set_schedule(step, 1.0)
         torch.manual_seed(step)
-        batch = batch_of(modality, 1, step)
+        batch = batch_of(modality, 1, step, update.module.vae)
         values.append(run(batch if step != 2 else batch.pad_to_multiple(16)))
     return values
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from seqvae.config.schema import TrainConfig
+from seqvae.errors import UserError
 from seqvae.training.optim import PLATEAU, learning_rate, make_optimizer, set_learning_rate
 
 TOTAL = 110
@@ -87,3 +88,31 @@ def test_a_rate_is_set_for_all_groups() -> None:
     optimizer = make_optimizer(TrainConfig(), nn.Linear(2, 2))
     set_learning_rate(optimizer, 0.125)
     assert [group["lr"] for group in optimizer.param_groups] == [0.125, 0.125]
+
+
+def test_groups_have_rates_and_decay_of_their_own() -> None:
+    """The longest name counts; what no group names trains as before."""
+    module = nn.ModuleDict({"encoder": nn.Linear(2, 2), "decoder": nn.ModuleDict({"base": nn.Linear(2, 2)})})
+    module["decoder"]["base2"] = nn.Linear(2, 2)  # type: ignore[index]
+    groups = {"decoder": {"lr": 0.5}, "decoder.base": {"lr": 0.1, "weight_decay": 0.0}}
+    config = TrainConfig(lr=1.0, weight_decay=0.3, groups=groups)  # type: ignore[arg-type]
+    optimizer = make_optimizer(config, module)
+    set_learning_rate(optimizer, 2.0)
+    rates = {id(p): g["lr"] for g in optimizer.param_groups for p in g["params"]}
+    decays = {id(p): g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
+    names = dict(module.named_parameters())
+    found = {name: (rates[id(p)], decays[id(p)]) for name, p in names.items()}
+    assert found == {
+        "encoder.weight": (2.0, 0.3),
+        "encoder.bias": (2.0, 0.0),
+        "decoder.base.weight": (0.2, 0.0),
+        "decoder.base.bias": (0.2, 0.0),
+        "decoder.base2.weight": (1.0, 0.3),
+        "decoder.base2.bias": (1.0, 0.0),
+    }
+
+
+def test_a_group_of_nothing_is_refused() -> None:
+    config = TrainConfig(groups={"decodr": {}})  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="'decodr', which begins no parameter's name: bias, weight"):
+        make_optimizer(config, nn.Linear(2, 2))

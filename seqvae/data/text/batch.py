@@ -30,7 +30,8 @@ class SpecialIds:
 class TextBatch(MovableBatch):
     """Sentences padded on the right.
 
-    `source` (B, Ts) is what the encoder reads: the sentence and `</s>`. `inputs` (B, T) is what the
+    `source` (B, Ts) is what the encoder reads: the sentence and `</s>`, or, where the encoder has a source of
+    its own, ids of another tokenizer (B, Ts) or vectors (B, W). `inputs` (B, T) is what the
     decoder reads: `<s>` and the sentence. `targets` (B, T) is what it predicts: the sentence and `</s>`.
     Remedies may change what is read, never the targets.
     """
@@ -80,7 +81,7 @@ class TextBatch(MovableBatch):
 
     def pad_to_multiple(self, multiple: int) -> TextBatch:
         """The same sentences, padded to a length that is a multiple: a GPU then meets few shapes."""
-        names = ("source", "inputs", "targets")
+        names = ("inputs", "targets") if self.source.is_floating_point() else ("source", "inputs", "targets")
         widths = {name: -getattr(self, name).shape[1] % multiple for name in names}
         return self.replace(
             **{

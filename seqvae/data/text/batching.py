@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 
 from seqvae.data.text.batch import SpecialIds, TextBatch
+from seqvae.data.text.source import SourceRows
 from seqvae.data.text.token_store import TokenStore
 from seqvae.keyed_noise import KeyedNoise, Signed, hash_content, keyed_permutation
 
@@ -36,7 +37,14 @@ def collate(
     inside = places < lengths[:, None]  # (B, T - 1)
     grid = store.flat[np.where(inside, starts[:, None] + places, 0)] if len(store.flat) else inside
     labels = torch.from_numpy(np.array(store.labels[rows], np.float32))
-    return _batch(np.asarray(grid, np.int64), lengths, special, labels, rows, seed, step)
+    batch = _batch(np.asarray(grid, np.int64), lengths, special, labels, rows, seed, step)
+    return batch if store.source is None else with_source(batch, store.source.rows(rows))
+
+
+def with_source(batch: TextBatch, rows: SourceRows) -> TextBatch:
+    """The batch whose encoder reads these rows (B,) in the place of the run's own tokens."""
+    source, lengths = rows.tensors()
+    return batch.replace(source=source, source_lengths=lengths)
 
 
 def batch_from_ids(

@@ -15,8 +15,18 @@ from seqvae.data.synthetic import CORPORA, SentenceCorpus
 from seqvae.data.text import corpus
 from seqvae.data.text.cache import atomic_folder
 from seqvae.data.text.choosing import MANY_UNKNOWN, advice, unknown_share
+from seqvae.data.text.detokenize import detokenized
 from seqvae.data.text.readers import Example
-from seqvae.data.text.splits import Categories, Split, file_split, file_splits, read_options, take_first
+from seqvae.data.text.source import SourceReader
+from seqvae.data.text.splits import (
+    Categories,
+    Split,
+    file_split,
+    file_splits,
+    read_options,
+    take_first,
+    with_vectors_of,
+)
 from seqvae.data.text.token_store import FORMAT, TokenStore, open_store
 from seqvae.data.text.token_writer import build_store
 from seqvae.data.text.tokenizer import TextTokenizer
@@ -37,6 +47,7 @@ class TextData:
     test: TokenStore | None
     advice: str = ""  # the better tokenizer, where this one leaves many tokens unknown
     forced: bool = False  # whether it is to be taken all the same
+    notes: tuple[str, ...] = ()  # what somebody should know of it besides
 
     @property
     def fingerprint(self) -> str:
@@ -63,7 +74,7 @@ class TextData:
         """What became of the data, a line for each split and one for the vocabulary."""
         notes = dict.fromkeys(note for store in self.splits.values() for note in store.notes)
         lines = [*notes, *(f"{name}: {describe(store)}" for name, store in self.splits.items())]
-        return [*lines, f"vocabulary: {self.tokenizer.vocab_size:,} tokens"]
+        return [*lines, f"vocabulary: {self.tokenizer.vocab_size:,} tokens", *self.notes]
 
     def split_fingerprint(self, name: str) -> dict[str, str]:
         """Hashes of the examples and of each label of a split, by which a run knows it again."""
@@ -114,11 +125,13 @@ def describe(store: TokenStore) -> str:
     return ", ".join([*words, *store.lost_labels])
 
 
-def load_data(data: TextDataConfig, tokenizer: Component | TextTokenizer) -> TextData:
+def load_data(
+    data: TextDataConfig, tokenizer: Component | TextTokenizer, source: SourceReader | None = None
+) -> TextData:
     """The splits as token stores; the tokenizer is trained on the training split where it is a config block.
 
     Stores and trained tokenizers are cached by content in `cache_root()`: the same files are not
-    tokenized twice.
+    tokenized twice. `source` reads what the encoder gets, where that is not the tokens.
 
     Raises:
         UserError: whatever is wrong with the files, the labels or the tokenizer; no sentence to train on.
@@ -128,7 +141,7 @@ def load_data(data: TextDataConfig, tokenizer: Component | TextTokenizer) -> Tex
     if isinstance(tokenizer, Component):
         forced = bool(tokenizer.arguments.get("force"))
         tokenizer = cached_tokenizer(tokenizer, splits["train"])
-    train = _cached_store(splits["train"], tokenizer, data, None, training=True)
+    train = _cached_store(splits["train"], tokenizer, data, None, training=True, source=source)
     if new:
         tokenizer.unk_is_word = train.counts.literal > 0
     _check_filled(train, data)
@@ -136,13 +149,15 @@ def load_data(data: TextDataConfig, tokenizer: Component | TextTokenizer) -> Tex
         train = replace(train, labels=subsample_labels(train.labels, data.num_labeled, data.split_seed))
     known = {name: train.categories.get(name, ()) for name in train.label_names}
     held = {
-        name: _cached_store(split, tokenizer, data, known)
+        name: _cached_store(split, tokenizer, data, known, source=source)
         for name, split in splits.items()
         if name != "train"
     }
     if not len(held["valid"]):
         raise UserError("the validation data hold no sentence: give more data or another file")
     better = advice(splits, held["valid"]) if new else ""
+    facts = train.source.facts() if train.source else None
+    tokenizer = tokenizer.with_source(facts) if facts else tokenizer
     return TextData(tokenizer, train, held["valid"], held.get("test"), better, forced)
 
 
@@ -151,18 +166,25 @@ def load_examples(
     tokenizer: TextTokenizer,
     data: TextDataConfig,
     categories: Categories | None = None,
+    reader: SourceReader | None = None,
+    vectors: str | None = None,
 ) -> TokenStore:
     """One other source, or several, read as `data` says; plain lines have no labels.
 
     `categories` are those of training, without names for labels that are numbers. A label without a column is
     missing.
 
+    `reader` reads what the encoder gets, where that is not the tokens; `vectors` names a file with one row
+    per example.
+
     Raises:
         UserError: whatever is wrong with the file; no sentence in it.
     """
     source = regular_files(source)
     labels = tuple(data.labels) if corpus.is_table(source, read_options(data)) else ()
-    store = _cached_store(file_split("data", source, data, labels, True), tokenizer, data, categories)
+    split = with_vectors_of(file_split("data", source, data, labels, True), vectors, data.vector_column)
+    split = detokenized(split) if data.detokenize else split
+    store = _cached_store(split, tokenizer, data, categories, source=reader)
     _check_filled(store, data, source)
     return store
 
@@ -181,10 +203,12 @@ def splits_of(data: TextDataConfig) -> dict[str, Split]:
     """Train, valid and, where there is one, test."""
     if data.name and data.train:
         raise UserError(f"data has both name {data.name!r} and train {data.train!r}: give one of them")
+    if data.vectors and not data.train:
+        raise UserError(f"data.vectors got {data.vectors!r} without data.train: name the text of each row")
     splits = file_splits(data, data.train) if data.train else _embedded_splits(data)
     if data.examples is not None:
         splits["train"] = take_first(splits["train"], data.examples)
-    return splits
+    return {name: detokenized(split) for name, split in splits.items()} if data.detokenize else splits
 
 
 def _embedded_splits(data: TextDataConfig) -> dict[str, Split]:
@@ -216,12 +240,12 @@ def _cached_store(
     data: TextDataConfig,
     categories: Categories | None,
     training: bool = False,
+    source: SourceReader | None = None,
 ) -> TokenStore:
     known = split.categories or categories
     named = json.dumps({k: list(v) for k, v in (known or {}).items()})
-    key = content_key(
-        FORMAT, split.key, split.labels, named, tokenizer.fingerprint, data.max_tokens, data.overlong
-    )
+    parts = [FORMAT, split.key, split.labels, named, tokenizer.fingerprint, data.max_tokens, data.overlong]
+    key = content_key(*parts, *([source.fingerprint] if source else []))
     kind = "-train" if training else "" if tokenizer.unk_is_word else "-unk"
     folder = cache_root() / "tokens" / f"{key}{_VERSION}{kind}"
     if (folder / "meta.json").exists():
@@ -236,6 +260,7 @@ def _cached_store(
         categories=known,
         notes=split.notes,
         training=training,
+        source=source,
     )
 
 

@@ -33,11 +33,12 @@ _HEAD = 1 << 16  # bytes that a file without a known name is recognised by
 
 
 class Example(NamedTuple):
-    """One row of a corpus: its text, the values of the label columns that were asked for, and its id."""
+    """One row of a corpus: its text, the values of the label columns asked for, its id, its vector."""
 
     text: str
     labels: tuple[Value, ...] = ()
     id: Any = None
+    vector: Any = None  # (W,) numbers, of a matrix that goes with the corpus
 
 
 @dataclass(frozen=True)

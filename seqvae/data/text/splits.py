@@ -14,6 +14,7 @@ from seqvae.data.content import remembered_hash
 from seqvae.data.input_files import in_words
 from seqvae.data.text import corpus
 from seqvae.data.text.readers import Example, ReadOptions
+from seqvae.data.text.vectors import vector_file, with_vectors
 from seqvae.errors import UserError
 from seqvae.keyed_noise import GOLDEN, mix
 
@@ -73,6 +74,17 @@ def file_split(
     return Split(name, examples, key, labels, notes=notes)
 
 
+def with_vectors_of(split: Split, file: str | None, column: str) -> Split:
+    """The same split, each of whose examples has its row of a file of vectors; itself without a file."""
+    if file is None:
+        return split
+
+    def examples() -> Iterator[Example]:
+        return with_vectors(split.examples(), file, column)
+
+    return replace(split, examples=examples, key=f"{split.key}|{remembered_hash(vector_file(file))}|{column}")
+
+
 def file_splits(data: TextDataConfig, source: str | Sequence[str]) -> dict[str, Split]:
     """Train, valid and test of a source: files that were given, parts that it brings, or shares of its rows.
 
@@ -80,10 +92,15 @@ def file_splits(data: TextDataConfig, source: str | Sequence[str]) -> dict[str, 
         UserError: a source that is not there, or shares that leave nothing to train on.
     """
     labels = tuple(data.labels)
-    whole = file_split("train", source, data, labels)
+    whole = with_vectors_of(file_split("train", source, data, labels), data.vectors, data.vector_column)
     named = {"valid": data.valid, "test": data.test}
     given = {k: v or corpus.find_heldout_source(source, k) for k, v in named.items()}
-    files = {k: file_split(k, v, data, labels) for k, v in given.items() if v}
+    vectors = {"valid": data.valid_vectors, "test": data.test_vectors}
+    files = {
+        k: with_vectors_of(file_split(k, v, data, labels), vectors[k], data.vector_column)
+        for k, v in given.items()
+        if v
+    }
     shares = {"valid": data.valid_share, "test": data.test_share}
     wanted = {k: share for k, share in shares.items() if k not in files and (share or k == "valid")}
     if not wanted:

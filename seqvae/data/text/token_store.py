@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from seqvae.data.text.source import SourceStore, open_source
+
 FORMAT = 1
 Array = npt.NDArray[Any]
 
@@ -77,6 +79,7 @@ class TokenStore:
     spelling: Array = field(default_factory=lambda: np.zeros(0, np.float32))  # (N,) float32
     literal: Array = field(default_factory=lambda: np.zeros(0, np.int64))
     content: str = ""  # a hash of the texts that were read, whatever the tokenizer made of them
+    source: SourceStore | None = None  # what the encoder reads, where it is not these tokens
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -139,6 +142,7 @@ def open_store(folder: str | Path) -> TokenStore:
         else np.zeros((counts.kept, 0), np.float32),
         lost={name: LostLabels(**lost) for name, lost in meta.get("lost", {}).items()},
         notes=meta.get("notes", ()),
+        source=open_source(folder, meta["source"], counts.kept) if meta.get("source") else None,
     )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from seqvae.data.text.cache import atomic_folder
 from seqvae.data.text.label_columns import LabelColumn
 from seqvae.data.text.readers import Example
+from seqvae.data.text.source import SourceReader, SourceWriter
 from seqvae.data.text.token_store import FORMAT, Array, Counts, TokenStore, open_store
 from seqvae.data.text.tokenizer import TextTokenizer
 
@@ -33,6 +34,7 @@ def build_store(
     categories: Mapping[str, Sequence[str]] | None = None,
     notes: Iterable[str] = (),
     training: bool = False,
+    source: SourceReader | None = None,
 ) -> TokenStore:
     """Tokenize `examples` chunk by chunk into `folder`, which appears whole or not at all.
 
@@ -41,14 +43,17 @@ def build_store(
     its own, sorted. `notes` are lines about how the examples were read, which are there when all of them are.
     Of a store for `training` the spelling of unknown tokens is left at 0, which nothing asks for there, and
     each `<unk>` that the text itself writes is counted as a word, as it is elsewhere if training had one.
+    `source` makes what the encoder reads of each text, as far as its kept tokens reach, where that is not the
+    tokens.
 
     Raises:
-        UserError: no room on the disk or no right to write, a label that mixes numbers with names.
+        UserError: no room on the disk or no right to write, a label that mixes numbers with names, an
+            example that `source` cannot read.
     """
     folder = Path(folder)
     with atomic_folder(folder, "meta.json") as work:
         columns = [LabelColumn(name, (categories or {}).get(name)) for name in label_names]
-        writer = _Writer(work, tokenizer, max_tokens, overlong == "drop", columns, training)
+        writer = _Writer(work, tokenizer, max_tokens, overlong == "drop", columns, training, source)
         rows = iter(examples)
         try:
             writer.start()
@@ -71,6 +76,7 @@ class _Writer:
         drops: bool,
         columns: Sequence[LabelColumn],
         training: bool,
+        source: SourceReader | None,
     ) -> None:
         self.literal, self.priced = training or tokenizer.unk_is_word, not training
         self.folder, self.tokenizer, self.max_tokens = folder, tokenizer, max_tokens
@@ -82,6 +88,7 @@ class _Writer:
             name: (folder / f"{name}.bin").open("wb")
             for name in ("tokens", "offsets", "chars", "spelling", "literal", "labels")
         }
+        self.source = SourceWriter(folder, source) if source else None
 
     def _write(self, name: str, values: Array) -> None:
         self.files[name].write(values.tobytes())
@@ -108,6 +115,9 @@ class _Writer:
         self._write("chars", chars[kept])
         if self.columns:
             self._write("labels", self._label_columns([chunk[i] for i in np.flatnonzero(kept).tolist()]))
+        if self.source:
+            rows = ((chunk[i], int(chars[i])) for i in np.flatnonzero(kept).tolist())
+            self.source.add([example._replace(text=example.text[:end]) for example, end in rows])
 
     def _select(self, flat: Array, lengths: Array) -> tuple[Array, Array, Array]:
         """(N,) what is kept, the kept lengths, the kept tokens; everything counted."""
@@ -157,6 +167,8 @@ class _Writer:
         for file in self.files.values():
             with suppress(OSError):
                 file.close()
+        if self.source:
+            self.source.close()
 
     def finish(self, notes: Sequence[str] = ()) -> None:
         """Put categories into the order of their names and write what the files hold."""
@@ -178,4 +190,6 @@ class _Writer:
             "notes": notes,
             "lost": {column.name: asdict(column.lost) for column in self.columns},
         }
+        if self.source:
+            meta["source"] = self.source.finish()
         (self.folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import itertools
 import json
@@ -18,6 +19,7 @@ from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from torch import Tensor
 
 from seqvae.data.text.batch import SpecialIds, TextBatch
+from seqvae.data.text.source import SourceFacts
 from seqvae.data.text.spelling import SpellingModel
 from seqvae.errors import UserError
 
@@ -50,16 +52,25 @@ class TextTokenizer:
         self._forbidden = {special.pad, special.bos, special.eos} - {special.unk}
         self.unk_is_word = True  # whether the training text itself writes `<unk>`, as PTB does
         self._words = _words(tokenizer, special.unk)
+        self.source: SourceFacts | None = None  # of an encoder that does not read these tokens
+
+    def with_source(self, source: SourceFacts | None) -> TextTokenizer:
+        """The same tokenizer for a run whose encoder has a source of its own."""
+        other = copy.copy(self)
+        other.source = source
+        return other
 
     @property
     def sizes(self) -> dict[str, Any]:
         """What encoders and decoders must be told of the text."""
-        return {"vocab_size": self.vocab_size, "special": self.special}
+        source = {} if self.source is None else {"source": self.source}
+        return {"vocab_size": self.vocab_size, "special": self.special, **source}
 
     @property
     def metadata(self) -> dict[str, Any]:
         """The same for JSON."""
-        return {"vocab_size": self.vocab_size, "special": asdict(self.special)}
+        source = {} if self.source is None else {"source": self.source.card}
+        return {"vocab_size": self.vocab_size, "special": asdict(self.special), **source}
 
     @property
     def vocab_size(self) -> int:
@@ -181,10 +192,11 @@ class TextTokenizer:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _FILES[0]).write_text(self._tokenizer.to_str(pretty=True), encoding="utf-8")
+        added = self._tokenizer.get_added_tokens_decoder()
         config: dict[str, Any] = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "clean_up_tokenization_spaces": False,
-            "split_special_tokens": self._tokenizer.get_added_tokens_decoder()[self.special.unk].special,
+            "split_special_tokens": added.get(self.special.unk) is None or added[self.special.unk].special,
             "add_bos_token": False,
             "add_eos_token": False,
             "model_max_length": 10**9,
@@ -207,7 +219,7 @@ class TextTokenizer:
         """
         file = Path(path) / _FILES[0] if Path(path).is_dir() else Path(path)
         tokenizer = with_json_entries(_read(file), post_processor=None)  # it would add special tokens
-        found = cls(tokenizer, _special_ids(tokenizer, _named_roles(file.parent)))
+        found = cls(tokenizer, _special_ids(tokenizer, named_roles(file.parent)))
         found.unk_is_word = bool(_json_object(file.parent / _FILES[1]).get(_LITERAL, True))
         return found
 
@@ -240,7 +252,7 @@ def _read(file: Path) -> Tokenizer:
         ) from None
 
 
-def _named_roles(folder: Path) -> dict[str, str]:
+def named_roles(folder: Path) -> dict[str, str]:
     """Which token plays which role, from the files beside a tokenizer.json."""
     named: dict[str, str] = {}
     for file in (folder / "special_tokens_map.json", folder / _FILES[1]):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from seqvae.data.text.corpus import content_hash, find_heldout_source, is_table, read_corpus
-from seqvae.data.text.readers import ReadOptions
+from seqvae.data.text.readers import Example, ReadOptions
 from seqvae.errors import UserError
 
 
@@ -55,7 +55,7 @@ def test_datasets_and_parquet(tmp_path: Path) -> None:
     datasets.DatasetDict({"train": one, "validation": one.select([1])}).save_to_disk(str(tmp_path / "d"))
     for source in ("a.parquet", "d", "d@train"):
         examples = list(read_corpus(str(tmp_path / source), ReadOptions(labels=("y",))))
-        assert examples == [("a", (0.0,), None), ("b", (1.0,), None)]
+        assert examples == [Example("a", (0.0,)), Example("b", (1.0,))]
     folder = str(tmp_path / "d")
     assert find_heldout_source(folder, "valid") == f"{folder}@validation"
     assert find_heldout_source(folder, "test") is None

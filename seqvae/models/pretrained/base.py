@@ -1,0 +1,192 @@
+"""Where a pretrained model lies (a folder, a GGUF file or a Hub id), and what identifies its weights."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zipfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from seqvae.data.content import cache_root, remembered_hash
+from seqvae.data.text.cache import atomic_folder
+from seqvae.errors import UserError
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*/*.json", "*/*.safetensors")  # of a Hub repository
+_LEFT_OUT = ("onnx/*", "openvino/*", "original/*")
+_WEIGHTS = ("*.safetensors", "*.bin")
+
+
+@dataclass(frozen=True)
+class Base:
+    """A pretrained model on this machine.
+
+    Args:
+        name: what the config calls it.
+        folder: holds `config.json`, weights and tokenizer as `transformers` reads them.
+        revision: the commit of a Hub repository, None for a folder or file.
+        packed: the file that the folder was unpacked from.
+    """
+
+    name: str
+    folder: Path
+    revision: str | None = None
+    packed: Path | None = None
+
+    @cached_property
+    def sha256(self) -> str:
+        """The SHA-256 of the weights, or of what they were unpacked from; of several files that of all.
+
+        Raises:
+            UserError: no weights in the folder.
+        """
+        if self.packed is not None:
+            return remembered_hash(self.packed, sha256_of)
+        files = next((found for kind in _WEIGHTS if (found := sorted(self.folder.glob(kind)))), [])
+        if not files:
+            raise UserError(
+                f"{self.folder} holds no weights ({' or '.join(_WEIGHTS)}): fetch the model again"
+            )
+        hashes = [remembered_hash(file, sha256_of) for file in files]
+        if len(hashes) == 1:
+            return hashes[0]
+        lines = "\n".join(f"{file.name} {known}" for file, known in zip(files, hashes, strict=True))
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+    def load(self, kind: str) -> nn.Module:
+        """The model by the class `kind` of `transformers`, fp32, in evaluation mode.
+
+        Raises:
+            UserError: `transformers` cannot read it as that.
+        """
+        try:
+            model: nn.Module = getattr(library(), kind).from_pretrained(self.folder, dtype=torch.float32)
+        except (OSError, ValueError, KeyError, ImportError) as error:
+            raise UserError(f"{self.name} cannot be read as {kind} ({first_line(error)})") from None
+        return model.eval()
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def library() -> Any:
+    """The module `transformers`, imported only where a pretrained model is used: it takes seconds.
+
+    Raises:
+        UserError: it is not installed, or older than 5.
+    """
+    try:
+        import transformers
+    except ImportError:
+        raise UserError("pretrained models need transformers: pip install 'seqvae[pretrained]'") from None
+    if int(transformers.__version__.partition(".")[0]) < 5:
+        raise UserError(
+            f"pretrained models need transformers 5, got {transformers.__version__}: "
+            "pip install -U transformers"
+        )
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    return transformers
+
+
+def find_base(model: str, revision: str | None = None) -> Base:
+    """The model that a config names: a folder, a Hub id, or a `.gguf` or `.zip` file, unpacked in the cache.
+
+    Raises:
+        UserError: none of these, or it cannot be fetched or unpacked.
+    """
+    path = Path(model)
+    if path.is_file() and path.suffix in (".gguf", ".zip"):
+        return Base(model, _unpacked(path), packed=path)
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise UserError(f"model {model} has no config.json: give a folder that transformers wrote")
+        return Base(model, path)
+    if _HUB_ID.fullmatch(model) and path.suffix not in (".gguf", ".zip"):
+        folder = _downloaded(model, revision)
+        return Base(model, folder, folder.name)
+    raise UserError(
+        f"model got {model!r}: give a Hub id (owner/name), a folder with a model, or a .gguf or .zip file"
+    )
+
+
+def _downloaded(model: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        chosen: dict[str, Any] = {"allow_patterns": list(_FILES), "ignore_patterns": list(_LEFT_OUT)}
+        return Path(snapshot_download(model, revision=revision, **chosen))
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        raise UserError(
+            f"model {model} is no folder here and cannot be fetched from the Hub ({first_line(error)})"
+        ) from None
+
+
+def _unpacked(file: Path) -> Path:
+    """The folder in the cache that a file was unpacked into, whole or not at all.
+
+    Raises:
+        UserError: the file cannot be read, or holds no model.
+    """
+    folder = cache_root() / "backbones" / remembered_hash(file, sha256_of)
+    if (folder / "config.json").is_file():
+        return folder
+    with atomic_folder(folder, "config.json") as work:
+        if file.suffix == ".gguf":
+            _convert(file, work)
+        else:
+            _extract(file, work)
+    return folder
+
+
+def _extract(file: Path, folder: Path) -> None:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            if "config.json" not in archive.namelist():
+                raise UserError(f"{file} has no config.json: give an archive of a model's folder")
+            archive.extractall(folder)
+    except zipfile.BadZipFile:
+        raise UserError(f"{file} is no zip archive: fetch it again") from None
+
+
+def _convert(file: Path, folder: Path) -> None:
+    """Write the model of a GGUF file in fp32.
+
+    Raises:
+        UserError: the package `gguf` is missing, or the file cannot be read.
+    """
+    found = library()
+    from transformers.utils.quantization_config import GgufConfig
+
+    where: dict[str, Any] = {"pretrained_model_name_or_path": file.parent, "gguf_file": file.name}
+    try:
+        model = found.AutoModelForCausalLM.from_pretrained(
+            **where, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32
+        )
+        tokenizer = found.AutoTokenizer.from_pretrained(**where)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise UserError(f"{file} cannot be converted ({first_line(error)})") from None
+    _forget_quantization(model)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _forget_quantization(model: Any) -> None:
+    """Let `save_pretrained` write plain weights: they are dequantised, but the model still says otherwise."""
+    model.__dict__.pop("hf_quantizer", None)
+    model.is_quantized = False
+    model.config.__dict__.pop("quantization_config", None)
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
