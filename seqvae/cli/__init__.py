@@ -12,6 +12,7 @@ import typer
 
 from seqvae.cli import (
     bench,
+    doctor,
     edit,
     export,
     fit_prior,
@@ -50,6 +51,7 @@ for group in (
     edit,
     score,
     quality,
+    doctor,
     rate,
     probe,
     fit_prior,

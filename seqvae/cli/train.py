@@ -68,6 +68,7 @@ def train(
                 report.note(line)
         path = training.train(chosen, out or _free_name(config, corpus), report)
     if int(environ.get("RANK", 0)) == 0:  # the other processes of a run say nothing
+        _look(path, device)
         typer.echo(path)
 
 
@@ -98,7 +99,8 @@ def evaluate(
     with distributed_session(pick_device(device)):
         first = is_main()
         report = Terminal() if first else Silent()
-        result = load_vae(run, device, rate, prior, condition, reading, data).evaluate(
+        vae = load_vae(run, device, rate, prior, condition, reading, data)
+        result = vae.evaluate(
             only(data) if data else None,
             samples,
             report.advance,
@@ -110,6 +112,9 @@ def evaluate(
         report.close()
     if not first:
         return
+    from seqvae.analysis.doctor.quick import first_line
+
+    typer.echo(first_line(vae.run, result), err=True)
     if json:
         emit_json(result)
     elif markdown:
@@ -154,6 +159,15 @@ def _chosen(config: str | None, corpus: list[str] | None, recipe: str, sets: lis
         return load_config(find_config(f"text/{recipe}"), [f"data.train={dumps(found)}", *sets])
     assert config is not None
     return load_config(find_config(config), sets)
+
+
+def _look(path: Path, device: str | None) -> None:
+    """Say on stderr what the doctor sees at a first look, where the data can be read again."""
+    from seqvae.analysis.doctor.quick import look_if_possible
+    from seqvae.inference import load
+
+    if line := look_if_possible(load(path, device or "auto")):
+        typer.echo(line, err=True)
 
 
 def _of_vectors(vectors: Path | None) -> list[str]:

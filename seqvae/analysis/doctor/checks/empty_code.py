@@ -1,0 +1,44 @@
+"""z is empty: the posterior is the same for all examples."""
+
+from __future__ import annotations
+
+from seqvae.analysis.doctor.finding import Evidence, Finding
+from seqvae.analysis.doctor.measurements import Measurements
+from seqvae.analysis.doctor.prescriptions import RATE, remedies_line
+
+NAME = "empty_code"
+EXPLAINS = frozenset({"rate_too_small", "unread_code", "holes", "narrow_posterior", "poor_samples", "length_only"})
+LOW_MI, LOW_GAP = 0.5, 0.5  # nats
+
+
+def check(m: Measurements) -> Finding | None:
+    """Neither the mutual information nor the loss by a wrong code is half a nat."""
+    mi, gap = m.value("mi_low"), m.value("shuffle_gap")
+    if not m.dim or mi is None or gap is None or mi >= LOW_MI or gap >= LOW_GAP:
+        return None
+    return Finding(
+        NAME,
+        "the code is empty: it tells nothing about its example",
+        (
+            Evidence("mutual information in nats", mi, f"above {LOW_MI:g}"),
+            Evidence("nats lost with the code of another example", gap, f"above {LOW_GAP:g}"),
+            Evidence("rate in nats", m.value("rate")),
+            Evidence("active units", m.value("active_units")),
+        ),
+        _lines(m),
+        "rate and mutual information rise to some nats, and a wrong code costs nats",
+        compare=("rate", "mi_low", "shuffle_gap", "active_units", "neg_elbo"),
+    )
+
+
+def _lines(m: Measurements) -> tuple[str, ...]:
+    """Free bits of 8 nats in all under a slow start of beta, and an encoder that reads the whole sentence."""
+    nats = round(max(0.1, 8 / m.dim), 3)
+    plus = [{"name": "linear_annealing"}, {"name": "free_bits", "nats": nats}]
+    text = m.config.modality == "text"
+    if text and not any(remedy.name == "word_dropout" for remedy in m.config.remedies):
+        plus.append({"name": "word_dropout", "rate": 0.2})
+    recurrent = m.config.encoder.name in ("gru", "lstm")
+    pooling = ("encoder.pooling=max",) if recurrent and m.config.encoder.arguments.get("pooling") != "max" else ()
+    latent = () if m.config.latent.name == "gaussian" else (f'latent={{"name": "gaussian", "dim": {m.dim}}}',)
+    return (remedies_line(m.config, RATE, plus), *pooling, *latent)
