@@ -1,78 +1,169 @@
-"""Trains runs with one planted disease each, and healthy ones, and prints what `seqvae doctor` finds in them."""
+"""Trains runs with one planted disease each, and healthy ones, and prints what the doctor finds in them."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from seqvae.analysis.doctor import CHECKS, Finding, diagnose
 from seqvae.config.loading import parse_config
 from seqvae.data.synthetic.sentences import iter_sentences
 from seqvae.runs.checkpoint import read_card
 from seqvae.training.loop import train
+from seqvae.utils.tables import markdown_table
 
 CASES = Path(__file__).with_name("doctor_cases.yaml")
+GROUPS = ("tune", "judge", "healthy")
+Study = Mapping[str, Any]
 
 
-def write_corpus(name: str, spec: dict[str, Any], data: Path, out: Path) -> Path:
-    """A file with `lines` sentences of a corpus, one per line."""
+@dataclass(frozen=True)
+class Result:
+    """A run, the disease that was planted in it (or none), and what was found."""
+
+    group: str
+    name: str
+    planted: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def causes(self) -> list[str]:
+        """Names of the findings that no other one explains."""
+        return [finding.name for finding in self.findings if not finding.cause]
+
+    @property
+    def follows(self) -> list[str]:
+        """Names of the findings that another one explains."""
+        return [finding.name for finding in self.findings if finding.cause]
+
+    @property
+    def missed(self) -> bool:
+        """Whether a planted disease is not among the causes."""
+        return bool(self.planted) and self.planted not in self.causes
+
+    @property
+    def false_alarms(self) -> list[str]:
+        """Causes that were not planted."""
+        return [name for name in self.causes if name != self.planted]
+
+
+def planted_in(group: str, name: str, study: Study) -> str:
+    """The disease of a case; its name says it where `disease` does not."""
+    known = {check.name for check in CHECKS}
+    return str(study[group][name].get("disease", name if name in known else ""))
+
+
+def write_corpus(name: str, spec: Mapping[str, Any], data: Path, out: Path) -> Path:
+    """A file with the sentences of a corpus, one per line."""
     target = out / "corpora" / f"{name}.txt"
-    if target.exists():
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        lines = sentences(spec, data)
+        target.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return target.resolve()
+
+
+def sentences(spec: Mapping[str, Any], data: Path) -> list[str]:
+    """`lines` sentences, evenly spaced over a file or of the embedded grammar."""
     if "grammar" in spec:
-        lines = [text for text, _ in iter_sentences(spec["lines"], spec["grammar"])]
-    else:
-        read = (data / spec["file"]).read_text(encoding="utf-8").split("\n")
-        step = max(1, len(read) // spec["lines"])
-        lines = [line for line in read[::step][: spec["lines"]] if line.strip()]
-        if spec["file"].endswith(".jsonl"):
-            lines = [json.loads(line)["text"] for line in lines]
-        if spec.get("join"):
-            lines = [line.replace(" ", "") for line in lines]
-        lines += lines[: spec.get("repeat", 0)]
-    target.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    return target
+        return [text for text, _ in iter_sentences(spec["lines"], spec["grammar"])]
+    read = (data / spec["file"]).read_text(encoding="utf-8").split("\n")
+    lines = [line for line in read[:: max(1, len(read) // spec["lines"])][: spec["lines"]] if line.strip()]
+    if spec["file"].endswith(".jsonl"):
+        lines = [json.loads(line)["text"] for line in lines]
+    if spec.get("join"):
+        lines = [line.replace(" ", "") for line in lines]
+    return lines + lines[: spec.get("repeat", 0)]
 
 
-def train_case(group: str, name: str, study: dict[str, Any], data: Path, out: Path) -> Path:
+def train_case(group: str, name: str, study: Study, data: Path, out: Path) -> Path:
     """The run of a case, trained where its folder does not hold it yet."""
-    case = study[group][name]
-    run = out / group / name
+    case, run = study[group][name], out / group / name
     if (run / "config.json").exists() and read_card(run)["progress"]["finished"]:
         return run
-    sets = [f"train.seed={case.get('seed', 0)}"]
     base = study["image_base" if case.get("image") else "base"]
+    sets = [f"train.seed={case.get('seed', 0)}", *case.get("set", ())]
+    corpus = ""
     if "corpus" in case:
-        corpus = write_corpus(case["corpus"], study["corpora"][case["corpus"]], data, out).resolve()
+        corpus = str(write_corpus(case["corpus"], study["corpora"][case["corpus"]], data, out))
         sets.append(f"data.train={corpus}")
-        sets += [line.replace("$CORPUS", str(corpus)) for line in case.get("set", ())]
-    else:
-        sets += [line.replace("$DATA", str(data)) for line in case.get("set", ())]
-    began = time.monotonic()
-    train(parse_config(base, sets), run)
-    print(f"{group}/{name}: trained in {time.monotonic() - began:.0f} s", flush=True)
+    placed = [line.replace("$CORPUS", corpus).replace("$DATA", str(data)) for line in sets]
+    train(parse_config(base, placed), run)
     return run
 
 
+def run_rows(results: Sequence[Result]) -> list[str]:
+    """One row per run."""
+    head = ("group", "run", "planted", "found", "explained by it", "verdict")
+    rows = []
+    for one in results:
+        verdict = ["missed"] if one.missed else []
+        verdict += [f"false alarm: {', '.join(one.false_alarms)}"] if one.false_alarms else []
+        cells = (
+            one.group,
+            one.name,
+            one.planted or "-",
+            ", ".join(one.causes) or "-",
+            ", ".join(one.follows) or "-",
+        )
+        rows.append((*cells, "; ".join(verdict) or "right"))
+    return markdown_table(head, rows)
+
+
+def confusion(results: Sequence[Result]) -> list[str]:
+    """Rows: what was planted; columns: what was found as a cause; cells: runs."""
+    names = [check.name for check in CHECKS]
+    rows = []
+    for planted in (*names, ""):
+        mine = [one for one in results if one.planted == planted]
+        counts = [sum(found in one.causes for one in mine) for found in names]
+        nothing = sum(not one.causes for one in mine)
+        rows.append((planted or "(healthy)", *(str(count or ".") for count in counts), str(nothing or ".")))
+    return markdown_table(("planted", *names, "(nothing)"), rows)
+
+
+def summary(results: Sequence[Result]) -> str:
+    """Misses and false alarms."""
+    sick, alarms = [one for one in results if one.planted], [one for one in results if one.false_alarms]
+    missed = sum(one.missed for one in sick)
+    healthy = [one for one in results if not one.planted]
+    wrong = sum(bool(one.causes) for one in healthy)
+    return (
+        f"{missed} of {len(sick)} planted diseases missed; "
+        f"{wrong} of {len(healthy)} healthy runs with an alarm; "
+        f"{len(alarms) - wrong} sick runs with a second cause that was not planted"
+    )
+
+
 def main() -> None:
-    """Train and diagnose."""
+    """Train, diagnose and print both tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="the folder with captions, yelp, tanaka, ptb, mnist")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="the folder with captions, yelp, tanaka, mnist"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/doctor"))
-    parser.add_argument("--groups", default="tune,judge,healthy")
-    parser.add_argument("--only", default="", help="cases by name, with commas")
+    parser.add_argument("--groups", default=",".join(GROUPS))
     given = parser.parse_args()
     study = yaml.safe_load(CASES.read_text(encoding="utf-8"))
-    only = [name for name in given.only.split(",") if name]
+    results: list[Result] = []
     for group in given.groups.split(","):
-        for name in study.get(group, {}):
-            if not only or name in only:
-                train_case(group, name, study, given.data, given.out)
+        for name in study[group]:
+            began = time.monotonic()
+            run = train_case(group, name, study, given.data, given.out)
+            found = tuple(diagnose(run, device="cpu").findings)
+            results.append(Result(group, name, planted_in(group, name, study), found))
+            print(run_rows(results[-1:])[-1], f"{time.monotonic() - began:.0f} s", flush=True)
+    for group in given.groups.split(","):
+        some = [one for one in results if one.group == group]
+        print(f"\n{group}: {summary(some)}\n", *confusion(some), sep="\n")
+    print("", *run_rows(results), sep="\n")
 
 
 if __name__ == "__main__":

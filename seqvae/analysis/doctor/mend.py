@@ -50,8 +50,8 @@ def mend(config: RunConfig, found: Sequence[Finding]) -> MendedConfig:
 
 def _meets(taken: Sequence[str], lines: Sequence[str]) -> bool:
     """Whether a line sets what one before it sets, or a part of it."""
-    keys = [line.partition("=")[0].split(".") for line in taken]
-    return any(key[: len(one)] == one[: len(key)] for key in keys for one in (l.partition("=")[0].split(".") for l in lines))
+    before, now = ([line.partition("=")[0].split(".") for line in some] for some in (taken, lines))
+    return any(a[: len(b)] == b[: len(a)] for a in before for b in now)
 
 
 def write_config(mended: MendedConfig, out: Path) -> Path:

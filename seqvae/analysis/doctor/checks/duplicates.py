@@ -17,7 +17,9 @@ def check(m: Measurements) -> Finding | None:
     if leaked <= LEAKED and m.overlap.repeated <= REPEATED:
         return None
     shares = [
-        Evidence(f"share of the {name} examples that stand in the training data", share, f"at most {LEAKED:g}")
+        Evidence(
+            f"share of the {name} examples that stand in the training data", share, f"at most {LEAKED:g}"
+        )
         for name, share in m.overlap.leaked.items()
     ]
     costs = [
@@ -27,7 +29,9 @@ def check(m: Measurements) -> Finding | None:
     repeated = Evidence("share of repeated training examples", m.overlap.repeated, f"at most {REPEATED:g}")
     return Finding(
         NAME,
-        "held-out data repeat the training data" if leaked > LEAKED else "the training data repeat themselves",
+        "held-out data repeat the training data"
+        if leaked > LEAKED
+        else "the training data repeat themselves",
         (*shares, repeated, *(costs if m.leaked_cost is not None else ())),
         _lines(m),
         "held-out numbers get worse and become true: they are of examples that training has not seen",

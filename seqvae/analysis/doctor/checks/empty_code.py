@@ -7,7 +7,9 @@ from seqvae.analysis.doctor.measurements import Measurements
 from seqvae.analysis.doctor.prescriptions import RATE, remedies_line
 
 NAME = "empty_code"
-EXPLAINS = frozenset({"rate_too_small", "unread_code", "holes", "narrow_posterior", "poor_samples", "length_only"})
+EXPLAINS = frozenset(
+    {"rate_too_small", "unread_code", "holes", "narrow_posterior", "poor_samples", "length_only"}
+)
 LOW_MI, LOW_GAP = 0.5, 0.5  # nats
 
 
@@ -39,6 +41,8 @@ def _lines(m: Measurements) -> tuple[str, ...]:
     if text and not any(remedy.name == "word_dropout" for remedy in m.config.remedies):
         plus.append({"name": "word_dropout", "rate": 0.2})
     recurrent = m.config.encoder.name in ("gru", "lstm")
-    pooling = ("encoder.pooling=max",) if recurrent and m.config.encoder.arguments.get("pooling") != "max" else ()
+    pooling = (
+        ("encoder.pooling=max",) if recurrent and m.config.encoder.arguments.get("pooling") != "max" else ()
+    )
     latent = () if m.config.latent.name == "gaussian" else (f'latent={{"name": "gaussian", "dim": {m.dim}}}',)
     return (remedies_line(m.config, RATE, plus), *pooling, *latent)

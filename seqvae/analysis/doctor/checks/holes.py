@@ -17,10 +17,14 @@ def check(m: Measurements) -> Finding | None:
     """Most prior draws are outliers among the codes, and what is decoded from them suffers."""
     if m.holes is None or m.holes.share < SHARE or not (_texts_suffer(m) or _rate_lost(m)):
         return None
-    evidence = [Evidence("share of prior draws where no held-out code lies", m.holes.share, f"below {SHARE:g}")]
+    evidence = [
+        Evidence("share of prior draws where no held-out code lies", m.holes.share, f"below {SHARE:g}")
+    ]
     if m.language is not None and m.language.prior_text is not None:
         held = f"{m.language.code_text:.3g} of those decoded from held-out codes"
-        evidence.append(Evidence("nats per token of texts decoded from prior draws", m.language.prior_text, held))
+        evidence.append(
+            Evidence("nats per token of texts decoded from prior draws", m.language.prior_text, held)
+        )
     if (units := m.value("consistent_units")) is not None:
         evidence.append(Evidence("dims that fill the prior", units, f"all {m.dim}"))
     evidence.append(Evidence("rate in nats", m.value("rate")))

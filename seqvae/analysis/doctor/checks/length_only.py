@@ -26,7 +26,11 @@ def check(m: Measurements) -> Finding | None:
         "the code holds the length of its sentence and little else",
         (
             Evidence("share of the rate that length explains", share, f"below {RATE_SHARE:g}"),
-            Evidence("nats lost with the code of a sentence of the same length", test.gap_alike, f"{test.gap:.3g} with any other"),
+            Evidence(
+                "nats lost with the code of a sentence of the same length",
+                test.gap_alike,
+                f"{test.gap:.3g} with any other",
+            ),
             Evidence("rate in nats", m.value("rate")),
             Evidence("active units", m.value("active_units")),
         ),
@@ -41,6 +45,13 @@ def _lines(m: Measurements) -> tuple[str, ...]:
     dropped = frozenset({"attribute_regularization", "constant_beta", "capacity", "target_rate", "free_bits"})
     plus = [{"name": "linear_annealing"}, {"name": "free_bits", "nats": round(8 / dim, 3)}]
     recurrent = m.config.encoder.name in ("gru", "lstm")
-    pooling = ("encoder.pooling=max",) if recurrent and m.config.encoder.arguments.get("pooling") != "max" else ()
+    pooling = (
+        ("encoder.pooling=max",) if recurrent and m.config.encoder.arguments.get("pooling") != "max" else ()
+    )
     attributes = ("attributes={}",) if m.config.attributes else ()
-    return (f'latent={{"name": "gaussian", "dim": {dim}}}', remedies_line(m.config, dropped, plus), *pooling, *attributes)
+    return (
+        f'latent={{"name": "gaussian", "dim": {dim}}}',
+        remedies_line(m.config, dropped, plus),
+        *pooling,
+        *attributes,
+    )

@@ -6,7 +6,9 @@ from seqvae.analysis.doctor.finding import Evidence, Finding
 from seqvae.analysis.doctor.measurements import Measurements
 
 NAME = "overtrained"
-EXPLAINS = frozenset({"poor_samples", "narrow_posterior", "holes", "rate_too_large", "unread_code", "length_only"})
+EXPLAINS = frozenset(
+    {"poor_samples", "narrow_posterior", "holes", "rate_too_large", "unread_code", "length_only"}
+)
 GAP = 0.2  # of the held-out cost, by which training examples are cheaper
 RISE = 0.02  # of the best validation loss, by which the last one lies above it
 
@@ -20,7 +22,9 @@ def check(m: Measurements) -> Finding | None:
         NAME,
         "the model was trained for too long on too few examples",
         (
-            Evidence("share by which training examples are cheaper than held-out ones", gap, f"below {GAP:g}"),
+            Evidence(
+                "share by which training examples are cheaper than held-out ones", gap, f"below {GAP:g}"
+            ),
             Evidence("rise of the validation loss after its best, as a share", curve.rise, f"below {RISE:g}"),
             Evidence("best validation at update", curve.best_step),
             Evidence("passes over the training data", round(m.epochs, 1)),

@@ -25,8 +25,16 @@ def check(m: Measurements) -> Finding | None:
         NAME,
         "samples are worse than the language model's",
         (
-            Evidence("nats per token of samples", ours.forward, f"{theirs.forward:.3g} of {language.model}, {real.forward:.3g} of real ones"),
-            Evidence("nats per token of held-out text under n-grams of samples", ours.reverse, f"{theirs.reverse:.3g} under those of {language.model}"),
+            Evidence(
+                "nats per token of samples",
+                ours.forward,
+                f"{theirs.forward:.3g} of {language.model}, {real.forward:.3g} of real ones",
+            ),
+            Evidence(
+                "nats per token of held-out text under n-grams of samples",
+                ours.reverse,
+                f"{theirs.reverse:.3g} under those of {language.model}",
+            ),
             Evidence("token accuracy of reconstructions", m.value("token_accuracy")),
         ),
         _lines(m),

@@ -16,14 +16,18 @@ UNUSED = 0.2  # the nats that the median sentence needs, as a share of the highe
 
 
 def check(m: Measurements) -> Finding | None:
-    """Of a fixed rate: it and -ELBO exceed a sentence's nats. Of a range: sentences come back far below it."""
+    """Rate and -ELBO exceed the nats of a sentence, or most of a range of rates does."""
     if m.rates is not None:
         return _check_range(m)
     needed, rate, cost = m.language and m.language.per_sentence, m.value("rate"), m.value("neg_elbo")
     if needed is None or rate is None or cost is None or rate < TIMES * needed or cost < COST * needed:
         return None
-    width = () if m.width is None else (
-        Evidence("nats of distortion per nat of rate saved by wider posteriors", m.width.price, "near 1"),
+    width = (
+        ()
+        if m.width is None
+        else (
+            Evidence("nats of distortion per nat of rate saved by wider posteriors", m.width.price, "near 1"),
+        )
     )
     return Finding(
         NAME,

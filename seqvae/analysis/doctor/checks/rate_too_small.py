@@ -33,7 +33,11 @@ def check(m: Measurements) -> Finding | None:
         "the config holds the rate below what this corpus needs",
         (
             Evidence("rate in nats", rate, f"a sentence has {needed:.3g} under {m.language.model}"),  # type: ignore[union-attr]
-            Evidence("nats lost with a wrong code, per nat of rate", gap / max(rate, 1e-6), f"above {READ:g}: all is read"),
+            Evidence(
+                "nats lost with a wrong code, per nat of rate",
+                gap / max(rate, 1e-6),
+                f"above {READ:g}: all is read",
+            ),
             Evidence("token accuracy of reconstructions", accuracy, f"above {ACCURACY:g}"),
         ),
         lines,
@@ -49,7 +53,7 @@ def _without_weight(m: Measurements, wanted: int) -> tuple[str, ...]:
 
 
 def _check_range(m: Measurements) -> Finding | None:
-    """Most sentences come back nowhere in the range, although a sentence has more nats than its highest rate."""
+    """Most sentences come back at no rate of the range, which ends below the nats of a sentence."""
     rates, needed = m.rates, m.language and m.language.per_sentence
     if rates is None or needed is None or rates.lost < LOST or rates.high > needed:
         return None

@@ -10,7 +10,15 @@ from seqvae.analysis.doctor.measures.tokens import TokenFacts
 
 NAME = "tokenizer"
 EXPLAINS = frozenset(
-    {"empty_code", "unread_code", "rate_too_small", "rate_too_large", "poor_samples", "overtrained", "length_only"}
+    {
+        "empty_code",
+        "unread_code",
+        "rate_too_small",
+        "rate_too_large",
+        "poor_samples",
+        "overtrained",
+        "length_only",
+    }
     | {"duplicates", "narrow_posterior", "holes", "undertrained"}
 )
 UNKNOWN = 0.08  # share of the held-out tokens

@@ -7,7 +7,15 @@ from seqvae.analysis.doctor.measurements import Measurements
 
 NAME = "undertrained"
 EXPLAINS = frozenset(
-    {"empty_code", "unread_code", "holes", "poor_samples", "narrow_posterior", "length_only", "rate_too_small"}
+    {
+        "empty_code",
+        "unread_code",
+        "holes",
+        "poor_samples",
+        "narrow_posterior",
+        "length_only",
+        "rate_too_small",
+    }
 )
 LATE_GAIN = 0.02  # of the validation loss, in the last quarter of the training
 NEAR_END = 0.85  # of the training, after which the best validation came
@@ -23,7 +31,11 @@ def check(m: Measurements) -> Finding | None:
     if curve.late_gain < LATE_GAIN or (needed is not None and cost is not None and cost < WORSE * needed):
         return None
     evidence = [
-        Evidence("validation loss saved in the last quarter of the training", curve.late_gain, f"below {LATE_GAIN:g}"),
+        Evidence(
+            "validation loss saved in the last quarter of the training",
+            curve.late_gain,
+            f"below {LATE_GAIN:g}",
+        ),
         Evidence("updates", m.steps),
         Evidence("passes over the training data", round(m.epochs, 2)),
     ]

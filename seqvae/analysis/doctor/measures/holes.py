@@ -34,7 +34,9 @@ class HoleTest:
     draws: Tensor  # (n, D) of the prior
 
 
-def find_holes(posteriors: Sequence[Posterior], codes: Tensor, draws: Tensor, density: bool = True) -> HoleTest:
+def find_holes(
+    posteriors: Sequence[Posterior], codes: Tensor, draws: Tensor, density: bool = True
+) -> HoleTest:
     """Compare held-out codes (N, D) with prior draws (n, D) under the mixture of M training posteriors.
 
     The held-out codes are no components of the mixture, so narrow posteriors make both sides equally rare.

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from torch import Tensor
+
 from seqvae.analysis.doctor.ngram import ORDER, NGramModel, Tokens
 from seqvae.analysis.sample_quality import check_scorer, sample_labels
 from seqvae.data.text.token_store import TokenStore
 from seqvae.inference import TextVAE
-from torch import Tensor
 from seqvae.models.text.decoding import GenerationConfig
 
 TRAINED = 20_000  # sentences that n-grams are counted on
@@ -67,7 +68,11 @@ class Judge:
 
 
 def measure_language(
-    vae: TextVAE, data: Any, held: Sequence[Tokens], holes: tuple[Tensor, Tensor] | None, scorer: TextVAE | None
+    vae: TextVAE,
+    data: Any,
+    held: Sequence[Tokens],
+    holes: tuple[Tensor, Tensor] | None,
+    scorer: TextVAE | None,
 ) -> LanguageTest:
     """Cost of the held-out sentences, and the scores of samples.
 
@@ -83,7 +88,10 @@ def measure_language(
     """
     train, size = sentences_of(data.train, TRAINED), vae.tokenizer.vocab_size
     order = ORDER if sum(map(len, train)) < 30 * len(train) else ORDER + 2  # characters
-    model, judge = NGramModel(train[::2], size, order), Judge(NGramModel(train[1::2], size, order), held, size)
+    model, judge = (
+        NGramModel(train[::2], size, order),
+        Judge(NGramModel(train[1::2], size, order), held, size),
+    )
     longest = vae.config.data.max_tokens
     if scorer is None:
         whole = NGramModel(train, size, order)

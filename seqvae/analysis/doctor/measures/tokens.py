@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from seqvae.config.schema import Component, TextRunConfig
 from seqvae.data.text.choosing import choose_tokenizer, look_at, percentile
 from seqvae.data.text.dataset import splits_of
 from seqvae.data.text.token_store import TokenStore
+
+LENGTHS = 20_000  # texts whose words are counted
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ def measure_tokens(config: TextRunConfig, data: Any, split: str) -> TokenFacts:
         characters=float(np.sum(held.chars)) / max(1, counts.tokens),
         cut=train.counts.truncated / max(1, train.counts.kept),
         max_tokens=config.data.max_tokens,
-        wanted_tokens=percentile([len(e.text.split()) for e, _ in zip(texts["train"].examples(), range(20_000))]),
+        wanted_tokens=percentile([len(e.text.split()) for e in islice(texts["train"].examples(), LENGTHS)]),
         better=better,
         reason=reason,
     )
