@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from seqvae.analysis.doctor import CHECKS, Finding, diagnose
@@ -83,6 +85,15 @@ def sentences(spec: Mapping[str, Any], data: Path) -> list[str]:
     return lines + lines[: spec.get("repeat", 0)]
 
 
+def write_lengths(corpus: Path) -> Path:
+    """A file of vectors, one per line of a corpus, that hold its number of words and nothing else."""
+    target = corpus.with_suffix(".npy")
+    words = np.array([len(line.split()) for line in corpus.read_text(encoding="utf-8").splitlines()])
+    scaled = (words - words.mean()) / words.std()
+    np.save(target, np.stack([scaled, scaled**2, np.sin(scaled), np.cos(scaled)], 1).astype(np.float32))
+    return target
+
+
 def train_case(group: str, name: str, study: Study, data: Path, out: Path) -> Path:
     """The run of a case, trained where its folder does not hold it yet."""
     case, run = study[group][name], out / group / name
@@ -90,11 +101,12 @@ def train_case(group: str, name: str, study: Study, data: Path, out: Path) -> Pa
         return run
     base = study["image_base" if case.get("image") else "base"]
     sets = [f"train.seed={case.get('seed', 0)}", *case.get("set", ())]
-    corpus = ""
+    places = {"$DATA": str(data)}
     if "corpus" in case:
-        corpus = str(write_corpus(case["corpus"], study["corpora"][case["corpus"]], data, out))
+        corpus = write_corpus(case["corpus"], study["corpora"][case["corpus"]], data, out)
+        places |= {"$CORPUS": str(corpus), "$LENGTHS": str(write_lengths(corpus))}
         sets.append(f"data.train={corpus}")
-    placed = [line.replace("$CORPUS", corpus).replace("$DATA", str(data)) for line in sets]
+    placed = [functools.reduce(lambda text, name: text.replace(name, places[name]), places, s) for s in sets]
     train(parse_config(base, placed), run)
     return run
 

@@ -34,7 +34,8 @@ def config(*sets: str) -> RunConfig:
 
 REPORT = {
     "n": 400, "spectrum": [0.6] * DIM, "rate": 6.5, "distortion": 14.0, "neg_elbo": 20.5, "iw_nll": 19.2,
-    "iw_samples": 20, "mi_low": 4.7, "mi_high": 5.8, "mi_n": 400, "active_units": DIM, "kl_per_dim": [0.8] * DIM,
+    "iw_samples": 20, "mi_low": 4.7, "mi_high": 5.8, "mi_n": 400, "active_units": DIM,
+    "kl_per_dim": [0.8] * DIM,
     "consistent_units": DIM, "shuffle_gap": 19.9, "shuffle_gap_se": 0.4, "ess": 5.4, "heavy_weights": 0.13,
     "token_accuracy": 0.57,
 }  # fmt: skip
@@ -52,7 +53,14 @@ HEALTHY = Measurements(
     curve=Curve((500, 750, 1000), (20.8, 20.65, 20.6), 31.0, 20.65),
     tokens=TokenFacts(0.01, 0.0, 11.4, 4.8, 0.0, 64, 20, Component(name="word"), "words are known"),
     language=LanguageTest(
-        "5-grams", 22.8, 1.85, SampleScores(2.07, 2.23), SampleScores(1.97, 2.18), SampleScores(1.92, 2.22), 2.06, 2.1
+        "5-grams",
+        22.8,
+        1.85,
+        SampleScores(2.07, 2.23),
+        SampleScores(1.97, 2.18),
+        SampleScores(1.92, 2.22),
+        2.06,
+        2.1,
     ),
     holes=HoleTest(0.14, 3.0, torch.zeros(1, DIM), torch.zeros(1, DIM)),
     width=WidthTest((1.0, 1.5, 2.0, 3.0), (6.4, 4.2, 5.5, 16.0), (14.0, 17.1, 21.4, 34.1)),
@@ -82,7 +90,9 @@ SICK: dict[str, Measurements] = {
     "undertrained": sick({"iw_nll": 26.0}, curve=replace(CURVE, late=21.5)),
     "overtrained": sick(train_cost=1.0, curve=Curve((500, 750, 1000), (20.0, 20.5, 21.0), 31.0, 20.5)),
     "unread": sick({"shuffle_gap": 0.2}),
-    "unread without density": sick({"mi_low": None, "rate": None, "shuffle_gap": 0.1, "shuffle_gap_se": 0.05}),
+    "unread without density": sick(
+        {"mi_low": None, "rate": None, "shuffle_gap": 0.1, "shuffle_gap_se": 0.05}
+    ),
     "empty": sick({"rate": 0.1, "mi_low": 0.02, "shuffle_gap": 0.0, "active_units": 0}),
     "empty at a cost": sick({"rate": 10.0, "mi_low": 0.02, "shuffle_gap": 0.0}),
     "length": sick(length=LengthTest((0.9,) * DIM, 3.0, 0.3)),
@@ -97,7 +107,8 @@ SICK: dict[str, Measurements] = {
         config=config("remedies=[{name: constant_beta, beta: 4}]"),
     ),
     "range too small": sick(rates=RateRangeTest(1.0, 3.0, 0.95, None)),
-    "narrow": sick({"heavy_weights": 0.8, "ess": 1.6}, width=NARROW),
+    "narrow by weights": sick({"heavy_weights": 0.8, "ess": 1.6}, width=NARROW),
+    "narrow by prior": sick({"consistent_units": 1}, width=NARROW),
     "holes by text": sick(
         holes=replace(HEALTHY.holes, share=0.7), language=replace(LANGUAGE, prior_text=2.6)  # type: ignore[type-var]
     ),
@@ -109,12 +120,15 @@ SICK: dict[str, Measurements] = {
     "poor samples": sick(language=replace(LANGUAGE, samples=SampleScores(2.6, 2.5))),
 }  # fmt: skip
 NAMES = {
-    "unknown tokens": "tokenizer", "one token": "tokenizer", "cut sentences": "tokenizer", "leak": "duplicates",
-    "repeated": "duplicates", "undertrained": "undertrained", "overtrained": "overtrained",
+    "unknown tokens": "tokenizer", "one token": "tokenizer", "cut sentences": "tokenizer",
+    "leak": "duplicates", "repeated": "duplicates",
+    "undertrained": "undertrained", "overtrained": "overtrained",
     "unread": "unread_code", "unread without density": "unread_code", "empty": "empty_code",
     "empty at a cost": "empty_code", "length": "length_only", "rate too large": "rate_too_large",
-    "range too large": "rate_too_large", "rate too small": "rate_too_small", "weight too large": "rate_too_small",
-    "range too small": "rate_too_small", "narrow": "narrow_posterior", "holes by text": "holes",
+    "range too large": "rate_too_large", "rate too small": "rate_too_small",
+    "weight too large": "rate_too_small",
+    "range too small": "rate_too_small", "narrow by weights": "narrow_posterior",
+    "narrow by prior": "narrow_posterior", "holes by text": "holes",
     "holes by rate": "holes", "poor samples": "poor_samples",
 }  # fmt: skip
 
@@ -179,7 +193,11 @@ def test_later_lines_give_way_to_earlier_ones() -> None:
     def finding(name: str, *lines: str) -> Finding:
         return Finding(name, name, (), lines, "", compare=(name,))
 
-    found = [finding("a", "latent.dim=4"), finding("b", "latent={name: gaussian}"), finding("c", "train.lr=0.01")]
+    found = [
+        finding("a", "latent.dim=4"),
+        finding("b", "latent={name: gaussian}"),
+        finding("c", "train.lr=0.01"),
+    ]
     mended = mend(config(), found)
     assert mended.lines == ("latent.dim=4", "train.lr=0.01")
     assert mended.compare == ("a", "c")

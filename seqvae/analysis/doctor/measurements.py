@@ -77,6 +77,16 @@ class Measurements:
         """D."""
         return len(self.report.get("spectrum") or ())
 
+    @property
+    def needed(self) -> float | None:
+        """Nats of a held-out sentence under the language model, without any code."""
+        return None if self.language is None else self.language.per_sentence
+
+    @property
+    def language_model(self) -> str:
+        """Which language model that is."""
+        return "" if self.language is None else self.language.model
+
     def value(self, key: str) -> float | None:
         """A number of the report; None where it does not apply."""
         found = self.report.get(key)

@@ -35,6 +35,24 @@ def remedies_line(
     return f"remedies={dumps([*kept, *plus])}"
 
 
+def annealed_floor(nats: float, dim: int) -> list[dict[str, Any]]:
+    """Remedies: a slow start of beta, and free bits of `nats` in all dims together, at least .1 per dim."""
+    per_dim = round(max(0.1, nats / max(1, dim)), 3)
+    return [{"name": "linear_annealing"}, {"name": "free_bits", "nats": per_dim}]
+
+
+def gaussian_line(config: RunConfig, dim: int) -> tuple[str, ...]:
+    """The line that makes the code a plain Gaussian; nothing where it is one."""
+    return () if config.latent.name == "gaussian" else (f'latent={{"name": "gaussian", "dim": {dim}}}',)
+
+
+def pooling_line(config: RunConfig) -> tuple[str, ...]:
+    """The line that lets a recurrent encoder pool over all tokens; nothing where it does."""
+    recurrent = config.encoder.name in ("gru", "lstm")
+    wanted = recurrent and config.encoder.arguments.get("pooling") != "max"
+    return ("encoder.pooling=max",) if wanted else ()
+
+
 def remedy(config: RunConfig, name: str) -> Component | None:
     """The first remedy of that name."""
     return next((one for one in config.remedies if one.name == name), None)

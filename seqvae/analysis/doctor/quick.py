@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from seqvae.analysis.doctor.checks import empty_code, undertrained, unread_code
-from seqvae.analysis.doctor.finding import Evidence
+from seqvae.analysis.doctor.finding import Evidence, Finding
 from seqvae.analysis.doctor.measurements import Measurements
 from seqvae.analysis.doctor.measures.curve import read_curve
 from seqvae.analysis.doctor.measures.overlap import Overlap
@@ -52,7 +52,8 @@ def _problem(run: Run, report: Mapping[str, Any]) -> str | None:
         return f"the tokenizer does not fit this corpus: {'; '.join(map(str, evidence))}"
     measured = _of_report(run, report)
     for check in (undertrained, unread_code, empty_code):
-        if (found := check.check(measured)) is not None:
+        found: Finding | None = check.check(measured)
+        if found is not None:
             return found.line
     return None
 

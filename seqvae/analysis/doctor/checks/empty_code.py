@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from seqvae.analysis.doctor.finding import Evidence, Finding
 from seqvae.analysis.doctor.measurements import Measurements
-from seqvae.analysis.doctor.prescriptions import RATE, remedies_line
+from seqvae.analysis.doctor.prescriptions import (
+    RATE,
+    annealed_floor,
+    gaussian_line,
+    pooling_line,
+    remedies_line,
+    remedy,
+)
 
 NAME = "empty_code"
 EXPLAINS = frozenset(
@@ -35,14 +42,8 @@ def check(m: Measurements) -> Finding | None:
 
 def _lines(m: Measurements) -> tuple[str, ...]:
     """Free bits of 8 nats in all under a slow start of beta, and an encoder that reads the whole sentence."""
-    nats = round(max(0.1, 8 / m.dim), 3)
-    plus = [{"name": "linear_annealing"}, {"name": "free_bits", "nats": nats}]
-    text = m.config.modality == "text"
-    if text and not any(remedy.name == "word_dropout" for remedy in m.config.remedies):
+    plus = annealed_floor(8, m.dim)
+    if m.config.modality == "text" and remedy(m.config, "word_dropout") is None:
         plus.append({"name": "word_dropout", "rate": 0.2})
-    recurrent = m.config.encoder.name in ("gru", "lstm")
-    pooling = (
-        ("encoder.pooling=max",) if recurrent and m.config.encoder.arguments.get("pooling") != "max" else ()
-    )
-    latent = () if m.config.latent.name == "gaussian" else (f'latent={{"name": "gaussian", "dim": {m.dim}}}',)
-    return (remedies_line(m.config, RATE, plus), *pooling, *latent)
+    remedies = remedies_line(m.config, RATE, plus)
+    return (remedies, *pooling_line(m.config), *gaussian_line(m.config, m.dim))

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from seqvae.analysis.doctor.finding import Evidence, Finding
 from seqvae.analysis.doctor.measurements import Measurements
-from seqvae.analysis.doctor.prescriptions import BETA, FLOORS, TARGETS, remedies_line
+from seqvae.analysis.doctor.prescriptions import (
+    BETA,
+    FLOORS,
+    TARGETS,
+    annealed_floor,
+    gaussian_line,
+    remedies_line,
+)
 
 NAME = "holes"
 EXPLAINS = frozenset({"poor_samples"})
 SHARE = 0.4  # of the prior draws that fall below the density of 99 % of the held-out codes
 TEXT_GAP = 0.1  # nats per token by which texts of prior draws are worse than those of held-out codes
+TEXT_SHARE = 0.5  # of the nats by which they are worse than the language model's samples
 LOST_SHARE = 0.25  # of the rate, that goes into moving all codes away from the prior
 
 
 def check(m: Measurements) -> Finding | None:
     """Most prior draws are outliers among the codes, and what is decoded from them suffers."""
-    if m.holes is None or m.holes.share < SHARE or not (_texts_suffer(m) or _rate_lost(m)):
+    if m.holes is None or m.holes.share < SHARE or not _samples_suffer(m):
         return None
     evidence = [
         Evidence("share of prior draws where no held-out code lies", m.holes.share, f"below {SHARE:g}")
@@ -41,23 +49,24 @@ def check(m: Measurements) -> Finding | None:
     )
 
 
-def _texts_suffer(m: Measurements) -> bool:
+def _samples_suffer(m: Measurements) -> bool:
+    """Texts of prior draws are worse than those of held-out codes, and mostly for that reason."""
     language = m.language
     if language is None or language.prior_text is None or language.code_text is None:
-        return False
-    return language.prior_text - language.code_text > TEXT_GAP
+        return _rate_lost(m)
+    worse = language.prior_text - language.code_text
+    return worse > max(TEXT_GAP, TEXT_SHARE * (language.prior_text - language.baseline.forward))
 
 
 def _rate_lost(m: Measurements) -> bool:
     """A part of the rate that tells nothing of the example only moves or narrows all codes."""
-    rate, mi, n = m.value("rate"), m.value("mi_high"), m.value("mi_n")
-    if rate is None or mi is None or not n:
-        return m.language is None or m.language.prior_text is None  # nothing else can be asked
+    rate, mi = m.value("rate"), m.value("mi_high")
+    if rate is None or mi is None:
+        return True  # nothing else can be asked of a code without a density
     return rate - mi > LOST_SHARE * rate and (m.value("consistent_units") or 0.0) < m.dim / 2
 
 
 def _lines(m: Measurements) -> tuple[str, ...]:
     """A Gaussian code whose KL has its full weight at the end, with few free bits."""
-    latent = () if m.config.latent.name == "gaussian" else (f'latent={{"name": "gaussian", "dim": {m.dim}}}',)
-    plus = [{"name": "linear_annealing"}, {"name": "free_bits", "nats": round(max(0.1, 8 / m.dim), 3)}]
-    return (remedies_line(m.config, BETA | TARGETS | FLOORS, plus), *latent)
+    plus = annealed_floor(8, m.dim)
+    return (remedies_line(m.config, BETA | TARGETS | FLOORS, plus), *gaussian_line(m.config, m.dim))

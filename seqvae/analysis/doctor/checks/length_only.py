@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from seqvae.analysis.doctor.finding import Evidence, Finding
 from seqvae.analysis.doctor.measurements import Measurements
-from seqvae.analysis.doctor.prescriptions import remedies_line
+from seqvae.analysis.doctor.prescriptions import FLOORS, TARGETS, annealed_floor, pooling_line, remedies_line
 
 NAME = "length_only"
 EXPLAINS = frozenset({"rate_too_small", "poor_samples", "holes"})
 RATE_SHARE = 0.6  # of the rate, in dims by what the length explains of them
 ALIKE = 0.35  # nats lost with the code of a sentence as long, per nat lost with that of any other
+TIED = frozenset({"attribute_regularization", "constant_beta"})
 READ = 0.3  # nats lost with the code of any other sentence, below which nothing is read
 
 
@@ -41,17 +42,10 @@ def check(m: Measurements) -> Finding | None:
 
 
 def _lines(m: Measurements) -> tuple[str, ...]:
+    """A wider code without what ties its dims to the length, and an encoder that reads the words."""
     dim = max(16, m.dim)
-    dropped = frozenset({"attribute_regularization", "constant_beta", "capacity", "target_rate", "free_bits"})
-    plus = [{"name": "linear_annealing"}, {"name": "free_bits", "nats": round(8 / dim, 3)}]
-    recurrent = m.config.encoder.name in ("gru", "lstm")
-    pooling = (
-        ("encoder.pooling=max",) if recurrent and m.config.encoder.arguments.get("pooling") != "max" else ()
-    )
+    remedies = remedies_line(m.config, TIED | TARGETS | FLOORS, annealed_floor(8, dim))
     attributes = ("attributes={}",) if m.config.attributes else ()
-    return (
-        f'latent={{"name": "gaussian", "dim": {dim}}}',
-        remedies_line(m.config, dropped, plus),
-        *pooling,
-        *attributes,
-    )
+    words = ('encoder={"name": "gru", "pooling": "max"}', "data.vectors=null")
+    reads = words if m.config.encoder.name == "vectors" else pooling_line(m.config)
+    return (f'latent={{"name": "gaussian", "dim": {dim}}}', remedies, *reads, *attributes)

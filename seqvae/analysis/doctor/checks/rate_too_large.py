@@ -5,7 +5,14 @@ from __future__ import annotations
 from seqvae.analysis.doctor.finding import Evidence, Finding
 from seqvae.analysis.doctor.measurements import Measurements
 from seqvae.analysis.doctor.measures.rates import requested_rate
-from seqvae.analysis.doctor.prescriptions import BETA, FLOORS, TARGETS, remedies_line
+from seqvae.analysis.doctor.prescriptions import (
+    BETA,
+    FLOORS,
+    TARGETS,
+    annealed_floor,
+    gaussian_line,
+    remedies_line,
+)
 
 NAME = "rate_too_large"
 EXPLAINS = frozenset({"narrow_posterior", "holes", "poor_samples"})
@@ -19,7 +26,7 @@ def check(m: Measurements) -> Finding | None:
     """Rate and -ELBO exceed the nats of a sentence, or most of a range of rates does."""
     if m.rates is not None:
         return _check_range(m)
-    needed, rate, cost = m.language and m.language.per_sentence, m.value("rate"), m.value("neg_elbo")
+    needed, rate, cost = m.needed, m.value("rate"), m.value("neg_elbo")
     if needed is None or rate is None or cost is None or rate < TIMES * needed or cost < COST * needed:
         return None
     width = (
@@ -33,7 +40,7 @@ def check(m: Measurements) -> Finding | None:
         NAME,
         "the code costs more nats than a sentence has",
         (
-            Evidence("rate in nats", rate, f"a sentence has {needed:.3g} under {m.language.model}"),  # type: ignore[union-attr]
+            Evidence("rate in nats", rate, f"a sentence has {needed:.3g} under {m.language_model}"),
             Evidence("-ELBO in nats", cost, f"{needed:.3g} without any code"),
             *width,
             Evidence("distortion in nats", m.value("distortion")),
@@ -45,17 +52,16 @@ def check(m: Measurements) -> Finding | None:
 
 
 def _lines(m: Measurements, wanted: int) -> tuple[str, ...]:
+    """The wanted rate, where the config names one; else free bits of it."""
     held = requested_rate(m.config)
     if held is not None and held.nats is not None:
         return (held.key.format(wanted),)
-    nats = round(wanted / max(1, m.dim), 3)
-    plus = [{"name": "linear_annealing"}, {"name": "free_bits", "nats": nats}]
-    latent = () if m.config.latent.name == "gaussian" else (f'latent={{"name": "gaussian", "dim": {m.dim}}}',)
-    return (remedies_line(m.config, BETA | FLOORS | TARGETS, plus), *latent)
+    plus = annealed_floor(wanted, m.dim)
+    return (remedies_line(m.config, BETA | FLOORS | TARGETS, plus), *gaussian_line(m.config, m.dim))
 
 
 def _check_range(m: Measurements) -> Finding | None:
-    rates, needed = m.rates, m.language and m.language.per_sentence
+    rates, needed = m.rates, m.needed
     if rates is None or needed is None or rates.median is None or rates.lost > 0.5:
         return None
     if rates.median > UNUSED * rates.high or rates.high < 2 * TIMES * needed:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from seqvae.analysis.doctor.finding import Evidence, Finding
 from seqvae.analysis.doctor.measurements import Measurements
 from seqvae.analysis.doctor.measures.rates import requested_rate
@@ -20,7 +22,7 @@ def check(m: Measurements) -> Finding | None:
     """Of a fixed rate: it is held down, small beside the corpus, and read. Of a range: sentences are lost."""
     if m.rates is not None:
         return _check_range(m)
-    held, needed, rate = requested_rate(m.config), m.language and m.language.per_sentence, m.value("rate")
+    held, needed, rate = requested_rate(m.config), m.needed, m.value("rate")
     gap, accuracy = m.value("shuffle_gap") or 0.0, m.value("token_accuracy") or 0.0
     if held is None or needed is None or rate is None or rate > SHARE * needed:
         return None
@@ -32,7 +34,7 @@ def check(m: Measurements) -> Finding | None:
         NAME,
         "the config holds the rate below what this corpus needs",
         (
-            Evidence("rate in nats", rate, f"a sentence has {needed:.3g} under {m.language.model}"),  # type: ignore[union-attr]
+            Evidence("rate in nats", rate, f"a sentence has {needed:.3g} under {m.language_model}"),
             Evidence(
                 "nats lost with a wrong code, per nat of rate",
                 gap / max(rate, 1e-6),
@@ -48,13 +50,13 @@ def check(m: Measurements) -> Finding | None:
 
 def _without_weight(m: Measurements, wanted: int) -> tuple[str, ...]:
     """No beta above 1, and free bits that keep the wanted rate."""
-    plus = [{"name": "free_bits", "nats": round(wanted / max(1, m.dim), 3)}]
+    plus: list[dict[str, Any]] = [{"name": "free_bits", "nats": round(wanted / max(1, m.dim), 3)}]
     return (remedies_line(m.config, frozenset({"constant_beta"}), plus),)
 
 
 def _check_range(m: Measurements) -> Finding | None:
     """Most sentences come back at no rate of the range, which ends below the nats of a sentence."""
-    rates, needed = m.rates, m.language and m.language.per_sentence
+    rates, needed = m.rates, m.needed
     if rates is None or needed is None or rates.lost < LOST or rates.high > needed:
         return None
     high = round(1.5 * needed)

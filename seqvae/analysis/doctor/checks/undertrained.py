@@ -18,6 +18,7 @@ EXPLAINS = frozenset(
     }
 )
 LATE_GAIN = 0.02  # of the validation loss, in the last quarter of the training
+ALONE = 0.04  # the same, where no language model says what a sentence should cost
 NEAR_END = 0.85  # of the training, after which the best validation came
 WORSE = 1.05  # cost over that of the language model
 
@@ -27,8 +28,10 @@ def check(m: Measurements) -> Finding | None:
     curve = m.curve
     if curve is None or curve.best_step < NEAR_END * curve.last_step:
         return None
-    cost, needed = m.value("iw_nll") or m.value("distortion"), m.language and m.language.per_sentence
-    if curve.late_gain < LATE_GAIN or (needed is not None and cost is not None and cost < WORSE * needed):
+    cost, needed = m.value("iw_nll") or m.value("distortion"), m.needed
+    if curve.late_gain < (ALONE if needed is None else LATE_GAIN) or (
+        needed is not None and cost is not None and cost < WORSE * needed
+    ):
         return None
     evidence = [
         Evidence(
@@ -40,7 +43,7 @@ def check(m: Measurements) -> Finding | None:
         Evidence("passes over the training data", round(m.epochs, 2)),
     ]
     if needed is not None:
-        evidence.insert(1, Evidence("nats per sentence", cost, f"{needed:.1f} under {m.language.model}"))  # type: ignore[union-attr]
+        evidence.insert(1, Evidence("nats per sentence", cost, f"{needed:.1f} under {m.language_model}"))
     return Finding(
         NAME,
         "training ended too early",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from seqvae.analysis.doctor.finding import Evidence, Finding
 from seqvae.analysis.doctor.measurements import Measurements
-from seqvae.analysis.doctor.prescriptions import RATE, remedies_line
+from seqvae.analysis.doctor.prescriptions import RATE, annealed_floor, remedies_line
 
 NAME = "unread_code"
 EXPLAINS = frozenset(
@@ -38,8 +38,7 @@ def check(m: Measurements) -> Finding | None:
 
 def _lines(m: Measurements) -> tuple[str, ...]:
     """Take away what hides z from the decoder, and let it need z: z at every step, words dropped."""
-    nats = round(max(0.1, 8 / max(1, m.dim)), 3)
-    plus = [{"name": "linear_annealing"}, {"name": "free_bits", "nats": nats}]
+    plus = annealed_floor(8, m.dim)
     if m.config.modality == "text":
         plus.append({"name": "word_dropout", "rate": 0.3})
     recurrent = m.config.decoder.name in ("gru", "lstm")

@@ -67,12 +67,13 @@ def explained_share(means: Tensor, lengths: Tensor) -> Tensor:
 
     Variance between groups / variance, less what as many groups explain of noise: (eta^2 - k/N) / (1 - k/N).
     """
-    edges = torch.quantile(lengths, torch.linspace(0, 1, GROUPS + 1, dtype=lengths.dtype)[1:-1]).unique()
+    shares = torch.linspace(0, 1, GROUPS + 1, dtype=lengths.dtype)[1:-1]
+    edges: Tensor = torch.unique(torch.quantile(lengths, shares))  # type: ignore[no-untyped-call]
     groups = torch.bucketize(lengths, edges)
     centred = means - means.mean(0)
     total = (centred**2).sum(0)
     between = torch.zeros_like(total)
-    kinds = groups.unique()
+    kinds: Tensor = torch.unique(groups)  # type: ignore[no-untyped-call]
     for group in kinds:
         rows = centred[groups == group]
         between += len(rows) * rows.mean(0) ** 2
