@@ -18,7 +18,7 @@ EXPLAINS = frozenset({"poor_samples"})
 SHARE = 0.4  # of the prior draws that fall below the density of 99 % of the held-out codes
 TEXT_GAP = 0.1  # nats per token by which texts of prior draws are worse than those of held-out codes
 TEXT_SHARE = 0.5  # of the nats by which they are worse than the language model's samples
-LOST_SHARE = 0.25  # of the rate, that goes into moving all codes away from the prior
+LOST_SHARE = 0.4  # of the rate, that goes into moving all codes away from the prior
 
 
 def check(m: Measurements) -> Finding | None:

@@ -8,7 +8,9 @@ from seqvae.analysis.doctor.prescriptions import remedies_line, setting
 
 NAME = "poor_samples"
 EXPLAINS: frozenset[str] = frozenset()
-FORWARD, REVERSE = 0.3, 0.1  # nats per token over the language model's samples
+# nats per token over the language model's samples, forward and reverse
+OVER_MODEL = (0.3, 0.1)
+OVER_NGRAMS = (1.0, 0.4)  # whose samples n-grams score kindly
 STRONG_DROPOUT = 0.5  # of words, from which the decoder unlearns to read them
 
 
@@ -18,8 +20,8 @@ def check(m: Measurements) -> Finding | None:
     if language is None or language.samples is None:
         return None
     ours, theirs, real = language.samples, language.baseline, language.real
-    forward, reverse = ours.forward - theirs.forward, ours.reverse - theirs.reverse
-    if forward < FORWARD or reverse < REVERSE:
+    forward, reverse = OVER_NGRAMS if language.is_ngrams else OVER_MODEL
+    if ours.forward - theirs.forward < forward or ours.reverse - theirs.reverse < reverse:
         return None
     return Finding(
         NAME,

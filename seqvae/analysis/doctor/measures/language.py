@@ -44,6 +44,7 @@ class LanguageTest:
     """
 
     model: str  # which language model
+    is_ngrams: bool
     per_sentence: float
     per_token: float
     samples: SampleScores | None
@@ -102,6 +103,7 @@ def measure_language(
         rival = _encoded(vae, scorer.sample(DRAWN))
     return LanguageTest(
         model=name,
+        is_ngrams=scorer is None,
         per_sentence=cost,
         per_token=cost * len(held) / sum(len(s) + 1 for s in held),
         samples=_of_samples(vae, data, judge),

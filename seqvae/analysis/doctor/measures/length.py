@@ -68,12 +68,12 @@ def explained_share(means: Tensor, lengths: Tensor) -> Tensor:
     Variance between groups / variance, less what as many groups explain of noise: (eta^2 - k/N) / (1 - k/N).
     """
     shares = torch.linspace(0, 1, GROUPS + 1, dtype=lengths.dtype)[1:-1]
-    edges: Tensor = torch.unique(torch.quantile(lengths, shares))  # type: ignore[no-untyped-call]
+    edges: Tensor = torch.unique(torch.quantile(lengths, shares))
     groups = torch.bucketize(lengths, edges)
     centred = means - means.mean(0)
     total = (centred**2).sum(0)
     between = torch.zeros_like(total)
-    kinds: Tensor = torch.unique(groups)  # type: ignore[no-untyped-call]
+    kinds: Tensor = torch.unique(groups)
     for group in kinds:
         rows = centred[groups == group]
         between += len(rows) * rows.mean(0) ** 2
