@@ -16,7 +16,7 @@ from seqvae.evaluation.evaluate import evaluate
 from seqvae.inference import PretrainedVAE
 from seqvae.runs.checkpoint import Run
 
-EXAMPLES = 200
+EXAMPLES = 100  # enough to see that a code carries nothing
 
 
 def first_line(run: Run, report: Mapping[str, Any]) -> str:

@@ -52,7 +52,7 @@ def requested_rate(config: RunConfig) -> RequestedRate | None:
 
 def measure_range(vae: PretrainedVAE, split: str) -> RateRangeTest | None:
     """How many nats held-out sentences need; None of other runs."""
-    if not is_variable_rate(vae.vae.latent) or not isinstance(vae, TextVAE):
+    if not is_variable_rate(vae.vae.latent) or not isinstance(vae, TextVAE) or vae.reads_vectors:
         return None
     low, high = trained_range(vae.vae.latent)
     needs = minimum_rates(vae, load_inputs(vae, split, SENTENCES), ReconstructionTarget(0.9, rounds=ROUNDS))
