@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and what is said when the disk is full."""
+"""Atomic file writes, and user errors for a full or read-only disk."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def list_checkpoints(path: Path) -> list[Path]:
 
 
 def write_atomically(file: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `file`, then rename it: readers see the old or the new."""
+    """Let `write` fill a temporary file next to `file`, then rename it: readers see the old or the new."""
     unfinished = file.with_name(f".unfinished-{file.name}")
     try:
         write(unfinished)
@@ -34,10 +34,10 @@ def write_atomically(file: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_named(file: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file that a user named, whole or not at all.
+    """Write a file that the user named, atomically.
 
     Raises:
-        UserError: it cannot be written there.
+        UserError: the file cannot be written.
     """
     try:
         write_atomically(file, write)
@@ -48,10 +48,10 @@ def write_named(file: Path, write: Callable[[Path], object]) -> None:
 
 @contextmanager
 def explain_disk_errors(path: Path) -> Iterator[None]:
-    """Turn a full or read-only disk into one line that says what is safe.
+    """Turn the error of a full or read-only disk into a user error that names the last good checkpoint.
 
     Raises:
-        UserError: instead of the OSError, or of the error that safetensors makes of it.
+        UserError: instead of the OSError, or of the error that safetensors raises for it.
     """
     try:
         yield
@@ -67,7 +67,7 @@ def explain_disk_errors(path: Path) -> Iterator[None]:
 
 
 def _error_number(error: BaseException) -> int:
-    """The system's number of an error; torch chains it, safetensors writes it into its text."""
+    """The errno of an error: torch chains the OSError, safetensors puts the number into its message."""
     for found in (error, error.__context__):
         if isinstance(found, OSError) and found.errno:
             return found.errno
@@ -82,7 +82,7 @@ def sha256_of(file: Path) -> str:
 
 
 def flush_folder(folder: Path) -> None:
-    """Make the files durable before the rename makes them visible."""
+    """Call fsync on every file of a folder, before a rename makes it visible."""
     for file in folder.iterdir():
         with file.open("rb") as content:
             os.fsync(content.fileno())
