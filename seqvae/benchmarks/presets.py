@@ -96,12 +96,13 @@ def generate_sentences(
     tokenizer = train_word([" ".join(f"w{i}" for i in range(words - 4))], words)
     train = _store(tokenizer.vocab_size, sentences, seed, length)
     valid = _store(tokenizer.vocab_size, max(1, sentences // 20), seed + 1, length)
-    return TextData(tokenizer, train, valid, None)
+    return TextData(tokenizer=tokenizer, train=train, valid=valid)
 
 
 def made_up_pictures(count: int = PICTURES, seed: int = 0) -> ImageData:
     """Grey noise of MNIST's shape: no time that is measured depends on what a picture shows."""
-    return ImageData(ImageProcessor(1, SIDE, SIDE), _pictures(count, seed), _pictures(count // 8, seed + 1))
+    train, valid = _pictures(count, seed), _pictures(count // 8, seed + 1)
+    return ImageData(codec=ImageProcessor(1, SIDE, SIDE), train=train, valid=valid)
 
 
 def _pictures(count: int, seed: int) -> ImageStore:
