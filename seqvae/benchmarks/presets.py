@@ -19,7 +19,7 @@ from seqvae.data.image.codec import ImageProcessor
 from seqvae.data.image.dataset import ImageData
 from seqvae.data.image.dataset import load_data as load_pictures
 from seqvae.data.image.image_store import ImageStore
-from seqvae.data.sampler import Rows
+from seqvae.data.splits import Rows
 from seqvae.data.text.dataset import TextData, load_data
 from seqvae.data.text.token_store import Counts, TokenStore
 from seqvae.data.text.tokenizer_training import train_word
