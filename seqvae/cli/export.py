@@ -1,4 +1,4 @@
-"""`seqvae export`: a run as a folder that goes elsewhere."""
+"""`seqvae export`: copy a run to a folder that can be moved or shared."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def export(
     run: RUN,
     out: Annotated[Path, typer.Argument(help="The folder to make.", show_default=False)],
     whole: Annotated[
-        bool, typer.Option("--whole", help="With the pretrained models that the run stands on.")
+        bool, typer.Option("--whole", help="Include the pretrained models that the run builds on.")
     ] = False,
 ) -> None:
     """Copy what is needed to use a run, without its checkpoints and logs; prints the folder."""

@@ -88,7 +88,7 @@ def write_named(file: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a file that a user named, completely or not at all.
 
     Raises:
-        UserError: it cannot be written there.
+        UserError: the file cannot be written.
     """
     try:
         write_atomically(file, write)
@@ -99,10 +99,10 @@ def write_named(file: Path, write: Callable[[Path], object]) -> None:
 
 @contextmanager
 def explain_disk_errors(path: Path) -> Iterator[None]:
-    """Turn a full or read-only disk into one line that says what is safe.
+    """Turn the error of a full or read-only disk into a user error that names the last good checkpoint.
 
     Raises:
-        UserError: instead of the OSError, or of the error that safetensors makes of it.
+        UserError: instead of the OSError, or of the error that safetensors raises for it.
     """
     try:
         yield
@@ -118,7 +118,7 @@ def explain_disk_errors(path: Path) -> Iterator[None]:
 
 
 def _error_number(error: BaseException) -> int:
-    """The system's number of an error; torch chains it, safetensors writes it into its text."""
+    """The errno of an error: torch chains the OSError, safetensors puts the number into its message."""
     for found in (error, error.__context__):
         if isinstance(found, OSError) and found.errno:
             return found.errno
@@ -133,7 +133,7 @@ def sha256_of(file: Path) -> str:
 
 
 def flush_folder(folder: Path) -> None:
-    """Make the files durable before the rename makes them visible."""
+    """Call fsync on every file of a folder, before a rename makes it visible."""
     for file in folder.iterdir():
         if file.is_file():
             with file.open("rb") as content:

@@ -234,7 +234,7 @@ def test_a_stopped_comparison_goes_on(base: Path, tmp_path: Path, monkeypatch: p
     assert "| first | 1 |" in (out / "table.md").read_text()
     assert compare(made, out, report := Heard()).failed == {}
     assert report.began == ["second, seed 0"]
-    assert any(note.startswith("going on from") for note in report.notes)
+    assert any(note.startswith("resuming from") for note in report.notes)
 
 
 def test_only_works_on_some_and_keeps_the_rest(base: Path, tmp_path: Path) -> None:
