@@ -23,6 +23,8 @@ MODULES: dict[str, tuple[str, ...]] = {
     "seqvae.checkpoint": ("seqvae.runs.checkpoint",),
     "seqvae.compare": ("seqvae.experiments.compare",),
     "seqvae.conditions": ("seqvae.models.conditioning",),
+    "seqvae.data.image.cache": ("seqvae.data.cache",),
+    "seqvae.data.text.cache": ("seqvae.data.cache",),
     "seqvae.evaluate": ("seqvae.evaluation.evaluate",),
     "seqvae.generate": ("seqvae.models.sampling",),
     "seqvae.image": ("seqvae.models.image", "seqvae.data.image"),

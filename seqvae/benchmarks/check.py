@@ -48,7 +48,7 @@ class Check:
     reasons: dict[str, str] = field(default_factory=dict)  # reasons of sections without figures, by section
 
     def run(self, section: str, arguments: Sequence[str], most: float) -> str | None:
-        """Run a command and return its output; None, with a reason, if it failed or took over `most` seconds."""
+        """Run a command and return its output; None, with a reason, if it failed or timed out."""
         left = min(most, self.end - time.monotonic())
         if left <= 1:
             self.reasons[section] = "no time was left"

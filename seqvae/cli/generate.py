@@ -157,7 +157,7 @@ def encode(
         vae = load_vae(run, device, rate, condition=condition, reading=reading, sources=input_)
         given = rows(vae, None, input_, reading=reading) if input_ else Inputs(given_vectors(vae, vectors))
         z = vae.encode(given.x, draw, seed, condition=given.condition)
-        if vae.modality == "text":
+        if vae.modality == "text" and input_:  # vectors have no tokens
             given = given.with_column("unknown_tokens", given.spread(vae.unknown(given.x)))
         if is_main():
             write_codes(output, z, given, empty)

@@ -38,8 +38,8 @@ from seqvae.models.vae import VAE
 from seqvae.runs.modules_file import automatic_classes, write_modules
 from seqvae.runs.weights import WEIGHTS, own_copies, read_weights, write_weights
 from seqvae.utils.atomic_files import (
+    atomic_folder,
     explain_disk_errors,
-    flush_folder,
     list_checkpoints,
     sha256_of,
     write_atomically,
@@ -264,24 +264,14 @@ def save_checkpoint(
         UserError: the disk is full; the last good checkpoint is kept, and named in the message.
     """
     target = path / "checkpoints" / f"step-{progress.step}"
-    unfinished = target.with_name(f".unfinished-{target.name}")
-    with explain_disk_errors(path):
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-        try:
-            write_weights(vae, unfinished / WEIGHTS)
-            _save_states(objective.state_dict(), unfinished / "objective.pt")
-            _save_states(optimizers, unfinished / "optimizers.pt")
-            files = {f.name: sha256_of(f) for f in sorted(unfinished.iterdir())}
-            state = {"format_version": FORMAT, "progress": asdict(progress), "sha256": files}
-            state["sha256_of_progress"] = _digest_of(state["progress"])
-            (unfinished / "state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
-            flush_folder(unfinished)
-        except BaseException:
-            shutil.rmtree(unfinished, ignore_errors=True)
-            raise
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(unfinished, target)
+    with explain_disk_errors(path), atomic_folder(target) as work:
+        write_weights(vae, work / WEIGHTS)
+        _save_states(objective.state_dict(), work / "objective.pt")
+        _save_states(optimizers, work / "optimizers.pt")
+        files = {f.name: sha256_of(f) for f in sorted(work.iterdir())}
+        state = {"format_version": FORMAT, "progress": asdict(progress), "sha256": files}
+        state["sha256_of_progress"] = _digest_of(state["progress"])
+        (work / "state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
     for old in list_checkpoints(path)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
     return target

@@ -144,7 +144,7 @@ class _TableWriter:
 
     def lock(self) -> AbstractContextManager[None]:
         """A lock under which the table is read and written, so that no other program's rows are lost."""
-        return file_lock(self.out / ".table.claim")
+        return file_lock(self.out / ".table.lock")
 
     def write(self) -> Table:
         """Write the table's files, and return the table."""

@@ -12,18 +12,18 @@ import os
 import socket
 import sys
 import threading
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock
+
 from seqvae.utils.atomic_files import explain_disk_errors
 
 BEAT = 20.0  # seconds between two touches
 SILENCE = 600.0  # seconds without a touch after which an owner on another machine counts as dead
-LEFT = 60.0  # seconds after which the holder of a short lock counts as dead
-ASKING = 0.05  # seconds between two attempts to acquire a lock
+LEFT = 60.0  # seconds after which the holder of a gate counts as dead
 
 
 class Lease:
@@ -139,14 +139,22 @@ class Lease:
 
 @contextmanager
 def file_lock(file: Path) -> Iterator[None]:
-    """Context that one process at a time can enter with the same file, for seconds at most."""
-    lease = Lease(file, silence=LEFT)
-    while not lease.acquire():
-        time.sleep(ASKING)
+    """Context in which no other process of this machine holds the lock `file`; the system frees a dead one's.
+
+    Machines that share the folder exclude each other too if its file system supports locks (`flock`), as NFS
+    does. Use it only where a missing exclusion does no harm: a `Lease` does not depend on such locks.
+
+    Raises:
+        UserError: the folder cannot be written to.
+    """
+    with explain_disk_errors(file.parent):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(file)
+        lock.acquire()
     try:
         yield
     finally:
-        lease.release()
+        lock.release()
 
 
 def _describe_owner(process: int) -> str:

@@ -307,7 +307,7 @@ def test_two_programs_share_a_comparison(base: Path, tmp_path: Path) -> None:
     shown = (out / "table.md").read_text()  # of whichever ended last
     assert "| plain | 2 |" in shown
     assert "| later | 2 |" in shown
-    assert not list(out.rglob(".*"))  # no claim is left over
+    assert not list(out.rglob(".*.claim"))  # the file of the lock may stay
 
 
 def test_torchrun_is_not_for_comparisons(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
