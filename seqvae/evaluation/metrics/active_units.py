@@ -1,4 +1,4 @@
-"""Active units: how many dimensions of the code differ between examples.
+"""Active units: number of latent dims whose posterior mean varies over examples.
 
 Shapes: N evaluation examples, D latent dims.
 """
@@ -10,13 +10,13 @@ from torch import Tensor
 
 def mean_variance(means: Tensor) -> Tensor:
     """(D,): Var_x(E_q z_j) over the examples, from posterior means (N, D); divided by N, not N - 1."""
-    return ((means - means.mean(0)) ** 2).mean(0)  # var() warns where D = 0
+    return ((means - means.mean(0)) ** 2).mean(0)  # not var(), which warns if D = 0
 
 
 def sort_variances(variance: Tensor) -> Tensor:
     """(D,): the same variances, the largest first.
 
-    Print it beside the count: the count saturates where the means are normalised over the batch.
+    Show it next to the count, which saturates if the means are normalised over the batch.
     """
     return variance.sort(descending=True).values
 

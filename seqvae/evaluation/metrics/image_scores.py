@@ -1,6 +1,6 @@
-"""What only pictures can be asked: how well their pixels come back.
+"""Reconstruction errors of images, and bits per dim.
 
-Shapes: B pictures of any further dims; D is the number of those further values.
+Shapes: B images with any further dims; D is the number of values per image.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from torch import Tensor
 
 
 def squared_error(mean: Tensor, targets: Tensor) -> Tensor:
-    """(B,): the mean over pixels of (mean - target)^2."""
+    """(B,): mean over pixels of (mean - target)^2."""
     return (mean - targets).square().flatten(1).mean(1)
 
 
 def pixel_accuracy(mean: Tensor, targets: Tensor) -> Tensor:
-    """(B,): the share of pixels on the same side of one half."""
+    """(B,): fraction of pixels on the same side of one half."""
     return ((mean >= 0.5) == (targets >= 0.5)).float().flatten(1).mean(1)
 
 

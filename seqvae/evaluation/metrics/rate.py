@@ -1,6 +1,6 @@
-"""How many nats the code costs, whole and by dimension, and the error of a mean.
+"""The rate in nats, in total and per dim, and the standard error of a mean.
 
-Shapes: S samples, B examples, N evaluation examples, D latent dims (or 1 where they do not come apart).
+Shapes: S samples, B examples, N evaluation examples, D latent dims (or 1 if the KL does not decompose).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ def rate(kl: Tensor) -> Tensor:
 
 
 def kl_per_dim(kl: Tensor) -> Tensor:
-    """(D,): nats a dimension, averaged over samples and examples, from kl (S, B, D) or (N, D)."""
+    """(D,): nats per dim, averaged over samples and examples, from kl (S, B, D) or (N, D)."""
     return kl.flatten(0, -2).mean(0)
 
 
 def standard_error(x: Tensor) -> float:
-    """Of the mean of x (N,): s / sqrt(N), s with N - 1 in it; NaN for a single example."""
+    """Standard error of the mean of x (N,): s / sqrt(N), s with N - 1; NaN for a single example."""
     return math.nan if len(x) < 2 else float(x.double().std()) / math.sqrt(len(x))
