@@ -179,7 +179,7 @@ def test_a_place_in_a_list(refused: Refused, config: Path, tmp_path: Path) -> No
     sets = ("--set", "remedies=[{name: free_bits}]", "--set")
     for path in ("remedies.1.nats=2", "remedies.first.nats=2"):
         place = path.split(".")[1]
-        expected = f"--set {path!r}: {place!r} is no place in a list of 1"
+        expected = f"--set {path!r}: {place!r} is not an index of a list of 1"
         assert refused("train", config, "--out", tmp_path / "run", *sets, path) == expected
 
 

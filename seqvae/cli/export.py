@@ -1,4 +1,4 @@
-"""`seqvae export` and `seqvae card`: a run as a folder that goes elsewhere, and what the Hub shows of it."""
+"""`seqvae export` and `seqvae card`: copy a run to a folder that can be shared; write its model card."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def export(
     run: RUN,
     out: Annotated[Path, typer.Argument(help="The folder to make.", show_default=False)],
     whole: Annotated[
-        bool, typer.Option("--whole", help="With the pretrained models that the run stands on.")
+        bool, typer.Option("--whole", help="Include the pretrained models that the run builds on.")
     ] = False,
 ) -> None:
     """Copy what is needed to use a run, without its checkpoints and logs; prints the folder."""

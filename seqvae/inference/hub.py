@@ -1,4 +1,4 @@
-"""A run folder as what the Hub calls a model: saved, loaded, pushed and fetched."""
+"""Run folders as Hugging Face Hub models: save, load, push and download."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RUN_FILES = ("config.yaml", "config.json", WEIGHTS, *_TOKENIZER, MODULES, MODELI
 
 
 def loaded_files(run: Path) -> list[Path]:
-    """What of a run folder `from_pretrained` reads."""
+    """The files of a run folder that `from_pretrained` reads."""
     named = [run / name for name in (*RUN_FILES, GOLDEN_FILE)]
     inside = [file for folder in (PRIORS, BASES) for file in sorted((run / folder).rglob("*"))]
     return [file for file in (*named, *inside) if file.is_file()]
@@ -39,18 +39,18 @@ class RunFolder(ModelHubMixin, library_name="seqvae"):
 
     @classmethod
     def _encode_arg(cls, arg: Any) -> Any:
-        """A run by its folder: of a dataclass the mixin keeps a deep copy, here that of the whole model."""
+        """Encode a run as its path: the mixin would deep-copy a dataclass, here the whole model."""
         return str(arg.path) if isinstance(arg, Run) else super()._encode_arg(arg)
 
     def save_pretrained(self, save_directory: str | Path, whole: bool = False, **options: Any) -> str | None:
-        """Copy what `from_pretrained` reads into a folder, and the run's card, which `seqvae card` writes.
+        """Copy the files that `from_pretrained` reads to a folder, with the card that `seqvae card` writes.
 
-        A run without one gets a card without measures.
+        A run without a card gets one without measures.
 
-        With `whole`, the pretrained models that the run stands on go along: the folder then needs no other.
+        With `whole`, the pretrained models that the run builds on are copied too.
 
         Raises:
-            UserError: the folder is the run itself, or a pretrained model is not there.
+            UserError: the folder is the run itself, or a pretrained model is missing.
         """
         if Path(save_directory).resolve() == self.run.path.resolve():
             raise UserError(f"{save_directory} is this run already: save into another folder")
@@ -71,7 +71,7 @@ class RunFolder(ModelHubMixin, library_name="seqvae"):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Self:
-        """The model of a run folder or Hub id; `device`, and the Hub's `revision`, `token`, `cache_dir` ...
+        """Load a run folder or Hub id; options: `device`, and the Hub's `revision`, `token`, `cache_dir` ...
 
         Raises:
             UserError: neither a run folder nor a model on the Hub, or damaged.
@@ -98,7 +98,7 @@ class RunFolder(ModelHubMixin, library_name="seqvae"):
         device: str = "cpu",
         **_: Any,
     ) -> Self:
-        """A run folder, or a Hub id; every weight must be there."""
+        """Load a run folder or download a Hub id; every weight must be present."""
         folder = Path(model_id)
         if not folder.is_dir():
             folder = _download(model_id, revision, cache_dir, force_download, local_files_only, token)

@@ -260,7 +260,7 @@ def test_needs_over_a_corpus(run: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert (len(order), order) == (6, sorted(order))
     assert picture.read_bytes().startswith(b"\x89PNG")
     code, _, err = command(capsys, "rate", run, "a cat", "--data", "valid")
-    assert (code, "--data valid names all that is asked about: leave the rest out" in err) == (2, True)
+    assert (code, "--data valid names all examples: leave out the arguments and --input" in err) == (2, True)
 
 
 def test_needs_by_distortion_are_met_there_and_not_below(pictures: Any) -> None:

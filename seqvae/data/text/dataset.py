@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 
 from seqvae.config.registry import construct, lookup
 from seqvae.config.schema import Component, TextDataConfig
-from seqvae.data.content import cache_root, content_key
+from seqvae.data.cache import cache_root, content_key, fill_folder
 from seqvae.data.input_files import in_words, regular_files
 from seqvae.data.labels import subsample_labels
 from seqvae.data.synthetic import CORPORA, SentenceCorpus
 from seqvae.data.text import corpus
-from seqvae.data.text.cache import atomic_folder
 from seqvae.data.text.choosing import MANY_UNKNOWN, advice, unknown_share
 from seqvae.data.text.detokenize import detokenized
 from seqvae.data.text.readers import Example
@@ -277,6 +276,6 @@ def cached_tokenizer(spec: Component, train: Split) -> TextTokenizer:
     if (folder / "tokenizer.json").exists():
         return TextTokenizer.load(folder)
     tokenizer = construct("tokenizer", TOKENIZERS, spec, texts=texts())
-    with atomic_folder(folder, "tokenizer.json") as work:
+    with fill_folder(folder, "tokenizer.json") as work:
         tokenizer.save(work)
     return tokenizer

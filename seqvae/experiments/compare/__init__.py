@@ -134,7 +134,7 @@ class _TableWriter:
 
     def alone(self) -> AbstractContextManager[None]:
         """Inside, no other program writes the table: the last one has read the numbers of all."""
-        return file_lock(self.out / ".table.claim")
+        return file_lock(self.out / ".table.lock")
 
     def written(self) -> Table:
         """The table, after it was written."""

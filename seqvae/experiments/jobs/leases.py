@@ -12,18 +12,18 @@ import os
 import socket
 import sys
 import threading
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock
 
 from seqvae.utils.atomic_files import explain_disk_errors
 
 BEAT = 20.0  # seconds between two touches
 SILENCE = 600.0  # seconds without a touch after which an owner on another machine is taken for gone
 LEFT = 60.0  # seconds after which what takes a moment was left undone
-ASKING = 0.05  # seconds between two tries of who waits
 
 
 class Lease:
@@ -139,14 +139,22 @@ class Lease:
 
 @contextmanager
 def file_lock(file: Path) -> Iterator[None]:
-    """Inside, no other process is inside with the same file; for what takes seconds at most."""
-    claim = Lease(file, silence=LEFT)
-    while not claim.acquire():
-        time.sleep(ASKING)
+    """Inside, no other process of this machine holds the lock `file`; the system releases that of a dead one.
+
+    Machines that share the folder exclude each other too where its file system passes on locks (`flock`), as
+    NFS does. What it guards must not break elsewhere: a `Lease` needs no such locks.
+
+    Raises:
+        UserError: the folder cannot be written to.
+    """
+    with explain_disk_errors(file.parent):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(file)
+        lock.acquire()
     try:
         yield
     finally:
-        claim.release()
+        lock.release()
 
 
 def _describe_owner(process: int) -> str:

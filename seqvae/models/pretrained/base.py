@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from seqvae.data.content import cache_root, remembered_hash
-from seqvae.data.text.cache import atomic_folder
+from seqvae.data.cache import cache_root, fill_folder
+from seqvae.data.content import remembered_hash
 from seqvae.errors import UserError
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -162,7 +162,7 @@ def _unpacked(file: Path) -> Path:
     folder = cache_root() / "backbones" / remembered_hash(file, sha256_of)
     if (folder / "config.json").is_file():
         return folder
-    with atomic_folder(folder, "config.json") as work:
+    with fill_folder(folder, "config.json", "a model") as work:
         if file.suffix == ".gguf":
             _convert(file, work)
         else:

@@ -184,7 +184,7 @@ def test_an_interrupted_lesson_goes_on(tmp_path: Path, monkeypatch: pytest.Monke
         run_lesson(LESSONS["holes"], asked, Listener(stop_at_log=2))
     assert not list((tmp_path / "cut").glob("*.json"))
     assert run_lesson(LESSONS["holes"], asked, listener).numbers == whole.numbers
-    assert any(note.startswith("going on from") for note in listener.notes)
+    assert any(note.startswith("resuming from") for note in listener.notes)
 
 
 def test_another_seed_is_another_lesson(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
