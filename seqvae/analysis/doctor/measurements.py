@@ -35,6 +35,9 @@ from seqvae.models.sampling import resample_conditions, sample_prior
 from seqvae.runs.run_data import load_run_data
 
 
+FEW = 3  # batches of 64, on which the width of posteriors is tried
+
+
 @dataclass(frozen=True)
 class Sizes:
     """How much is measured: enough for the thresholds, little enough for a minute on a CPU."""
@@ -106,72 +109,73 @@ def measure(
     """
     sizes = sizes or Sizes()
     data = load_run_data(vae.run, "train")
-    split = "test" if "test" in data.splits else "valid"
     _, batches, measures = vae.evaluation_inputs(None, 64, sizes.examples)
     settings = EvaluationSettings(prior_draws=sizes.draws)
     report = evaluate(
         vae.vae, batches, samples=sizes.samples, measures=measures, settings=settings, progress=progress
     )
-    source = modality_of(vae.run.config).make_batch_source(data, 64, 1, 0)
-    count = max(1, min(sizes.training, source.examples) // 64)
-    seen: list[Batch] = [batch for step in range(count) for batch in source.update(step)]
     with evaluation_mode(vae.vae):
-        return _measure_all(vae, data, split, batches, seen, report, scorer, sizes, source.steps_per_epoch)
+        return _Passes(vae, data, batches, sizes).all(report, scorer)
 
 
-def _measure_all(
-    vae: PretrainedVAE,
-    data: Any,
-    split: str,
-    batches: Sequence[Batch],
-    seen: Sequence[Batch],
-    report: Mapping[str, Any],
-    scorer: TextVAE | None,
-    sizes: Sizes,
-    steps_per_epoch: int,
-) -> Measurements:
-    model, config = vae.vae, vae.run.config
-    held = run_evaluation_pass(EvaluationPass(model, batches), 1, lambda batch: 1)
-    trained = run_evaluation_pass(EvaluationPass(model, seen), 1, lambda batch: 1)
-    leaked = torch.from_numpy(leaked_rows(data, split))[torch.cat([batch.index for batch in batches]).cpu()]
-    holes = length = None
-    if held.dim:
-        c = resample_conditions(model, batches, sizes.draws)
-        draws = sample_prior(model, sizes.draws, 1, c=c).cpu()
-        holes = find_holes(trained.posteriors, held["z"].cpu(), draws, model.latent.has_density)
-    text = isinstance(vae, TextVAE) and isinstance(config, TextRunConfig)
-    if held.dim and text:
-        length = measure_length(model, batches, held)
-    few = batches[: max(1, 200 // 64)]
-    step = int(vae.run.card["progress"]["step"])
-    return Measurements(
-        config=config,
-        split=split,
-        steps=step,
-        epochs=step / max(1, steps_per_epoch),
-        report=report,
-        train_cost=_cost(trained, seen),
-        held_cost=_cost(held, batches),
-        leaked_cost=_cost(held, batches, leaked),
-        fresh_cost=_cost(held, batches, ~leaked),
-        overlap=find_overlap(data),
-        curve=read_curve(vae.run.path),
-        tokens=measure_tokens(config, data, split) if isinstance(config, TextRunConfig) else None,
-        language=_language(vae, data, split, sizes, holes, scorer),
-        holes=holes,
-        width=measure_width(model, few),
-        length=length,
-        rates=measure_range(vae, split),
-    )
+class _Passes:
+    """The held-out examples and as many training examples, encoded once for all measurements."""
 
+    def __init__(self, vae: PretrainedVAE, data: Any, batches: Sequence[Batch], sizes: Sizes) -> None:
+        self.vae, self.data, self.batches, self.sizes = vae, data, batches, sizes
+        self.split = "test" if "test" in data.splits else "valid"
+        source = modality_of(vae.run.config).make_batch_source(data, 64, 1, 0)
+        count = max(1, min(sizes.training, source.examples) // 64)
+        self.seen: list[Batch] = [batch for step in range(count) for batch in source.update(step)]
+        self.steps_per_epoch = max(1, source.steps_per_epoch)
+        self.held = run_evaluation_pass(EvaluationPass(vae.vae, batches), 1, lambda batch: 1)
+        self.trained = run_evaluation_pass(EvaluationPass(vae.vae, self.seen), 1, lambda batch: 1)
 
-def _language(
-    vae: PretrainedVAE, data: Any, split: str, sizes: Sizes, holes: HoleTest | None, scorer: TextVAE | None
-) -> LanguageTest | None:
-    if not isinstance(vae, TextVAE):
-        return None
-    held = sentences_of(data.splits[split], sizes.examples)
-    return measure_language(vae, data, held, None if holes is None else (holes.codes, holes.draws), scorer)
+    def all(self, report: Mapping[str, Any], scorer: TextVAE | None) -> Measurements:
+        """Everything, beside the report of the evaluation."""
+        vae, config, held, batches = self.vae, self.vae.run.config, self.held, self.batches
+        step, holes = int(vae.run.card["progress"]["step"]), self._holes()
+        index = torch.cat([batch.index for batch in batches]).cpu()
+        leaked = torch.from_numpy(leaked_rows(self.data, self.split))
+        leaked = torch.cat([leaked, torch.zeros(1 + int(index.max()), dtype=torch.bool)])[index]
+        text = isinstance(config, TextRunConfig)
+        return Measurements(
+            config=config,
+            split=self.split,
+            steps=step,
+            epochs=step / self.steps_per_epoch,
+            report=report,
+            train_cost=_cost(self.trained, self.seen),
+            held_cost=_cost(held, batches),
+            leaked_cost=_cost(held, batches, leaked),
+            fresh_cost=_cost(held, batches, ~leaked),
+            overlap=find_overlap(self.data),
+            curve=read_curve(vae.run.path),
+            tokens=measure_tokens(config, self.data, self.split)
+            if isinstance(config, TextRunConfig)
+            else None,
+            language=self._language(holes, scorer),
+            holes=holes,
+            width=measure_width(vae.vae, batches[:FEW]),
+            length=measure_length(vae.vae, batches, held) if held.dim and text else None,
+            rates=measure_range(vae, self.split),
+        )
+
+    def _holes(self) -> HoleTest | None:
+        """Prior draws beside codes; None without a code."""
+        model, draws = self.vae.vae, self.sizes.draws
+        if not self.held.dim:
+            return None
+        drawn = sample_prior(model, draws, 1, c=resample_conditions(model, self.batches, draws)).cpu()
+        return find_holes(self.trained.posteriors, self.held["z"].cpu(), drawn, model.latent.has_density)
+
+    def _language(self, holes: HoleTest | None, scorer: TextVAE | None) -> LanguageTest | None:
+        """Costs and samples of sentences; None of pictures."""
+        if not isinstance(self.vae, TextVAE):
+            return None
+        held = sentences_of(self.data.splits[self.split], self.sizes.examples)
+        codes = None if holes is None else (holes.codes, holes.draws)
+        return measure_language(self.vae, self.data, held, codes, scorer)
 
 
 def _cost(found: PerExample, batches: Sequence[Batch], rows: torch.Tensor | None = None) -> Any:

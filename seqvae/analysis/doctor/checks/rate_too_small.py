@@ -55,9 +55,9 @@ def _without_weight(m: Measurements, wanted: int) -> tuple[str, ...]:
 
 
 def _check_range(m: Measurements) -> Finding | None:
-    """Most sentences come back at no rate of the range, which ends below the nats of a sentence."""
+    """Most sentences come back at no rate of the range, which ends far below the nats of a sentence."""
     rates, needed = m.rates, m.needed
-    if rates is None or needed is None or rates.lost < LOST or rates.high > needed:
+    if rates is None or needed is None or rates.lost < LOST or rates.high > WANTED * needed:
         return None
     high = round(1.5 * needed)
     return Finding(
