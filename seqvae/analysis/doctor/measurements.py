@@ -34,7 +34,6 @@ from seqvae.interfaces import Batch
 from seqvae.models.sampling import resample_conditions, sample_prior
 from seqvae.runs.run_data import load_run_data
 
-
 FEW = 3  # batches of 64, on which the width of posteriors is tried
 
 
@@ -136,8 +135,7 @@ class _Passes:
         vae, config, held, batches = self.vae, self.vae.run.config, self.held, self.batches
         step, holes = int(vae.run.card["progress"]["step"]), self._holes()
         index = torch.cat([batch.index for batch in batches]).cpu()
-        leaked = torch.from_numpy(leaked_rows(self.data, self.split))
-        leaked = torch.cat([leaked, torch.zeros(1 + int(index.max()), dtype=torch.bool)])[index]
+        leaked = torch.from_numpy(leaked_rows(self.data, self.split))[index]
         text = isinstance(config, TextRunConfig)
         return Measurements(
             config=config,
