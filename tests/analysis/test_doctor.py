@@ -33,7 +33,7 @@ Factory = pytest.TempPathFactory
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: Factory) -> Path:
     """A run whose code is empty, trained until its curve is flat."""
-    sets = ("remedies=[{name: constant_beta, beta: 30}]", "train.steps=200", "train.validate_every=40")
+    sets = ("remedies=[{name: constant_beta, beta: 30}]", "train.steps=400", "train.validate_every=50")
     return trained(tmp_path_factory.getbasetemp(), "doctor-empty", *sets, "train.decay=cosine")
 
 

@@ -103,9 +103,9 @@ def _log(path: Path, betas: list[float], values: list[float]) -> Path:
 def test_the_curve_begins_where_beta_stays(tmp_path: Path) -> None:
     curve = read_curve(_log(tmp_path, [0.0, 0.5, 1.0, 1.0, 1.0], [10.0, 20.0, 30.0, 25.0, 26.0]))
     assert curve is not None
-    assert curve.steps == (200, 300, 400, 500)  # beta moved last at 200
-    assert (curve.best, curve.best_step) == (20.0, 200)
-    assert curve.rise == pytest.approx(0.3)
+    assert curve.steps == (300, 400, 500)  # beta had not settled at 200
+    assert (curve.best, curve.best_step) == (25.0, 400)
+    assert curve.rise == pytest.approx(0.04)
     assert curve.late_gain == pytest.approx((30 - 26) / 30)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from seqvae.runs.metrics_log import read_metrics
 
 LATE = 0.75  # the last quarter of the updates
+LATEST = 0.6  # of the updates, until which beta settles or counts as never settling
 
 
 @dataclass(frozen=True)
@@ -71,4 +72,6 @@ def settled_step(lines: Sequence[dict[str, Any]], last: int) -> int:
     if not betas:
         return 0
     moved = [step for step, beta in betas if abs(beta - betas[-1][1]) > 1e-6]
-    return moved[-1] if moved and moved[-1] < 0.6 * last else last // 2 if moved else 0
+    if not moved:
+        return 0
+    return moved[-1] + 1 if moved[-1] < LATEST * last else last // 2
