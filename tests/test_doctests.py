@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 MODULES = [
+    "seqvae.analysis.doctor.ngram",
+    "seqvae.analysis.doctor.prescriptions",
     "seqvae.build",
     "seqvae.data.text.detokenize",
     "seqvae.errors",
