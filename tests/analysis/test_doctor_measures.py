@@ -151,7 +151,7 @@ def test_what_does_not_hold_the_rate(sets: str) -> None:
 
 def test_the_range_of_a_variable_rate_run(tmp_path_factory: pytest.TempPathFactory) -> None:
     base = tmp_path_factory.getbasetemp()
-    vae = load(trained(base, "doctor-dial", "latent={name: exact_rate, dim: 4, nats: [1, 4]}"), "cpu")
+    vae = load(trained(base, "doctor-range", "latent={name: exact_rate, dim: 4, nats: [1, 4]}"), "cpu")
     assert isinstance(vae, TextVAE)
     found = measure_range(vae, "test")
     assert found is not None

@@ -18,7 +18,7 @@ NAME = "rate_too_large"
 EXPLAINS = frozenset({"narrow_posterior", "holes", "poor_samples"})
 TIMES = 1.4  # the nats of a sentence
 COST = 1.3  # -ELBO over the nats of a sentence
-WANTED = 0.8  # of the nats of a sentence, where nearly all of it comes back
+WANTED = 0.8  # of the nats of a sentence, which reconstruct nearly all of it
 UNUSED = 0.2  # the nats that the median sentence needs, as a share of the highest rate of a range
 
 
@@ -70,7 +70,7 @@ def _check_range(m: Measurements) -> Finding | None:
         NAME,
         "most of the range of rates lies above what a sentence has",
         (
-            Evidence("nats that the median sentence needs to come back", rates.median),
+            Evidence("nats that reconstruct the median sentence", rates.median),
             Evidence("highest rate in nats", rates.high, f"a sentence has {needed:.3g}"),
         ),
         (f"latent.nats=[{rates.low:g}, {max(round(TIMES * needed), round(2 * rates.low))}]",),

@@ -15,7 +15,7 @@ SHARE = 0.12  # of the nats that a sentence has
 WANTED = 0.4  # the same of a code that keeps the gist
 READ = 1.0  # nats lost with a wrong code per nat of rate, from which more rate would be read
 ACCURACY = 0.5  # of reconstructions, above which the code suffices
-LOST = 0.6  # share of the sentences that come back at no rate of the range
+LOST = 0.6  # share of the sentences that no rate of the range reconstructs
 
 
 def check(m: Measurements) -> Finding | None:
@@ -43,7 +43,7 @@ def check(m: Measurements) -> Finding | None:
             Evidence("token accuracy of reconstructions", accuracy, f"above {ACCURACY:g}"),
         ),
         lines,
-        f"the code keeps about {WANTED:.0%} of each sentence; more comes back, distortion falls",
+        f"the code keeps about {WANTED:.0%} of each sentence; more of it is reconstructed, distortion falls",
         compare=("rate", "distortion", "token_accuracy", "shuffle_gap"),
     )
 
@@ -55,7 +55,7 @@ def _without_weight(m: Measurements, wanted: int) -> tuple[str, ...]:
 
 
 def _check_range(m: Measurements) -> Finding | None:
-    """Most sentences come back at no rate of the range, which ends far below the nats of a sentence."""
+    """No rate of the range reconstructs most sentences, and it ends far below their nats."""
     rates, needed = m.rates, m.needed
     if rates is None or needed is None or rates.lost < LOST or rates.high > WANTED * needed:
         return None
@@ -64,10 +64,10 @@ def _check_range(m: Measurements) -> Finding | None:
         NAME,
         "the range of rates ends below what this corpus needs",
         (
-            Evidence("share of sentences that come back at no rate", rates.lost, f"below {LOST:g}"),
+            Evidence("share of sentences that no rate reconstructs", rates.lost, f"below {LOST:g}"),
             Evidence("highest rate in nats", rates.high, f"a sentence has {needed:.3g}"),
         ),
         (f"latent.nats=[{rates.low:g}, {high}]",),
-        "most sentences come back at the highest rate",
+        "the highest rate reconstructs most sentences",
         compare=("rate", "token_accuracy", "exact_match"),
     )

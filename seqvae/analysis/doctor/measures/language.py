@@ -125,7 +125,7 @@ def _of_samples(vae: TextVAE, data: Any, judge: Judge) -> SampleScores:
 
 
 def _decoded(vae: TextVAE, judge: Judge, codes: Tensor) -> float | None:
-    """Nats per token of the texts drawn from codes (n, D); None where the decoder is told labels."""
+    """Nats per token of texts drawn from codes (n, D); None if the decoder is conditioned on labels."""
     if vae.vae.labels is not None:
         return None
     how = GenerationConfig(max_length=vae.config.data.max_tokens)

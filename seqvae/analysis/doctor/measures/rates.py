@@ -19,15 +19,15 @@ _LIMITED = ("capacity", "target_rate", "control_vae")  # remedies that hold the 
 class RequestedRate:
     """The line of a config that holds the rate at some nats; `nats` is None where it only presses it down."""
 
-    key: str  # of the config, as `--set` takes it; `{}` stands for the value
+    key: str  # of the config, as `--set` takes it; `{}` is the place of the value
     nats: float | None
 
 
 @dataclass(frozen=True)
 class RateRangeTest:
-    """Of a variable-rate run: the share of held-out sentences that come back nowhere in its range.
+    """Of a variable-rate run: the share of held-out sentences that no rate of its range reconstructs.
 
-    `median` is the rate that half of those that come back need; None where none does.
+    `median` is the rate that half of the reconstructed ones need; None where none does.
     """
 
     low: float
