@@ -22,7 +22,7 @@ from seqvae.training.loop import train
 from seqvae.utils.tables import markdown_table
 
 CASES = Path(__file__).with_name("doctor_cases.yaml")
-GROUPS = ("tune", "judge", "healthy")
+GROUPS = ("tune", "judge", "again", "healthy")
 Study = Mapping[str, Any]
 
 

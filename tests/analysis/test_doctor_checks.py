@@ -57,6 +57,7 @@ HEALTHY = Measurements(
         True,
         22.8,
         1.85,
+        50.0,
         SampleScores(2.07, 2.23),
         SampleScores(1.97, 2.18),
         SampleScores(1.92, 2.22),
@@ -89,12 +90,14 @@ SICK: dict[str, Measurements] = {
     "leak": sick(overlap=Overlap({"test": 0.12}, 0.0, 8000), leaked_cost=0.9),
     "repeated": sick(overlap=Overlap({"test": 0.0}, 0.4, 8000)),
     "undertrained": sick({"iw_nll": 26.0}, curve=replace(CURVE, late=21.5)),
+    "as bad as frequencies": sick({"iw_nll": 60.0}),
     "overtrained": sick(train_cost=1.0, curve=Curve((500, 750, 1000), (20.0, 20.5, 21.0), 31.0, 20.5)),
     "unread": sick({"shuffle_gap": 0.2}),
     "unread without density": sick(
         {"mi_low": None, "rate": None, "shuffle_gap": 0.1, "shuffle_gap_se": 0.05}
     ),
     "empty": sick({"rate": 0.1, "mi_low": 0.02, "shuffle_gap": 0.0, "active_units": 0}),
+    "empty with an effect": sick({"rate": 0.2, "mi_low": 0.2, "shuffle_gap": 20.0}),
     "empty at a cost": sick({"rate": 10.0, "mi_low": 0.02, "shuffle_gap": 0.0}),
     "length": sick(length=LengthTest((0.9,) * DIM, 3.0, 0.3)),
     "rate too large": sick({"rate": 50.0, "neg_elbo": 54.0}),
@@ -122,15 +125,14 @@ SICK: dict[str, Measurements] = {
 }  # fmt: skip
 NAMES = {
     "unknown tokens": "tokenizer", "one token": "tokenizer", "cut sentences": "tokenizer",
-    "leak": "duplicates", "repeated": "duplicates",
-    "undertrained": "undertrained", "overtrained": "overtrained",
-    "unread": "unread_code", "unread without density": "unread_code", "empty": "empty_code",
-    "empty at a cost": "empty_code", "length": "length_only", "rate too large": "rate_too_large",
+    "leak": "duplicates", "repeated": "duplicates", "undertrained": "undertrained",
+    "as bad as frequencies": "undertrained", "overtrained": "overtrained", "unread": "unread_code",
+    "unread without density": "unread_code", "empty": "empty_code", "empty at a cost": "empty_code",
+    "empty with an effect": "empty_code", "length": "length_only", "rate too large": "rate_too_large",
     "range too large": "rate_too_large", "rate too small": "rate_too_small",
-    "weight too large": "rate_too_small",
-    "range too small": "rate_too_small", "narrow by weights": "narrow_posterior",
-    "narrow by prior": "narrow_posterior", "holes by text": "holes",
-    "holes by rate": "holes", "poor samples": "poor_samples",
+    "weight too large": "rate_too_small", "range too small": "rate_too_small",
+    "narrow by weights": "narrow_posterior", "narrow by prior": "narrow_posterior",
+    "holes by text": "holes", "holes by rate": "holes", "poor samples": "poor_samples",
 }  # fmt: skip
 
 

@@ -36,10 +36,10 @@ class Check:
 CHECKS = tuple(
     Check(module.NAME, module.check, module.EXPLAINS)
     for module in (
+        overtrained,
         tokenizer,
         duplicates,
         undertrained,
-        overtrained,
         unread_code,
         empty_code,
         length_only,

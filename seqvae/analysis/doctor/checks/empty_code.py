@@ -17,13 +17,15 @@ NAME = "empty_code"
 EXPLAINS = frozenset(
     {"rate_too_small", "unread_code", "holes", "narrow_posterior", "poor_samples", "length_only"}
 )
-LOW_MI, LOW_GAP = 0.5, 0.5  # nats
+LOW_MI, LOW_RATE, LOW_GAP = 0.5, 0.5, 0.5  # nats
 
 
 def check(m: Measurements) -> Finding | None:
-    """Neither the mutual information nor the loss by a wrong code is half a nat."""
-    mi, gap = m.value("mi_low"), m.value("shuffle_gap")
-    if not m.dim or mi is None or gap is None or mi >= LOW_MI or gap >= LOW_GAP:
+    """The mutual information is below half a nat, and so is the rate or the loss by a wrong code."""
+    mi, gap, rate = m.value("mi_low"), m.value("shuffle_gap"), m.value("rate")
+    if not m.dim or mi is None or gap is None or mi >= LOW_MI:
+        return None
+    if gap >= LOW_GAP and (rate is None or rate >= LOW_RATE):
         return None
     return Finding(
         NAME,
@@ -31,7 +33,7 @@ def check(m: Measurements) -> Finding | None:
         (
             Evidence("mutual information in nats", mi, f"above {LOW_MI:g}"),
             Evidence("nats lost with the code of another example", gap, f"above {LOW_GAP:g}"),
-            Evidence("rate in nats", m.value("rate")),
+            Evidence("rate in nats", rate, f"above {LOW_RATE:g}"),
             Evidence("active units", m.value("active_units")),
         ),
         _lines(m),

@@ -7,7 +7,7 @@ from seqvae.analysis.doctor.measurements import Measurements
 
 NAME = "overtrained"
 EXPLAINS = frozenset(
-    {"poor_samples", "narrow_posterior", "holes", "rate_too_large", "unread_code", "length_only"}
+    {"tokenizer", "poor_samples", "narrow_posterior", "holes", "rate_too_large", "unread_code", "length_only"}
 )
 GAP = 0.2  # of the held-out cost, by which training examples are cheaper
 RISE = 0.02  # of the best validation loss, by which the last one lies above it

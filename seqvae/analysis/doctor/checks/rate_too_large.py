@@ -16,8 +16,8 @@ from seqvae.analysis.doctor.prescriptions import (
 
 NAME = "rate_too_large"
 EXPLAINS = frozenset({"narrow_posterior", "holes", "poor_samples"})
-TIMES = 1.4  # the nats of a sentence
-COST = 1.3  # -ELBO over the nats of a sentence
+TIMES = 1.2  # the nats of a sentence
+COST = 1.2  # -ELBO over the nats of a sentence
 WANTED = 0.8  # of the nats of a sentence, which reconstruct nearly all of it
 UNUSED = 0.2  # the nats that the median sentence needs, as a share of the highest rate of a range
 

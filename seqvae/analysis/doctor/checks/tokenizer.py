@@ -16,7 +16,6 @@ EXPLAINS = frozenset(
         "rate_too_small",
         "rate_too_large",
         "poor_samples",
-        "overtrained",
         "length_only",
     }
     | {"duplicates", "narrow_posterior", "holes", "undertrained"}

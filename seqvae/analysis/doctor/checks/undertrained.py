@@ -21,17 +21,18 @@ LATE_GAIN = 0.02  # of the validation loss, in the last quarter of the training
 ALONE = 0.04  # the same, where no language model says what a sentence should cost
 NEAR_END = 0.85  # of the training, after which the best validation came
 WORSE = 1.05  # cost over that of the language model
+GAP = 0.1  # of the held-out cost, by which training examples are cheaper at most
 
 
 def check(m: Measurements) -> Finding | None:
-    """The curve still falls at its end, and sentences cost more than a language model asks."""
-    curve = m.curve
-    if curve is None or curve.best_step < NEAR_END * curve.last_step:
+    """The best validation is at the end, and the loss still falls or is that of word frequencies."""
+    curve, needed = m.curve, m.needed
+    cost = m.value("iw_nll") or m.value("distortion")
+    if curve is None or cost is None or curve.best_step < NEAR_END * curve.last_step:
         return None
-    cost, needed = m.value("iw_nll") or m.value("distortion"), m.needed
-    if curve.late_gain < (ALONE if needed is None else LATE_GAIN) or (
-        needed is not None and cost is not None and cost < WORSE * needed
-    ):
+    falls = curve.late_gain > (ALONE if needed is None else LATE_GAIN)
+    falls = falls and (needed is None or cost > WORSE * needed)
+    if not falls and not _knows_frequencies_only(m, cost):
         return None
     evidence = [
         Evidence(
@@ -43,7 +44,10 @@ def check(m: Measurements) -> Finding | None:
         Evidence("passes over the training data", round(m.epochs, 2)),
     ]
     if needed is not None:
-        evidence.insert(1, Evidence("nats per sentence", cost, f"{needed:.1f} under {m.language_model}"))
+        known = f"{needed:.1f} under {m.language_model}"
+        if m.language is not None:
+            known += f", {m.language.by_frequency:.1f} by word frequencies"
+        evidence.insert(0, Evidence("nats per sentence", cost, known))
     return Finding(
         NAME,
         "training ended too early",
@@ -51,6 +55,13 @@ def check(m: Measurements) -> Finding | None:
         _lines(m),
         "the validation loss goes on falling until it flattens; judge the code only then",
         compare=("neg_elbo", "iw_nll", "mi_low", "shuffle_gap"),
+    )
+
+
+def _knows_frequencies_only(m: Measurements, cost: float) -> bool:
+    """Sentences cost more than by the frequencies of their words, those of the training data as well."""
+    return (
+        m.language is not None and cost > m.language.by_frequency and m.train_cost > (1 - GAP) * m.held_cost
     )
 
 

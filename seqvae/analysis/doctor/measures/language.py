@@ -47,6 +47,7 @@ class LanguageTest:
     is_ngrams: bool
     per_sentence: float
     per_token: float
+    by_frequency: float  # per sentence, if each token had its frequency whatever stands before it
     samples: SampleScores | None
     baseline: SampleScores
     real: SampleScores
@@ -106,6 +107,7 @@ def measure_language(
         is_ngrams=scorer is None,
         per_sentence=cost,
         per_token=cost * len(held) / sum(len(s) + 1 for s in held),
+        by_frequency=sum(map(NGramModel(train, size, order=1).nll, held)) / len(held),
         samples=_of_samples(vae, data, judge),
         baseline=judge.scores(rival),
         real=judge.scores(train[: 2 * DRAWN : 2]),
