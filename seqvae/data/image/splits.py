@@ -1,4 +1,4 @@
-"""Which pictures are set aside for validation and test, where no files are given for them."""
+"""Random held-out rows for validation and test, if no files are given for them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Rows = npt.NDArray[np.int64]
 
 
 def split_rows(n: int, shares: Mapping[str, float], most: int, seed: int, where: str) -> dict[str, Rows]:
-    """Which of `n` rows each part gets, and what is left to `train`: sorted, by the seed alone.
+    """Split `n` rows into held-out parts and `train`, sorted; depends only on the seed.
 
-    A part gets its share, at least 1 row and no more than `most`.
+    A part gets its fraction of the rows, at least 1 and at most `most`.
 
     Raises:
-        UserError: shares that leave nothing, or too few rows to share out.
+        UserError: fractions that leave nothing for training, or too few rows.
     """
     if sum(shares.values()) >= 1:
         raise UserError(
