@@ -167,7 +167,7 @@ def test_collapse_looks_at_information_too() -> None:
     assert is_collapsed({"rate": 0.2, "active_units": 3}, 32)
     said = collapse_message(TrainState(), names, 32, "free_bits")
     assert said is not None
-    assert "rate 5.90 nats, 30 active units, MI 0.19 nats, so what it costs is the same for all" in said
+    assert "rate 5.90 nats, 30 active units, MI 0.19 nats, so it is almost the same for all examples" in said
     assert said.endswith("Try free_bits")
 
 

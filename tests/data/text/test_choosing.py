@@ -120,7 +120,7 @@ def test_words_that_are_mostly_unknown_are_refused(tmp_path: Path) -> None:
         run(tmp_path, NAMES)
     assert not (tmp_path / "run").exists()
     warned = run(tmp_path, NAMES, "tokenizer={name: word, force: true}").warnings
-    assert "which no number rewards: take tokenizer={name: char}" in warned[0]
+    assert "which makes metrics misleading: take tokenizer={name: char}" in warned[0]
 
 
 def test_words_that_are_often_unknown_are_warned_of(tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ def test_nats_that_do_not_come_apart_are_null(latent: Latent) -> None:
 
 def test_what_is_no_factor_is_refused() -> None:
     made = factors()
-    with pytest.raises(UserError, match=r"bring no labels, so there are no factors: train with data\.labels"):
+    with pytest.raises(UserError, match=r"have no labels, so there are no factors: train with data\.labels"):
         factor_metrics(walk(made[:, :0]), ())
     with pytest.raises(UserError, match="no example has a label: factors need x, radius of each of them"):
         factor_metrics(walk(made * math.nan), NAMES)

@@ -136,7 +136,7 @@ def test_labels_are_drawn_in_proportion_and_folds_balanced() -> None:
 def test_errors_say_what_was_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = blobs(60)
     with pytest.raises(
-        UserError, match=r"got 60 test examples and labels of shape \(59,\): give one label an"
+        UserError, match=r"got 60 test examples and labels of shape \(59,\): give one label per"
     ):
         linear_probe(x, y, x, y[:59], labels=(20,))
     with pytest.raises(UserError, match="training examples have 4 features, test examples 3"):

@@ -384,8 +384,8 @@ def test_pictures_need_no_result_and_say_so(
 ) -> None:
     nothing = Table("", ["rate"], [], {"a": 1}, {})
     assert draw_pictures(nothing, [], tmp_path) == [
-        "rate-distortion.png is left out: rate_distortion got no point: give runs with a rate, as an "
-        "autoencoder has none",
+        "rate-distortion.png is left out: rate_distortion got no point: give runs with a rate (an "
+        "autoencoder has none)",
         "curves.png is left out: curves got no line of metrics.jsonl: give a run that has trained some steps",
     ]
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
