@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 from seqvae.benchmarks.clock import time_rounds
 from seqvae.benchmarks.live import live
 from seqvae.benchmarks.presets import preset_trainer
-from seqvae.data.sampler import Rows
+from seqvae.data.splits import Rows
 from seqvae.data.text.feed import TextBatchSource
 from seqvae.models.text.kernels.gru import gru_layer_plainly
 from seqvae.models.text.kernels.output_layer import OutputHead, log_prob_plainly

@@ -19,7 +19,7 @@ from seqvae.data.image.codec import ImageProcessor
 from seqvae.data.image.dataset import ImageData
 from seqvae.data.image.dataset import load_data as load_pictures
 from seqvae.data.image.image_store import ImageStore
-from seqvae.data.sampler import Rows
+from seqvae.data.splits import Rows
 from seqvae.data.text.dataset import TextData, load_data
 from seqvae.data.text.token_store import Counts, TokenStore
 from seqvae.data.text.tokenizer_training import train_word
@@ -96,12 +96,13 @@ def generate_sentences(
     tokenizer = train_word([" ".join(f"w{i}" for i in range(words - 4))], words)
     train = _store(tokenizer.vocab_size, sentences, seed, length)
     valid = _store(tokenizer.vocab_size, max(1, sentences // 20), seed + 1, length)
-    return TextData(tokenizer, train, valid, None)
+    return TextData(tokenizer=tokenizer, train=train, valid=valid)
 
 
 def made_up_pictures(count: int = PICTURES, seed: int = 0) -> ImageData:
     """Grey noise of MNIST's shape: no timing depends on the content of an image."""
-    return ImageData(ImageProcessor(1, SIDE, SIDE), _pictures(count, seed), _pictures(count // 8, seed + 1))
+    train, valid = _pictures(count, seed), _pictures(count // 8, seed + 1)
+    return ImageData(codec=ImageProcessor(1, SIDE, SIDE), train=train, valid=valid)
 
 
 def _pictures(count: int, seed: int) -> ImageStore:

@@ -33,7 +33,7 @@ from seqvae.evaluation.metrics.evaluation_pass import (
 from seqvae.evaluation.metrics.holes import hole_metrics
 from seqvae.evaluation.metrics.information import choose_partners
 from seqvae.evaluation.metrics.keys import ALWAYS
-from seqvae.evaluation.metrics.rate import standard_error
+from seqvae.evaluation.metrics.latent_usage import standard_error
 from seqvae.interfaces import Batch, ModalityMetrics
 from seqvae.models.priors import StandardPrior
 from seqvae.models.vae import VAE

@@ -18,8 +18,8 @@ from seqvae.evaluation.metrics.evaluation_pass import (
     device_of,
     evaluation_mode,
 )
+from seqvae.evaluation.metrics.latent_usage import standard_error
 from seqvae.evaluation.metrics.likelihood import draws, iw_nll
-from seqvae.evaluation.metrics.rate import standard_error
 from seqvae.interfaces import Batch, Prior
 from seqvae.models.vae import VAE
 

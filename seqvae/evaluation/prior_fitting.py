@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from seqvae.errors import UserError
 from seqvae.evaluation.metrics.evaluation_pass import ProgressCallback, detached_float64
-from seqvae.evaluation.metrics.rate import standard_error
+from seqvae.evaluation.metrics.latent_usage import standard_error
 from seqvae.evaluation.posterior_samples import LatentCodes, PosteriorPool, PosteriorSource
 from seqvae.interfaces import Prior
 from seqvae.keyed_noise import KeyedNoise

@@ -9,6 +9,7 @@ import logging
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -26,10 +27,12 @@ from seqvae.evaluation.metrics.factors_report import factor_metrics
 from seqvae.evaluation.prior_comparison import compare_priors
 from seqvae.evaluation.score import ExampleScore, score_examples
 from seqvae.inference.codec import LatentCodec
+from seqvae.inference.model_card import CARD, Measured, model_card
 from seqvae.inference.posthoc_priors import load_posthoc_prior, with_prior
 from seqvae.interfaces import Batch, ModalityMetrics
 from seqvae.models.sampling import Condition, Rate, with_own_labels
 from seqvae.runs.run_data import load_run_data, with_corpus
+from seqvae.utils.atomic_files import write_atomically
 from seqvae.utils.device import autocast, pick_precision
 
 LOG = logging.getLogger("seqvae")  # if the user adds no handler, Python prints its warnings on stderr
@@ -113,6 +116,47 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
                 found = refinement(vae.vae, batches, SVIConfig(steps=refine, samples=samples), progress)
                 report |= {key: found[key] for key in REFINED}
         return {"data": where, **report, **scores}
+
+    def write_card(
+        self,
+        data: str | Sequence[str] | None = None,
+        samples: int = 20,
+        examples: int | None = None,
+        rates: Sequence[float] = (),
+        shown: int = 5,
+        progress: ProgressCallback | None = None,
+    ) -> Path:
+        """Measure as `evaluate` does, and write the run's model card for the Hub: README.md in its folder.
+
+        Args:
+            data: as in `evaluate`.
+            samples: K of the IW-NLL.
+            examples: only the first `examples` examples.
+            rates: nats per code of a variable-rate run, one row of the table per rate; by default the run's.
+            shown: number of reconstructed sentences of the data, and of samples, that the card lists.
+            progress: called as (done, total, what).
+
+        Returns:
+            The file.
+
+        Raises:
+            UserError: as `evaluate`.
+        """
+        asked: dict[str, float | None] = {f"{rate:g} nats": rate for rate in rates}
+        reports = {
+            name: self.evaluate(data, samples, progress, examples=examples, rate=rate)
+            for name, rate in (asked or {"the default": None}).items()
+        }
+        measured = Measured(reports, *self._shown_examples(data, shown))
+        file = self.run.path / CARD
+        write_atomically(file, lambda path: model_card(self.run, measured).save(path))
+        return file
+
+    def _shown_examples(
+        self, data: str | Sequence[str] | None, n: int
+    ) -> tuple[list[tuple[str, str]], list[str]]:
+        """Pairs of n examples and their reconstructions, and n samples; empty if they are not text."""
+        return [], []
 
     def factor_scores(
         self,

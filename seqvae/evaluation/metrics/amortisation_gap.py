@@ -23,8 +23,8 @@ from seqvae.evaluation.metrics.evaluation_pass import (
     device_of,
     evaluation_mode,
 )
+from seqvae.evaluation.metrics.latent_usage import standard_error
 from seqvae.evaluation.metrics.likelihood import sample_codes
-from seqvae.evaluation.metrics.rate import standard_error
 from seqvae.interfaces import Batch, kl_divergence
 from seqvae.models.latents.gaussian import DiagonalNormal
 from seqvae.models.vae import VAE

@@ -16,9 +16,15 @@ import torch
 from torch import Tensor, nn
 
 from seqvae.distributed.collectives import map_sharded
-from seqvae.evaluation.metrics.active_units import active_units, mean_variance, sort_variances
 from seqvae.evaluation.metrics.cautions import heavy_weights, unit_errors
 from seqvae.evaluation.metrics.information import Information, choose_rows, mutual_information
+from seqvae.evaluation.metrics.latent_usage import (
+    active_units,
+    kl_per_dim,
+    mean_variance,
+    sort_variances,
+    standard_error,
+)
 from seqvae.evaluation.metrics.likelihood import (
     ImportanceScores,
     effective_samples,
@@ -26,7 +32,6 @@ from seqvae.evaluation.metrics.likelihood import (
     iw_nll,
     score_batch,
 )
-from seqvae.evaluation.metrics.rate import kl_per_dim, standard_error
 from seqvae.interfaces import Batch, Posterior, point_estimate
 from seqvae.models.diagonal_normals import to_float64
 from seqvae.models.vae import VAE

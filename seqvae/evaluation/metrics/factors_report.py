@@ -16,8 +16,8 @@ from seqvae.errors import UserError
 from seqvae.evaluation.metrics.disentanglement import disentanglement
 from seqvae.evaluation.metrics.evaluation_pass import EvaluationPass, detached_float64, evaluation_mode
 from seqvae.evaluation.metrics.factors import Floats
+from seqvae.evaluation.metrics.latent_usage import kl_per_dim
 from seqvae.evaluation.metrics.mig_sap import factor_information
-from seqvae.evaluation.metrics.rate import kl_per_dim
 from seqvae.interfaces import Batch, point_estimate
 
 SIZES = ("n", "dims")  # sizes of the codes; a report has its own

@@ -1,10 +1,11 @@
-"""Metrics of images: bits per pixel value, and reconstruction errors.
+"""Metrics of images: bits per dim (pixel value), and reconstruction quality.
 
 Shapes: B examples, N of all batches, D latent dims, C x H x W an image.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +14,23 @@ import torch
 from torch import Tensor
 
 from seqvae.data.image.batch import ImageBatch
-from seqvae.evaluation.metrics.image_scores import bits_per_dim, pixel_accuracy, squared_error
 
 Draw = Callable[[Tensor, ImageBatch], Any]  # codes (B, D) to p(x|z), S = 1
+
+
+def squared_error(mean: Tensor, targets: Tensor) -> Tensor:
+    """Mean over pixel values of (mean - target)^2, (B,)."""
+    return (mean - targets).square().flatten(1).mean(1)
+
+
+def pixel_accuracy(mean: Tensor, targets: Tensor) -> Tensor:
+    """Fraction of pixel values on the same side of one half, (B,)."""
+    return ((mean >= 0.5) == (targets >= 0.5)).float().flatten(1).mean(1)
+
+
+def bits_per_dim(nats: float, dims: int) -> float:
+    """Nats / (D ln 2) for D pixel values; for a likelihood of discrete pixels (binary, levels)."""
+    return nats / (dims * math.log(2))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from seqvae.evaluation.metrics.rate import standard_error
+from seqvae.evaluation.metrics.latent_usage import standard_error
 from seqvae.interfaces import Posterior
 from seqvae.keyed_noise import KeyedNoise
 from seqvae.models.diagonal_normals import DiagonalNormals, to_float64

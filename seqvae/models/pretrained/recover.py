@@ -18,10 +18,18 @@ Embed = Callable[[Sequence[str]], Array]  # the embedder of the vectors: texts t
 
 @dataclass(frozen=True)
 class Recovered:
-    """The best text found for each vector, and cosine similarities (rounds + 1, N) after each round."""
+    """The best text for each of N vectors after each round, and its cosine similarity.
 
-    texts: list[str]
+    `history` has rounds + 1 lists of N texts, first those before any correction; `cosines` (rounds + 1, N).
+    """
+
+    history: list[list[str]]
     cosines: Array
+
+    @property
+    def texts(self) -> list[str]:
+        """The N texts after the last round."""
+        return self.history[-1]
 
 
 def recover(
@@ -47,7 +55,7 @@ def recover(
     texts = list(vae.decode(vae.encode(target), **decoding))
     found = np.asarray(embed(texts), np.float32)
     best = cosines(found, wanted)
-    history, last = [best], found
+    history, shown, last = [best], [texts], found
     for _ in range(rounds):
         target = target + step * (wanted - last)
         written = list(vae.decode(vae.encode(target), **decoding))
@@ -56,7 +64,8 @@ def recover(
         texts = [new if a > b else old for new, old, a, b in zip(written, texts, now, best, strict=True)]
         best = np.maximum(best, now)
         history.append(best)
-    return Recovered(texts, np.stack(history))
+        shown.append(texts)
+    return Recovered(shown, np.stack(history))
 
 
 def cosines(a: Array, b: Array) -> Array:
