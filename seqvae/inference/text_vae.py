@@ -307,7 +307,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
     def _shown_examples(
         self, data: str | Sequence[str] | None, n: int
     ) -> tuple[list[tuple[str, str]], list[str]]:
-        """The first n sentences and their greedy reconstructions, n samples; empty if decoding needs labels."""
+        """The first n sentences with reconstructions, and n samples; empty if decoding needs labels."""
         if self.vae.labels is not None and not self.vae.labels.fixed:
             return [], []
         store, samples = self._store(data)[1], self.sample(n)
