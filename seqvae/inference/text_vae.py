@@ -262,7 +262,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         """
         for name, group in (("towards", towards), ("away", away)):
             if not group:
-                raise UserError(f"`{name}` holds no sentence: give some of those that have what is to change")
+                raise UserError(f"`{name}` holds no sentence: give some sentences of this group")
         return self.encode(towards).mean(0) - self.encode(away).mean(0)
 
     def shifted(self, texts: Sequence[str], step: Tensor, how: GenerationConfig | None = None) -> list[str]:

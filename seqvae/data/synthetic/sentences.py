@@ -87,7 +87,7 @@ def iter_sentences(n: int, seed: int, start: int = 0) -> Iterator[tuple[str, tup
         ValueError: the range exceeds the number of sentences.
     """
     if start < 0 or start + n > SIZE:
-        raise ValueError(f"{n} sentences from place {start} were asked for, there are {SIZE}")
+        raise ValueError(f"{n} sentences from position {start} were requested, there are {SIZE}")
     for first in range(start, start + n, _CHUNK):
         places = np.arange(first, min(first + _CHUNK, start + n), dtype=np.uint64)
         codes = np.unravel_index(keyed_permutation(places, SIZE, seed).astype(np.int64), _SHAPE)

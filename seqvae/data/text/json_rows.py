@@ -107,7 +107,7 @@ class _Array:
         for text in itertools.chain([self.text[self.at + 1 :]], (line for _, line in self.more)):
             if behind := text.strip(_SPACE):
                 raise UserError(
-                    f"{self.where} goes on behind its array ({behind[:40]!r}): write one array, or one "
+                    f"{self.where} continues after its array ({behind[:40]!r}): write one array, or one "
                     "object a line"
                 )
 

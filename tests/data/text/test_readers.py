@@ -184,7 +184,7 @@ def test_json(tmp_path: Path, content: str) -> None:
         ('[{"text": "a"},\n{"text": "b"', r"line 2 is not JSON \('{\"text\": \"b\"'\)"),
         ('[{"text": "a"}\n', "line 1: the array is not closed: fetch the file again"),
         ('[{"text": "a"}\n{"text": "b"}]', "line 2 is not JSON"),
-        ('[{"text": "a"}]\n{"text": "b"}', "goes on behind its array"),
+        ('[{"text": "a"}]\n{"text": "b"}', "continues after its array"),
         ('{"text": "a"} {"text": "b"}', "line 1 is not JSON"),
         ("[" * 100_000, r"line 1 is not JSON \('\[\["),
         ('{"text": "a"}\n[1]\n', r"line 2 is '\[1\]', not a JSON object"),
