@@ -1,4 +1,4 @@
-"""The card of a run says what was measured, shows sentences, names bases and licences, and travels."""
+"""The card of a run has metrics, sentences, bases and licences, and is exported."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_card_holds_what_evaluate_says(
         assert f"    {sentence}".rstrip() in card
 
 
-def test_it_travels_with_the_run_and_another_is_made_without(
+def test_an_export_copies_the_card_or_writes_one_without_metrics(
     tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
 ) -> None:
     run = copy_of(tiny_run(tmp_path_factory), tmp_path)

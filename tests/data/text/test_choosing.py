@@ -1,4 +1,4 @@
-"""A default that fits: the tokenizer and longest length that a corpus asks for, and warnings of others."""
+"""Default tokenizer and longest length of a corpus, and warnings about others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A comparison trains what is missing seed by seed, measures all alike, and sums seeds up rightly."""
+"""A comparison trains missing runs, evaluates all alike, and averages seeds correctly."""
 
 from __future__ import annotations
 
