@@ -46,28 +46,10 @@ class VectorBatch(MovableBatch):
         return self.x[:, :0]
 
     @property
-    def size(self) -> int:
-        """B."""
-        return len(self.index)
-
-    @property
-    def num_targets(self) -> int:
-        """Vectors."""
-        return self.size
-
-    @property
-    def target_counts(self) -> Tensor:
-        """(B,): one each."""
-        return torch.ones_like(self.index)
-
-    @property
     def decoder_positions(self) -> int:
         """A vector costs what a token does."""
         return 1
 
-    def replace(self, **values: Any) -> VectorBatch:
-        """A copy with some fields replaced."""
-        return replace(self, **values)
 
 
 def linear_data(eigenvalues: Sequence[float], n: int, seed: int = 0, step: int = 0) -> VectorBatch:
