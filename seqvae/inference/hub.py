@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from huggingface_hub import ModelHubMixin, snapshot_download
+from huggingface_hub import ModelCard, ModelHubMixin, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from seqvae.errors import UserError
+from seqvae.inference.model_card import CARD, model_card
 from seqvae.inference.posthoc_priors import FOLDER as PRIORS
 from seqvae.models.pretrained.golden import FOLDER as BASES
 from seqvae.models.pretrained.golden import GOLDEN_FILE, copy_bases
@@ -42,7 +43,9 @@ class RunFolder(ModelHubMixin, library_name="seqvae"):
         return str(arg.path) if isinstance(arg, Run) else super()._encode_arg(arg)
 
     def save_pretrained(self, save_directory: str | Path, whole: bool = False, **options: Any) -> str | None:
-        """Copy the files that `from_pretrained` reads to a folder, and write a model card there.
+        """Copy the files that `from_pretrained` reads to a folder, with the card that `seqvae card` writes.
+
+        A run without a card gets one without measures.
 
         With `whole`, the pretrained models that the run builds on are copied too.
 
@@ -55,8 +58,13 @@ class RunFolder(ModelHubMixin, library_name="seqvae"):
             copy_bases(self.run.config, Path(save_directory))
         return super().save_pretrained(save_directory, **options)
 
+    def generate_model_card(self, *_: Any, **__: Any) -> ModelCard:
+        """The card of a run that has none: nothing is measured."""
+        return model_card(self.run)
+
     def _save_pretrained(self, save_directory: Path) -> None:
-        for file in loaded_files(self.run.path):
+        card = self.run.path / CARD
+        for file in [*loaded_files(self.run.path), *([card] if card.is_file() else [])]:
             target = save_directory / file.relative_to(self.run.path)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(file, target)

@@ -9,6 +9,7 @@ import logging
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -29,10 +30,12 @@ from seqvae.evaluation.prior_comparison import compare_priors
 from seqvae.evaluation.score import ExampleScore, score_examples
 from seqvae.inference.codec import LatentCodec
 from seqvae.inference.inputs import Inputs, Note
+from seqvae.inference.model_card import CARD, Measured, model_card
 from seqvae.inference.posthoc_priors import load_posthoc_prior, with_prior
 from seqvae.interfaces import Batch, ModalityMetrics
 from seqvae.models.sampling import Condition, Rate, with_own_labels
 from seqvae.runs.run_data import check_split, load_run_data, with_corpus
+from seqvae.utils.atomic_files import write_atomically
 from seqvae.utils.device import autocast, pick_precision
 
 LOG = logging.getLogger("seqvae")  # if the user adds no handler, Python prints its warnings on stderr
@@ -116,6 +119,39 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
                 found = refinement(vae.vae, batches, SVIConfig(steps=refine, samples=samples), progress)
                 report |= {key: found[key] for key in REFINED}
         return {"data": where, **report, **scores}
+
+    def write_card(
+        self,
+        data: str | Sequence[str] | None = None,
+        samples: int = 20,
+        examples: int | None = None,
+        rates: Sequence[float] = (),
+        shown: int = 5,
+        progress: ProgressCallback | None = None,
+    ) -> Path:
+        """Measure as `evaluate` does, and write the run's card for the Hub: README.md in its folder.
+
+        `rates` are those of a run with a range, a row each; `shown` is how many sentences of the same data
+        and samples stand below.
+
+        Raises:
+            UserError: as `evaluate`.
+        """
+        asked: dict[str, float | None] = {f"{rate:g} nats": rate for rate in rates}
+        reports = {
+            name: self.evaluate(data, samples, progress, examples=examples, rate=rate)
+            for name, rate in (asked or {"the default": None}).items()
+        }
+        measured = Measured(reports, *self._shown_examples(data, shown))
+        file = self.run.path / CARD
+        write_atomically(file, lambda path: model_card(self.run, measured).save(path))
+        return file
+
+    def _shown_examples(
+        self, data: str | Sequence[str] | None, n: int
+    ) -> tuple[list[tuple[str, str]], list[str]]:
+        """N examples beside what came back of them, and n samples, where these can be written down."""
+        return [], []
 
     def factor_scores(
         self,

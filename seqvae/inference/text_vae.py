@@ -303,6 +303,22 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         )
         return where, batches, TextMetrics(tools)
 
+    def _shown_examples(
+        self, data: str | Sequence[str] | None, n: int
+    ) -> tuple[list[tuple[str, str]], list[str]]:
+        """The first n sentences and their greedy reconstructions, and n samples; none where labels lack."""
+        if self.vae.labels is not None and not self.vae.labels.fixed:
+            return [], []
+        store, samples = self.evaluation_store(data)[1], self.sample(n)
+        rows = np.arange(min(n, len(store)))
+        texts = self.tokenizer.decode_batch([store.tokens(i).tolist() for i in rows])
+        if not self.latent_dim:
+            return [], samples
+        if self.reads_vectors and store.source is not None:
+            back = self.decode(self.encode(store.source.rows(rows).values))
+            return list(zip(texts, back, strict=True)), samples
+        return [(found.text, found.reconstruction) for found in self.reconstruct(texts)], samples
+
     def read_store(self, data: str | Sequence[str], id_column: str | None = None) -> TokenStore:
         """The sentences of other data than the run's: see `PretrainedVAE.read_store`.
 

@@ -18,9 +18,18 @@ from seqvae.data.content import remembered_hash
 from seqvae.errors import UserError
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*/*.json", "*/*.safetensors")  # of a Hub repository
+_FILES = (
+    "*.json",
+    "*.safetensors",
+    "*.txt",
+    "*.model",
+    "*/*.json",
+    "*/*.safetensors",
+    "README.md",
+)  # of the Hub
 _LEFT_OUT = ("onnx/*", "openvino/*", "original/*")
 _WEIGHTS = ("*.safetensors", "*.bin")
+_LICENCE = re.compile(r"\A---\n(?:.*\n)*?license: *['\"]?([^'\"\n]+?)['\"]? *\n(?:.*\n)*?---")  # of a card
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,19 @@ class Base:
             return hashes[0]
         lines = "\n".join(f"{file.name} {known}" for file, known in zip(files, hashes, strict=True))
         return hashlib.sha256(lines.encode()).hexdigest()
+
+    @property
+    def licence(self) -> str | None:
+        """What the model's own card, or its GGUF file, says of its licence; None where neither does."""
+        card = self.folder / "README.md"
+        if card.is_file() and (found := _LICENCE.match(card.read_text(encoding="utf-8", errors="replace"))):
+            return found[1]
+        if self.packed is None or self.packed.suffix != ".gguf":
+            return None
+        from gguf import GGUFReader
+
+        field = GGUFReader(self.packed).fields.get("general.license")
+        return None if field is None else str(field.contents())
 
     def load(self, kind: str) -> nn.Module:
         """The model by the class `kind` of `transformers`, fp32, in evaluation mode.
