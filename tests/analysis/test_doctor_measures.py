@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +20,7 @@ from seqvae.analysis.doctor.measures.rates import measure_range, requested_rate
 from seqvae.analysis.doctor.measures.width import WidthTest, measure_width
 from seqvae.analysis.doctor.ngram import END, START, NGramModel
 from seqvae.config.loading import parse_config
+from seqvae.data.image.image_store import ImageStore
 from seqvae.evaluation.evaluate import validate
 from seqvae.inference import TextVAE, load
 from seqvae.models.latents.gaussian import DiagonalNormal
@@ -72,19 +71,20 @@ def test_draws_of_the_aggregate_find_no_holes() -> None:
 
 
 def test_overlap_counts_exact_copies() -> None:
-    @dataclass
-    class Pixels:
-        pixels: np.ndarray[Any, Any]
+    def store(*levels: int) -> ImageStore:
+        pixels = np.array(levels, np.uint8)[:, None, None, None]
+        return ImageStore(pixels, np.zeros((len(levels), 0), np.float32), (), np.arange(len(levels)))
 
-        def __len__(self) -> int:
-            return len(self.pixels)
-
-    train, test = Pixels(np.array([[1], [2], [2], [3]])), Pixels(np.array([[2], [9], [3], [8]]))
-    data = SimpleNamespace(splits={"train": train, "test": test})
+    data = SimpleNamespace(splits={"train": store(1, 2, 2, 3), "test": store(2, 9, 3, 8)})
     found = find_overlap(data)
     assert found.leaked == {"test": 0.5}
     assert found.repeated == 0.25
     assert leaked_rows(data, "test").tolist() == [True, False, True, False]
+
+
+def test_examples_that_cannot_be_compared_all_differ() -> None:
+    found = find_overlap(SimpleNamespace(splits={"train": range(4), "test": range(4)}))
+    assert (found.leaked, found.repeated) == ({"test": 0.0}, 0.0)
 
 
 def _log(path: Path, betas: list[float], values: list[float]) -> Path:
