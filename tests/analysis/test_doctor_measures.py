@@ -156,5 +156,5 @@ def test_the_range_of_a_variable_rate_run(tmp_path_factory: pytest.TempPathFacto
     found = measure_range(vae, "test")
     assert found is not None
     assert (found.low, found.high) == (1.0, 4.0)
-    assert found.lost == 1.0  # 40 updates bring nothing back
+    assert found.lost == 1.0  # nothing is reconstructed after 40 updates
     assert found.median is None

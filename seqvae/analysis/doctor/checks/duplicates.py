@@ -1,4 +1,4 @@
-"""The same examples stand in several splits, or many times in the training data."""
+"""The same examples occur in several splits, or many times in the training data."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ def check(m: Measurements) -> Finding | None:
     if leaked <= LEAKED and m.overlap.repeated <= REPEATED:
         return None
     shares = [
-        Evidence(
-            f"share of the {name} examples that stand in the training data", share, f"at most {LEAKED:g}"
-        )
+        Evidence(f"share of the {name} examples that are in the training data", share, f"at most {LEAKED:g}")
         for name, share in m.overlap.leaked.items()
     ]
     costs = [

@@ -29,7 +29,7 @@ def check(m: Measurements) -> Finding | None:
         return None
     return Finding(
         NAME,
-        "the code is empty: it tells nothing about its example",
+        "the code is empty: it carries nothing of its example",
         (
             Evidence("mutual information in nats", mi, f"above {LOW_MI:g}"),
             Evidence("nats lost with the code of another example", gap, f"above {LOW_GAP:g}"),

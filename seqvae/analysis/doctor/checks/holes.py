@@ -59,7 +59,7 @@ def _samples_suffer(m: Measurements) -> bool:
 
 
 def _rate_lost(m: Measurements) -> bool:
-    """A part of the rate that tells nothing of the example only moves or narrows all codes."""
+    """A part of the rate carries nothing of the example: it only moves or narrows all codes."""
     rate, mi = m.value("rate"), m.value("mi_high")
     if rate is None or mi is None:
         return True  # nothing else can be asked of a code without a density

@@ -15,7 +15,7 @@ READ = 0.3  # nats lost with a wrong code, per nat of mutual information
 
 
 def check(m: Measurements) -> Finding | None:
-    """The code tells examples apart, and a wrong code costs next to nothing."""
+    """The code distinguishes examples, and a wrong code costs next to nothing."""
     mi, gap, error = m.value("mi_low"), m.value("shuffle_gap"), m.value("shuffle_gap_se") or 0.0
     if mi is None and m.report.get("active_units"):
         mi = FULL  # a code without a density: its dims move with the example
@@ -31,7 +31,7 @@ def check(m: Measurements) -> Finding | None:
             Evidence("token accuracy of reconstructions", m.value("token_accuracy")),
         ),
         _lines(m),
-        "a wrong code costs as many nats as the code tells, and reconstructions follow their example",
+        "a wrong code costs as many nats as the code carries, and reconstructions follow their example",
         compare=("shuffle_gap", "mi_low", "rate", "token_accuracy"),
     )
 

@@ -1,4 +1,4 @@
-"""Where a training stood in its own validation curve when it ended."""
+"""The validation curve of a training, and where in it the training ended."""
 
 from __future__ import annotations
 

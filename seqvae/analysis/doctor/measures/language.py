@@ -38,7 +38,7 @@ class SampleScores:
 class LanguageTest:
     """Costs in nats, each over the same held-out sentences.
 
-    `per_sentence` is what the language model needs without any code: all that a code can tell. `samples` are
+    `per_sentence` is what the language model needs without any code: all that a code can carry. `samples` are
     the model's, `baseline` the language model's, `real` training sentences; `prior_text` and `code_text` are
     nats per token of texts decoded from prior draws and from codes of held-out sentences.
     """
@@ -98,10 +98,10 @@ def measure_language(
     if scorer is None:
         whole = NGramModel(train, size, order)
         name, cost = f"{order}-grams", sum(map(whole.nll, held)) / len(held)
-        rival: Sequence[Tokens] = model.sample(DRAWN, longest)
+        drawn: Sequence[Tokens] = model.sample(DRAWN, longest)
     else:
         name, cost = scorer.run.path.name, _cost(vae, scorer, len(held))
-        rival = _encoded(vae, scorer.sample(DRAWN))
+        drawn = _encoded(vae, scorer.sample(DRAWN))
     return LanguageTest(
         model=name,
         is_ngrams=scorer is None,
@@ -109,7 +109,7 @@ def measure_language(
         per_token=cost * len(held) / sum(len(s) + 1 for s in held),
         by_frequency=sum(map(NGramModel(train, size, order=1).nll, held)) / len(held),
         samples=_of_samples(vae, data, judge),
-        baseline=judge.scores(rival),
+        baseline=judge.scores(drawn),
         real=judge.scores(train[: 2 * DRAWN : 2]),
         prior_text=None if holes is None else _decoded(vae, judge, holes[1]),
         code_text=None if holes is None else _decoded(vae, judge, holes[0]),

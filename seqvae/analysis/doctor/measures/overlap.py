@@ -1,4 +1,4 @@
-"""Examples that stand in several splits, or several times in the training data."""
+"""Examples that occur in several splits, or several times in the training data."""
 
 from __future__ import annotations
 
