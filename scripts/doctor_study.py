@@ -6,6 +6,7 @@ import argparse
 import functools
 import json
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,15 +131,17 @@ def run_rows(results: Sequence[Result]) -> list[str]:
 
 
 def confusion(results: Sequence[Result]) -> list[str]:
-    """Rows: what was planted; columns: what was found as a cause; cells: runs."""
-    names = [check.name for check in CHECKS]
+    """One row per planted problem: runs, those in which it was found, and what else was found as a cause."""
     rows = []
-    for planted in (*names, ""):
+    for planted in (*(check.name for check in CHECKS), ""):
         mine = [one for one in results if one.planted == planted]
-        counts = [sum(found in one.causes for one in mine) for found in names]
-        nothing = sum(not one.causes for one in mine)
-        rows.append((planted or "(healthy)", *(str(count or ".") for count in counts), str(nothing or ".")))
-    return markdown_table(("planted", *names, "(nothing)"), rows)
+        if not mine:
+            continue
+        others = Counter(name for one in mine for name in one.false_alarms)
+        shown = ", ".join(f"{name} ({count})" for name, count in others.items()) or "-"
+        right = sum(not one.missed and (bool(planted) or not one.causes) for one in mine)
+        rows.append((planted or "none: healthy", str(len(mine)), str(right), shown))
+    return markdown_table(("planted", "runs", "right", "other causes found"), rows)
 
 
 def summary(results: Sequence[Result]) -> str:
