@@ -90,7 +90,7 @@ SICK: dict[str, Measurements] = {
     "leak": sick(overlap=Overlap({"test": 0.12}, 0.0, 8000), leaked_cost=0.9),
     "repeated": sick(overlap=Overlap({"test": 0.0}, 0.4, 8000)),
     "undertrained": sick({"iw_nll": 26.0}, curve=replace(CURVE, late=21.5)),
-    "as bad as frequencies": sick({"iw_nll": 60.0}),
+    "as bad as frequencies": sick({"distortion": 60.0}),
     "overtrained": sick(train_cost=1.0, curve=Curve((500, 750, 1000), (20.0, 20.5, 21.0), 31.0, 20.5)),
     "unread": sick({"shuffle_gap": 0.2}),
     "unread without density": sick(

@@ -6,7 +6,7 @@ from seqvae.analysis.doctor.finding import Evidence, Finding
 from seqvae.analysis.doctor.measurements import Measurements
 
 NAME = "duplicates"
-EXPLAINS: frozenset[str] = frozenset({"undertrained", "rate_too_large", "rate_too_small", "poor_samples"})
+EXPLAINS: frozenset[str] = frozenset({"poor_samples"})
 LEAKED = 0.05  # share of the held-out examples
 REPEATED = 0.2  # share of the training examples
 

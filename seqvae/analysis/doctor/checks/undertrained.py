@@ -32,7 +32,7 @@ def check(m: Measurements) -> Finding | None:
         return None
     falls = curve.late_gain > (ALONE if needed is None else LATE_GAIN)
     falls = falls and (needed is None or cost > WORSE * needed)
-    if not falls and not _knows_frequencies_only(m, cost):
+    if not falls and not _knows_frequencies_only(m):
         return None
     evidence = [
         Evidence(
@@ -58,11 +58,12 @@ def check(m: Measurements) -> Finding | None:
     )
 
 
-def _knows_frequencies_only(m: Measurements, cost: float) -> bool:
-    """Sentences cost more than by the frequencies of their words, those of the training data as well."""
-    return (
-        m.language is not None and cost > m.language.by_frequency and m.train_cost > (1 - GAP) * m.held_cost
-    )
+def _knows_frequencies_only(m: Measurements) -> bool:
+    """Even given its code a sentence costs more than by the frequencies of its words, in training data too."""
+    distortion = m.value("distortion")
+    if m.language is None or distortion is None:
+        return False
+    return distortion > m.language.by_frequency and m.train_cost > (1 - GAP) * m.held_cost
 
 
 def _lines(m: Measurements) -> tuple[str, ...]:
