@@ -59,7 +59,7 @@ def check(m: Measurements) -> Finding | None:
 
 
 def _knows_frequencies_only(m: Measurements) -> bool:
-    """Even given its code a sentence costs more than by the frequencies of its words, in training data too."""
+    """Even given its code a sentence costs more than by word frequencies, in training data too."""
     distortion = m.value("distortion")
     if m.language is None or distortion is None:
         return False
