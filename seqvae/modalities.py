@@ -13,6 +13,7 @@ from seqvae.data.image.codec import ImageProcessor
 from seqvae.data.image.dataset import load_data as load_pictures
 from seqvae.data.image.feed import ImageBatchSource
 from seqvae.data.image.load_files import load_images
+from seqvae.data.preparation import Preparation
 from seqvae.data.text.dataset import TextData
 from seqvae.data.text.dataset import load_data as load_text
 from seqvae.data.text.detokenize import share_tokenized
@@ -39,7 +40,7 @@ class Modality:
         remedy_hint: what to try if the posterior collapses.
         encoders: encoder classes by config name.
         decoders: decoder classes by config name.
-        load_data: (config, processor of a run or None for a new one) -> data.
+        load_data: (config, processor of a run or None for a new one, how shards are prepared) -> data.
         load_codec: (run folder, metadata of the processor) -> processor.
         make_batch_source: (data, batch size, number of micro-batches, seed) -> batches for training.
         read_examples: (processor, command line arguments) -> the examples they name.
@@ -53,7 +54,7 @@ class Modality:
     remedy_hint: str
     encoders: Mapping[str, type[Encoder]]
     decoders: Mapping[str, type[Decoder]]
-    load_data: Callable[[Any, Any], Data]
+    load_data: Callable[..., Data]
     load_codec: Callable[[Path, Mapping[str, Any]], Processor]
     make_batch_source: Callable[[Any, int, int, int], BatchSource]
     read_examples: Callable[[Any, Sequence[str]], Any]
@@ -64,12 +65,12 @@ class Modality:
         return f"{self.example}s"
 
 
-def _load_text(config: RunConfig, codec: TextTokenizer | None) -> Data:
+def _load_text(config: RunConfig, codec: TextTokenizer | None, how: Preparation | None = None) -> Data:
     assert isinstance(config, TextRunConfig)
     tokenizer = codec or config.tokenizer
     if isinstance(tokenizer, Component) and tokenizer.name in pretrained.TOKENIZERS:
         tokenizer = construct("tokenizer", pretrained.TOKENIZERS, tokenizer)
-    data = load_text(config.data, tokenizer, source_reader(config))
+    data = load_text(config.data, tokenizer, source_reader(config), how)
     return replace(data, notes=_notes(config, data))
 
 
@@ -89,7 +90,7 @@ def _load_tokenizer(folder: Path, card: Mapping[str, Any]) -> TextTokenizer:
     return TextTokenizer.load(folder).with_source(SourceFacts.from_card(card.get("source")))
 
 
-def _load_pictures(config: RunConfig, codec: ImageProcessor | None) -> Data:
+def _load_pictures(config: RunConfig, codec: ImageProcessor | None, how: Preparation | None = None) -> Data:
     assert isinstance(config, ImageRunConfig)
     return load_pictures(config.data, codec)
 

@@ -51,7 +51,7 @@ def train(
         )
     place = [] if device is None else [f"train.device={device}"]
     overrides = [*reading.overrides, *_of_vectors(vectors), *(sets or []), *place]
-    chosen = None if resume is not None else _chosen(config, corpus, recipe, overrides)
+    chosen = None if resume is not None else choose_config(config, corpus, recipe, overrides)
     from seqvae.training import loop as training
 
     report = Terminal()
@@ -60,12 +60,7 @@ def train(
     else:
         assert chosen is not None
         if corpus and recipe == "default":
-            from seqvae.data.text.fit_config import fit_to_corpus
-
-            assert isinstance(chosen, TextRunConfig)
-            chosen, reasons = fit_to_corpus(chosen, sets or [])
-            for line in reasons:
-                report.note(line)
+            chosen = fitted_config(chosen, sets or [], report)
         path = training.train(chosen, out or _free_name(config, corpus), report)
     if int(environ.get("RANK", 0)) == 0:  # the other processes of a run say nothing
         typer.echo(path)
@@ -143,7 +138,8 @@ def compare(
         raise UserError(f"{table.failures()}: the end of the table says why, the same command tries again")
 
 
-def _chosen(config: str | None, corpus: list[str] | None, recipe: str, sets: list[str]) -> RunConfig:
+def choose_config(config: str | None, corpus: list[str] | None, recipe: str, sets: list[str]) -> RunConfig:
+    """The config that was named, or the recipe over a corpus, with what was set over it."""
     if (config is None) == (not corpus):
         raise UserError(
             "give a config or --corpus FILE, one of them (`seqvae list configs` names the shipped); quote a "
@@ -154,6 +150,17 @@ def _chosen(config: str | None, corpus: list[str] | None, recipe: str, sets: lis
         return load_config(find_config(f"text/{recipe}"), [f"data.train={dumps(found)}", *sets])
     assert config is not None
     return load_config(find_config(config), sets)
+
+
+def fitted_config(config: RunConfig, sets: list[str], report: Terminal) -> RunConfig:
+    """The default recipe, fitted to its corpus as far as nobody chose; says how."""
+    from seqvae.data.text.fit_config import fit_to_corpus
+
+    assert isinstance(config, TextRunConfig)
+    fitted, reasons = fit_to_corpus(config, sets)
+    for line in reasons:
+        report.note(line)
+    return fitted
 
 
 def _of_vectors(vectors: Path | None) -> list[str]:

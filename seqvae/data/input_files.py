@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from seqvae.data.content import cache_root, file_hash
+from seqvae.data.remote import expand_url, is_url
 from seqvae.errors import UserError
 
 PACKED = (".gz", ".bz2", ".xz", ".zst", ".zstd")
@@ -96,6 +97,8 @@ def in_words(source: str | Sequence[str]) -> str:
 def expand(source: str | Sequence[str]) -> list[str]:
     """Each source by itself: a list's members, and for a glob the files that match it, in their order.
 
+    URLs may be patterns or folders too.
+
     Raises:
         UserError: an empty list, or a glob that no file matches.
     """
@@ -106,6 +109,8 @@ def expand(source: str | Sequence[str]) -> list[str]:
 
 
 def _matches(source: str) -> list[str]:
+    if is_url(source):
+        return expand_url(source)
     if os.path.lexists(source) or not glob.has_magic(source):
         return [source]
     found = sorted(path for path in glob.glob(source, recursive=True) if os.path.isfile(path))

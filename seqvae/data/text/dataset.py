@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 
 from seqvae.config.registry import construct, lookup
 from seqvae.config.schema import Component, TextDataConfig
 from seqvae.data.content import cache_root, content_key
 from seqvae.data.input_files import in_words, regular_files
 from seqvae.data.labels import subsample_labels
+from seqvae.data.preparation import Preparation
 from seqvae.data.synthetic import CORPORA, SentenceCorpus
 from seqvae.data.text import corpus
 from seqvae.data.text.cache import atomic_folder
 from seqvae.data.text.choosing import MANY_UNKNOWN, advice, unknown_share
 from seqvae.data.text.detokenize import detokenized
+from seqvae.data.text.preparing import load_shards
 from seqvae.data.text.readers import Example
+from seqvae.data.text.sentences import Sentences
+from seqvae.data.text.shards import shard_sources, shard_splits
 from seqvae.data.text.source import SourceReader
 from seqvae.data.text.splits import (
     Categories,
     Split,
     file_split,
     file_splits,
+    given_splits,
     read_options,
     take_first,
     with_vectors_of,
 )
-from seqvae.data.text.token_store import FORMAT, TokenStore, open_store
-from seqvae.data.text.token_writer import build_store
+from seqvae.data.text.stores import StoreMaker
+from seqvae.data.text.token_store import FORMAT, TokenStore
 from seqvae.data.text.tokenizer import TextTokenizer
 from seqvae.data.text.tokenizer_training import TOKENIZERS
 from seqvae.errors import UserError, suggest
 
 DEFAULT_CORPUS = "sentences"
-_VERSION = "-2"  # of a store's files; the key before it stays what runs remember
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class TextData:
     """A tokenizer and the splits it made."""
 
     tokenizer: TextTokenizer
-    train: TokenStore
+    train: Sentences
     valid: TokenStore
     test: TokenStore | None
     advice: str = ""  # the better tokenizer, where this one leaves many tokens unknown
@@ -52,7 +56,7 @@ class TextData:
     @property
     def fingerprint(self) -> str:
         """The content of the training split: the same files, tokenizer and settings give the same one."""
-        return self.train.folder.name.partition("-")[0]
+        return self.train.key
 
     @property
     def codec(self) -> TextTokenizer:
@@ -65,9 +69,9 @@ class TextData:
         return self.train.label_names
 
     @property
-    def splits(self) -> dict[str, TokenStore]:
+    def splits(self) -> dict[str, Sentences]:
         """The splits there are, by name."""
-        named = {"train": self.train, "valid": self.valid, "test": self.test}
+        named: dict[str, Sentences | None] = {"train": self.train, "valid": self.valid, "test": self.test}
         return {name: store for name, store in named.items() if store is not None}
 
     def report(self) -> list[str]:
@@ -113,7 +117,7 @@ def _unforced(tokenizer: Component) -> Component:
     return Component(name=tokenizer.name, **{k: v for k, v in tokenizer.arguments.items() if k != "force"})
 
 
-def describe(store: TokenStore) -> str:
+def describe(store: Sentences) -> str:
     """What became of one split, in plain words."""
     c = store.counts
     words = [f"{c.kept:,} sentences, {c.tokens:,} tokens"]
@@ -126,12 +130,16 @@ def describe(store: TokenStore) -> str:
 
 
 def load_data(
-    data: TextDataConfig, tokenizer: Component | TextTokenizer, source: SourceReader | None = None
+    data: TextDataConfig,
+    tokenizer: Component | TextTokenizer,
+    source: SourceReader | None = None,
+    how: Preparation | None = None,
 ) -> TextData:
     """The splits as token stores; the tokenizer is trained on the training split where it is a config block.
 
     Stores and trained tokenizers are cached by content in `cache_root()`: the same files are not
-    tokenized twice. `source` reads what the encoder gets, where that is not the tokens.
+    tokenized twice. `source` reads what the encoder gets, where that is not the tokens. A corpus of shards
+    is prepared shard by shard, by whom `how` says.
 
     Raises:
         UserError: whatever is wrong with the files, the labels or the tokenizer; no sentence to train on.
@@ -141,18 +149,15 @@ def load_data(
     if isinstance(tokenizer, Component):
         forced = bool(tokenizer.arguments.get("force"))
         tokenizer = cached_tokenizer(tokenizer, splits["train"])
-    train = _cached_store(splits["train"], tokenizer, data, None, training=True, source=source)
+    train = _training_store(splits["train"], StoreMaker(tokenizer, data, None, True, source), how)
     if new:
         tokenizer.unk_is_word = train.counts.literal > 0
     _check_filled(train, data)
     if data.num_labeled is not None:
-        train = replace(train, labels=subsample_labels(train.labels, data.num_labeled, data.split_seed))
+        train = train.with_labels(subsample_labels(train.labels, data.num_labeled, data.split_seed))
     known = {name: train.categories.get(name, ()) for name in train.label_names}
-    held = {
-        name: _cached_store(split, tokenizer, data, known, source=source)
-        for name, split in splits.items()
-        if name != "train"
-    }
+    make = StoreMaker(tokenizer, data, known, source=source)
+    held = {name: make.cached(split) for name, split in splits.items() if name != "train"}
     if not len(held["valid"]):
         raise UserError("the validation data hold no sentence: give more data or another file")
     better = advice(splits, held["valid"]) if new else ""
@@ -184,12 +189,23 @@ def load_examples(
     labels = tuple(data.labels) if corpus.is_table(source, read_options(data)) else ()
     split = with_vectors_of(file_split("data", source, data, labels, True), vectors, data.vector_column)
     split = detokenized(split) if data.detokenize else split
-    store = _cached_store(split, tokenizer, data, categories, source=reader)
+    store = StoreMaker(tokenizer, data, categories, source=reader).cached(split)
     _check_filled(store, data, source)
     return store
 
 
-def _check_filled(store: TokenStore, data: TextDataConfig, source: str | Sequence[str] | None = None) -> None:
+def _training_store(train: Split, make: StoreMaker, how: Preparation | None) -> Sentences:
+    if not train.shards:
+        return make.cached(train)
+    return load_shards(train.shards, partial(_shards_of, make.data), make, how or Preparation())
+
+
+def _shards_of(data: TextDataConfig) -> Sequence[Split]:
+    """The shards of a config, in another process."""
+    return splits_of(data)["train"].shards
+
+
+def _check_filled(store: Sentences, data: TextDataConfig, source: str | Sequence[str] | None = None) -> None:
     if len(store):
         return
     c, name = store.counts, in_words(source or data.name or data.train or DEFAULT_CORPUS)
@@ -205,7 +221,10 @@ def splits_of(data: TextDataConfig) -> dict[str, Split]:
         raise UserError(f"data has both name {data.name!r} and train {data.train!r}: give one of them")
     if data.vectors and not data.train:
         raise UserError(f"data.vectors got {data.vectors!r} without data.train: name the text of each row")
-    splits = file_splits(data, data.train) if data.train else _embedded_splits(data)
+    if groups := shard_sources(data):
+        splits = {**shard_splits(data, groups), **given_splits(data)}
+    else:
+        splits = file_splits(data, data.train) if data.train else _embedded_splits(data)
     if data.examples is not None:
         splits["train"] = take_first(splits["train"], data.examples)
     return {name: detokenized(split) for name, split in splits.items()} if data.detokenize else splits
@@ -232,36 +251,6 @@ def _embedded(name: str, made: SentenceCorpus, part: str, labels: tuple[str, ...
 
     key = f"embedded {name} {part} {made.sizes} {made.seed} {made.factors}"
     return Split(part, examples, key, labels, {label: made.factors[label] for label in labels})
-
-
-def _cached_store(
-    split: Split,
-    tokenizer: TextTokenizer,
-    data: TextDataConfig,
-    categories: Categories | None,
-    training: bool = False,
-    source: SourceReader | None = None,
-) -> TokenStore:
-    known = split.categories or categories
-    named = json.dumps({k: list(v) for k, v in (known or {}).items()})
-    parts = [FORMAT, split.key, split.labels, named, tokenizer.fingerprint, data.max_tokens, data.overlong]
-    key = content_key(*parts, *([source.fingerprint] if source else []))
-    kind = "-train" if training else "" if tokenizer.unk_is_word else "-unk"
-    folder = cache_root() / "tokens" / f"{key}{_VERSION}{kind}"
-    if (folder / "meta.json").exists():
-        return open_store(folder)
-    return build_store(
-        split.examples(),
-        tokenizer,
-        folder,
-        max_tokens=data.max_tokens,
-        overlong=data.overlong,
-        label_names=split.labels,
-        categories=known,
-        notes=split.notes,
-        training=training,
-        source=source,
-    )
 
 
 def cached_tokenizer(spec: Component, train: Split) -> TextTokenizer:

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from seqvae.config.schema import TextDataConfig
 from seqvae.data.content import remembered_hash
-from seqvae.data.input_files import in_words
+from seqvae.data.input_files import expand, in_words
+from seqvae.data.remote import is_url, url_version
 from seqvae.data.text import corpus
 from seqvae.data.text.readers import Example, ReadOptions
 from seqvae.data.text.vectors import vector_file, with_vectors
@@ -31,6 +32,7 @@ class Split:
     labels: tuple[str, ...] = ()
     categories: Categories | None = None
     notes: dict[str, None] = field(default_factory=dict)  # what reading it found to say, each line once
+    shards: tuple[Split, ...] = ()  # its parts, each of which becomes a store; `examples` is a sample of them
 
 
 def take_first(split: Split, n: int) -> Split:
@@ -82,7 +84,23 @@ def with_vectors_of(split: Split, file: str | None, column: str) -> Split:
     def examples() -> Iterator[Example]:
         return with_vectors(split.examples(), file, column)
 
-    return replace(split, examples=examples, key=f"{split.key}|{remembered_hash(vector_file(file))}|{column}")
+    content = url_version(file) if is_url(file) else remembered_hash(vector_file(file))
+    return replace(split, examples=examples, key=f"{split.key}|{content}|{column}")
+
+
+def _matrix(data: TextDataConfig) -> str | None:
+    """The one file with the vectors of a corpus that is read as one store.
+
+    Raises:
+        UserError: several, which do not belong to as many files.
+    """
+    files = [] if data.vectors is None else expand(data.vectors)
+    if len(files) > 1:
+        raise UserError(
+            f"data.vectors names {len(files)} files and data.train another number: give one for each, or one "
+            "for all"
+        )
+    return files[0] if files else None
 
 
 def file_splits(data: TextDataConfig, source: str | Sequence[str]) -> dict[str, Split]:
@@ -92,20 +110,26 @@ def file_splits(data: TextDataConfig, source: str | Sequence[str]) -> dict[str, 
         UserError: a source that is not there, or shares that leave nothing to train on.
     """
     labels = tuple(data.labels)
-    whole = with_vectors_of(file_split("train", source, data, labels), data.vectors, data.vector_column)
-    named = {"valid": data.valid, "test": data.test}
-    given = {k: v or corpus.find_heldout_source(source, k) for k, v in named.items()}
-    vectors = {"valid": data.valid_vectors, "test": data.test_vectors}
-    files = {
-        k: with_vectors_of(file_split(k, v, data, labels), vectors[k], data.vector_column)
-        for k, v in given.items()
-        if v
-    }
+    whole = with_vectors_of(file_split("train", source, data, labels), _matrix(data), data.vector_column)
+    files = given_splits(data, source)
     shares = {"valid": data.valid_share, "test": data.test_share}
     wanted = {k: share for k, share in shares.items() if k not in files and (share or k == "valid")}
     if not wanted:
         return {"train": whole, **files}
     return {**_split_stream(whole, wanted, data, source), **files}
+
+
+def given_splits(data: TextDataConfig, source: str | Sequence[str] | None = None) -> dict[str, Split]:
+    """Valid and test, as far as they are given as files, or as parts that `source` brings."""
+    named = {"valid": data.valid, "test": data.test}
+    found = {k: v or (corpus.find_heldout_source(source, k) if source else None) for k, v in named.items()}
+    vectors = {"valid": data.valid_vectors, "test": data.test_vectors}
+    labels = tuple(data.labels)
+    return {
+        k: with_vectors_of(file_split(k, v, data, labels), vectors[k], data.vector_column)
+        for k, v in found.items()
+        if v
+    }
 
 
 def _split_stream(
@@ -165,13 +189,13 @@ def _smallest_hashes(n: int, k: int, seed: int, chunk: int = 1 << 20) -> npt.NDA
     rows = np.zeros(0, np.int64)
     for start in range(0, n, chunk):
         more = np.arange(start, min(start + chunk, n))
-        best, rows = np.concatenate([best, _hash_rows(more, seed)]), np.concatenate([rows, more])
+        best, rows = np.concatenate([best, hash_rows(more, seed)]), np.concatenate([rows, more])
         order = np.lexsort((rows, best))[:k]
         best, rows = best[order], rows[order]
     return rows
 
 
-def _hash_rows(rows: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.uint64]:
+def hash_rows(rows: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.uint64]:
     """SplitMix64 (Steele 2014) of (seed, row)."""
     x = (rows.astype(np.uint64) + np.uint64(1)) * np.uint64(GOLDEN)
     return mix(x ^ np.uint64((seed * 0xD1342543DE82EF95 + 1) % 2**64))

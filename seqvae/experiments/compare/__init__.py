@@ -52,9 +52,9 @@ from seqvae.experiments.compare.table import (
     summarise,
     write_table,
 )
-from seqvae.experiments.jobs.leases import Lease, file_lock
-from seqvae.experiments.jobs.scheduler import Job, Slot
-from seqvae.experiments.jobs.workers import run_jobs
+from seqvae.utils.jobs.leases import Lease, file_lock
+from seqvae.utils.jobs.scheduler import Job, Slot
+from seqvae.utils.jobs.workers import run_jobs
 from seqvae.utils.reporter import Reporter, Silent
 from seqvae.utils.signals import Interrupted
 
