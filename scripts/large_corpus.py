@@ -100,7 +100,7 @@ def measure(folder: Path, sentences: int, shards: int, updates: int) -> dict[str
     text = sum(file.stat().st_size for file in (folder / "lines").iterdir())
     first = apart("prepare", folder, updates)
     os.environ["SEQVAE_CACHE"] = str(folder / "second")  # a machine that has none of it
-    limit = 1.01 * (MIXED + 1) * first["bytes"] / shards
+    limit = 1.01 * (2 * MIXED + 1) * first["bytes"] / shards
     second = apart("train", folder, updates, limit / 1e9)
     held = [p for p in (folder / "second" / "shards").iterdir() if not p.name.startswith(".")]
     return {

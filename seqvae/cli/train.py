@@ -63,6 +63,10 @@ def train(
             chosen = fitted_config(chosen, sets or [], report)
         path = training.train(chosen, out or _free_name(config, corpus), report)
     if int(environ.get("RANK", 0)) == 0:  # the other processes of a run say nothing
+        from seqvae.analysis.rate_asked import describe_rate_asked
+
+        if line := describe_rate_asked(path, device or "auto"):
+            report.note(line)
         typer.echo(path)
 
 

@@ -48,16 +48,22 @@ class BoundedCache:
                 time.sleep(WAIT)
                 continue
             try:
-                if not self.path(name).exists():
-                    make(self.path(name))
-            finally:
-                lease.release()
-            try:
-                found = self._read(name, read)
+                found = self._make(name, make, read)
             except FileNotFoundError:  # made, and removed by another process since
                 continue
+            finally:
+                lease.release()
             self.make_room(keep=name)
             return found
+
+    def _make(self, name: str, make: Callable[[Path], object], read: Callable[[Path], T]) -> T:
+        """The entry, which another process may have made in between."""
+        with contextlib.suppress(FileNotFoundError):
+            return self._read(name, read)
+        if self.path(name).exists():  # and lacks a file
+            self._remove(name)
+        make(self.path(name))
+        return self._read(name, read)
 
     def touch(self, name: str) -> None:
         """Note that an entry is in use, if it is there."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from seqvae.errors import UserError
+from seqvae.utils.atomic_files import write_atomically
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _EXTRAS = {
@@ -42,7 +44,7 @@ def expand_url(url: str) -> list[str]:
         elif system.isdir(path):
             found = system.find(path)
         elif system.exists(path):
-            found = [path]
+            return [url]
         else:
             found = []
     if not found:
@@ -85,13 +87,17 @@ def download(url: str, file: Path) -> None:
 
 
 def upload(file: Path, url: str) -> None:
-    """Copy a file from this disk; the folders above it are made where the place has folders.
+    """Copy a file from this disk, whole or not at all; the folders above it are made where there are such.
 
     Raises:
         UserError: it cannot be written there.
     """
     system, path = _opened(url)
     with _explained(url, "written"):
+        if (here := local_path(url)) is not None:
+            here.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(here, lambda unfinished: shutil.copyfile(file, unfinished))
+            return
         system.makedirs(system._parent(path), exist_ok=True)
         system.put_file(str(file), path)
 

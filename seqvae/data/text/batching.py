@@ -23,7 +23,7 @@ from seqvae.keyed_noise import KeyedNoise, Signed, hash_content
 Rows = npt.NDArray[np.int64]
 AT_ONCE = 1 << 14  # padded tokens that a model is given at once at use: memory does not grow with the rows
 _POOL = 150  # batches sorted by length together: 1.5 % padding on captions and PTB, 3.5 % with 64
-_BLOCK = 1 << 16  # sentences that are put in order together
+BLOCK = 1 << 16  # sentences that are put in order together
 
 
 def collate(
@@ -127,7 +127,7 @@ class LengthBucketSampler(Sequence[Rows]):
     @property
     def _batches(self) -> int:
         """How many a block has."""
-        return max(1, _BLOCK // self.batch_size)
+        return max(1, BLOCK // self.batch_size)
 
     @cached_property
     def _blocks(self) -> Callable[[int], tuple[Rows, Rows]]:

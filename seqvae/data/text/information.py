@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 
 ORDER = 4  # tokens of the longest sequences that are counted
 COUNTED, HELD = 200_000, 20_000  # tokens that are counted, and tokens that are measured
+CODE_SHARE = 1 / 6  # of the nats of a text, which its code carries
+LEAST = 2.0  # nats of a code that is worth having
 _END = -1  # </s>, and what stands before the first token
 
 Ids = Sequence[int]
@@ -42,33 +44,35 @@ class SequenceCounts:
                 self._contexts[sequence[:-1]] += 1
         self.tokens += len(ids) + 1
 
-    def nats(self, ids: Ids) -> float:
-        """-ln p of one text (T,), its end included."""
+    def nats(self, ids: Ids) -> list[float]:
+        """-ln p of one text (T,), its end included, by sequences of up to 1, 2 ... `order` tokens."""
         padded = self._padded(ids)
-        places = range(self.order - 1, len(padded))
-        return -sum(
-            math.log(self._probability(padded[place - self.order + 1 : place + 1])) for place in places
-        )
+        found = [0.0] * self.order
+        for place in range(self.order - 1, len(padded)):
+            for n, p in enumerate(self.probabilities(padded[place - self.order + 1 : place + 1])):
+                found[n] -= math.log(p)
+        return found
+
+    def probabilities(self, sequence: tuple[int, ...]) -> list[float]:
+        """Of the last token after those before it, by sequences of up to 1, 2 ... `order` tokens."""
+        p, found = 1 / (self.vocab_size + 1), []
+        for start in range(len(sequence) - 1, -1, -1):
+            context = sequence[start:-1]
+            if count := self._contexts[context]:
+                different = self._different[context]
+                p = (self._sequences[sequence[start:]] + different * p) / (count + different)
+            found.append(p)
+        return found
 
     def _padded(self, ids: Ids) -> tuple[int, ...]:
         return (*[_END] * (self.order - 1), *ids, _END)
-
-    def _probability(self, sequence: tuple[int, ...]) -> float:
-        p = 1 / (self.vocab_size + 1)
-        for start in range(len(sequence) - 1, -1, -1):
-            context = sequence[start:-1]
-            count = self._contexts[context]
-            if not count:
-                break
-            different = self._different[context]
-            p = (self._sequences[sequence[start:]] + different * p) / (count + different)
-        return p
 
 
 def nats_per_text(train: Iterable[Ids], held_out: Iterable[Ids], vocab_size: int) -> float:
     """The mean -ln p of held-out texts, in nats, by counts of the first 200,000 tokens of the training texts.
 
-    A neural model needs less; what it is for is the order of magnitude. 0 where there is no text.
+    Sequences are as long as gives the least. A neural model needs less: this is for the order of magnitude. 0
+    where there is no text.
 
     Example:
         >>> coin = [[0], [1]] * 500
@@ -86,4 +90,14 @@ def nats_per_text(train: Iterable[Ids], held_out: Iterable[Ids], vocab_size: int
         tokens += len(ids) + 1
         if tokens >= HELD:
             break
-    return sum(found) / max(len(found), 1)
+    return min(sum(texts) for texts in zip(*found, strict=True)) / len(found) if found else 0.0
+
+
+def code_nats(nats: float) -> float:
+    """The size in nats of a code of texts that hold `nats`: a sixth of it, and at least 2.
+
+    Example:
+        >>> code_nats(60.0)
+        10.0
+    """
+    return max(LEAST, CODE_SHARE * nats)

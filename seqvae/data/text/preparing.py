@@ -11,6 +11,7 @@ import numpy as np
 
 from seqvae.data.content import content_key
 from seqvae.data.preparation import Preparation
+from seqvae.data.text import batching
 from seqvae.data.text.cache import atomic_folder
 from seqvae.data.text.shard_storage import ShardFacts, ShardStorage
 from seqvae.data.text.sharded_store import (
@@ -45,7 +46,8 @@ def load_shards(shards: Sequence[Split], again: Shards, make: StoreMaker, how: P
     names = [make.name(shard) for shard in shards]
     _prepare_all(storage, names, shards, again, make, how)
     facts = [storage.facts(name) for name in names]
-    _check_room(storage, facts, make.data.mix_shards)
+    _check_room(storage, facts, read_together(facts, make.data.mix_shards))
+    storage.cache.make_room()
     return _joined(storage, names, shards, make, facts)
 
 
@@ -98,12 +100,22 @@ def _nothing(place: Slot, report: Reporter) -> None:
     """The job that comes after all others."""
 
 
-def _check_room(storage: ShardStorage, facts: Sequence[ShardFacts], mix: int) -> None:
+def read_together(facts: Sequence[ShardFacts], mix: int) -> int:
+    """How many shards a block of sentences, which are put in order together, comes from at most.
+
+    It may begin in one group of `mix` shards and end in the next; between them lie as many as are smaller.
+    """
+    sizes = np.sort([one.counts.kept for one in facts])
+    inside = int(np.searchsorted(sizes.cumsum(), batching.BLOCK)) + 1
+    return min(len(facts), 2 * mix + inside - 1)
+
+
+def _check_room(storage: ShardStorage, facts: Sequence[ShardFacts], together: int) -> None:
     """Refuse a cache that cannot hold the shards that are read together: each batch would fetch them anew."""
-    limit, needed = storage.cache.limit, sum(sorted((one.size for one in facts), reverse=True)[: mix + 1])
+    limit, needed = storage.cache.limit, sum(sorted((one.size for one in facts), reverse=True)[:together])
     if limit is not None and needed > limit:
         raise UserError(
-            f"data.cache_gb got {limit / 1e9:g}, and {mix + 1} shards, which are read together, have "
+            f"data.cache_gb got {limit / 1e9:g}, and {together} shards, which are read together, have "
             f"{needed / 1e9:.3g} GB: give more, or lower data.mix_shards or data.shard_mb"
         )
 
@@ -125,7 +137,7 @@ def _joined(
         open=OpenShards(
             lambda i: storage.open(names[i], partial(make.build, shards[i])),
             lambda i: storage.touch(names[i]),
-            mix + 1,
+            read_together(facts, mix),
         ),
         starts=np.cumsum([0, *(one.counts.kept for one in facts)], dtype=np.int64),
         mix=mix,

@@ -9,6 +9,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ class ShardStorage:
 
     def prepare(self, name: str, build: Build) -> None:
         """Make a shard and what is known of it, and keep it."""
-        self.open(name, build)
+        self.cache.obtain(name, lambda folder: self._fill(name, folder, build), partial(self._keep, name))
 
     def open(self, name: str, build: Build) -> TokenStore:
         """A prepared shard: from this disk, else fetched, else made by `build`."""
@@ -110,8 +111,6 @@ class ShardStorage:
             self._fetch(name, folder)
         else:
             build(folder)
-            if self.kept is not None:
-                self._keep(name, folder)
         self._note_facts(name, folder)
 
     def _fetch(self, name: str, folder: Path) -> None:
@@ -124,6 +123,9 @@ class ShardStorage:
         return (work / MARK).read_text("utf-8")
 
     def _keep(self, name: str, folder: Path) -> None:
+        self._note_facts(name, folder)
+        if self.kept is None or self.is_prepared(name):
+            return
         for file in [*_names(json.loads((folder / MARK).read_text("utf-8"))), MARK]:
             upload(folder / file, f"{self.kept}/{name}/{file}")
 
@@ -145,7 +147,7 @@ def _names(meta: Mapping[str, Any]) -> list[str]:
 def _read_facts(folder: Path) -> ShardFacts:
     meta = json.loads((folder / MARK).read_text("utf-8"))
     counts, names = Counts(**meta["counts"]), meta["label_names"]
-    labels = np.zeros((counts.kept, 0), np.float32)
+    labels = np.zeros((counts.kept, len(names)), np.float32)
     if names and counts.kept:
         labels = np.asarray(
             np.memmap(folder / "labels.bin", np.float32, "r", shape=(counts.kept, len(names)))
@@ -156,7 +158,7 @@ def _read_facts(folder: Path) -> ShardFacts:
         categories=meta["categories"],
         lost={name: LostLabels(**lost) for name, lost in meta["lost"].items()},
         notes=meta["notes"],
-        labels=labels.reshape(-1, len(names)),
+        labels=labels,
         size=int(meta.get("size", 0)),
         source=meta.get("source"),
         source_sums=np.array(meta.get("source_sums") or np.zeros((2, 0))),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -90,13 +90,11 @@ def shard_splits(data: TextDataConfig, groups: Sequence[Sequence[str]]) -> dict[
         )
     spread = sorted({i * len(wholes) // min(SPREAD, len(wholes)) for i in range(min(SPREAD, len(wholes)))})
     most = -(-data.max_heldout // len(spread))
-    rule = f"of the first rows of {len(spread)} shards {shares} {most} {data.split_seed}"
-    shards = [
-        _without_heldout(whole, shares, most, data.split_seed, rule) if i in spread and shares else whole
-        for i, whole in enumerate(wholes)
-    ]
-    chosen = [wholes[i] for i in spread]
-    held = {name: _heldout(chosen, name, shares, most, data.split_seed, rule) for name in shares}
+    aside = [_Aside(wholes[i], shares, most, data.split_seed, number) for number, i in enumerate(spread)]
+    shards = list(wholes)
+    for i, part in zip(spread, aside if shares else (), strict=False):
+        shards[i] = part.rest()
+    held = {name: _heldout(aside, name) for name in shares}
     return {"train": _sample([shards[i] for i in spread], shards), **held}
 
 
@@ -121,25 +119,44 @@ def _sample(read: Sequence[Split], shards: Sequence[Split]) -> Split:
     return replace(shards[0], name="train", examples=examples, key=key, shards=tuple(shards))
 
 
-def _without_heldout(whole: Split, shares: Mapping[str, float], most: int, seed: int, rule: str) -> Split:
+@dataclass(frozen=True)
+class _Aside:
+    """A shard of which rows are set aside; its `number` among these gives it hashes of its own."""
+
+    whole: Split
+    shares: Mapping[str, float]
+    most: int
+    seed: int
+    number: int
+
+    @property
+    def key(self) -> str:
+        """What decides which rows these are."""
+        return f"{self.whole.key}|aside {self.shares} {self.most} {self.seed} {self.number}"
+
+    def parts(self) -> Iterator[tuple[str, Example]]:
+        """Each example and its part."""
+        seed = self.seed + self.number * 1_000_003
+        return parts_of(self.whole.examples(), self.shares, self.most, seed)
+
+    def rest(self) -> Split:
+        """What is left to train on."""
+
+        def examples() -> Iterator[Example]:
+            return (example for part, example in self.parts() if part == "train")
+
+        return replace(self.whole, examples=examples, key=f"{self.key}|rest")
+
+
+def _heldout(aside: Sequence[_Aside], name: str) -> Split:
+    """A held-out split; of each shard no more is read than it takes."""
+
     def examples() -> Iterator[Example]:
-        return (
-            example for part, example in parts_of(whole.examples(), shares, most, seed) if part == "train"
-        )
+        for one in aside:
+            yield from itertools.islice((example for part, example in one.parts() if part == name), one.most)
 
-    return replace(whole, examples=examples, key=f"{whole.key}|all but {rule}")
-
-
-def _heldout(
-    wholes: Sequence[Split], name: str, shares: Mapping[str, float], most: int, seed: int, rule: str
-) -> Split:
-    def examples() -> Iterator[Example]:
-        for whole in wholes:
-            parts = parts_of(whole.examples(), shares, most, seed)
-            yield from itertools.islice((example for part, example in parts if part == name), most)
-
-    key = content_key(*(whole.key for whole in wholes))
-    return replace(wholes[0], name=name, examples=examples, key=f"{key}|{name} {rule}")
+    key = content_key(*(one.key for one in aside))
+    return replace(aside[0].whole, name=name, examples=examples, key=f"{key}|{name}")
 
 
 def parts_of(

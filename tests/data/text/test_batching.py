@@ -60,7 +60,7 @@ def test_an_epoch_meets_every_sentence_once(size: int) -> None:
 
 @pytest.mark.parametrize("size", [1, 64, 600])
 def test_so_do_many_blocks(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batching, "_BLOCK", 500)
+    monkeypatch.setattr(batching, "BLOCK", 500)
     order = LengthBucketSampler(corpus(5000), size, seed=0, epoch=0)
     assert np.array_equal(np.sort(np.concatenate(list(order))), np.arange(5000))
     assert [len(rows) for rows in order].count(size) == 5000 // size
@@ -71,7 +71,7 @@ def test_so_do_many_blocks(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_block_is_drawn_from_all_of_the_corpus_and_put_in_order_when_it_is_met(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(batching, "_BLOCK", 6400)
+    monkeypatch.setattr(batching, "BLOCK", 6400)
     made, drawn = LengthBucketSampler._shuffled_blocks, []
     monkeypatch.setattr(
         LengthBucketSampler,
