@@ -15,11 +15,13 @@ from seqvae.config.schema import Component, TextDataConfig
 from seqvae.data.text import batching
 from seqvae.data.text.batching import LengthBucketSampler, collate
 from seqvae.data.text.dataset import TextData, load_data, splits_of
+from seqvae.data.text.feed import TextBatchSource
 from seqvae.data.text.readers import Example
 from seqvae.data.text.shard_storage import ShardStorage
 from seqvae.data.text.sharded_store import ShardedStore
 from seqvae.data.text.shards import parts_of, shard_sources
 from seqvae.data.text.token_store import TokenStore
+from seqvae.distributed import batch_shards
 from seqvae.errors import UserError
 
 WORD = Component(name="word")
@@ -329,3 +331,18 @@ def test_vectors_of_each_shard(tmp_path: Path) -> None:
     one = config.model_copy(update={"vectors": [str(tmp_path / "c" / f"v{i}.npy") for i in range(2)]})
     with pytest.raises(UserError, match=r"data\.vectors names 2 files"):
         splits_of(one)
+
+
+def test_processes_read_parts_of_the_same_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = loaded(write_files(tmp_path / "c", shards=7), mix_shards=2)
+
+    def rows(step: int) -> list[int]:
+        return [i for batch in TextBatchSource(data, 16, 1, 0).update(step) for i in batch.index.tolist()]
+
+    alone = [rows(step) for step in (0, 3, 25)]
+    parts = []
+    for rank in range(2):
+        monkeypatch.setattr(batch_shards, "world_size", lambda: 2)
+        monkeypatch.setattr(batch_shards, "rank", lambda rank=rank: rank)
+        parts.append([rows(step) for step in (0, 3, 25)])
+    assert [one + two for one, two in zip(*parts, strict=True)] == alone
