@@ -6,9 +6,8 @@ import os
 from pathlib import Path
 
 from seqvae.data.bounded_cache import BoundedCache
-from seqvae.data.content import cache_root, content_key
+from seqvae.data.cache import cache_root, content_key, fill_folder
 from seqvae.data.remote import download, local_path, url_version
-from seqvae.data.text.cache import atomic_folder
 from seqvae.errors import UserError
 
 FETCHED_GB = "SEQVAE_FETCHED_GB"
@@ -28,7 +27,7 @@ def local_copy(url: str) -> Path:
     name = url.rstrip("/").rpartition("/")[2]
 
     def fetch(folder: Path) -> None:
-        with atomic_folder(folder, name) as work:
+        with fill_folder(folder, name) as work:
             download(url, work / name)
 
     cache = BoundedCache(cache_root() / "fetched", _limit())

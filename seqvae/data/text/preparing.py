@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from seqvae.data.content import content_key
+from seqvae.data.cache import content_key, fill_folder
 from seqvae.data.preparation import Preparation
 from seqvae.data.text import batching
-from seqvae.data.text.cache import atomic_folder
 from seqvae.data.text.shard_storage import ShardFacts, ShardStorage
 from seqvae.data.text.sharded_store import (
     OpenShards,
@@ -197,7 +196,7 @@ def _joint_labels(
     if not labels or not examples:
         return np.zeros((examples, len(labels)), np.float32)
     if not (folder / "labels.bin").exists():
-        with atomic_folder(folder, "labels.bin") as work, (work / "labels.bin").open("wb") as file:
+        with fill_folder(folder, "labels.bin") as work, (work / "labels.bin").open("wb") as file:
             for one in facts:
                 file.write(_recoded(one, labels, categories).tobytes())
     return np.asarray(np.memmap(folder / "labels.bin", np.float32, "r", shape=(examples, len(labels))))

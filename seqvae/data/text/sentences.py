@@ -78,7 +78,7 @@ class Sentences(Shuffles, Protocol):
         ...
 
     @property
-    def fingerprint(self) -> dict[str, str]:
+    def hashes(self) -> dict[str, str]:
         """Hashes of the examples and of each label."""
         ...
 
@@ -99,10 +99,6 @@ class Sentences(Shuffles, Protocol):
     @property
     def extent(self) -> dict[str, int]:
         """How many `shards`, `sentences`, `tokens` and `bytes` on disk."""
-        ...
-
-    def with_labels(self, labels: Array) -> Sentences:
-        """The same sentences with other labels (N, L)."""
         ...
 
     def tokens(self, i: int) -> npt.NDArray[np.int64]:

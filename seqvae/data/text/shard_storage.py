@@ -17,9 +17,8 @@ import numpy as np
 
 from seqvae.config.schema import TextDataConfig
 from seqvae.data.bounded_cache import BoundedCache, folder_bytes
-from seqvae.data.content import cache_root
+from seqvae.data.cache import cache_root, fill_folder
 from seqvae.data.remote import download, is_url, local_path, upload, url_exists
-from seqvae.data.text.cache import atomic_folder
 from seqvae.data.text.token_store import Array, Counts, LostLabels, TokenStore, open_store
 from seqvae.utils.jobs.leases import Lease
 
@@ -98,7 +97,7 @@ class ShardStorage:
         """
         folder = self._facts_folder(name)
         if not (folder / MARK).exists() and self.kept is not None:
-            with atomic_folder(folder, MARK) as work:
+            with fill_folder(folder, MARK) as work:
                 for file in ("labels.bin", MARK):
                     download(f"{self.kept}/{name}/{file}", work / file)
         return _read_facts(folder)
@@ -114,7 +113,7 @@ class ShardStorage:
         self._note_facts(name, folder)
 
     def _fetch(self, name: str, folder: Path) -> None:
-        with atomic_folder(folder, MARK) as work:
+        with fill_folder(folder, MARK) as work:
             for file in _names(json.loads(self._read_mark(name, work))):
                 download(f"{self.kept}/{name}/{file}", work / file)
 
@@ -133,7 +132,7 @@ class ShardStorage:
         noted = self._facts_folder(name)
         if (noted / MARK).exists():
             return
-        with atomic_folder(noted, MARK) as work:
+        with fill_folder(noted, MARK) as work:
             meta = json.loads((folder / MARK).read_text("utf-8"))
             (work / MARK).write_text(json.dumps({**meta, "size": folder_bytes(folder)}), "utf-8")
             shutil.copyfile(folder / "labels.bin", work / "labels.bin")

@@ -8,17 +8,18 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from seqvae.data.labels import hash_labels
 from seqvae.data.text.sentences import EncoderSource
 from seqvae.data.text.shard_storage import ShardFacts
 from seqvae.data.text.source import SourceFacts, SourceRows, facts_of_sums
-from seqvae.data.text.token_store import Array, Counts, LostLabels, Rows, TokenStore, hashed
+from seqvae.data.text.token_store import Array, Counts, LostLabels, Rows, TokenStore
 from seqvae.keyed_noise import keyed_permutation
 
 _GROUPS = 0x9E3779B1  # keeps the permutations of the groups of an epoch apart
@@ -83,20 +84,15 @@ class ShardedStore:
         return [lost.words(name) for name, lost in self.lost.items() if lost.count]
 
     @cached_property
-    def fingerprint(self) -> dict[str, str]:
+    def hashes(self) -> dict[str, str]:
         """Hashes of the examples and of each label."""
-        columns = zip(self.label_names, self.labels.T, strict=True)
-        return {"examples": self.content, **{f"label {name!r}": hashed(column) for name, column in columns}}
+        return {"examples": self.content, **hash_labels(self.label_names, self.labels)}
 
     @property
     def extent(self) -> dict[str, int]:
         """How many `shards`, `sentences`, `tokens` and `bytes` on disk."""
         counts = {"sentences": len(self), "tokens": self.counts.tokens}
         return {"shards": len(self.sizes), **counts, "bytes": sum(self.sizes)}
-
-    def with_labels(self, labels: Array) -> ShardedStore:
-        """The same sentences with other labels (N, L)."""
-        return replace(self, labels=labels)
 
     def by_shard(self, rows: Rows) -> Iterator[tuple[TokenStore, Rows, Rows]]:
         """Each shard that has some of `rows` (B,), which places of `rows` these are, and their rows in it."""

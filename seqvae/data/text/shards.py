@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from seqvae.config.schema import TextDataConfig
-from seqvae.data.content import content_key
+from seqvae.data.cache import content_key
 from seqvae.data.input_files import expand
 from seqvae.data.remote import is_url, url_size
 from seqvae.data.text.readers import Example

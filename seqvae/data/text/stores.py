@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seqvae.config.schema import TextDataConfig
-from seqvae.data.content import cache_root, content_key
+from seqvae.data.cache import cache_root, content_key
+from seqvae.data.labels import Categories
 from seqvae.data.text.source import SourceReader
-from seqvae.data.text.splits import Categories, Split
+from seqvae.data.text.splits import Split
 from seqvae.data.text.token_store import FORMAT, TokenStore, open_store
 from seqvae.data.text.token_writer import build_store
 from seqvae.data.text.tokenizer import TextTokenizer
