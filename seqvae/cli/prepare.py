@@ -10,7 +10,7 @@ from seqvae.cli.options import JSON
 from seqvae.cli.printing import emit_json, emit_lines
 from seqvae.cli.reading import Reading, reads_files
 from seqvae.cli.terminal import Terminal
-from seqvae.cli.train import choose_config, fitted_config
+from seqvae.cli.train import FITTED, choose_config, fitted_config
 from seqvae.errors import UserError
 from seqvae.utils.tables import align_columns
 
@@ -35,7 +35,7 @@ def prepare(
     """Tokenize a corpus as `train` would; call it on many machines to share the shards of data.store."""
     report = Terminal()
     chosen = choose_config(config, corpus, recipe, [*reading.overrides, *(sets or [])])
-    if corpus and recipe == "default":
+    if corpus and recipe in FITTED:
         chosen = fitted_config(chosen, sets or [], report)
     found = _prepared(chosen, workers, report)
     report.close()

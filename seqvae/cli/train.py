@@ -23,6 +23,8 @@ from seqvae.utils.reporter import Silent
 from seqvae.utils.tables import align_columns
 from seqvae.utils.tables import markdown_table as markdown_table
 
+FITTED = ("default", "free-bits")  # recipes whose tokenizer, length and code follow from the corpus
+
 
 @reads_files
 def train(
@@ -57,7 +59,7 @@ def train(
         path = training.resume(resume, report, device)
     else:
         assert chosen is not None
-        if corpus and recipe == "default":
+        if corpus and recipe in FITTED:
             chosen = fitted_config(chosen, sets or [], report)
         path = training.train(chosen, out or _free_name(config, corpus), report)
     if int(environ.get("RANK", 0)) == 0:  # one path per run, not one per rank
@@ -155,7 +157,7 @@ def choose_config(config: str | None, corpus: list[str] | None, recipe: str, set
 
 
 def fitted_config(config: RunConfig, sets: list[str], report: Terminal) -> RunConfig:
-    """The default recipe, fitted to its corpus as far as nobody chose; says how."""
+    """A recipe, fitted to its corpus as far as nobody chose; says how."""
     from seqvae.data.text.fit_config import fit_to_corpus
 
     assert isinstance(config, TextRunConfig)

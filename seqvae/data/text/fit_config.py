@@ -14,6 +14,7 @@ from seqvae.data.text.splits import Split
 from seqvae.data.text.tokenizer import TextTokenizer
 from seqvae.errors import UserError
 
+MOST, HIGH = 2.0, 4.0  # nats per dim at most, and the least ratio of the ends of a range of rates
 LENGTHS, HELD_OUT = 20_000, 2_000  # texts whose tokens are counted, and held-out texts
 
 
@@ -21,7 +22,7 @@ def fit_to_corpus(config: TextRunConfig, chosen: Sequence[str]) -> tuple[TextRun
     """The config with a tokenizer, a longest length and a size of the code that the corpus asks for, and why.
 
     `chosen` are the keys that the user has set: what is among them (`tokenizer...`, `data.max_tokens`; of the
-    size of the code `latent...` and `remedies...`) stays.
+    size of the code `latent`, `latent.nats` and `remedies...`) stays.
 
     Raises:
         UserError: the corpus cannot be read.
@@ -35,7 +36,7 @@ def fit_to_corpus(config: TextRunConfig, chosen: Sequence[str]) -> tuple[TextRun
         tokenizer, why = choose_tokenizer(seen)
         config = config.model_copy(update={"tokenizer": tokenizer})
         lines.append(why)
-    fits_code = not blocks & {"latent", "remedies"}
+    fits_code = "remedies" not in blocks and not keys & {"latent", "latent.name", "latent.nats"}
     if "data.max_tokens" in keys and not fits_code:
         return config, lines
     config, made = _trained(config, splits["train"])
@@ -55,11 +56,19 @@ def fit_to_corpus(config: TextRunConfig, chosen: Sequence[str]) -> tuple[TextRun
 
 
 def fit_code(config: TextRunConfig, nats: float) -> tuple[TextRunConfig, str]:
-    """The config whose free bits make a code of the size that texts of so many nats ask for, and why.
+    """The config whose code has the sizes that texts of so many nats ask for, and why.
 
-    A config without free bits stays as it is.
+    A range of rates ends at what a text holds, at most 2 nats per dim; free bits give a sixth of it. A config
+    with neither stays as it is.
     """
     dim = int(config.latent.arguments.get("dim", 32))
+    given = config.latent.arguments.get("nats")
+    if config.latent.name == "exact_rate" and isinstance(given, list | tuple):
+        high = max(round(min(nats, MOST * dim)), round(HIGH * given[0]))
+        arguments: Mapping[str, Any] = {**config.latent.arguments, "nats": [given[0], high]}
+        latent = Component(name=config.latent.name, **arguments)
+        why = f"rates from {given[0]:g} to {high} nats: a text holds about {nats:.3g} nats"
+        return config.model_copy(update={"latent": latent}), why
     wanted = code_nats(nats)
     each = round(wanted / dim, 3)
     remedies = [_with_nats(remedy, each) for remedy in config.remedies]

@@ -44,11 +44,11 @@ def test_longer_texts_get_a_larger_code() -> None:
     assert code_nats(1) == 2
 
 
-def fitted(tmp_path: Path, length: int, *sets: str) -> tuple[TextRunConfig, list[str]]:
+def fitted(tmp_path: Path, length: int, recipe: str, *sets: str) -> tuple[TextRunConfig, list[str]]:
     file = tmp_path / "corpus.txt"
     rows = RANDOM.integers(0, 30, (1500, length))
     file.write_text("".join(" ".join(f"w{i}" for i in row) + "\n" for row in rows))
-    config = load_config(find_config("text/default"), [f"data.train={file}", *sets])
+    config = load_config(find_config(f"text/{recipe}"), [f"data.train={file}", *sets])
     assert isinstance(config, TextRunConfig)
     return fit_to_corpus(config, sets)
 
@@ -57,9 +57,20 @@ def size_of(config: TextRunConfig) -> float:
     return next(r.arguments["nats"] for r in config.remedies if r.name == "free_bits") * 32
 
 
-def test_the_default_recipe_follows_the_length_of_texts(tmp_path: Path) -> None:
-    short, lines = fitted(tmp_path, 4)
-    long, _ = fitted(tmp_path, 40)
+def test_rates_of_the_default_recipe_end_at_what_a_text_holds(tmp_path: Path) -> None:
+    short, lines = fitted(tmp_path, 4, "default")
+    low, high = short.latent.arguments["nats"]
+    assert (low, high) == (2, pytest.approx(5 * math.log(30), rel=0.25))
+    assert lines[-1] == f"rates from 2 to {high} nats: a text holds about {lines[-1].split()[-2]} nats"
+    long, _ = fitted(tmp_path, 40, "default")
+    assert long.latent.arguments["nats"] == [2, 64]
+    wide, _ = fitted(tmp_path, 40, "default", "latent.dim=64")
+    assert wide.latent.arguments["nats"][1] == 128
+
+
+def test_free_bits_follow_the_length_of_texts(tmp_path: Path) -> None:
+    short, lines = fitted(tmp_path, 4, "free-bits")
+    long, _ = fitted(tmp_path, 40, "free-bits")
     assert size_of(short) == pytest.approx(5 * math.log(30) / 6, rel=0.25)
     assert size_of(long) == pytest.approx(40 * math.log(30) / 6, rel=0.15)
     assert lines[-1].startswith("free bits 0.0")
@@ -67,8 +78,11 @@ def test_the_default_recipe_follows_the_length_of_texts(tmp_path: Path) -> None:
 
 
 def test_a_code_that_somebody_chose_stays(tmp_path: Path) -> None:
-    config, lines = fitted(tmp_path, 4, "remedies=[{name: free_bits, nats: 0.5}]")
+    config, lines = fitted(tmp_path, 4, "free-bits", "remedies=[{name: free_bits, nats: 0.5}]")
     assert size_of(config) == 16
     assert len(lines) == 2
     bare = config.model_copy(update={"remedies": []})
     assert fit_code(bare, 100.0) == (bare, "")
+    ranged, lines = fitted(tmp_path, 4, "default", "latent={name: exact_rate, nats: [3, 30]}")
+    assert ranged.latent.arguments["nats"] == [3, 30]
+    assert len(lines) == 2

@@ -163,7 +163,7 @@ def test_a_run_on_shards_trains_resumes_and_is_measured(tmp_path: Path) -> None:
     pattern, out = write_files(tmp_path / "c"), tmp_path / "run"
     done = CliRunner().invoke(app, ["train", "--corpus", pattern, "--out", str(out), *sets])
     assert done.exit_code == 0, done.output
-    assert "the corpus asks for a code of about" in " ".join(done.stderr.split())
+    assert "the corpus asks for" in " ".join(done.stderr.split())
     measured = CliRunner().invoke(app, ["evaluate", str(out), "--json", "--samples", "2"])
     assert measured.exit_code == 0, measured.output
     assert np.isfinite(json.loads(measured.stdout)["neg_elbo"])
