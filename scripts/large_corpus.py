@@ -95,12 +95,15 @@ def one(step: str, folder: str, updates: int, gigabytes: float | None) -> dict[s
 
 def measure(folder: Path, sentences: int, shards: int, updates: int) -> dict[str, float]:
     """Everything about one corpus."""
+    from seqvae.data.text.batching import BLOCK
+
     os.environ["SEQVAE_CACHE"] = str(folder / "first")
     write(folder, sentences, shards)
     text = sum(file.stat().st_size for file in (folder / "lines").iterdir())
     first = apart("prepare", folder, updates)
     os.environ["SEQVAE_CACHE"] = str(folder / "second")  # a machine that has none of it
-    limit = 1.01 * (2 * MIXED + 1) * first["bytes"] / shards
+    inside = -(-BLOCK * shards // int(first["sentences"]))  # shards that a block of sentences spans
+    limit = 1.01 * min(shards, 2 * MIXED + inside - 1) * first["bytes"] / shards
     second = apart("train", folder, updates, limit / 1e9)
     held = [p for p in (folder / "second" / "shards").iterdir() if not p.name.startswith(".")]
     return {

@@ -16,7 +16,7 @@ from seqvae.inference import TextVAE, load
 from seqvae.inference.inputs import load_inputs
 from seqvae.runs.metrics_log import read_metrics
 
-EXAMPLES, ROUNDS = 64, 5  # validation sentences, and bisections for each
+EXAMPLES, ROUNDS = 50, 4  # validation sentences, and bisections for each
 BACK = 0.9  # share of the tokens from which a sentence has come back
 FAR = 1.5  # factor between two sizes of a code that is worth saying
 
@@ -24,9 +24,10 @@ FAR = 1.5  # factor between two sizes of a code that is worth saying
 def describe_rate_asked(run: str | Path, device: str = "auto") -> str | None:
     """The rate that the validation sentences of a run ask for, beside its own; None without a code of text.
 
-    With a range of rates: the rate at which half of 64 sentences come back (90 % of their tokens, from the
+    With a range of rates: the rate at which half of 50 sentences come back (90 % of their tokens, from the
     posterior mean), found by bisection. With one rate: a sixth of the nats that a text holds by the model's
-    own -ELBO, which is what the default recipe aims at.
+    own -ELBO, which is what the recipe free-bits aims at. None too for a range of rates over given vectors,
+    where no sentence can be encoded.
 
     Raises:
         UserError: no run, or data that have changed.
@@ -35,7 +36,7 @@ def describe_rate_asked(run: str | Path, device: str = "auto") -> str | None:
     if not isinstance(vae, TextVAE):
         return None
     if is_variable_rate(vae.vae.latent):
-        return _measured(vae)
+        return None if vae.reads_vectors else _measured(vae)
     validations = [row for row in read_metrics(Path(run)) if row["kind"] == "valid"]
     return describe_code(validations[-1], vae.vae.latent.dim) if validations else None
 

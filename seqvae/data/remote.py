@@ -40,7 +40,8 @@ def expand_url(url: str) -> list[str]:
     system, path = _opened(url)
     with _explained(url):
         if any(c in path for c in "*?["):
-            found = [name for name in system.glob(path) if system.isfile(name)]
+            matching = system.glob(path, detail=True)
+            found = [name for name, facts in matching.items() if facts["type"] == "file"]
         elif system.isdir(path):
             found = system.find(path)
         elif system.exists(path):
