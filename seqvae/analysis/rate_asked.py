@@ -17,15 +17,15 @@ from seqvae.inference.inputs import load_inputs
 from seqvae.runs.metrics_log import read_metrics
 
 EXAMPLES, ROUNDS = 50, 4  # validation sentences, and bisections for each
-BACK = 0.9  # share of the tokens from which a sentence has come back
+RIGHT = 0.9  # share of the tokens that a reconstruction must have right
 FAR = 1.5  # factor between two sizes of a code that is worth saying
 
 
 def describe_rate_asked(run: str | Path, device: str = "auto") -> str | None:
     """The rate that the validation sentences of a run ask for, beside its own; None without a code of text.
 
-    With a range of rates: the rate at which half of 50 sentences come back (90 % of their tokens, from the
-    posterior mean), found by bisection. With one rate: a sixth of the nats that a text holds by the model's
+    With a range of rates: the rate at which half of 50 sentences are reconstructed (90 % of their tokens,
+    from the posterior mean), found by bisection. With one rate: a sixth of the nats that a text holds by the model's
     own -ELBO, which is what the recipe free-bits aims at. None too for a range of rates over given vectors,
     where no sentence can be encoded.
 
@@ -61,15 +61,15 @@ def describe_code(validation: Mapping[str, Any], dim: int) -> str | None:
 
 def _measured(vae: TextVAE) -> str:
     inputs = load_inputs(vae, "valid", EXAMPLES)
-    found = minimum_rates(vae, inputs, ReconstructionTarget(BACK, rounds=ROUNDS))
+    found = minimum_rates(vae, inputs, ReconstructionTarget(RIGHT, rounds=ROUNDS))
     _, high = trained_range(vae.vae.latent)
     needs = np.array([math.inf if need.nats is None else need.nats for need in found])
     half, most = (float(np.quantile(needs, q, method="inverted_cdf")) for q in (0.5, 0.9))
     own = float(vae.vae.latent.rate)  # type: ignore[arg-type]
     return (
-        f"the corpus asks for {_words(half, high)} nats: half of {len(found)} validation sentences come back "
-        f"at that rate ({BACK:.0%} of their tokens), nine tenths at {_words(most, high)}; the default rate "
-        f"of this run is {own:.3g}, --rate asks for another"
+        f"the corpus asks for {_words(half, high)} nats: half of {len(found)} validation sentences are "
+        f"reconstructed there ({RIGHT:.0%} of their tokens), nine tenths at {_words(most, high)}; the default "
+        f"rate of this run is {own:.3g}, --rate asks for another"
     )
 
 

@@ -436,5 +436,5 @@ def test_a_comparison_has_a_row_for_each_rate_of_a_run(tmp_path: Path) -> None:
 
 def test_rates_of_a_variant_need_a_dial(tmp_path: Path) -> None:
     told = compared(tmp_path, only={"latent": {"nats": 8}, "rates": [2]})
-    with pytest.raises(UserError, match="variant 'only' has rates, its latent no range of them"):
+    with pytest.raises(UserError, match="variant 'only' has rates, but its latent has no range of rates"):
         compare(told, tmp_path / "out")
