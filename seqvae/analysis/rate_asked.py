@@ -25,9 +25,9 @@ def describe_rate_asked(run: str | Path, device: str = "auto") -> str | None:
     """The rate that the validation sentences of a run ask for, beside its own; None without a code of text.
 
     With a range of rates: the rate at which half of 50 sentences are reconstructed (90 % of their tokens,
-    from the posterior mean), found by bisection. With one rate: a sixth of the nats that a text holds by the model's
-    own -ELBO, which is what the recipe free-bits aims at. None too for a range of rates over given vectors,
-    where no sentence can be encoded.
+    from the posterior mean), found by bisection. With one rate: a sixth of the nats that a text holds by the
+    model's own -ELBO, which is what the recipe free-bits aims at. None too for a range of rates over given
+    vectors, where no sentence can be encoded.
 
     Raises:
         UserError: no run, or data that have changed.
@@ -68,8 +68,8 @@ def _measured(vae: TextVAE) -> str:
     own = float(vae.vae.latent.rate)  # type: ignore[arg-type]
     return (
         f"the corpus asks for {_words(half, high)} nats: half of {len(found)} validation sentences are "
-        f"reconstructed there ({RIGHT:.0%} of their tokens), nine tenths at {_words(most, high)}; the default "
-        f"rate of this run is {own:.3g}, --rate asks for another"
+        f"reconstructed there ({RIGHT:.0%} of their tokens), nine tenths at {_words(most, high)}; the "
+        f"default rate of this run is {own:.3g}, --rate asks for another"
     )
 
 

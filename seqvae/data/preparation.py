@@ -1,4 +1,4 @@
-"""Who is told how far the preparation of data is, and which processes prepare."""
+"""How data are prepared: the reporter of progress and the processes that prepare."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from seqvae.utils.reporter import Reporter, Silent
 
 @dataclass(frozen=True)
 class Preparation:
-    """Who is told how far the preparation of shards is, and the processes that prepare; this one if none."""
+    """The reporter of progress, and the processes that prepare shards; this process if there is none."""
 
     report: Reporter = field(default_factory=Silent)
     places: Sequence[Slot] = ()

@@ -1,4 +1,4 @@
-"""Files named by URL (`s3://`, `hf://`, `memory://` ...), through fsspec: listed, told apart, copied."""
+"""Files named by URL (`s3://`, `hf://`, `memory://` ...), through fsspec: listing, versions, copies."""
 
 from __future__ import annotations
 

@@ -58,7 +58,9 @@ def train(config: RunConfig, out: str | Path, report: Reporter | None = None) ->
     path, config = Path(out), with_absolute_paths(config)
     with _distributed_run(config):
         require_empty(path)
-        data = collectives.main_first(lambda: modality_of(config).load_data(config, None, _told(report)))
+        data = collectives.main_first(
+            lambda: modality_of(config).load_data(config, None, _preparation(report))
+        )
         return _run(path, config, data, report or Silent(), new=True)
 
 
@@ -80,7 +82,7 @@ def resume(path: str | Path, report: Reporter | None = None, device: str | None 
     modality = modality_of(config)
     with _distributed_run(config):
         codec = modality.load_codec(path, card.get("sizes", {}))
-        data = collectives.main_first(lambda: modality.load_data(config, codec, _told(report)))
+        data = collectives.main_first(lambda: modality.load_data(config, codec, _preparation(report)))
         if card.get("data", data.fingerprint) != data.fingerprint:
             raise UserError(
                 f"the data of {path} have changed since it began: put them back, or train a new run"
@@ -110,8 +112,8 @@ def _run(path: Path, config: RunConfig, data: Data, report: Reporter, new: bool)
     return path
 
 
-def _told(report: Reporter | None) -> Preparation:
-    """The main process says how far the preparation of the data is."""
+def _preparation(report: Reporter | None) -> Preparation:
+    """Progress of the preparation of the data, reported by the main process alone."""
     return Preparation(report if report is not None and is_main() else Silent())
 
 

@@ -1,4 +1,4 @@
-"""A config fitted to a corpus: what nobody chose is taken from the data, and said."""
+"""Fit a config to a corpus: the tokenizer and maximum length, unless the user set them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from seqvae.data.text.tokenizer import TextTokenizer
 from seqvae.errors import UserError
 
 MOST, HIGH = 2.0, 4.0  # nats per dim at most, and the least ratio of the ends of a range of rates
-LENGTHS, HELD_OUT = 20_000, 2_000  # texts whose tokens are counted, and held-out texts
+LENGTHS, HELD_OUT = 20_000, 2_000  # training texts used for lengths and counts, and held-out texts
 
 
 def fit_to_corpus(config: TextRunConfig, chosen: Sequence[str]) -> tuple[TextRunConfig, list[str]]:
-    """The config with a tokenizer, a longest length and a size of the code that the corpus asks for, and why.
+    """The config with tokenizer, maximum length and code size suited to the corpus, and the reasons.
 
-    `chosen` are the keys that the user has set: what is among them (`tokenizer...`, `data.max_tokens`; of the
-    size of the code `latent`, `latent.nats` and `remedies...`) stays.
+    `chosen` are the keys set by the user: `tokenizer...` and `data.max_tokens` among them are not changed, nor
+    is the size of the code after `latent`, `latent.nats` or `remedies...`.
 
     Raises:
         UserError: the corpus cannot be read.
@@ -89,7 +89,7 @@ def _with_nats(remedy: Component, nats: float) -> Component:
 
 
 def _trained(config: TextRunConfig, train: Split) -> tuple[TextRunConfig, TextTokenizer]:
-    """The tokenizer, with as many pieces as there are where the texts have fewer than were chosen."""
+    """The config and its trained tokenizer; if the texts have too few pieces for BPE, with all there are."""
     try:
         return config, cached_tokenizer(config.tokenizer, train)
     except UserError:

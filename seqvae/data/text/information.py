@@ -13,7 +13,7 @@ ORDER = 4  # tokens of the longest sequences that are counted
 COUNTED, HELD = 200_000, 20_000  # tokens that are counted, and tokens that are measured
 CODE_SHARE = 1 / 6  # of the nats of a text, which its code carries
 LEAST = 2.0  # nats of a code that is worth having
-_END = -1  # </s>, and what stands before the first token
+_END = -1  # the end of a text, and the padding before its first token
 
 Ids = Sequence[int]
 
