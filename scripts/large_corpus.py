@@ -131,7 +131,7 @@ def measure(folder: Path, sentences: int, shards: int, updates: int) -> dict[str
 
 def main(
     sentences: Annotated[int, typer.Option(help="Made-up lines.")] = 10_000_000,
-    shards: Annotated[int, typer.Option(help="Files that they stand in.")] = 40,
+    shards: Annotated[int, typer.Option(help="Files of these lines.")] = 40,
     updates: Annotated[int, typer.Option(help="Training steps.")] = 1000,
     folder: Annotated[Path | None, typer.Option(help="Where files go, 250 bytes a line.")] = None,
     one_: Annotated[str | None, typer.Option("--one", hidden=True)] = None,

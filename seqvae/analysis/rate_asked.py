@@ -1,4 +1,4 @@
-"""How many nats a corpus asks its code for, in a line at the end of a training."""
+"""The rate in nats that a corpus asks its code for, as a line at the end of a training."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ def choose_config(config: str | None, corpus: list[str] | None, recipe: str, set
 
 
 def fitted_config(config: RunConfig, sets: list[str], report: Terminal) -> RunConfig:
-    """A recipe, fitted to its corpus as far as nobody chose; says how."""
+    """A recipe fitted to its corpus, except for what the user set; reports how."""
     from seqvae.data.text.fit_config import fit_to_corpus
 
     assert isinstance(config, TextRunConfig)

@@ -101,7 +101,7 @@ class BoundedCache:
     def _remove(self, name: str) -> None:
         gone = self.root / f".gone-{uuid.uuid4().hex[:8]}"
         with contextlib.suppress(OSError):
-            self.path(name).rename(gone)  # nobody sees half of an entry
+            self.path(name).rename(gone)  # so that no process sees half of an entry
         shutil.rmtree(gone, ignore_errors=True)
 
 

@@ -123,8 +123,8 @@ def find_best_rate(
 ) -> dict[str, Any]:
     """Find the largest code that costs little: the highest rate whose mean IW-NLL is within 1 % of the best.
 
-    IW-NLL alone asks for the lowest rate, at which little comes back: text is as likely with a small code as
-    with a larger one up to a point, which lies the higher the longer texts are. The bound is looser at high
+    IW-NLL alone asks for the lowest rate, at which little is reconstructed: text is as likely with a small
+    code as with a larger one up to a point, which is higher for longer texts. The bound is looser at high
     rates, so that few samples favour low ones (K = 1 is -ELBO).
 
     Args:

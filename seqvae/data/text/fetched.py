@@ -11,7 +11,7 @@ from seqvae.data.remote import download, local_path, url_version
 from seqvae.errors import UserError
 
 FETCHED_GB = "SEQVAE_FETCHED_GB"
-_GB = 8.0  # of fetched files on this disk, where nobody says otherwise
+_GB = 8.0  # default limit of fetched files on this disk
 
 
 def local_copy(url: str) -> Path:

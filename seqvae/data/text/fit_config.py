@@ -21,8 +21,8 @@ LENGTHS, HELD_OUT = 20_000, 2_000  # training texts used for lengths and counts,
 def fit_to_corpus(config: TextRunConfig, chosen: Sequence[str]) -> tuple[TextRunConfig, list[str]]:
     """The config with tokenizer, maximum length and code size suited to the corpus, and the reasons.
 
-    `chosen` are the keys set by the user: `tokenizer...` and `data.max_tokens` among them are not changed, nor
-    is the size of the code after `latent`, `latent.nats` or `remedies...`.
+    `chosen` are the keys set by the user: `tokenizer...` and `data.max_tokens` among them are not changed,
+    nor is the size of the code after `latent`, `latent.nats` or `remedies...`.
 
     Raises:
         UserError: the corpus cannot be read.
@@ -56,10 +56,10 @@ def fit_to_corpus(config: TextRunConfig, chosen: Sequence[str]) -> tuple[TextRun
 
 
 def fit_code(config: TextRunConfig, nats: float) -> tuple[TextRunConfig, str]:
-    """The config whose code has the sizes that texts of so many nats ask for, and why.
+    """The config with a code size suited to texts of `nats` nats, and the reason.
 
-    A range of rates ends at what a text holds, at most 2 nats per dim; free bits give a sixth of it. A config
-    with neither stays as it is.
+    A range of rates ends at `nats`, at most 2 nats per dim; free bits give a sixth of it. A config without
+    either is not changed.
     """
     dim = int(config.latent.arguments.get("dim", 32))
     given = config.latent.arguments.get("nats")

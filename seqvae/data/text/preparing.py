@@ -158,7 +158,7 @@ def _joint_source(store: ShardedStore, facts: Sequence[ShardFacts]) -> ShardedSo
     known = [one for one in facts if one.source is not None and one.counts.kept]
     widths = {one.source["width"] for one in known if one.source is not None}
     if len(widths) > 1:
-        raise UserError(f"vectors of {sorted(widths)} numbers stand in different shards: give one width")
+        raise UserError(f"vectors of {sorted(widths)} numbers are in different shards: give one width")
     width = widths.pop() if widths else 0
     sums = sum((one.source_sums for one in known), np.zeros((2, width)))
     return ShardedSource(store.by_shard, width, np.asarray(sums), len(store))

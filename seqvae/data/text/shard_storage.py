@@ -72,7 +72,7 @@ class ShardStorage:
         return Lease((shared or self.cache.root) / ".claims" / name)
 
     def is_prepared(self, name: str) -> bool:
-        """Whether nobody need prepare it any more."""
+        """Whether a complete copy exists."""
         if self.kept is not None:
             return url_exists(f"{self.kept}/{name}/{MARK}")
         return (self._facts_folder(name) / MARK).exists()

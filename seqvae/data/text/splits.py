@@ -119,7 +119,7 @@ def file_splits(data: TextDataConfig, source: str | Sequence[str]) -> dict[str, 
 
 
 def given_splits(data: TextDataConfig, source: str | Sequence[str] | None = None) -> dict[str, Split]:
-    """Valid and test, as far as they are given as files, or as parts that `source` brings."""
+    """Valid and test, where they are given as files or `source` has such parts."""
     held = heldout_sources(data, lambda part: corpus.find_heldout_source(source, part) if source else None)
     vectors = {"valid": data.valid_vectors, "test": data.test_vectors}
     labels = tuple(data.labels)
