@@ -17,7 +17,8 @@ from typing import Annotated, Any
 import typer
 
 MIXED = 2  # shards that are read together
-BATCH = 1000  # sentences of an update
+BATCH = 500  # sentences of an update
+WORDS = 8000  # of four letters
 PAPER = 100_000_000  # sentences of the last column
 
 
@@ -35,15 +36,24 @@ def config(folder: Path, updates: int, gigabytes: float | None) -> Any:
 
 
 def write(folder: Path, sentences: int, shards: int) -> None:
-    """Different made-up sentences, line by line, in files of the same size."""
-    from seqvae.data.synthetic.sentences import iter_sentences
+    """Random lines of 4 to 20 words by Zipf's law, in files of as many lines."""
+    import numpy as np
 
     (folder / "lines").mkdir()
-    lines, each = iter_sentences(sentences, seed=0), sentences // shards
+    letters = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz", np.uint8)
+    codes = np.arange(WORDS)[:, None] // 26 ** np.arange(4) % 26
+    table = np.concatenate([letters[codes], np.full((WORDS, 1), ord(" "), np.uint8)], axis=1)
+    chances = 1 / np.arange(1, WORDS + 1)
+    ends = np.cumsum(chances / chances.sum())
     for shard in range(shards):
-        with (folder / "lines" / f"part-{shard:05d}.txt").open("w", encoding="utf-8") as file:
-            for _ in range(each):
-                file.write(next(lines)[0] + "\n")
+        random = np.random.default_rng([0, shard])
+        counts = random.multinomial(sentences // shards, [1 / 17] * 17)
+        with (folder / "lines" / f"part-{shard:05d}.txt").open("wb") as file:
+            for length, lines in enumerate(counts.tolist(), 4):
+                ids = np.searchsorted(ends, random.random((lines, length))).clip(max=WORDS - 1)
+                text = table[ids].reshape(lines, -1)  # four letters and a space per word
+                text[:, -1] = ord("\n")
+                file.write(text.tobytes())
 
 
 def prepare(folder: Path, updates: int, gigabytes: float | None) -> dict[str, float]:

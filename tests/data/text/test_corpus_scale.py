@@ -27,7 +27,7 @@ def test_a_large_corpus_costs_no_more_once_it_is_cached(root: Path, tmp_path: Pa
 @pytest.mark.long
 def test_shards_are_fetched_into_a_bounded_cache(root: Path, tmp_path: Path) -> None:
     words = [sys.executable, "scripts/large_corpus.py", "--sentences", "200000", "--shards", "8"]
-    command = [*words, "--updates", "120", "--folder", str(tmp_path)]
+    command = [*words, "--updates", "200", "--folder", str(tmp_path)]
     found = json.loads(subprocess.run(command, cwd=root, stdout=subprocess.PIPE, check=True).stdout)
     assert found["held_mb"] <= found["limit_mb"] < 0.8 * 8 * 25_000 * found["stored_bytes"] / 1e6
     assert 2 <= found["fetched"] <= 8
