@@ -50,7 +50,7 @@ def mig(codes: Any, factors: Any, bins: int = BINS) -> Floats:
 def shared_information(codes: Any, factors: Any, bins: int = BINS) -> Floats:
     """(D, F): I(z_j; v_k) / H(v_k), the fraction of a factor's entropy that one dim explains."""
     codes, factors = validate_factors(codes, factors)
-    entropies = [histogram_information(known, known) for known, _ in map(_known, factors.T)]
+    entropies = [histogram_information(known, known) for known, _ in map(_select_known, factors.T)]
     shared: Floats = factor_information(codes, factors, bins) / np.array(entropies)
     return shared
 
@@ -69,13 +69,13 @@ def factor_information(codes: Any, factors: Any, bins: int = BINS, beyond_chance
     binned = np.stack([bin_equal_width(column, bins) for column in codes.T])  # (D, N)
     estimate = _beyond_chance if beyond_chance else histogram_information
     columns = []
-    for classes, known in map(_known, factors.T):
+    for classes, known in map(_select_known, factors.T):
         cells = [(row[known], classes) for row in binned]
         columns.append([estimate(*pair) for pair in cells])
     return np.array(columns).T
 
 
-def _known(values: Floats) -> tuple[Ints, npt.NDArray[np.bool_]]:
+def _select_known(values: Floats) -> tuple[Ints, npt.NDArray[np.bool_]]:
     """The classes of the known ones of values (N,), and a mask (N,) of them."""
     classes = as_classes(values)
     return classes[classes >= 0], classes >= 0
@@ -144,11 +144,11 @@ def _thresholds_fit(codes: Floats, classes: Ints, seed: int, adjusted: bool) -> 
     fits = []
     for z in codes.T[:, :, None]:
         guess = tree.fit(z[learned], classes[learned]).predict(z[scored])
-        fits.append(_balanced(guess == classes[scored], classes[scored], adjusted))
+        fits.append(_balanced_accuracy(guess == classes[scored], classes[scored], adjusted))
     return np.array(fits)
 
 
-def _balanced(right: Any, classes: Ints, adjusted: bool) -> float:
+def _balanced_accuracy(right: Any, classes: Ints, adjusted: bool) -> float:
     """Balanced accuracy over the classes that occur; with `adjusted`, chance is mapped to 0."""
     counts = np.bincount(classes)
     shares = np.bincount(classes, right.astype(float))[counts > 0] / counts[counts > 0]

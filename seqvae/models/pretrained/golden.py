@@ -112,7 +112,7 @@ def write_golden(path: Path, config: RunConfig, vae: VAE, data: Any) -> None:
     training = vae.training
     condition = vae.eval().latent.default_condition(batch.random)
     known["condition"] = None if condition is None else condition.tolist()
-    z, nll = _made(vae, batch)
+    z, nll = _compute(vae, batch)
     vae.train(training)
     known |= {"z": z.tolist(), "nll": nll.tolist(), "versions": _versions()}
     text = json.dumps(known) + "\n"
@@ -133,7 +133,7 @@ def check_golden(path: Path, config: RunConfig, vae: VAE, codec: Any) -> None:
     batch = _batch(known, config, codec).to(device)
     if known["condition"] is not None:
         batch = batch.replace(condition=torch.tensor(known["condition"], device=device))
-    z, nll = _made(vae, batch)
+    z, nll = _compute(vae, batch)
     z_off = _largest((z - torch.tensor(known["z"]).view_as(z)).abs() / (1 + z.abs()))
     nll_off = _largest((nll - torch.tensor(known["nll"])).abs() / (1 + nll))
     if z_off <= _Z_TOLERANCE and nll_off <= _NLL_TOLERANCE:
@@ -158,7 +158,7 @@ def _batch(known: Mapping[str, Any], config: TextRunConfig, codec: TextTokenizer
 
 
 @torch.no_grad()
-def _made(vae: VAE, batch: TextBatch) -> tuple[Tensor, Tensor]:
+def _compute(vae: VAE, batch: TextBatch) -> tuple[Tensor, Tensor]:
     """The code (B, D) of each sentence, and its NLL (B,) given that code; in evaluation mode."""
     q = vae.posterior(batch)
     z = point_estimate(q)
