@@ -52,7 +52,7 @@ def table(dtype: torch.dtype, *size: int) -> Table:
     return table_of(torch.empty(size, dtype=dtype, device="meta"))
 
 
-def transposed(a: Table) -> Table:
+def transpose(a: Table) -> Table:
     """The same matrix with its dimensions exchanged."""
     return Table(a.size[::-1], a.stride[::-1], a.dtype)
 

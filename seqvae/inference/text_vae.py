@@ -29,7 +29,7 @@ from seqvae.data.text.values import clean_text
 from seqvae.data.text.vectors import GivenVectors
 from seqvae.errors import UserError
 from seqvae.evaluation.metrics.text import TextGeneration, TextMetrics
-from seqvae.evaluation.metrics.text_scores import marked
+from seqvae.evaluation.metrics.text_scores import mark_unknown
 from seqvae.evaluation.score import ExampleScore
 from seqvae.inference.pretrained import PretrainedVAE
 from seqvae.inference.remarks import say_cut, say_lengths, say_unknown
@@ -177,7 +177,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
 
     def references(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each sentence for comparison with others; an unknown token equals no other token."""
-        return marked(self._ids(texts), self._unknown(texts))
+        return mark_unknown(self._ids(texts), self._unknown(texts))
 
     def _unknown(self, texts: Sequence[str]) -> list[list[bool]]:
         return self.tokenizer.unknown(list(texts), self._ids(texts))

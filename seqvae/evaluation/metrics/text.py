@@ -116,7 +116,7 @@ class TextMetrics:
         if self.tools is None:
             return ()
         back = (self.tools.reconstruct(z, batch) for z in (codes, drawn))
-        return (*back, text_scores.marked(text_scores.sentences(batch), self.tools.unknown(batch)))
+        return (*back, text_scores.mark_unknown(text_scores.sentences(batch), self.tools.unknown(batch)))
 
     def summarise_reconstructions(self, parts: Sequence[tuple[Sentences, ...]]) -> dict[str, Any]:
         """Accuracy, exact matches, BLEU and edit distance of the reconstructions."""
