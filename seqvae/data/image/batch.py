@@ -5,10 +5,8 @@ Shapes: B examples, L labels, C conditions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from seqvae.interfaces.batch import MovableBatch
@@ -30,25 +28,6 @@ class ImageBatch(MovableBatch):
     condition: Tensor | None = None  # (B, C) condition of the latent; by default its own
 
     @property
-    def size(self) -> int:
-        """B, the number of examples."""
-        return len(self.index)
-
-    @property
-    def num_targets(self) -> int:
-        """Number of images, for throughput and losses per unit."""
-        return self.size
-
-    @property
-    def target_counts(self) -> Tensor:
-        """(B,): ones, an image is one unit."""
-        return torch.ones_like(self.index)
-
-    @property
     def decoder_positions(self) -> int:
         """Decoder cost of an example in token equivalents, about 128 pixels each."""
         return max(1, self.targets[0].numel() // 128)
-
-    def replace(self, **values: Any) -> ImageBatch:
-        """A copy with some fields replaced."""
-        return replace(self, **values)

@@ -5,8 +5,7 @@ Shapes: B examples, T tokens, L labels, C conditions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -48,11 +47,6 @@ class TextBatch(MovableBatch):
     condition: Tensor | None = None  # (B, C) condition of the latent; by default its own
 
     @property
-    def size(self) -> int:
-        """B, the number of examples."""
-        return len(self.lengths)
-
-    @property
     def num_targets(self) -> int:
         """Number of predicted tokens, for throughput and per-token losses."""
         return int(self.lengths.sum())
@@ -89,7 +83,3 @@ class TextBatch(MovableBatch):
                 for name, width in widths.items()
             }
         )
-
-    def replace(self, **values: Any) -> TextBatch:
-        """A copy with some fields replaced."""
-        return replace(self, **values)
