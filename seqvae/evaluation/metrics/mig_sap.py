@@ -91,9 +91,9 @@ def histogram_information(a: Ints, b: Ints) -> float:
     """I(a; b) in nats, from the joint histogram of the classes a (N,) and b (N,)."""
     width = int(b.max()) + 1
     joint = np.bincount(a * width + b, minlength=(int(a.max()) + 1) * width).reshape(-1, width) / len(a)
-    apart = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
-    met = joint > 0
-    return float((joint[met] * np.log(joint[met] / apart[met])).sum())
+    independent = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
+    occurs = joint > 0  # 0 ln 0 is 0
+    return float((joint[occurs] * np.log(joint[occurs] / independent[occurs])).sum())
 
 
 def sap(codes: Any, factors: Any, seed: int = 0, adjusted: bool = True) -> Floats:
@@ -129,6 +129,7 @@ def _line_fits(codes: Floats, values: Floats) -> Floats:
     """(D,): R^2 of values (N,) on each dim."""
     z, y = codes - codes.mean(0), values - values.mean()
     spread = (z**2).sum(0) * (y**2).sum()
+    # a constant dim or factor has R^2 = 0, not 0 / 0
     fits: Floats = np.divide(
         (z * y[:, None]).sum(0) ** 2, spread, out=np.zeros(len(spread)), where=spread > 0
     )
@@ -138,6 +139,7 @@ def _line_fits(codes: Floats, values: Floats) -> Floats:
 def _thresholds_fit(codes: Floats, classes: Ints, seed: int, adjusted: bool) -> Floats:
     """(D,): balanced accuracy of a tree of at most 2 K leaves on each dim."""
     learned, scored = split_in_halves(len(codes), seed)
+    # a class may need both ends of an interval, so K classes need up to 2 K leaves
     tree = import_sklearn("tree").DecisionTreeClassifier(
         max_leaf_nodes=2 * (int(classes.max()) + 1), class_weight="balanced", random_state=0
     )
