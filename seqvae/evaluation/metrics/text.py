@@ -129,7 +129,7 @@ class TextMetrics:
 
     def _bleu_caution(self, wanted: Sentences) -> dict[str, Any]:
         assert self.tools is not None
-        if text_scores.has_bleu([text_scores.written(ids, self.tools.detokenize) for ids in wanted]):
+        if text_scores.has_bleu([text_scores.reference_text(ids, self.tools.detokenize) for ids in wanted]):
             return {}
         return {"cautions": ["bleu: null, as fewer than a tenth of the sentences have four words"]}
 
