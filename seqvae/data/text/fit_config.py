@@ -39,7 +39,7 @@ def fit_to_corpus(config: TextRunConfig, chosen: Sequence[str]) -> tuple[TextRun
     fits_code = "remedies" not in blocks and not keys & {"latent", "latent.name", "latent.nats"}
     if "data.max_tokens" in keys and not fits_code:
         return config, lines
-    config, made = _trained(config, splits["train"])
+    config, made = _train_tokenizer(config, splits["train"])
     ids = made.encode_batch([e.text for e in islice(train(), LENGTHS)])
     if "data.max_tokens" not in keys:
         most = percentile([len(row) for row in ids])
@@ -88,7 +88,7 @@ def _with_nats(remedy: Component, nats: float) -> Component:
     return Component(name=remedy.name, **arguments)
 
 
-def _trained(config: TextRunConfig, train: Split) -> tuple[TextRunConfig, TextTokenizer]:
+def _train_tokenizer(config: TextRunConfig, train: Split) -> tuple[TextRunConfig, TextTokenizer]:
     """The config and its trained tokenizer; if the texts have too few pieces for BPE, with all there are."""
     try:
         return config, cached_tokenizer(config.tokenizer, train)
