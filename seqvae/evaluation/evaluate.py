@@ -50,7 +50,7 @@ class EvaluationSettings:
 
     seed: int = 0  # of the MI subset, the shuffle and the prior draws
     mi_examples: int = 10_000  # MI over a subset where there are more
-    prior_draws: int = 1000
+    prior_draws: int = 1000  # of `distinct_samples`; 0 leaves it out
     cells: int | None = None  # samples x examples x tokens in a chunk of the decoder; None: what fits
     together: bool = False  # whether all processes ask, and share the examples out
 
@@ -92,7 +92,8 @@ def evaluate(
             report |= _shuffled_code_loss(walk, gathered, measures, settings.seed)
         if gathered.dim > 0 and measures is not None:
             report |= _without_cautions(_reconstruction_metrics(walk, gathered, measures), said)
-            report |= measures.sample_metrics(settings.prior_draws, settings.seed)
+            if settings.prior_draws:
+                report |= measures.sample_metrics(settings.prior_draws, settings.seed)
         report |= classifier_metrics(vae, batches)
     report["cautions"] = [*cautions(report), *said]
     report |= {"precision": _precision(vae), "seconds": time.perf_counter() - began}
