@@ -11,6 +11,7 @@ from tiny_pretrained import LINES, config, shared_run
 
 from seqvae.cli import main
 from seqvae.config.loading import dump_config
+from seqvae.training.loop import train
 
 VERBS: dict[str, list[str]] = {
     "evaluate": ["evaluate", "{run}", "--samples", "2", "--json"],
@@ -27,7 +28,6 @@ VERBS: dict[str, list[str]] = {
     "traverse": ["traverse", "{run}", "--dim", "0", "--steps", "3"],
     "fit-prior": ["fit-prior", "{run}", "--components", "2", "--samples", "2", "--name", "{new}"],
     "rate curve": ["rate", "{run}", "--rates", "2,4", "--data", "test", "--examples", "4"],
-    "probe": ["probe", "{run}", "length", "--labels", "8", "--seeds", "1"],
     "quality": ["quality", "{run}", "--with", "{lm}", "-n", "4"],
     "plot": ["plot", "{run}", "codes", "--output", "{here}/codes.png"],
 }
@@ -96,3 +96,16 @@ def test_compares_with_its_language_model(tmp_path: Path, capsys: pytest.Capture
     assert left.value.code == 0, said.err
     for row in ("| lm |", "| vae at 2 |", "| vae at 8 |"):
         assert row in said.out
+
+
+def test_probes_a_label(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = tmp_path / "lines.csv"
+    table.write_text("text,place\n" + "".join(f"{line},{'park' in line:d}\n" for line in LINES))
+    data = {"train": str(table), "labels": ["place"], "max_tokens": 48, "valid_share": 0.2, "test_share": 0.2}
+    run = train(config(tmp_path, "train.steps=4", "train.validate_every=4", data=data), tmp_path / "run")
+    with pytest.raises(SystemExit) as left:
+        main(["probe", str(run), "place", "--labels", "8", "--seeds", "1", "--json"])
+    said = capsys.readouterr()
+    assert left.value.code == 0, said.err
+    (row, *_) = json.loads(said.out)
+    assert 0 <= row["code"] <= 1
