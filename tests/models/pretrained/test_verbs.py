@@ -104,7 +104,7 @@ def test_probes_a_label(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     data = {"train": str(table), "labels": ["place"], "max_tokens": 48, "valid_share": 0.2, "test_share": 0.2}
     run = train(config(tmp_path, "train.steps=4", "train.validate_every=4", data=data), tmp_path / "run")
     with pytest.raises(SystemExit) as left:
-        main(["probe", str(run), "place", "--labels", "8", "--seeds", "1", "--json"])
+        main(["probe", str(run), "place", "--labels", "10", "--seeds", "1", "--json"])
     said = capsys.readouterr()
     assert left.value.code == 0, said.err
     (row, *_) = json.loads(said.out)
