@@ -12,7 +12,9 @@ import typer
 
 from seqvae.cli import (
     bench,
+    compare,
     edit,
+    evaluate,
     export,
     fit_prior,
     generate,
@@ -45,6 +47,8 @@ app = typer.Typer(
 )
 for group in (
     train,
+    evaluate,
+    compare,
     generate,
     export,
     edit,
