@@ -129,10 +129,18 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
         shown: int = 5,
         progress: ProgressCallback | None = None,
     ) -> Path:
-        """Measure as `evaluate` does, and write the run's card for the Hub: README.md in its folder.
+        """Measure as `evaluate` does, and write the run's model card for the Hub: README.md in its folder.
 
-        `rates` are those of a run with a range, a row each; `shown` is how many sentences of the same data
-        and samples stand below.
+        Args:
+            data: as in `evaluate`.
+            samples: K of the IW-NLL.
+            examples: only the first `examples` examples.
+            rates: nats per code of a variable-rate run, one row of the table per rate; by default the run's.
+            shown: number of reconstructed sentences of the data, and of samples, that the card lists.
+            progress: called as (done, total, what).
+
+        Returns:
+            The file.
 
         Raises:
             UserError: as `evaluate`.
@@ -150,7 +158,7 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
     def _shown_examples(
         self, data: str | Sequence[str] | None, n: int
     ) -> tuple[list[tuple[str, str]], list[str]]:
-        """N examples beside what came back of them, and n samples, where these can be written down."""
+        """Pairs of n examples and their reconstructions, and n samples; empty if they are not text."""
         return [], []
 
     def factor_scores(

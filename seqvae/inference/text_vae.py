@@ -261,7 +261,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         """
         for name, group in (("towards", towards), ("away", away)):
             if not group:
-                raise UserError(f"`{name}` holds no sentence: give some of those that have what is to change")
+                raise UserError(f"`{name}` holds no sentence: give some sentences of this group")
         return self.encode(towards).mean(0) - self.encode(away).mean(0)
 
     def shifted(self, texts: Sequence[str], step: Tensor, how: GenerationConfig | None = None) -> list[str]:
@@ -306,7 +306,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
     def _shown_examples(
         self, data: str | Sequence[str] | None, n: int
     ) -> tuple[list[tuple[str, str]], list[str]]:
-        """The first n sentences and their greedy reconstructions, and n samples; none where labels lack."""
+        """The first n sentences with reconstructions, and n samples; empty if decoding needs labels."""
         if self.vae.labels is not None and not self.vae.labels.fixed:
             return [], []
         store, samples = self.evaluation_store(data)[1], self.sample(n)
