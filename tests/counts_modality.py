@@ -277,11 +277,7 @@ class CountVAE(PretrainedVAE, library_name="seqvae"):
         return store.counts[:count]
 
     def read_inputs(
-        self,
-        source: str | Sequence[str],
-        count: int | None = None,
-        id_column: str | None = None,
-        note: Note = lambda line: None,
+        self, source: str | Sequence[str], count: int | None, id_column: str | None, note: Note
     ) -> Inputs:
         return Inputs(self.read_store(source).counts[:count])
 

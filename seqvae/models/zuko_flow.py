@@ -65,16 +65,7 @@ class ZukoFlow(nn.Module):
     def forward(
         self, x: Tensor, context: Tensor | None = None, inverse: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """Transform x, or with `inverse` apply the inverse map.
-
-        Args:
-            x: (..., D).
-            context: (..., H), whose leading dims broadcast with those of x.
-            inverse: apply the inverse.
-
-        Returns:
-            y (..., D) and log |det dy/dx| (...) in nats.
-        """
+        """Transform x (..., D): y and log |det dy/dx| (...) in nats, as `CouplingFlow.forward`."""
         with torch.autocast(x.device.type, enabled=False):  # bf16 would break the inverse and the density
             if context is not None:  # zuko's own inverse does not broadcast
                 shape = torch.broadcast_shapes(x.shape[:-1], context.shape[:-1])
