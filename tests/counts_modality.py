@@ -303,6 +303,7 @@ COUNTS = Modality(
     is_image=False,
     unit="rows",
     attributes=(),
+    size_key="",
     remedy_hint="the remedy free_bits {nats: 0.25}",
     encoders={"mlp": CountEncoder},
     decoders={"poisson": CountDecoder},
