@@ -113,9 +113,9 @@ def _need_less(path: Path, config: RunConfig) -> str:
     """The advice of an out-of-memory error."""
     found = list_checkpoints(path)
     safe = f"the last good checkpoint is {found[-1]}" if found else "no checkpoint was written yet"
-    size = modality_of(config).size_key
+    keys = " or ".join(filter(None, ("train.batch_size", modality_of(config).size_key)))
     return (
-        f"{safe}; free some and go on with --resume, or in a new run lower train.batch_size{size and f' or {size}'}, "
+        f"{safe}; free some and go on with --resume, or in a new run lower {keys}, "
         "raise train.accumulate or use train.precision=bf16"
     )
 
