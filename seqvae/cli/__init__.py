@@ -12,7 +12,9 @@ import typer
 
 from seqvae.cli import (
     bench,
+    compare,
     edit,
+    evaluate,
     export,
     fit_prior,
     generate,
@@ -46,6 +48,8 @@ app = typer.Typer(
 )
 for group in (
     train,
+    evaluate,
+    compare,
     prepare,
     generate,
     export,
