@@ -1,4 +1,4 @@
-"""A tiny run for every row of every table: what tests of other devices train, each with its name alone."""
+"""A tiny run for every row of every table, built from its name alone, for tests of other devices."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ TOLD: dict[str, dict[str, Any]] = {
         "condition": {"shape": {"classes": [0, 1, 2]}},
     },
 }
-HEARING = ("conditional", "semi_supervised")  # rows that are told a label
+HEARING = ("conditional", "semi_supervised")  # rows that are conditioned on a label
 GAUSSIAN = {"name": "gaussian", "dim": 3}
 
 Row = tuple[str, str, str]  # modality, kind, name

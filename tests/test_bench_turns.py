@@ -1,4 +1,4 @@
-"""Processes that are timed in turn, and what the bench makes of them: waiting threads, and peers."""
+"""Processes that are timed in turn, and their use in the benchmark: waiting threads, and peers."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_medians_of_each_in_each_phase(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found == {phase: {"plain": 4.0, "environment": 2.0} for phase in phases}
 
 
-def test_a_process_stands_still_while_it_is_not_its_turn() -> None:
+def test_a_process_waits_for_its_turn() -> None:
     with Running(Candidate("ticking", python("-c", TICKING))) as running:
         running.get_ready()
         first = running.measure(0.1)
@@ -178,7 +178,7 @@ def test_peers_are_compared_with_the_faster_one(
     assert [row["name"] for row in rows] == [*OURS, PEERS[0]]
     assert rows[0] == {"name": "seqvae reference", "tokens_per_s": 900, "times": 1.5}
     assert asked[-1].command[-5:] == ("6", "4", "2", "3", "cpu")
-    for candidate in asked[:-1]:  # what our processes are told is a config
+    for candidate in asked[:-1]:  # our processes get a config
         preset, *overrides = candidate.command[3:]
         config = bench_config(preset, overrides)
         assert (config.train.batch_size, config.latent.arguments["dim"]) == (3, 2)

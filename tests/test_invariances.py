@@ -15,7 +15,7 @@ from tiny import assert_close_runs, config
 from torch import Tensor
 from torch.nn.functional import pad
 
-from seqvae.data.sampler import Rows
+from seqvae.data.splits import Rows
 from seqvae.data.text.batch import TextBatch
 from seqvae.data.text.feed import TextBatchSource
 from seqvae.models.text.kernels import output_layer
@@ -37,7 +37,7 @@ def model(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def plain(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run as it is usually computed."""
+    """A run computed in the usual way."""
     return train(config(*MODELS[model]), tmp_path_factory.mktemp(model) / "plain")
 
 

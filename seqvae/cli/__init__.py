@@ -19,6 +19,7 @@ from seqvae.cli import (
     inspect,
     lesson,
     plot,
+    prepare,
     probe,
     quality,
     rate,
@@ -45,6 +46,7 @@ app = typer.Typer(
 )
 for group in (
     train,
+    prepare,
     generate,
     export,
     edit,

@@ -15,11 +15,9 @@ import torch
 from torch import Tensor
 
 from seqvae.config.schema import TextRunConfig
-from seqvae.data.input_files import in_words
-from seqvae.data.synthetic import CORPORA
 from seqvae.data.text.batch import TextBatch
 from seqvae.data.text.batching import batch_from_ids, keys_of, token_bounded, with_source
-from seqvae.data.text.dataset import DEFAULT_CORPUS, load_examples
+from seqvae.data.text.dataset import load_examples
 from seqvae.data.text.feed import measured_feed
 from seqvae.data.text.readers import Example
 from seqvae.data.text.source import Array, SourceReader, SourceRows
@@ -29,10 +27,12 @@ from seqvae.data.text.values import clean_text
 from seqvae.data.text.vectors import GivenVectors
 from seqvae.errors import UserError
 from seqvae.evaluation.metrics.text import TextGeneration, TextMetrics
-from seqvae.evaluation.metrics.text_scores import marked
+from seqvae.evaluation.metrics.text_scores import mark_unknown
 from seqvae.evaluation.score import ExampleScore
+from seqvae.inference.inputs import Inputs, Note
 from seqvae.inference.pretrained import PretrainedVAE
 from seqvae.inference.remarks import say_cut, say_lengths, say_unknown
+from seqvae.inference.text_inputs import read_sentences
 from seqvae.interfaces import Batch, ModalityMetrics
 from seqvae.keyed_noise import KeyedNoise, Signed, distinguish_repeats, hash_codes
 from seqvae.models.pretrained.sources import source_reader
@@ -41,7 +41,6 @@ from seqvae.models.sampling import Path as CodePath
 from seqvae.models.text.decoding import GenerationConfig, generate_tokens
 from seqvae.models.text.likelihood import TextDecoder
 from seqvae.runs.checkpoint import Run
-from seqvae.runs.run_data import check_split, load_run_data
 from seqvae.utils.accelerator import is_asynchronous
 
 GREEDY = GenerationConfig(greedy=True)
@@ -112,7 +111,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         """
         z = self._codes(z)
         c = make_condition(self.vae, len(z), rate, condition)
-        written = self._written(z, how or self._greedy(), seed, c, keys=distinguish_repeats(hash_codes(z)))
+        written = self._generate(z, how or self._greedy(), seed, c, keys=distinguish_repeats(hash_codes(z)))
         return self.tokenizer.decode_batch(written)
 
     def sample(
@@ -138,7 +137,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         c = make_condition(self.vae, n, rate, condition)
         z = sample_prior(self.vae, n, seed, c=c).cpu()
         how = how or GenerationConfig(max_length=self.config.data.max_tokens)
-        return self.tokenizer.decode_batch(self._written(z, how, seed, c))
+        return self.tokenizer.decode_batch(self._generate(z, how, seed, c))
 
     def reconstruct(
         self,
@@ -166,7 +165,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         """
         z, c = self._encode(texts, sample, seed, rate, condition, repeats_differ)
         keys = self._keys(texts, repeats_differ)
-        back = self.tokenizer.decode_batch(self._written(z, how or self._greedy(), seed, c, keys))
+        back = self.tokenizer.decode_batch(self._generate(z, how or self._greedy(), seed, c, keys))
         shown = self.tokenizer.decode_batch(self._ids(texts))
         pairs = zip(shown, back, self.unknown(texts), strict=True)
         return [Reconstruction(a, b, a == b and not unknown) for a, b, unknown in pairs]
@@ -177,7 +176,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
 
     def references(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each sentence for comparison with others; an unknown token equals no other token."""
-        return marked(self._ids(texts), self._unknown(texts))
+        return mark_unknown(self._ids(texts), self._unknown(texts))
 
     def _unknown(self, texts: Sequence[str]) -> list[list[bool]]:
         return self.tokenizer.unknown(list(texts), self._ids(texts))
@@ -262,7 +261,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         """
         for name, group in (("towards", towards), ("away", away)):
             if not group:
-                raise UserError(f"`{name}` holds no sentence: give some of those that have what is to change")
+                raise UserError(f"`{name}` holds no sentence: give some sentences of this group")
         return self.encode(towards).mean(0) - self.encode(away).mean(0)
 
     def shifted(self, texts: Sequence[str], step: Tensor, how: GenerationConfig | None = None) -> list[str]:
@@ -272,7 +271,9 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
             UserError: as `encode`.
         """
         z, c = self._encode(texts)
-        written = self._written(z + step, how or self._greedy(), 0, c, self._keys(texts, repeats_differ=True))
+        written = self._generate(
+            z + step, how or self._greedy(), 0, c, self._keys(texts, repeats_differ=True)
+        )
         return self.tokenizer.decode_batch(written)
 
     def attribute(self, batches: Sequence[Batch], name: str) -> Tensor:
@@ -289,7 +290,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         self, data: str | Sequence[str] | None, batch_size: int, examples: int | None
     ) -> tuple[str, Sequence[Batch], ModalityMetrics]:
         """The name of the evaluation data, its batches, and the metrics of the modality."""
-        where, store = self._store(data)
+        where, store = self.evaluation_store(data)
         say_lengths(self.run.path, where, store.counts, self.config.data.max_tokens)
         batches = measured_feed(store, self.tokenizer, batch_size, examples)
         unk = self.tokenizer.special.unk
@@ -307,10 +308,10 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
     def _shown_examples(
         self, data: str | Sequence[str] | None, n: int
     ) -> tuple[list[tuple[str, str]], list[str]]:
-        """The first n sentences and their greedy reconstructions, and n samples; none where labels lack."""
+        """The first n sentences with reconstructions, and n samples; empty if decoding needs labels."""
         if self.vae.labels is not None and not self.vae.labels.fixed:
             return [], []
-        store, samples = self._store(data)[1], self.sample(n)
+        store, samples = self.evaluation_store(data)[1], self.sample(n)
         rows = range(min(n, len(store)))
         texts = self.tokenizer.decode_batch([store.tokens(i).tolist() for i in rows])
         if not self.latent_dim:
@@ -320,30 +321,43 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
             return list(zip(texts, back, strict=True)), samples
         return [(found.text, found.reconstruction) for found in self.reconstruct(texts)], samples
 
-    @property
-    def _embedded_factors(self) -> Sequence[str]:
-        data = self.config.data
-        return () if data.train else tuple(CORPORA[data.name or DEFAULT_CORPUS].factors)
+    def read_store(self, data: str | Sequence[str], id_column: str | None = None) -> TokenStore:
+        """The sentences of other data than the run's: see `PretrainedVAE.read_store`.
 
-    def _store(self, data: str | Sequence[str] | None) -> tuple[str, TokenStore]:
-        if data is not None:
-            given = (data, self.tokenizer, self.config.data, self._categories, self.source)
-            own = data if isinstance(data, str) and data.endswith(".parquet") else None
-            store = load_examples(*given, own if self.reads_vectors else None)
-            self._check_labels(store, [*store.notes, *store.lost_labels])
-            return in_words(data), store
-        splits = load_run_data(self.run)
-        name = "test" if "test" in splits.splits else "valid"
-        check_split(self.run.path, self.run.card, splits, name)
-        return name, splits.splits[name]
+        Raises:
+            UserError: as there.
+        """
+        given = (data, self.tokenizer, self.config.data, self.categories, self.source)
+        own = data if isinstance(data, str) and data.endswith(".parquet") else None
+        store = load_examples(*given, own if self.reads_vectors else None)
+        self.check_labels(store, [*store.notes, *store.lost_labels])
+        return store
+
+    def store_examples(self, store: TokenStore, count: int) -> list[str]:
+        """The first `count` sentences of a store."""
+        return list(self.tokenizer.decode_batch(store.tokens(i).tolist() for i in range(count)))
+
+    def read_inputs(
+        self,
+        source: str | Sequence[str],
+        count: int | None = None,
+        id_column: str | None = None,
+        note: Note = lambda line: None,
+    ) -> Inputs:
+        """The first `count` rows of a source: see `PretrainedVAE.read_inputs`.
+
+        Raises:
+            UserError: as there.
+        """
+        return read_sentences(self, source, count, id_column, note)
 
     def _reconstruct_greedily(self, z: Tensor, batch: TextBatch) -> list[list[int]]:
-        return self._written(z, self._greedy(), c=self.vae.condition(batch))
+        return self._generate(z, self._greedy(), c=self.vae.condition(batch))
 
     def _sample_greedily(self, batches: Sequence[Batch], n: int, seed: int) -> list[list[int]]:
         """Greedy decodings of `n` prior samples; a conditional model gets labels of random examples."""
         c = resample_conditions(self.vae, batches, n)
-        return self._written(sample_prior(self.vae, n, seed, c=c), self._greedy(), c=c)
+        return self._generate(sample_prior(self.vae, n, seed, c=c), self._greedy(), c=c)
 
     def _detokenize(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids)
@@ -352,7 +366,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         return replace(GREEDY, max_length=self.config.data.max_tokens)
 
     @torch.no_grad()
-    def _written(
+    def _generate(
         self,
         z: Tensor,
         how: GenerationConfig,

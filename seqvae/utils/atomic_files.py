@@ -27,7 +27,7 @@ def list_checkpoints(path: Path) -> list[Path]:
 
 
 def write_atomically(file: Path, write: Callable[[Path], object], shared: bool = False) -> None:
-    """Let `write` fill a temporary file beside `file`, then rename it: readers see the old or the new.
+    """Let `write` fill a temporary file next to `file`, then rename it: readers see the old or the new.
 
     Args:
         file: the file to write.
@@ -44,7 +44,7 @@ def write_atomically(file: Path, write: Callable[[Path], object], shared: bool =
 
 @contextmanager
 def atomic_folder(folder: Path, mark: str | None = None) -> Iterator[Path]:
-    """A temporary folder beside `folder` that is renamed to it at the end, or removed after an error.
+    """A temporary folder next to `folder` that is renamed to it at the end, or removed after an error.
 
     Args:
         folder: the folder to make. Without `mark` it replaces what is there, and its files are flushed first.
@@ -85,7 +85,7 @@ def _rename_first(work: Path, folder: Path, mark: str) -> None:
 
 
 def write_named(file: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file that a user named, completely or not at all.
+    """Write a file that the user named, atomically.
 
     Raises:
         UserError: the file cannot be written.

@@ -1,4 +1,4 @@
-"""The benchmark counts the products of known layers rightly, and prints what it promises."""
+"""The benchmark counts the products of known layers correctly, and prints all its figures."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def test_pictures_are_measured_beside_their_limit() -> None:
 
 
 def _losses(trainer: Trainer, windows: int, steps: int) -> list[float]:
-    """Means of the loss in nats a sentence over `windows` times `steps` updates."""
+    """Means of the loss in nats per sentence over `windows` times `steps` updates."""
     means = []
     for _ in range(windows):
         for _ in range(steps):
@@ -266,6 +266,6 @@ def test_the_command_prints_json() -> None:
         ("reference", "train.batchsize=1", "did you mean 'batch_size'"),
     ],
 )
-def test_mistakes_are_told(preset: str, override: str, message: str) -> None:
+def test_mistakes_are_refused(preset: str, override: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         bench_config(preset, [override])

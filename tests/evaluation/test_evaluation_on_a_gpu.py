@@ -81,7 +81,7 @@ def test_nor_between_those_of_two_priors(make: Any) -> None:
 
 
 @models
-def test_the_branches_of_a_gpu_tell_the_same(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_branches_of_a_gpu_give_the_same_numbers(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     vae, batches = make(), text_batches()
     plain = evaluate(vae, batches, samples=20)
     monkeypatch.setattr(accelerator, "ASYNCHRONOUS", ("cpu", "cuda"))
@@ -113,7 +113,7 @@ def test_a_gpu_sees_what_half_of_its_free_memory_holds(
 
 
 class Small:
-    """A decoder for which so many samples are too many."""
+    """A decoder for which this number of samples is too large."""
 
     def __init__(self, vae: VAE, most: int) -> None:
         self.decoder, self.most, self.seen = vae.decoder.forward, most, []

@@ -1,4 +1,4 @@
-"""From token ids to padded batches: which sentences go together, and their tensors.
+"""From token ids to padded batches: the grouping of sentences, and their tensors.
 
 Shapes: B examples, T tokens, L labels, N sentences.
 """
@@ -15,34 +15,30 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from seqvae.data.splits import Rows
 from seqvae.data.text.batch import SpecialIds, TextBatch
+from seqvae.data.text.sentences import Sentences, Shuffles
 from seqvae.data.text.source import SourceRows
-from seqvae.data.text.token_store import TokenStore
-from seqvae.keyed_noise import KeyedNoise, Signed, hash_content, keyed_permutation
+from seqvae.keyed_noise import KeyedNoise, Signed, hash_content
 
-Rows = npt.NDArray[np.int64]
-AT_ONCE = 1 << 14  # padded tokens that a model is given at once at use: memory does not grow with the rows
-_POOL = 150  # batches sorted by length together: 1.5 % padding on captions and PTB, 3.5 % with 64
-_BLOCK = 1 << 16  # sentences that are put in order together
+AT_ONCE = 1 << 14  # padded tokens per batch in use, so that memory is independent of the number of rows
+_POOL = 150  # batches per sorting pool: 1.5 % padding on captions and PTB, 3.5 % with 64
+BLOCK = 1 << 16  # sentences per shuffled block
 
 
 def collate(
-    store: TokenStore, rows: npt.NDArray[Any], special: SpecialIds, seed: int = 0, step: int = 0
+    store: Sentences, rows: npt.NDArray[Any], special: SpecialIds, seed: int = 0, step: int = 0
 ) -> TextBatch:
     """The sentences `rows` (B,) of `store`, padded to the longest; all ids int64 on the CPU."""
     rows = np.asarray(rows, np.int64)
-    starts = store.offsets[rows]
-    lengths = store.offsets[rows + 1] - starts
-    places = np.arange(max(int(lengths.max(initial=0)), 1))
-    inside = places < lengths[:, None]  # (B, T - 1)
-    grid = store.flat[np.where(inside, starts[:, None] + places, 0)] if len(store.flat) else inside
+    grid, lengths = store.grid(rows)
     labels = torch.from_numpy(np.array(store.labels[rows], np.float32))
     batch = _batch(np.asarray(grid, np.int64), lengths, special, labels, rows, seed, step)
     return batch if store.source is None else with_source(batch, store.source.rows(rows))
 
 
 def with_source(batch: TextBatch, rows: SourceRows) -> TextBatch:
-    """The batch whose encoder reads these rows (B,) in the place of the run's own tokens."""
+    """The batch with these rows (B,) as the encoder's input, instead of the run's own tokens."""
     source, lengths = rows.tensors()
     return batch.replace(source=source, source_lengths=lengths)
 
@@ -62,7 +58,7 @@ def batch_from_ids(
 def _batch(
     grid: Rows, lengths: Rows, special: SpecialIds, labels: torch.Tensor, rows: Rows, seed: int, step: int
 ) -> TextBatch:
-    """From ids (B, T - 1), right of their lengths anything, to the three views of a batch (B, T)."""
+    """Make source, inputs and targets (B, T) from ids (B, T - 1); ids beyond the lengths are ignored."""
     size, longest = len(lengths), int(lengths.max(initial=0))
     kept = grid[:, :longest]
     inside = np.arange(longest) < lengths[:, None]
@@ -87,14 +83,14 @@ def _batch(
 
 
 def keys_of(sentences: Sequence[Sequence[int]]) -> Signed:
-    """(B,) the key of each sentence's content, see `hash_content`; ids are without special tokens."""
+    """(B,) hash of each sentence's ids without special tokens, see `hash_content`."""
     lengths = np.fromiter(map(len, sentences), np.int64, len(sentences))
     flat = np.fromiter(chain.from_iterable(sentences), np.int64, int(lengths.sum()))
     return hash_content(flat, lengths)
 
 
 def keys_of_batch(batch: TextBatch) -> Signed:
-    """(B,) the same keys of the sentences of a batch on the CPU."""
+    """(B,) the same keys for a batch on the CPU."""
     lengths = batch.lengths.numpy() - 1  # without </s>
     inside = np.arange(batch.targets.shape[1]) < lengths[:, None]
     return hash_content(batch.targets.numpy()[inside], lengths)
@@ -102,22 +98,23 @@ def keys_of_batch(batch: TextBatch) -> Signed:
 
 @dataclass(frozen=True)
 class LengthBucketSampler(Sequence[Rows]):
-    """The batches of one epoch, each an array of rows: a function of (seed, epoch), of similar lengths.
+    """The batches of one epoch, arrays of rows with similar lengths, as a function of (seed, epoch).
 
-    A block of 65,536 sentences, drawn from all of the corpus, is permuted, sorted by length within pools of
-    150 batches, and its batches are permuted again, all when the first of them is asked for: neither the
-    time nor the memory of a start grows with N. The one smaller batch is kept.
+    A block of 65,536 sentences, a random subset of the corpus or of a group of shards, is permuted, sorted by
+    length within pools of 150 batches, and its batches are permuted again. This happens when its first
+    batch is requested, so that neither the time nor the memory of a start grows with N. The one smaller batch
+    is kept.
     """
 
-    offsets: Rows  # (N + 1,) where sentences start
+    corpus: Shuffles
     batch_size: int
     seed: int
     epoch: int
 
     @property
     def examples(self) -> int:
-        """N."""
-        return len(self.offsets) - 1
+        """N, the number of sentences."""
+        return len(self.corpus)
 
     def __len__(self) -> int:
         return -(-self.examples // self.batch_size)
@@ -130,18 +127,18 @@ class LengthBucketSampler(Sequence[Rows]):
 
     @property
     def _batches(self) -> int:
-        """How many a block has."""
-        return max(1, _BLOCK // self.batch_size)
+        """Batches per block."""
+        return max(1, BLOCK // self.batch_size)
 
     @cached_property
     def _blocks(self) -> Callable[[int], tuple[Rows, Rows]]:
         return lru_cache(maxsize=16)(self._in_order)
 
     def _in_order(self, block: int) -> tuple[Rows, Rows]:
-        """The rows of a block, batch after batch, and where each batch starts, as they are met."""
+        """The rows of a block, batch after batch, and the start of each batch in shuffled order."""
         random = np.random.default_rng([self.seed % 2**64, self.epoch, block])
         rows = random.permutation(self._shuffled_blocks(block))
-        lengths = self.offsets[rows + 1] - self.offsets[rows]
+        lengths = self.corpus.lengths_at(rows)
         places = np.arange(len(rows))
         rows = rows[np.lexsort((lengths, places // (self.batch_size * _POOL)))]
         return rows, random.permutation(places[:: self.batch_size])
@@ -151,13 +148,13 @@ class LengthBucketSampler(Sequence[Rows]):
         if self.examples <= size:
             return np.arange(self.examples)
         places = np.arange(block * size, min((block + 1) * size, self.examples), dtype=np.uint64)
-        return keyed_permutation(places, self.examples, self.seed * 2**32 + self.epoch).astype(np.int64)
+        return self.corpus.shuffled(places, self.seed * 2**32 + self.epoch)
 
 
 def token_bounded(lengths: Sequence[int], batch_size: int, tokens: int = AT_ONCE) -> Iterator[slice]:
-    """Runs of consecutive sentences, at most `batch_size` and `tokens` padded tokens each, `</s>` counted.
+    """Slices of consecutive sentences with at most `batch_size` sentences and `tokens` padded tokens.
 
-    A sentence that is longer than that is a run of its own.
+    `</s>` counts. A sentence longer than `tokens` is a slice of its own.
     """
     start, longest = 0, 0
     for place, length in enumerate(lengths):
@@ -171,7 +168,7 @@ def token_bounded(lengths: Sequence[int], batch_size: int, tokens: int = AT_ONCE
 
 
 def eval_batches(lengths: npt.NDArray[Any], batch_size: int, max_tokens: int | None = None) -> list[Rows]:
-    """Every sentence once, the longest first; at most `batch_size`, and `max_tokens` padded ones, a batch.
+    """Batches of all sentences, longest first, of at most `batch_size` sentences and `max_tokens` tokens.
 
     `max_tokens` counts `</s>` and padding; a sentence longer than it is a batch of its own.
     """

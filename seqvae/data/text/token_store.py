@@ -1,8 +1,7 @@
-"""A corpus as token ids on disk: one flat file that is mapped, not read, and where each sentence starts."""
+"""A tokenized corpus on disk: one flat, memory-mapped file of ids, and the start of each sentence."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,41 +12,44 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from seqvae.data.labels import hash_labels
 from seqvae.data.text.source import SourceStore, open_source
+from seqvae.keyed_noise import keyed_permutation
 
 FORMAT = 1
 Array = npt.NDArray[Any]
+Rows = npt.NDArray[np.int64]
 
 
 @dataclass
 class Counts:
-    """What became of the sentences that were read."""
+    """Counts of the sentences and tokens of a split."""
 
     kept: int = 0
-    empty: int = 0  # without any token, left out
-    truncated: int = 0  # kept, with only their first tokens
-    dropped: int = 0  # left out as too long
-    tokens: int = 0  # kept, without </s>
-    unknown: int = 0  # of these, how many the vocabulary lacks
-    literal: int = 0  # and how many the text itself writes as the unknown token, not among them
+    empty: int = 0  # left out: no token
+    truncated: int = 0  # kept, but only their first tokens
+    dropped: int = 0  # left out: too long
+    tokens: int = 0  # kept tokens, without </s>
+    unknown: int = 0  # out-of-vocabulary tokens among these
+    literal: int = 0  # tokens that the text itself writes as <unk>, not counted in `unknown`
 
 
 @dataclass(frozen=True)
 class LostLabels:
-    """How many of a split's sentences have no label, and why."""
+    """Numbers of a split's sentences without a label, by reason."""
 
-    missing: int = 0  # nothing in the file
-    infinite: int = 0  # or not a number, or beyond single precision
-    unknown: int = 0  # values that training has not
-    examples: Sequence[str] = ()  # of these values, the commonest first
+    missing: int = 0  # empty in the file
+    infinite: int = 0  # NaN, infinite, or beyond fp32
+    unknown: int = 0  # values that do not occur in training
+    examples: Sequence[str] = ()  # such values, the most frequent first
 
     @property
     def count(self) -> int:
-        """All of them."""
+        """The total."""
         return self.missing + self.infinite + self.unknown
 
     def words(self, name: str) -> str:
-        """In plain words: `3 without label 'tense' (2 unknown to training: 'perfect'; 1 missing)`."""
+        """A message: `3 without label 'tense' (2 unknown to training: 'perfect'; 1 missing)`."""
         reasons = [f"{self.missing:,} missing"] if self.missing else []
         if self.unknown:
             shown = ", ".join(map(repr, self.examples))
@@ -60,10 +62,10 @@ class LostLabels:
 class TokenStore:
     """N sentences on disk. `open_store` makes one.
 
-    `labels` (N, L) float32 holds numbers, or the place of a category's name in `categories`; NaN is
-    missing. `chars` (N,) counts the characters of the text that the kept tokens cover, `spelling` (N,) are
-    the nats that its unknown tokens cost to spell. `literal` holds the places in `flat`, in rising order, of
-    unknown tokens that the text itself writes so.
+    `labels` (N, L) float32 holds numbers, or indices into the names in `categories`; NaN is missing. `chars`
+    (N,) counts the characters covered by the kept tokens, `spelling` (N,) is the cost in nats of spelling the
+    unknown tokens. `literal` holds the positions in `flat`, ascending, of unknown tokens that the text itself
+    writes as such.
     """
 
     folder: Path
@@ -78,11 +80,22 @@ class TokenStore:
     notes: Sequence[str] = ()  # lines about how the file was read
     spelling: Array = field(default_factory=lambda: np.zeros(0, np.float32))  # (N,) float32
     literal: Array = field(default_factory=lambda: np.zeros(0, np.int64))
-    content: str = ""  # a hash of the texts that were read, whatever the tokenizer made of them
-    source: SourceStore | None = None  # what the encoder reads, where it is not these tokens
+    content: str = ""  # a hash of the texts, independent of the tokenizer
+    source: SourceStore | None = None  # the encoder's input, if it is not these tokens
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
+
+    @property
+    def key(self) -> str:
+        """The name of the content, tokenizer and settings."""
+        return self.folder.name.partition("-")[0]
+
+    @property
+    def extent(self) -> dict[str, int]:
+        """How many `shards`, `sentences`, `tokens` and `bytes` on disk."""
+        size = sum(file.stat().st_size for file in self.folder.iterdir())
+        return {"shards": 1, "sentences": len(self), "tokens": self.counts.tokens, "bytes": size}
 
     @cached_property
     def lengths(self) -> npt.NDArray[np.int32]:
@@ -91,11 +104,28 @@ class TokenStore:
 
     @property
     def lost_labels(self) -> list[str]:
-        """A line for each label that some sentences do not have."""
+        """A message per label that is missing for some sentences."""
         return [lost.words(name) for name, lost in self.lost.items() if lost.count]
 
+    def lengths_at(self, rows: Rows) -> Rows:
+        """(B,) tokens of the sentences `rows`, without `</s>`."""
+        return self.offsets[rows + 1] - self.offsets[rows]
+
+    def grid(self, rows: Rows) -> tuple[Array, Rows]:
+        """The ids (B, T - 1) of the sentences `rows` (B,), anything right of their lengths, and these."""
+        starts, lengths = self.offsets[rows], self.lengths_at(rows)
+        places = np.arange(max(int(lengths.max(initial=0)), 1))
+        inside = places < lengths[:, None]
+        return (
+            self.flat[np.where(inside, starts[:, None] + places, 0)] if len(self.flat) else inside
+        ), lengths
+
+    def shuffled(self, places: npt.NDArray[np.uint64], seed: int) -> Rows:
+        """The rows at `places` of a keyed permutation of all sentences."""
+        return keyed_permutation(places, len(self), seed).astype(np.int64)
+
     def unknown(self, rows: Sequence[int], unk: int) -> list[list[bool]]:
-        """Of each of these sentences, which of its tokens the vocabulary lacks."""
+        """Which tokens of each of these sentences are out of vocabulary."""
         return [self._unknown(i, unk).tolist() for i in rows]
 
     def _unknown(self, i: int, unk: int) -> npt.NDArray[np.bool_]:
@@ -107,10 +137,9 @@ class TokenStore:
         return found
 
     @cached_property
-    def fingerprint(self) -> dict[str, str]:
+    def hashes(self) -> dict[str, str]:
         """Hashes of the examples and of each label."""
-        columns = zip(self.label_names, self.labels.T, strict=True)
-        return {"examples": self.content, **{f"label {name!r}": hashed(column) for name, column in columns}}
+        return {"examples": self.content, **hash_labels(self.label_names, self.labels)}
 
     def tokens(self, i: int) -> npt.NDArray[np.int64]:
         """The ids of sentence `i`."""
@@ -118,10 +147,10 @@ class TokenStore:
 
 
 def open_store(folder: str | Path) -> TokenStore:
-    """Map the files that `build_store` wrote.
+    """Memory-map the files written by `build_store`.
 
     Raises:
-        FileNotFoundError: there is no store.
+        FileNotFoundError: no store in the folder.
     """
     folder = Path(folder)
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
@@ -131,13 +160,13 @@ def open_store(folder: str | Path) -> TokenStore:
         counts=counts,
         label_names=names,
         categories=meta["categories"],
-        flat=_mapped(folder / "tokens.bin", meta["dtype"], counts.tokens),
-        offsets=_mapped(folder / "offsets.bin", "int64", counts.kept + 1),
-        chars=_mapped(folder / "chars.bin", "int32", counts.kept),
-        spelling=_mapped(folder / "spelling.bin", "float32", counts.kept),
-        literal=_mapped(folder / "literal.bin", "int64", counts.literal),
+        flat=_map_file(folder / "tokens.bin", meta["dtype"], counts.tokens),
+        offsets=_map_file(folder / "offsets.bin", "int64", counts.kept + 1),
+        chars=_map_file(folder / "chars.bin", "int32", counts.kept),
+        spelling=_map_file(folder / "spelling.bin", "float32", counts.kept),
+        literal=_map_file(folder / "literal.bin", "int64", counts.literal),
         content=meta["content"],
-        labels=_mapped(folder / "labels.bin", "float32", counts.kept * len(names)).reshape(-1, len(names))
+        labels=_map_file(folder / "labels.bin", "float32", counts.kept * len(names)).reshape(-1, len(names))
         if names
         else np.zeros((counts.kept, 0), np.float32),
         lost={name: LostLabels(**lost) for name, lost in meta.get("lost", {}).items()},
@@ -146,12 +175,7 @@ def open_store(folder: str | Path) -> TokenStore:
     )
 
 
-def hashed(values: Array) -> str:
-    """A hash of the numbers of an array."""
-    return hashlib.blake2b(np.ascontiguousarray(values).tobytes(), digest_size=16).hexdigest()
-
-
-def _mapped(file: Path, dtype: str, size: int) -> Array:
+def _map_file(file: Path, dtype: str, size: int) -> Array:
     if size == 0:
         return np.zeros(0, dtype)
     return np.asarray(np.memmap(file, dtype=dtype, mode="r", shape=(size,)))

@@ -1,6 +1,6 @@
-"""Vectors that a user brings along with sentences, one row per example: NumPy arrays and Parquet columns.
+"""Vectors given with sentences, one row per example: NumPy arrays and Parquet columns.
 
-Shapes: N examples, n that are read together, W vector width.
+Shapes: N examples, n read together, W vector width.
 """
 
 from __future__ import annotations
@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from seqvae.data.remote import is_url
+from seqvae.data.text.fetched import local_copy
 from seqvae.data.text.readers import Example
 from seqvae.data.text.source import SourceRows
 from seqvae.errors import UserError, suggest
 
 Array = npt.NDArray[Any]
-_BATCH = 4096  # rows of a Parquet file that are read together
+_BATCH = 4096  # rows of a Parquet file per block
 
 
 class GivenVectors:
-    """Reads the vector that each example brings."""
+    """The source reader of `encoder: vectors`: it returns each example's vector."""
 
     fingerprint = "given vectors"
 
@@ -48,9 +50,9 @@ def with_vectors(examples: Iterable[Example], file: str, column: str) -> Iterato
     """Each example with its row of `file`, in order; blank lines count as rows.
 
     Raises:
-        UserError: a file that holds no vectors, or not as many as there are examples.
+        UserError: a file without vectors, or with another number of rows than examples.
     """
-    rows = vector_rows(Path(file), column)
+    rows = vector_rows(vector_file(file), column)
     count = 0
     for count, example in enumerate(examples, 1):
         row = next(rows, None)
@@ -68,11 +70,13 @@ def with_vectors(examples: Iterable[Example], file: str, column: str) -> Iterato
 
 
 def vector_file(file: str | Path) -> Path:
-    """The path of a file with vectors.
+    """Check the path of a file with vectors; a URL gives the path of a copy.
 
     Raises:
         UserError: no such file.
     """
+    if isinstance(file, str) and is_url(file):
+        return local_copy(file)
     if not Path(file).is_file():
         raise UserError(f"no file {file}: give vectors as .npy (N, W), or as a column of a .parquet file")
     return Path(file)
@@ -82,7 +86,7 @@ def vector_rows(file: Path, column: str) -> Iterator[Array]:
     """The rows (W,) of a matrix in `.npy`, or of a column of lists in `.parquet`.
 
     Raises:
-        UserError: no such file, another format, no such column, or a row that holds no finite numbers.
+        UserError: no such file, another format, no such column, or a row with NaN or infinite values.
     """
     vector_file(file)
     blocks = _parquet_blocks(file, column) if file.suffix == ".parquet" else _array_blocks(file)

@@ -1,4 +1,4 @@
-"""Pictures from factors: each factor does to them what its name says, and splits share none.
+"""Images from factors: the effect of each factor, and disjoint splits.
 
 Shapes: N pictures, F factors.
 """
@@ -28,7 +28,7 @@ def brightness(pixels: np.ndarray) -> np.ndarray:
 
 
 @SETS
-def test_splits_are_disjoint_seeded_and_of_the_sizes_told(name: str) -> None:
+def test_splits_are_disjoint_seeded_and_of_the_given_sizes(name: str) -> None:
     made = PICTURES[name]
     codes = {split: made.codes(split) for split in made.sizes}
     assert {split: len(rows) for split, rows in codes.items()} == dict(made.sizes)
@@ -91,7 +91,7 @@ def test_x_and_y_move_the_blob() -> None:
 
 
 def test_a_step_of_the_blob_is_seen_in_every_picture() -> None:
-    """Positions lie closer than pixels; grey edges tell them apart."""
+    """Positions are closer than pixels; grey edges distinguish them."""
     made = PICTURES["blob"]
     codes = np.array([[i, 20] for i in range(64)])
     steps = np.abs(np.diff(made.render(codes).astype(int), axis=0)).sum((1, 2, 3))

@@ -1,4 +1,4 @@
-"""Runs on pretrained models: they resume, load and move as others do, and notice another base."""
+"""Runs on pretrained models: they resume, load and move like others, and detect another base."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_resumes_bit_for_bit(kind: str, tmp_path: Path) -> None:
     assert_same_runs(straight, resume(tmp_path / "broken"))
 
 
-def test_a_run_says_what_it_stands_on_and_saves_what_it_trained(frozen: Path) -> None:
+def test_a_run_names_its_bases_and_saves_trained_weights_only(frozen: Path) -> None:
     bases = card(frozen)["bases"]
     assert bases.keys() == {"encoder", "decoder"}
     assert bases["decoder"]["model"] == lm_folder()
@@ -243,7 +243,7 @@ def test_a_range_of_rates_reaches_the_decoder(tmp_path_factory: pytest.TempPathF
     z = vae.encode(LINES[:2])
     weight = vae.vae.decoder.z_to_slots.weight
     assert weight.shape[1] == 4  # D and ln R
-    assert float(weight[:, 3].detach().abs().max()) > 0  # it was told the rate, and learned from it
+    assert float(weight[:, 3].detach().abs().max()) > 0  # it was conditioned on the rate, and learned from it
     assert len(vae.decode(z, rate=8)) == 2
 
 

@@ -121,7 +121,7 @@ def test_features_may_lie_in_any_order() -> None:
         torch.testing.assert_close(one, other)
 
 
-def test_what_is_never_said_has_no_chance() -> None:
+def test_forbidden_words_have_probability_zero() -> None:
     made, h = head(), torch.randn(4, FEATURES)
     logits = made(h)
     assert bool((logits[:, list(NEVER)] == -math.inf).all())
@@ -269,7 +269,7 @@ def test_weights_are_cast_once_where_they_are_held() -> None:
     made, h = head(), torch.randn(2, FEATURES)
     with torch.no_grad(), weight_cache():
         before = made(h)
-        made.bias.add_(1.0)  # nobody may: it shows that the copy is held
+        made.bias.add_(1.0)  # never in use: it shows that the copy is held
         assert torch.equal(made(h), before)
     assert not torch.equal(made(h), before)
 

@@ -1,4 +1,4 @@
-"""Jobs come after those they need, here and in processes; one that fails or dies stops no other."""
+"""Jobs run after their dependencies, in one process and in several; a failure stops no other job."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from seqvae.errors import UserError
-from seqvae.experiments.jobs import scheduler
-from seqvae.experiments.jobs.leases import Lease
-from seqvae.experiments.jobs.scheduler import IN_PROCESS, Job, Slot
-from seqvae.experiments.jobs.workers import run_jobs
+from seqvae.utils.jobs import scheduler
+from seqvae.utils.jobs.leases import Lease
+from seqvae.utils.jobs.scheduler import IN_PROCESS, Job, Slot
+from seqvae.utils.jobs.workers import run_jobs
 from seqvae.utils.reporter import Silent
 from seqvae.utils.signals import Interrupted, stop_on_signals
 
@@ -114,7 +114,7 @@ def test_a_failure_stops_only_those_that_need_it() -> None:
         ("after that", "it needs after, which failed"),
         ("fault", "KeyError: 'a fault\\nin two lines'"),
         ("fine", None),
-        ("lost", "what it needs is not there and not to be done"),
+        ("lost", "a job that it depends on is missing"),
     ]
     assert "Traceback" in "".join(report.warnings)
     assert "mistake: a mistake in one line" in report.warnings
@@ -132,7 +132,7 @@ def test_what_another_program_is_at_is_left_to_it(tmp_path: Path, places: tuple[
     other.release()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="nobody can be asked there whether he lives")
+@pytest.mark.skipif(sys.platform == "win32", reason="no process there can be checked")
 def test_what_a_dead_program_was_at_is_taken_over(tmp_path: Path) -> None:
     dead, file, report = subprocess.Popen([sys.executable, "-c", ""]), tmp_path / "claim", Heard()
     dead.wait()
@@ -207,7 +207,7 @@ def test_a_process_that_dies_stops_no_other(tmp_path: Path) -> None:
     ]
     report = Heard()
     assert dict(settling(jobs, report, TWO)) == {
-        "killed": "its process was killed by SIGKILL, often for want of memory",
+        "killed": "its process was killed by SIGKILL, often because memory ran out",
         "left": "its process ended with exit code 3",
         "fault": "KeyError: 'a fault\\nin two lines'",
         "after": "it needs left, which failed",
