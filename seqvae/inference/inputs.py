@@ -97,7 +97,7 @@ def load_inputs(vae: PretrainedVAE, data: str | Sequence[str] | None, count: int
     Raises:
         UserError: the run has no such split, the file cannot be read, or a label is missing or unknown.
     """
-    store, labels = _store(vae, data), vae.vae.labels
+    store, labels = load_store(vae, data), vae.vae.labels
     rows = range(len(store) if count is None else min(count, len(store)))
     condition = None
     if labels is not None and not labels.fixed:
@@ -180,7 +180,12 @@ def _condition(
     return condition
 
 
-def _store(vae: Any, data: str | Sequence[str] | None) -> Any:
+def load_store(vae: Any, data: str | Sequence[str] | None) -> Any:
+    """All examples of a split of the run's data, of files, or by default of its test split.
+
+    Raises:
+        UserError: as `load_inputs`.
+    """
     if not isinstance(data, str) or data not in SPLITS or Path(data).exists():
         return vae._store(data)[1]
     splits = load_run_data(vae.run, data).splits
