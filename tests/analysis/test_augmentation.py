@@ -7,9 +7,9 @@ from itertools import islice
 
 import pytest
 import torch
-from tiny import tiny_run
+from tiny import tiny_run, trained
 
-from seqvae.analysis.augmentation import Augmentation, augment, fit_classifier
+from seqvae.analysis.augmentation import Augmentation, augment, fit_classifier, lower_rate
 from seqvae.analysis.augmentation_gain import Gain, measure_gain
 from seqvae.data.synthetic.sentences import NAMES, iter_sentences
 from seqvae.errors import UserError
@@ -60,6 +60,17 @@ def test_variants_are_new_near_and_labelled(vae: TextVAE, rows: tuple[list[str],
         assert variant.way in how.ways
     strict = augment(vae, texts, labels, Augmentation(2, confidence=1.0))
     assert len(strict) < len(made)
+
+
+def test_a_lower_rate_makes_variants_too(
+    rows: tuple[list[str], list[str]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    sets = ("latent={name: exact_rate, dim: 4, nats: [2, 32]}", "train.steps=20")
+    variable = TextVAE.from_pretrained(trained(tmp_path_factory.getbasetemp(), "tiny-augment", *sets))
+    assert lower_rate(variable) == pytest.approx(2)  # a quarter of sqrt(2 x 32)
+    how = Augmentation(1, ways=("rate",), confidence=0.0, distance=(0.0, 1.0))
+    made = augment(variable, rows[0][:10], rows[1][:10], how)
+    assert {variant.way for variant in made} == {"rate"}
 
 
 def test_mistakes(vae: TextVAE) -> None:
