@@ -1,4 +1,4 @@
-"""What a person sees while a run trains goes to stderr, and is readable in a terminal and in a file."""
+"""Progress output goes to stderr, and is readable in a terminal and in a file."""
 
 from __future__ import annotations
 
