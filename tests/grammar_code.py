@@ -23,7 +23,7 @@ class GrammarVAE:
 
     modality = "text"
     latent_dim = sum(SIZES)
-    _embedded_factors = tuple(FACTORS)
+    embedded_factors = tuple(FACTORS)
     run = SimpleNamespace(path=Path("grammar"))
     tokenizer = SimpleNamespace(decode=" ".join, decode_batch=lambda rows: list(map(" ".join, rows)))
 

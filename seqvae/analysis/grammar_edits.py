@@ -160,7 +160,7 @@ def require_grammar(vae: TextVAE) -> None:
     Raises:
         UserError: such a run.
     """
-    if set(FACTORS) - set(vae._embedded_factors):
+    if set(FACTORS) - set(vae.embedded_factors):
         raise UserError(
             f"{vae.run.path} was not trained on the embedded sentences, of which alone the right answer is "
             "known: train one with `seqvae train text/quickstart`"

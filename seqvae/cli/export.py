@@ -23,7 +23,7 @@ def export(
         typer.Option("--projector", help="Codes instead, as TensorBoard's embedding projector reads them."),
     ] = False,
     data: DATA = None,
-    examples: Annotated[int, typer.Option(help="Of the projector: the first so many.", min=1)] = 5000,
+    examples: Annotated[int, typer.Option(help="Of the projector: the first N.", min=1)] = 5000,
     device: DEVICE = "auto",
 ) -> None:
     """Copy what is needed to use a run, without its checkpoints and logs; prints the folder."""

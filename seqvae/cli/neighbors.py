@@ -35,7 +35,7 @@ def neighbors(
     codes: Annotated[
         Path | None, typer.Option(help="Or in codes that `seqvae encode` wrote: .npy or .parquet.")
     ] = None,
-    examples: Annotated[int | None, typer.Option(help="Only in the first so many.", min=1)] = None,
+    examples: Annotated[int | None, typer.Option(help="Only in the first N.", min=1)] = None,
     count: Annotated[int, typer.Option("-k", "--count", help="How many neighbors.", min=1)] = 5,
     metric: Annotated[
         Literal["cosine", "kl"], typer.Option(help="Cosine of the means, or KL between posteriors in nats.")

@@ -41,7 +41,7 @@ def encode_gaussians(
     def coded(batch: Batch) -> Gaussians:
         return gaussians_of(vae.vae.posterior(batch))
 
-    batches = list(vae._conditioned_batches(examples, 0, None, condition))
+    batches = list(vae.conditioned_batches(examples, 0, None, condition))
     work = tracked(coded, len(examples), "encoding", lambda batch: batch.size)
     parts = map_sharded(batches, work, vae.device)
     empty = [torch.zeros(0, vae.latent_dim)]

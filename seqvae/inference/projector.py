@@ -113,7 +113,7 @@ def export_codes(
         UserError: as `load_inputs`, a model without a code, or images that do not fit into one sprite.
     """
     own = data is None or (isinstance(data, str) and data in SPLITS and not Path(data).exists())
-    names = vae.run.config.data.labels or (vae._embedded_factors if own else ())
+    names = vae.run.config.data.labels or (vae.embedded_factors if own else ())
     labelled = vae.with_labels(names)
     given = load_inputs(labelled, data, examples)
     z = vae.encode(given.x, condition=given.condition)

@@ -84,7 +84,7 @@ def test_the_benchmark_is_perfect_on_an_exact_code() -> None:
 
 def test_the_benchmark_needs_the_grammar() -> None:
     other = GrammarVAE()
-    other._embedded_factors = ()  # type: ignore[misc]
+    other.embedded_factors = ()  # type: ignore[misc]
     with pytest.raises(UserError, match="not trained on the embedded sentences"):
         benchmark_edits(other)  # type: ignore[arg-type]
     assert "number" in NAMES

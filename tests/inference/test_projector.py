@@ -62,7 +62,7 @@ def test_a_run(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None
     vae = TextVAE.from_pretrained(tiny_run(tmp_path_factory))
     export_codes(vae, tmp_path / "test", "test", 12)
     head, *rows = table(tmp_path / "test" / "metadata.tsv")
-    assert head == ["text", *vae._embedded_factors]
+    assert head == ["text", *vae.embedded_factors]
     assert rows[0][head.index("question")] == ("question" if rows[0][0].endswith("?") else "statement")
     z = torch.tensor([[float(x) for x in row] for row in table(tmp_path / "test" / "tensors.tsv")])
     assert torch.allclose(z, vae.encode([row[0] for row in rows]), atol=1e-4)

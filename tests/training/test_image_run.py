@@ -111,7 +111,7 @@ def test_tools_on_the_codes_of_pictures(vae: ImageVAE, pictures: torch.Tensor, t
     with Image.open(tmp_path / "projector" / "sprite.png") as sprite:
         assert sprite.size == (3 * vae.codec.shape[2], 3 * vae.codec.shape[1])
     lines = (tmp_path / "projector" / "metadata.tsv").read_text().splitlines()
-    assert lines[0].split("\t") == list(vae._embedded_factors)
+    assert lines[0].split("\t") == list(vae.embedded_factors)
     assert len(lines) == 10
 
 
