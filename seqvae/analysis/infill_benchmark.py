@@ -41,9 +41,9 @@ def benchmark_infill(
     Blanks are a fifth of the words: the last ones before the final mark (`end`, as in the paper), or random
     ones (`anywhere`). `words_right`: share of the blanks that are filled with the very word. `lm_nll`: nats
     per sentence under the language model `lm` (of the sentences themselves: `method` true).
-    `adversarial_unigram` and `adversarial_gru`: by how much a discriminator that learns to separate filled from
-    true sentences does better than chance on held-out pairs, accuracy - 1/2; the lower the better. One reads
-    the words as a bag, the other in order. The language model fills in by beam search alone, of as many beams
+    `adversarial_unigram` and `adversarial_gru`: the accuracy - 1/2, on held-out pairs, of a discriminator
+    that learns to separate filled from true sentences; the lower the better. One reads the words as a bag,
+    the other in order. The language model fills in by beam search alone, of as many beams
     as the VAE has in all.
 
     Raises:

@@ -18,7 +18,7 @@ _REPORT: ContextVar[Report | None] = ContextVar("report", default=None)
 
 @contextmanager
 def show_progress(report: Report | None) -> Iterator[None]:
-    """Inside, the outermost loops with `track` or `tracked` call `report`; with None nobody is called."""
+    """Inside, the outermost loops with `track` or `tracked` call `report`; with None nothing is reported."""
     token = _REPORT.set(report)
     try:
         yield
