@@ -104,7 +104,7 @@ def export_codes(
         vae: a run of text or images.
         folder: the folder to make.
         data: train, valid, test or files; by default the test split.
-        examples: the first so many.
+        examples: only the first N.
 
     Returns:
         The files.
