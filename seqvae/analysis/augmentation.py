@@ -206,8 +206,13 @@ def _confident(
     made: Sequence[str],
     least: float,
 ) -> list[tuple[int, str, float]]:
-    """Row, text and confidence of the candidates that are put into the class of their source."""
-    filled = [(i, text.strip()) for i, text in zip(rows, made, strict=True) if text.strip()]
+    """Row, text and confidence of the candidates that are put into the class of their source.
+
+    Those with an unknown word are left out: a reader could not say what it is.
+    """
+    unknown = vae.tokenizer.token(vae.tokenizer.special.unk)
+    pairs = [(i, text.strip()) for i, text in zip(rows, made, strict=True)]
+    filled = [(i, text) for i, text in pairs if text and unknown not in text.split()]
     if not filled:
         return []
     p = classifier.probabilities(vae.encode([text for _, text in filled]))

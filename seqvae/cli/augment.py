@@ -117,10 +117,18 @@ def _write(output: Path, name: str, made: list[Any]) -> None:
 
     keys = ("source", "way", "confidence", "distance")
     lines = [
-        dumps({"text": v.text, name: v.label} | {key: getattr(v, key) for key in keys}, ensure_ascii=False)
+        dumps(
+            {"text": v.text, name: _as_given(v.label)} | {key: getattr(v, key) for key in keys},
+            ensure_ascii=False,
+        )
         for v in made
     ]
     write_named(output, lambda p: p.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8"))
+
+
+def _as_given(label: Any) -> Any:
+    """A label as files hold it: whole numbers without a fraction."""
+    return int(label) if isinstance(label, float) and label.is_integer() else label
 
 
 COMMANDS = (augment,)

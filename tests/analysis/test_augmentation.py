@@ -58,6 +58,7 @@ def test_variants_are_new_near_and_labelled(vae: TextVAE, rows: tuple[list[str],
         assert variant.confidence >= 0.5
         assert 0.05 <= variant.distance <= 0.95
         assert variant.way in how.ways
+        assert "<unk>" not in variant.text
     strict = augment(vae, texts, labels, Augmentation(2, confidence=1.0))
     assert len(strict) < len(made)
 
