@@ -14,6 +14,7 @@ MODULES = [
     "seqvae.analysis.grammar_edits",
     "seqvae.data.synthetic.sentences",
     "seqvae.data.text.detokenize",
+    "seqvae.data.text.information",
     "seqvae.data.text.similar_spelling",
     "seqvae.errors",
     "seqvae.inference.arithmetic",

@@ -23,6 +23,7 @@ from seqvae.cli import (
     lesson,
     neighbors,
     plot,
+    prepare,
     probe,
     quality,
     rate,
@@ -50,6 +51,7 @@ app = typer.Typer(
 )
 for group in (
     train,
+    prepare,
     generate,
     export,
     edit,
