@@ -13,14 +13,19 @@ from pydantic import BaseModel
 from tiny import config
 
 from seqvae.cli import (
+    arithmetic,
+    augment,
     bench,
     compare,
     edit,
     evaluate,
+    export,
     fit_prior,
     generate,
+    infill,
     lesson,
     main,
+    neighbors,
     plot,
     probe,
     quality,
@@ -37,9 +42,10 @@ from seqvae.models.text.decoding import GenerationConfig
 from seqvae.remedies import REMEDIES
 from seqvae.training.loop import train
 
+TOOLS = (arithmetic, augment, edit, export, infill, neighbors)
 GROUPS = (
     bench,
-    edit,
+    *TOOLS,
     lesson,
     look,
     plot,
@@ -91,6 +97,8 @@ def arguments(command: str) -> list[str]:
         "encode": ["run", "--output", "z.npy"],
         "decode": ["run", "--input", "z.npy"],
         "edit": ["run", "--towards", "a", "--away", "b"],
+        "augment": ["run", "a", "--output", "a.jsonl", "--label", "y"],
+        "export": ["run", "folder"],
         "quality": ["run", "--with", "lm"],
         "probe": ["run", "label"],
         "plot": ["run", "curves", "--output", "a.png"],
