@@ -48,8 +48,8 @@ def apply_fsdp(module: nn.Module, device: torch.device) -> nn.Module:
     # expected: parameters are gathered into FSDP's buffer, not into cuDNN's
     warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
     mesh = init_device_mesh(device.type, (world_size(),))
-    for part in [m for m in module.modules() if isinstance(m, StackedBlock)]:
-        fully_shard(part, mesh=mesh)
+    for block in [m for m in module.modules() if isinstance(m, StackedBlock)]:
+        fully_shard(block, mesh=mesh)
     fully_shard(module, mesh=mesh)
     for part in module.modules():
         if isinstance(part, FSDPModule):
