@@ -68,7 +68,8 @@ class ZukoFlow(nn.Module):
         """Transform x (..., D): y and log |det dy/dx| (...) in nats, as `CouplingFlow.forward`."""
         with torch.autocast(x.device.type, enabled=False):  # bf16 would break the inverse and the density
             if context is not None:  # zuko's own inverse does not broadcast
-                x = x.expand(*torch.broadcast_tensors(x[..., 0], context[..., 0])[0].shape, x.shape[-1])
+                shape = torch.broadcast_shapes(x.shape[:-1], context.shape[:-1])  # type: ignore[no-untyped-call]
+                x = x.expand(*shape, x.shape[-1])
             found: Any = self.transform(context)
             if inverse:
                 y, log_det = found.call_and_ladj(x)
