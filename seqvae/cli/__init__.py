@@ -13,6 +13,7 @@ import typer
 from seqvae.cli import (
     bench,
     edit,
+    explore,
     export,
     fit_prior,
     generate,
@@ -54,6 +55,7 @@ for group in (
     probe,
     fit_prior,
     plot,
+    explore,
     inspect,
     lesson,
     bench,
