@@ -227,5 +227,7 @@ def _measure_path(
         "nll": nll.mean(1).double(),
         "token": (nll.sum(1) / units.sum(1)).double(),
         "distinct": torch.tensor([float(len(set(row))) for row in rows]),
-        "copies": torch.tensor([sum(text in known for text in row[between]) / (how.points - 2) for row in rows]),
+        "copies": torch.tensor(
+            [sum(text in known for text in row[between]) / (how.points - 2) for row in rows]
+        ),
     }

@@ -16,7 +16,8 @@ def explore(
         str | None, typer.Option(help="A file whose examples are on the map; the test split by default.")
     ] = None,
     port: Annotated[
-        int, typer.Option(help="Where the page answers on this machine; 0 takes a free port.", min=0, max=65535)
+        int,
+        typer.Option(help="The page's port; 0 takes a free one.", min=0, max=65535),
     ] = 8800,
     static: Annotated[
         Path | None, typer.Option(help="Write the page into this new folder, to open from disk, and end.")

@@ -1,1 +1,1 @@
-"""A local page on a run: its map, walks, dims, rates, samples and health, live or as files that open from disk."""
+"""A local page on a run: map, walks, dims, rates, samples and health, live or as files opened from disk."""

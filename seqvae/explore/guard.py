@@ -1,4 +1,4 @@
-"""Who may talk to the page: only addresses with the token, by this machine's own name, from the page itself."""
+"""Who may talk to the page: the page itself, at this machine's own name, with the token in the address."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 HOSTS = ("127.0.0.1", "localhost")
 LARGEST = 4 << 20  # bytes of a request's body
 HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' data: blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",  # or links would give the token away
     "X-Content-Type-Options": "nosniff",
@@ -44,7 +45,9 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return  # no websockets
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
+        }
         status, refusal = self._refusal(scope["path"], headers)
         if refusal:
             await PlainTextResponse(refusal, status, HEADERS)(scope, receive, send)

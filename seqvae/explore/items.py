@@ -96,7 +96,5 @@ def sampled(explorer: Explorer, temperature: float, top_p: float, greedy: bool) 
     """How words are drawn; None for pictures."""
     if not isinstance(explorer.vae, TextVAE):
         return None
-    how = GenerationConfig(
-        greedy=greedy, temperature=temperature, top_p=None if top_p >= 1 else top_p
-    )
+    how = GenerationConfig(greedy=greedy, temperature=temperature, top_p=None if top_p >= 1 else top_p)
     return replace(how, max_length=explorer.vae.config.data.max_tokens)

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from seqvae.data.image.dataset import DEFAULT_PICTURES
 from seqvae.data.synthetic import CORPORA, PICTURES
 from seqvae.data.text.dataset import DEFAULT_CORPUS
-from seqvae.data.image.dataset import DEFAULT_PICTURES
 from seqvae.errors import UserError
 from seqvae.evaluation.metrics.evaluation_pass import (
     EvaluationPass,

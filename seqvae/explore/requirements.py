@@ -18,6 +18,6 @@ def require_packages() -> None:
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise UserError(
-            f"seqvae explore needs {' and '.join(missing)}: `pip install \"seqvae[explore]\"`, or "
+            f'seqvae explore needs {" and ".join(missing)}: `pip install "seqvae[explore]"`, or '
             f"`pip install {' '.join(missing)}`"
         )

@@ -27,7 +27,12 @@ def serve(explorer: Explorer, port: int, say: Callable[[str], object], token: st
     token = token or make_token()
     app = create_app(explorer, token, port)
     settings = uvicorn.Config(
-        app, log_level="warning", lifespan="off", ws="none", server_header=False, timeout_graceful_shutdown=GOODBYE
+        app,
+        log_level="warning",
+        lifespan="off",
+        ws="none",
+        server_header=False,
+        timeout_graceful_shutdown=GOODBYE,
     )
     explorer.jobs.start("codes", explorer.load_points)
     say(f"http://{HOST}:{port}/{token}/")
@@ -48,5 +53,7 @@ def bind(port: int) -> socket.socket:
     except OSError as error:
         listening.close()
         reason = error.strerror or str(error)
-        raise UserError(f"port {port} cannot be used ({reason}): choose another --port; 0 takes a free one") from None
+        raise UserError(
+            f"port {port} cannot be used ({reason}): choose another --port; 0 takes a free one"
+        ) from None
     return listening

@@ -188,6 +188,14 @@ class Explorer:
             raise UserError(f"example {place.index} does not exist: the map shows {points.n:,}, from 0")
         return points.mean[place.index]
 
+    def describe(self, place: Place) -> dict[str, int] | None:
+        """How the model reads a typed text: tokens in all, unknown ones and those left out at the end."""
+        vae = self.vae
+        if place.text is None or not isinstance(vae, TextVAE):
+            return None
+        tokens, most = len(vae.tokenizer.encode(place.text)), vae.config.data.max_tokens
+        return {"tokens": tokens, "unknown": vae.unknown([place.text])[0], "cut": max(0, tokens - most)}
+
     def example(self, index: int) -> Any:
         """An evaluation example as `encode` takes it."""
         return self.points.inputs.x[index]

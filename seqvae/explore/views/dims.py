@@ -53,9 +53,12 @@ def edit(explorer: Explorer, request: EditRequest) -> dict[str, Any]:
         "z": [rounded(v) for v in z.tolist()],
         "base": [rounded(v) for v in base.tolist()],
         "xy": explorer.place_on_map(torch.stack([base, z])),
+        "read": explorer.describe(request.base),
         "decoded": shown,
         "original": show_codes(explorer, base[None])[0],
-        "moves": [{"confidence": each.confidence and rounded(each.confidence, 3), "n": each.n} for each in found],
+        "moves": [
+            {"confidence": each.confidence and rounded(each.confidence, 3), "n": each.n} for each in found
+        ],
         "python": _python(explorer, request, z),
     }
 
@@ -89,5 +92,7 @@ def _python(explorer: Explorer, request: EditRequest, z: Tensor) -> str:
     lines = [*made, f"z = torch.tensor([{[rounded(v) for v in z.tolist()]!r}])"]
     if request.keep_words:
         lines += ["from seqvae.explore.keep import decode_with_words", ""]
-        return as_python(explorer, [request.base], *lines, f"print(decode_with_words(vae, z[0], {request.keep_words!r}))")
+        return as_python(
+            explorer, [request.base], *lines, f"print(decode_with_words(vae, z[0], {request.keep_words!r}))"
+        )
     return as_python(explorer, [request.base], *lines, "print(vae.decode(z))")

@@ -46,7 +46,13 @@ def findings(explorer: Explorer, report: Mapping[str, Any]) -> list[dict[str, st
 
 def _number(key: str, value: Any) -> dict[str, Any]:
     metric = METRICS[key]
-    return {"key": key, "label": metric.label, "unit": metric.unit, "doc": metric.doc, "value": rounded(value, 4)}
+    return {
+        "key": key,
+        "label": metric.label,
+        "unit": metric.unit,
+        "doc": metric.doc,
+        "value": rounded(value, 4),
+    }
 
 
 def _listed(values: Any) -> list[float] | None:
@@ -60,7 +66,9 @@ def curves(explorer: Explorer) -> dict[str, dict[str, list[list[float]]]]:
         for key in CURVES:
             value = line.get(key)
             if isinstance(value, int | float) and value == value:
-                found.setdefault(key, {}).setdefault(str(line["kind"]), []).append([line["step"], rounded(value, 4)])
+                found.setdefault(key, {}).setdefault(str(line["kind"]), []).append(
+                    [line["step"], rounded(value, 4)]
+                )
     return {key: {kind: _thin(rows) for kind, rows in kinds.items()} for key, kinds in found.items()}
 
 

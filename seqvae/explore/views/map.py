@@ -113,16 +113,6 @@ def example(explorer: Explorer, request: ExampleRequest) -> dict[str, Any]:
     answer["decoded"] = show_codes(explorer, z[None])[0]
     if request.place.index is not None:
         answer["example"] = show_example(explorer, request.place.index)
-    if request.place.text is not None:
-        answer["read"] = describe_text(explorer, request.place.text)
+    answer["read"] = explorer.describe(request.place)
     answer["python"] = as_python(explorer, [request.place], "print(vae.decode(z))")
     return answer
-
-
-def describe_text(explorer: Explorer, text: str) -> dict[str, Any]:
-    """How the model reads a typed text: tokens that it knows, does not know and leaves out."""
-    vae: Any = explorer.vae
-    tokens, most = len(vae.tokenizer.encode(text)), vae.config.data.max_tokens
-    return {"tokens": tokens, "unknown": vae.unknown([text])[0], "cut": max(0, tokens - most)}
-
-

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from seqvae.errors import UserError
 from seqvae.evaluation.rate_sweep import resolve_rates
 from seqvae.explore.items import png_address, show_example
 from seqvae.explore.requests import RateRequest
 from seqvae.explore.session import Explorer
 from seqvae.explore.snippets import as_python
-from seqvae.errors import UserError
 from seqvae.inference import TextVAE
 
 
@@ -26,7 +26,11 @@ def rate(explorer: Explorer, request: RateRequest) -> dict[str, Any]:
     if place.text is not None:
         explorer.resolve(place)  # refuses runs that read no texts
     given = place.text if place.text is not None else explorer.example(_checked(explorer, place.index))
-    answer: dict[str, Any] = {"nats": request.nats, "python": _python(explorer, request)}
+    answer: dict[str, Any] = {
+        "nats": request.nats,
+        "read": explorer.describe(place),
+        "python": _python(explorer, request),
+    }
     if isinstance(vae, TextVAE):
         back = vae.reconstruct([given], rate=request.nats)[0]
         return {**answer, "original": back.text, "text": back.reconstruction, "exact": back.exact}
@@ -43,7 +47,9 @@ def _checked(explorer: Explorer, index: int | None) -> int:
 def _python(explorer: Explorer, request: RateRequest) -> str:
     if request.place.text is not None:
         return as_python(
-            explorer, [request.place], f"print(vae.reconstruct([{request.place.text!r}], rate={request.nats!r})[0])"
+            explorer,
+            [request.place],
+            f"print(vae.reconstruct([{request.place.text!r}], rate={request.nats!r})[0])",
         )
     i = request.place.index or 0
     return as_python(

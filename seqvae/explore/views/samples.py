@@ -6,11 +6,12 @@ from typing import Any
 
 import torch
 
+from seqvae.evaluation.metrics.holes import aggregate_log_density
 from seqvae.explore.items import png_address, sampled, show_codes
+from seqvae.explore.jobs import Pending
 from seqvae.explore.requests import SampleRequest
 from seqvae.explore.session import Explorer, Training, rounded
 from seqvae.explore.snippets import as_python
-from seqvae.evaluation.metrics.holes import aggregate_log_density
 
 NEAREST = 3
 
@@ -20,18 +21,26 @@ def samples(explorer: Explorer, request: SampleRequest) -> dict[str, Any]:
     how = sampled(explorer, request.temperature, request.top_p, request.greedy)
     z = explorer.draw_prior(request.n, request.seed, request.prior)
     found = explorer.holes
-    training = explorer.training
     shown = show_codes(explorer, z, how, request.seed)
-    for row, near in zip(shown, _neighbours(training, z), strict=True):
-        row["near"] = [_training_example(explorer, training, i, distance) for i, distance in near]
-        if explorer.is_text:
-            row["copied"] = row["text"] in training.known
+    answer: dict[str, Any] = {"samples": shown, "xy": explorer.place_on_map(z)}
+    try:
+        answer["searched"] = _compare(explorer, explorer.training, shown, z)
+    except Pending as pending:  # samples are shown at once, their neighbours later
+        answer["pending"] = pending.job.progress
     if found is not None:
         density = aggregate_log_density(explorer.points.posteriors, z)
         for row, inside in zip(shown, (density < found.holes.threshold).tolist(), strict=True):
             row["hole"] = inside
-    answer: dict[str, Any] = {"samples": shown, "xy": explorer.place_on_map(z), "searched": len(training.codes)}
     return {**answer, "python": _python(explorer, request)}
+
+
+def _compare(explorer: Explorer, training: Training, shown: list[dict[str, Any]], z: torch.Tensor) -> int:
+    """Add to each sample its neighbours and whether it is a copy; among how many examples they were found."""
+    for row, near in zip(shown, _neighbours(training, z), strict=True):
+        row["near"] = [_training_example(explorer, training, i, distance) for i, distance in near]
+        if explorer.is_text:
+            row["copied"] = row["text"] in training.known
+    return len(training.codes)
 
 
 def _neighbours(training: Training, z: torch.Tensor) -> list[list[tuple[int, float]]]:

@@ -24,7 +24,13 @@ def walk(explorer: Explorer, request: WalkRequest) -> dict[str, Any]:
     steps = show_codes(explorer, z)
     for i, (step, code) in enumerate(zip(steps, z.tolist(), strict=True)):
         step |= {"t": rounded(i / (request.steps - 1), 4), "z": [rounded(v) for v in code]}
-    return {"path": request.path, "steps": steps, "xy": explorer.place_on_map(z), "python": _python(explorer, request)}
+    return {
+        "path": request.path,
+        "steps": steps,
+        "xy": explorer.place_on_map(z),
+        "read": [explorer.describe(request.a), explorer.describe(request.b)],
+        "python": _python(explorer, request),
+    }
 
 
 def _python(explorer: Explorer, request: WalkRequest) -> str:

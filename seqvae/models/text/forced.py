@@ -1,4 +1,4 @@
-"""Greedy decoding that must write given words at some place: each place is tried, the likeliest sentence wins.
+"""Greedy decoding that must write given words: each place for them is tried, the likeliest sentence wins.
 
 Shapes: N tries, L words at most.
 """
