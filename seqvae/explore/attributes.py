@@ -67,7 +67,7 @@ def held_out_confidence(codes: Tensor, values: Tensor, fit: Fit, seed: int = 0) 
     for fold in range(FOLDS):
         held = order[fold::FOLDS]
         rest = torch.ones(len(codes), dtype=torch.bool).index_fill(0, held, False)
-        if len(values[rest].unique()) < 2:
+        if len(torch.unique(values[rest])) < 2:
             return None
         step = fit(codes[rest], values[rest])
         projected[held] = (codes[held] - codes[rest].mean(0)) @ step / step.norm().clamp(min=1e-12)
@@ -77,7 +77,9 @@ def held_out_confidence(codes: Tensor, values: Tensor, fit: Fit, seed: int = 0) 
 def _sides(values: Tensor) -> tuple[int, int]:
     """How many examples lie at the lowest value and above it."""
     low = int((values == values.min()).sum()) if len(values) else 0
-    return (low, len(values) - low) if len(values.unique()) == 2 else (len(values) // 2, len(values) // 2)
+    return (
+        (low, len(values) - low) if len(torch.unique(values)) == 2 else (len(values) // 2, len(values) // 2)
+    )
 
 
 def _concordance(projected: Tensor, values: Tensor) -> float | None:
@@ -119,7 +121,7 @@ def list_attributes(points: Points) -> list[dict[str, Any]]:
     """What can be moved: labels that are numbers or have two kinds, and each kind of the others."""
     found: list[dict[str, Any]] = []
     for column in points.labels:
-        if len(column.values[~column.values.isnan()].unique()) < 2:
+        if len(torch.unique(column.values[~column.values.isnan()])) < 2:
             continue
         if len(column.names) > 2:
             found += [{"label": column.name, "kind": kind} for kind in _shown_kinds(column)]
@@ -194,4 +196,5 @@ def without_kept(change: Tensor, kept: Sequence[Tensor]) -> Tensor:
         return change
     basis, _ = torch.linalg.qr(torch.stack([k / k.norm().clamp(min=1e-12) for k in kept], 1).double())
     x = change.double()
-    return (x - basis @ (basis.T @ x)).to(change)
+    left: Tensor = x - basis @ (basis.T @ x)
+    return left.to(change)

@@ -33,7 +33,7 @@ def show_codes(
         texts = vae.decode(z, how, seed)
         return [{"text": text, **nats} for text, nats in zip(texts, score_texts(vae, texts), strict=True)]
     pictures = explorer.pictures.decode(z)
-    scores = vae.score(pictures, SAMPLES)
+    scores = vae.score(list(pictures), SAMPLES)
     nats = [_nats(score) for score in scores]
     return [{"image": png_address(x), **n} for x, n in zip(pictures, nats, strict=True)]
 

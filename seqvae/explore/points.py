@@ -127,7 +127,7 @@ def _label(name: str, values: Tensor, kinds: Sequence[str]) -> Column:
     if kinds:
         return Column(name, values, names=tuple(kinds))
     known = values[~values.isnan()]
-    different = known.unique()
+    different = torch.unique(known)
     if 2 <= len(different) <= MOST_KINDS and bool((different == different.round()).all()):
         places = torch.searchsorted(different, values.nan_to_num(float(different[0])))
         placed = places.float().masked_fill(values.isnan(), float("nan"))

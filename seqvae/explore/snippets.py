@@ -8,22 +8,29 @@ from typing import Any
 from seqvae.explore.requests import Place
 from seqvae.explore.session import Explorer
 
+NAMES = {  # what the lines use, and where it is
+    "decode_with_words": "seqvae.explore.keep",
+    "interpolate_codes": "seqvae.models.sampling",
+    "sample_prior": "seqvae.models.sampling",
+    "GenerationConfig": "seqvae.models.text.decoding",
+}
+
 
 def as_python(explorer: Explorer, places: Sequence[Place], *lines: str) -> str:
     """Lines that load the run, make the codes z (N, D) of some places, and then do `lines`."""
     head = ["import torch", "", "from seqvae.inference import load", *_imports(places, lines), ""]
     head += [f"vae = {_load(explorer)}"]
-    codes = [_code(explorer, place) for place in places]
+    codes = [_code(place) for place in places]
+    if not codes:
+        return "\n".join([*head, *lines]) + "\n"
     made = codes[0] if len(codes) == 1 else "torch.cat([\n    " + ",\n    ".join(codes) + ",\n])"
     return "\n".join([*head, *_given(explorer, places), f"z = {made}", *lines]) + "\n"
 
 
 def _imports(places: Sequence[Place], lines: Sequence[str]) -> list[str]:
-    found = [] if all(place.draw is None for place in places) else ["sample_prior"]
-    found += [name for name in ("interpolate_codes",) if any(name in line for line in lines)]
-    made = [f"from seqvae.models.sampling import {', '.join(sorted(found))}"] if found else []
-    needs = any(place.index is not None for place in places)
-    return [*(["from seqvae.inference.inputs import load_inputs"] if needs else []), *made]
+    code = "\n".join([*lines, *(_code(place) for place in places)])
+    reads = ["from seqvae.inference.inputs import load_inputs"] if "data[" in code else []
+    return reads + [f"from {module} import {name}" for name, module in NAMES.items() if name in code]
 
 
 def _load(explorer: Explorer) -> str:
@@ -46,7 +53,7 @@ def _given(explorer: Explorer, places: Sequence[Place]) -> list[str]:
     return [f"data = load_inputs(vae, {explorer.data!r}).x"]
 
 
-def _code(explorer: Explorer, place: Place) -> str:
+def _code(place: Place) -> str:
     if place.text is not None:
         return f"vae.encode([{place.text!r}])"
     if place.draw is not None:

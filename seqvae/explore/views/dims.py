@@ -91,7 +91,6 @@ def _python(explorer: Explorer, request: EditRequest, z: Tensor) -> str:
             made.append(f"# {name!r} {'kept' if move.keep else f'moved by {move.strength:g}'}")
     lines = [*made, f"z = torch.tensor([{[rounded(v) for v in z.tolist()]!r}])"]
     if request.keep_words:
-        lines += ["from seqvae.explore.keep import decode_with_words", ""]
         return as_python(
             explorer, [request.base], *lines, f"print(decode_with_words(vae, z[0], {request.keep_words!r}))"
         )

@@ -25,7 +25,9 @@ def rate(explorer: Explorer, request: RateRequest) -> dict[str, Any]:
         raise UserError("a rate needs an example: pick a point of the map, or type a sentence")
     if place.text is not None:
         explorer.resolve(place)  # refuses runs that read no texts
-    given = place.text if place.text is not None else explorer.example(_checked(explorer, place.index))
+    given: Any = place.text
+    if given is None:
+        given = explorer.example(_checked(explorer, place.index))
     answer: dict[str, Any] = {
         "nats": request.nats,
         "read": explorer.describe(place),

@@ -12,6 +12,7 @@ from seqvae.explore.jobs import Pending
 from seqvae.explore.requests import SampleRequest
 from seqvae.explore.session import Explorer, Training, rounded
 from seqvae.explore.snippets import as_python
+from seqvae.inference import TextVAE
 
 NEAREST = 3
 
@@ -57,13 +58,14 @@ def _training_example(explorer: Explorer, training: Training, i: int, distance: 
 
 
 def _python(explorer: Explorer, request: SampleRequest) -> str:
+    vae = explorer.vae
     prior = f".with_prior({request.prior!r})" if request.prior else ""
     lines = [f"vae = vae{prior}"] if prior else []
     lines.append(f"z = sample_prior(vae.vae, {request.n}, {request.seed})")
-    if not explorer.is_text:
+    if not isinstance(vae, TextVAE):
         return as_python(explorer, [], *lines, "pictures = vae.decode(z)")
     top_p = None if request.top_p >= 1 else request.top_p
     how = f"GenerationConfig(greedy={request.greedy}, temperature={request.temperature!r}, top_p={top_p!r}, "
-    how += f"max_length={explorer.vae.run.config.data.max_tokens})"
+    how += f"max_length={vae.config.data.max_tokens})"
     lines += [f"how = {how}", f"print(*vae.decode(z, how, {request.seed}), sep='\\n')"]
     return as_python(explorer, [], *lines)
