@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from seqvae.analysis.walks import WalkPath
+from seqvae.models.sampling import Path
 
 LONGEST = 10_000  # characters of a text
 Text = Annotated[str, Field(min_length=1, max_length=LONGEST)]
@@ -62,7 +62,7 @@ class WalkRequest(Request):
 
     a: Place
     b: Place
-    path: WalkPath = "linear"
+    path: Path = "linear"
     steps: Annotated[int, Field(ge=2, le=65)] = 9
 
 

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from seqvae.analysis.walks import build_graph, walk_codes
 from seqvae.explore.items import SAMPLES, show_codes
 from seqvae.explore.requests import WalkRequest
 from seqvae.explore.session import Explorer, rounded
 from seqvae.explore.snippets import as_python
+from seqvae.models.sampling import interpolate_codes
 
 
 def walk(explorer: Explorer, request: WalkRequest) -> dict[str, Any]:
     """What the codes between two places decode to."""
     a, b = explorer.resolve(request.a), explorer.resolve(request.b)
-    graph = None
-    if request.path == "graph":
-        points = explorer.points
-        graph = explorer.jobs.result(
-            "graph of codes", lambda _: build_graph(points.posteriors, points.mean, points.own)
-        )
-    z = walk_codes(a, b, request.steps, request.path, graph)
+    z = interpolate_codes(a, b, request.steps, request.path)
     steps = show_codes(explorer, z)
     for i, (step, code) in enumerate(zip(steps, z.tolist(), strict=True)):
         step |= {"t": rounded(i / (request.steps - 1), 4), "z": [rounded(v) for v in code]}
