@@ -18,7 +18,7 @@ from torch import Tensor
 
 from seqvae.evaluation.metrics.evaluation_pass import EvaluationPass, evaluation_mode, run_evaluation_pass
 from seqvae.evaluation.metrics.holes import aggregate_log_density
-from seqvae.evaluation.metrics.rate import standard_error
+from seqvae.evaluation.metrics.latent_usage import standard_error
 from seqvae.inference import TextVAE
 from seqvae.inference.inputs import load_inputs
 from seqvae.interfaces import Posterior

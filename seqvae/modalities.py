@@ -23,7 +23,7 @@ from seqvae.interfaces import BatchSource, Data, Decoder, Encoder, Processor
 from seqvae.models import image, pretrained, text
 from seqvae.models.pretrained.sources import source_reader
 
-_SEEN = 500  # sentences that tell how a corpus is written
+_SEEN = 500  # sentences inspected to detect a tokenized corpus
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def _load_text(config: RunConfig, codec: TextTokenizer | None) -> Data:
 
 
 def _notes(config: TextRunConfig, data: TextData) -> tuple[str, ...]:
-    """What a pretrained decoder makes of text that is written as tokenizers leave it."""
+    """A warning if a pretrained decoder is to be trained on tokenized text."""
     if config.decoder.name not in pretrained.DECODERS or config.data.detokenize:
         return ()
     rows = range(min(_SEEN, len(data.train)))

@@ -1,4 +1,4 @@
-"""Progress on a terminal: a bar where someone watches, lines where output goes to a file."""
+"""Progress on stderr: a bar on a terminal, lines in a file."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 class Terminal:
-    """A bar where stderr is a terminal, a line now and then where it is a file."""
+    """A `Reporter` that shows a bar if stderr is a terminal, else a line every `every_seconds`."""
 
     def __init__(self, every_seconds: float = 10.0) -> None:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self.bar: Progress | None = None
         self.every, self.last = every_seconds, 0.0
-        self.start: tuple[float, int] | None = None  # when, and how much was done then
+        self.start: tuple[float, int] | None = None  # time and number done at the first call
 
     def note(self, text: str) -> None:
-        """One line."""
+        """Print one line."""
         self.console.print(text, markup=False)
 
     def warn(self, text: str) -> None:
-        """One loud line."""
+        """Print one highlighted line."""
         self.console.print(f"WARNING: {text}", style="bold yellow", markup=False)
 
     def advance(self, done: int, total: int, what: str) -> None:
@@ -35,7 +35,7 @@ class Terminal:
             self.note(f"{done}/{total}  {what}  eta {self._eta(done, total)}")
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self.bar is not None:
             self.bar.stop()
             self.bar = None

@@ -4,28 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import time
-import uuid
 from collections.abc import Callable
 from pathlib import Path
+
+from seqvae.data.cache import cache_root, content_key
+from seqvae.utils.atomic_files import write_atomically
 
 _SETTLED = (
     2.0  # seconds; a file changed later than that before its hash may change again within one clock tick
 )
-
-
-def cache_root() -> Path:
-    """`$SEQVAE_CACHE`, or `seqvae` in the user's cache folder."""
-    if root := os.environ.get("SEQVAE_CACHE"):
-        return Path(root)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seqvae"
-
-
-def content_key(*parts: object) -> str:
-    """The name under which what these parts decide is found again."""
-    joined = "\n".join(map(str, parts))
-    return hashlib.blake2b(joined.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def file_hash(path: Path) -> str:
@@ -60,8 +48,6 @@ def _state(path: Path) -> str:
 
 def _write_note(note: Path, text: str) -> None:
     """Remember; where the cache cannot be written, the next run reads the file again."""
-    work = note.with_name(f".{note.name}.{uuid.uuid4().hex[:8]}")
     with contextlib.suppress(OSError):
         note.parent.mkdir(parents=True, exist_ok=True)
-        work.write_text(text, encoding="utf-8")
-        work.replace(note)
+        write_atomically(note, lambda file: file.write_text(text, encoding="utf-8"), shared=True)

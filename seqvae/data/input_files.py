@@ -18,7 +18,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from seqvae.data.content import cache_root, file_hash
+from seqvae.data.cache import cache_root
+from seqvae.data.content import file_hash
 from seqvae.errors import UserError
 
 PACKED = (".gz", ".bz2", ".xz", ".zst", ".zstd")

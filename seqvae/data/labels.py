@@ -5,7 +5,8 @@ Shapes: N examples of a split, L columns of labels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,15 @@ from seqvae.keyed_noise import KeyedNoise
 MOST_CLASSES = 64  # whole numbers of more values than that are a number, not classes
 
 Columns = npt.NDArray[np.float32]
+Categories = Mapping[str, Sequence[str]]  # the names of the classes, per label
+
+
+def hash_labels(names: Sequence[str], labels: Columns) -> dict[str, str]:
+    """A hash of each column of labels (N, L), by which a run recognises its data."""
+    return {
+        f"label {name!r}": hashlib.blake2b(np.ascontiguousarray(column).tobytes(), digest_size=16).hexdigest()
+        for name, column in zip(names, labels.T, strict=True)
+    }
 
 
 def label_statistics(name: str, values: Columns, names: Sequence[str] = ()) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What users import: strings or pictures in and out.
+"""Trained models for use: strings or images in and out.
 
 from seqvae import TextVAE
 vae = TextVAE.from_pretrained("runs/ptb")
@@ -24,7 +24,12 @@ __all__ = ["VAE_CLASSES", "ImageVAE", "PretrainedVAE", "RUN_FILES", "TextVAE", "
 
 
 def load(run: str | Path, device: str = "auto", prior: str | None = None) -> PretrainedVAE:
-    """The run in a local folder with the face of its modality, perhaps under a prior fitted to it.
+    """Load a run as the class of its modality, `TextVAE` or `ImageVAE`.
+
+    Args:
+        run: a local run folder.
+        device: auto, cpu, cuda or cuda:N.
+        prior: name of a prior that `seqvae fit-prior` stored in the run; the trained prior by default.
 
     Raises:
         UserError: not a run folder, or no such device or prior.
@@ -36,5 +41,5 @@ def load(run: str | Path, device: str = "auto", prior: str | None = None) -> Pre
     return vae if prior is None else vae.with_prior(prior)
 
 
-if not TYPE_CHECKING:  # or type checkers would accept any name
+if not TYPE_CHECKING:  # with a module `__getattr__` type checkers accept any name
     __getattr__ = renamed_names(__name__)

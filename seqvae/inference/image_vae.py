@@ -1,6 +1,6 @@
-"""Pictures in, pictures out: a trained image VAE for use.
+"""`ImageVAE`: a trained image VAE that encodes, samples, reconstructs and interpolates images.
 
-Shapes: N pictures of C x H x W values in [0, 1], D latent dims, T points of a path.
+Shapes: N images of C x H x W values in [0, 1], D latent dims, T points of a path.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from seqvae.models.sampling import Path as CodePath
 from seqvae.runs.checkpoint import Run
 from seqvae.runs.run_data import check_split, load_run_data
 
-VALUES = 1 << 22  # pixel values that a model is given or draws at once
+VALUES = 1 << 22  # pixel values per batch, at most
 
 
 class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
-    """A trained image VAE for use; pictures are arrays or tensors (N, C, H, W), or files."""
+    """A trained image VAE; images are arrays or tensors (N, C, H, W), or file names."""
 
     modality = "image"
 
@@ -49,10 +49,12 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
         self.config = run.config
 
     def decode(self, z: Any, rate: Rate = None, condition: Condition | None = None) -> Tensor:
-        """Pictures (N, C, H, W) of codes (N, D): the mean of p(x|z).
+        """Images (N, C, H, W) of codes (N, D): the mean of p(x|z).
 
-        `condition`, {label: value}, gives a conditional run the labels of all of them, or of each by
-        lists.
+        Args:
+            z: codes (N, D).
+            rate: nats per code of a variable-rate run, one number or N; the run's default rate if None.
+            condition: {label: value} of a conditional run, with one value or a list of N.
 
         Raises:
             UserError: codes of another size, a rate that the model was not trained for, or labels that are
@@ -69,7 +71,14 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
         rate: Rate = None,
         condition: Condition | None = None,
     ) -> Tensor:
-        """Pictures (n, C, H, W) of prior codes: means of p(x|z), or with `draw` their pixels drawn too.
+        """Images (n, C, H, W) of codes sampled from the prior.
+
+        Args:
+            n: number of images.
+            seed: seed of all random draws.
+            draw: sample the pixels from p(x|z) instead of taking its mean.
+            rate: nats per code of a variable-rate run, one number or n; the run's default rate if None.
+            condition: {label: value} of a conditional run, with one value or a list of n.
 
         Raises:
             UserError: a rate that the model was not trained for, or labels that are missing or unknown.
@@ -86,7 +95,14 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
         rate: Rate = None,
         condition: Condition | None = None,
     ) -> Tensor:
-        """Each picture through its code and back, (N, C, H, W): the mean of p(x|z).
+        """Reconstructions (N, C, H, W): the mean of p(x|z) at the code of each image.
+
+        Args:
+            pictures: images (N, C, H, W), or file names.
+            sample: draw z ~ q(z|x) instead of the posterior mean.
+            seed: seed of the samples.
+            rate: nats per code of a variable-rate run, one number or N; the run's default rate if None.
+            condition: {label: value} of a conditional run, with one value or a list of N.
 
         Raises:
             UserError: as `encode`.
@@ -103,7 +119,15 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
         rate: float | None = None,
         condition: Condition | None = None,
     ) -> Tensor:
-        """Pictures (T, C, H, W) on the path between two codes, the ends' own reconstructions included.
+        """Images (T, C, H, W) on the path between the codes of two images; the ends are reconstructions.
+
+        Args:
+            a: an image (C, H, W) or file name.
+            b: another one.
+            steps: T.
+            path: `linear`, or `slerp` along the great arc.
+            rate: nats per code of a variable-rate run; the run's default rate if None.
+            condition: {label: value} of a conditional run.
 
         Raises:
             UserError: as `encode`, or fewer than two steps.
@@ -115,13 +139,13 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
     def _render(
         self, z: Tensor, random: KeyedNoise | None, c: Tensor | None = None, batch_size: int = 256
     ) -> Tensor:
-        """Pictures of codes (N, D), told c (N, C) or what the model says."""
+        """Images of codes (N, D), conditioned on c (N, C) or on the model's defaults."""
         parts = []
         batch_size = max(1, min(batch_size, VALUES // prod(self.codec.shape)))
         for start in range(0, len(z), batch_size):
             rows = slice(start, start + batch_size)
-            heard = None if c is None else c[rows].to(self.device)
-            likelihood: Any = self.vae.likelihood(z[None, rows].to(self.device), heard)
+            part_c = None if c is None else c[rows].to(self.device)
+            likelihood: Any = self.vae.likelihood(z[None, rows].to(self.device), part_c)
             if random is None:
                 parts.append(likelihood.mean[0].cpu())
             else:
@@ -142,10 +166,10 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
             yield batch.replace(index=torch.arange(start, start + batch.size)).to(self.device)
 
     def _pixels(self, examples: Any) -> Any:
-        """uint8 (N, C, H, W) of what a user gives.
+        """The user's images as uint8 (N, C, H, W).
 
         Raises:
-            UserError: pictures of another shape, or files that are none.
+            UserError: images of another shape, or files that are not images.
         """
         if isinstance(examples, list | tuple) and examples and isinstance(examples[0], str | Path):
             return load_images(examples, self.codec)
@@ -162,14 +186,14 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
     def evaluation_inputs(
         self, data: str | Sequence[str] | None, batch_size: int, examples: int | None
     ) -> tuple[str, Sequence[Batch], ModalityMetrics]:
-        """The name of the evaluation data, its batches, and what measures them."""
+        """The name of the evaluation data, its batches, and the metrics of the modality."""
         where, store = self._store(data)
         batches = measured_feed(store, self.codec, batch_size, examples)
         discrete = all(self._of(batch).support != "real" for batch in batches[:1])
         return where, batches, ImageMetrics(lambda z, batch: self._of(batch, z), discrete)
 
     def _of(self, batch: ImageBatch, z: Tensor | None = None) -> Any:
-        """p(x|z) of a batch for codes (B, D), by default at 0."""
+        """p(x|z) for a batch and its codes (B, D), zeros by default."""
         batch = batch.to(self.device)
         z = torch.zeros(batch.size, self.latent_dim, device=self.device) if z is None else z
         return self.vae.likelihood(z[None], self.vae.condition(batch))

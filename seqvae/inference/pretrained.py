@@ -1,4 +1,4 @@
-"""A trained model as something to measure, of any modality: on its own data, or on a file.
+"""Base class of trained models for use: score and evaluate on the run's data or on files.
 
 Shapes: N examples, D latent dims.
 """
@@ -9,6 +9,7 @@ import logging
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -26,18 +27,20 @@ from seqvae.evaluation.metrics.factors_report import factor_metrics
 from seqvae.evaluation.prior_comparison import compare_priors
 from seqvae.evaluation.score import ExampleScore, score_examples
 from seqvae.inference.codec import LatentCodec
+from seqvae.inference.model_card import CARD, Measured, model_card
 from seqvae.inference.posthoc_priors import load_posthoc_prior, with_prior
 from seqvae.interfaces import Batch, ModalityMetrics
 from seqvae.models.sampling import Condition, Rate, with_own_labels
 from seqvae.runs.run_data import load_run_data, with_corpus
+from seqvae.utils.atomic_files import write_atomically
 from seqvae.utils.device import autocast, pick_precision
 
-LOG = logging.getLogger("seqvae")  # without a handler of the user's, Python prints its warnings on stderr
+LOG = logging.getLogger("seqvae")  # if the user adds no handler, Python prints its warnings on stderr
 REFINED = ("neg_elbo_refined", "rate_refined", "amortisation_gap", "amortisation_gap_se")
 
 
 class PretrainedVAE(LatentCodec, library_name="seqvae"):
-    """A trained VAE for use; every modality has its own face."""
+    """A trained VAE that can also be evaluated; one subclass per modality."""
 
     def score(
         self,
@@ -48,7 +51,18 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
         condition: Condition | None = None,
         progress: ProgressCallback | None = None,
     ) -> list[ExampleScore]:
-        """Nats of each example, `iw_nll` from `samples` codes, and how many tokens they are for.
+        """Negative log-likelihoods of examples, in nats. The rest as in `encode`.
+
+        Args:
+            examples: N sentences or images.
+            samples: K importance samples of `iw_nll`, -ln (1/K) sum_k p(x, z_k) / q(z_k|x).
+            seed: seed of the samples, keyed by content.
+            rate: nats per code of a variable-rate run, one number or N; the run's default rate if None.
+            condition: {label: value} of a conditional run, with one value or a list of N.
+            progress: called as (done, total, what).
+
+        Returns:
+            N scores: `iw_nll`, `rate` and `distortion` in nats per example, and the number of tokens.
 
         Raises:
             UserError: as `encode`, but a model without a code scores too; or no sample.
@@ -70,20 +84,30 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
         refine: int = 0,
         factors: bool = False,
     ) -> dict[str, Any]:
-        """All measures (`seqvae.evaluation.evaluate.KEYS` and more) on the test split, or on the file `data`.
+        """All metrics (`seqvae.evaluation.evaluate.KEYS` and more). A collective: call it on every rank.
 
-        The report says which data and which precision it was: bf16 is faster and rounds. A run without a
-        test split is measured on its validation split; `examples` takes only the first so many. With `refine`
-        steps of SVI for each example, `amortisation_gap` says what the encoder leaves on the table. With
-        `factors`, what `factor_scores` says is there too. Where several processes work together all of them
-        must ask, and share the examples out: the numbers are those of one.
+        Several ranks share the examples; the numbers are those of one rank on all of them.
+
+        Args:
+            data: a file or several; the test split by default, or the validation split if there is none.
+            samples: K of the IW-NLL.
+            progress: called as (done, total, what).
+            batch_size: examples per batch.
+            precision: fp32, bf16 (faster, rounded) or auto.
+            examples: only the first `examples` examples.
+            rate: nats per code of a variable-rate run; the run's default rate if None.
+            refine: steps of SVI per example, which add `amortisation_gap` (nats).
+            factors: add the metrics of `factor_scores`.
+
+        Returns:
+            {metric: value}, with the name of the data under `data`; see docs/metrics.md for units.
 
         Raises:
             UserError: the file, or the run's own data, cannot be read; a rate out of the run's range; factors
                 are asked for and `factor_scores` has none.
         """
         vae = self.with_defaults(rate)
-        told = vae.factor_scores(data, progress, batch_size, examples) if factors else {}
+        scores = vae.factor_scores(data, progress, batch_size, examples) if factors else {}
         where, batches, measures = vae.evaluation_inputs(data, batch_size, examples)
         how: dict[str, Any] = {"settings": EvaluationSettings(together=True), "progress": progress}
         with autocast(pick_precision(precision, self.device), self.device):
@@ -91,7 +115,40 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
             if refine:
                 found = refinement(vae.vae, batches, SVIConfig(steps=refine, samples=samples), progress)
                 report |= {key: found[key] for key in REFINED}
-        return {"data": where, **report, **told}
+        return {"data": where, **report, **scores}
+
+    def write_card(
+        self,
+        data: str | Sequence[str] | None = None,
+        samples: int = 20,
+        examples: int | None = None,
+        rates: Sequence[float] = (),
+        shown: int = 5,
+        progress: ProgressCallback | None = None,
+    ) -> Path:
+        """Measure as `evaluate` does, and write the run's card for the Hub: README.md in its folder.
+
+        `rates` are those of a run with a range, a row each; `shown` is how many sentences of the same data
+        and samples stand below.
+
+        Raises:
+            UserError: as `evaluate`.
+        """
+        asked: dict[str, float | None] = {f"{rate:g} nats": rate for rate in rates}
+        reports = {
+            name: self.evaluate(data, samples, progress, examples=examples, rate=rate)
+            for name, rate in (asked or {"the default": None}).items()
+        }
+        measured = Measured(reports, *self._shown_examples(data, shown))
+        file = self.run.path / CARD
+        write_atomically(file, lambda path: model_card(self.run, measured).save(path))
+        return file
+
+    def _shown_examples(
+        self, data: str | Sequence[str] | None, n: int
+    ) -> tuple[list[tuple[str, str]], list[str]]:
+        """N examples beside what came back of them, and n samples, where these can be written down."""
+        return [], []
 
     def factor_scores(
         self,
@@ -100,12 +157,12 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
         batch_size: int = 64,
         examples: int | None = None,
     ) -> dict[str, Any]:
-        """Whether each factor of the data has a dim of its own, and its nats: see `factor_metrics`.
+        """Disentanglement metrics (MIG, DCI, SAP ...) over factors of the data: see `factor_metrics`.
 
-        The factors are the run's labels; those of the embedded data where it was trained without any.
+        The factors are the run's labels, or those of the embedded data if the run has no labels.
 
         Raises:
-            UserError: no labels, labels that are no factors, or the model has no code.
+            UserError: no labels, labels that cannot be factors, or a model without a code.
         """
         names = self.run.config.data.labels or self._embedded_factors
         labelled = self.with_labels(names)
@@ -113,17 +170,17 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
         return factor_metrics(EvaluationPass(self.vae, batches, progress, together=True), names)
 
     def with_labels(self, names: Sequence[str]) -> Self:
-        """The same model, whose data bring these labels of each example."""
+        """The same model with these label columns read from its data."""
         return self.with_data(labels=list(names))
 
     def with_data(self, **changes: Any) -> Self:
-        """The same model, whose config has other values of `data`: how files that it is given are read."""
+        """The same model with other values of its config's `data` block, which say how files are read."""
         data = self.run.config.data.model_copy(update=changes)
         config = self.run.config.model_copy(update={"data": data})
         return type(self)(replace(self.run, config=config), self.device)
 
     def with_corpus(self, place: str) -> Self:
-        """The same model, whose corpus lies at `place` now: a file, or the folder of its files.
+        """The same model with its corpus read from `place`: a file, or the folder of its files.
 
         Raises:
             UserError: nothing is there, or the run was trained on embedded data.
@@ -131,7 +188,7 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
         return type(self)(with_corpus(self.run, place), self.device)
 
     def with_prior(self, name: str) -> Self:
-        """The same model under a prior that `seqvae fit-prior` fitted to it.
+        """The same model with a prior that `seqvae fit-prior` stored in the run.
 
         Raises:
             UserError: no such prior, or it was fitted to other weights.
@@ -146,7 +203,7 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
         examples: int | None = None,
         progress: ProgressCallback | None = None,
     ) -> dict[str, Any]:
-        """What a fitted prior changes on the run's evaluation data: see `compare_priors`.
+        """The gain of a fitted prior on the run's evaluation data, in nats: see `compare_priors`.
 
         Raises:
             UserError: as `with_prior`, or the data cannot be read.
@@ -155,7 +212,7 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
         return compare_priors(self.vae, self.with_prior(name).vae.prior, batches, samples, progress)
 
     def _check_labels(self, store: Any, notes: Sequence[str]) -> None:
-        """Refuse other data that lack a label of the condition; print what else is to say about them."""
+        """Reject data that lack a label of the condition; log `notes` and unknown label values."""
         labels = self.vae.labels
         if labels is not None and not labels.fixed and self.vae.classifier is None:
             held = torch.from_numpy(np.array(store.labels))
@@ -164,16 +221,16 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
         for note in notes if is_main() else ():
             LOG.warning(
                 "%s", note.encode("utf-8", "backslashreplace").decode()
-            )  # a file name may be any bytes
+            )  # file names may hold bytes that are not UTF-8
 
     @property
     def _categories(self) -> dict[str, Sequence[str]]:
-        """The names of classes in training, by label: other data number theirs alike."""
+        """Class names of each label in training, so that other data number their classes alike."""
         return {} if self.vae.labels is None else self.vae.labels.categories
 
     @property
     def label_names(self) -> tuple[str, ...]:
-        """What the run's data say of each example."""
+        """The label columns of the run's data."""
         names: tuple[str, ...] = load_run_data(self.run).labels
         return names
 
@@ -190,10 +247,10 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
     @property
     @abstractmethod
     def _embedded_factors(self) -> Sequence[str]:
-        """What the embedded data that the run was trained on know of each example; nothing of other data."""
+        """Factors of the embedded data that the run was trained on; empty for other data."""
 
     @abstractmethod
     def evaluation_inputs(
         self, data: str | Sequence[str] | None, batch_size: int, examples: int | None
     ) -> tuple[str, Sequence[Batch], ModalityMetrics]:
-        """The name of the evaluation data, its batches, and what measures them."""
+        """The name of the evaluation data, its batches, and the metrics of the modality."""

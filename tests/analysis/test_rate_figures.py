@@ -260,7 +260,7 @@ def test_needs_over_a_corpus(run: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert (len(order), order) == (6, sorted(order))
     assert picture.read_bytes().startswith(b"\x89PNG")
     code, _, err = command(capsys, "rate", run, "a cat", "--data", "valid")
-    assert (code, "--data valid names all that is asked about: leave the rest out" in err) == (2, True)
+    assert (code, "--data valid names all examples: leave out the arguments and --input" in err) == (2, True)
 
 
 def test_needs_by_distortion_are_met_there_and_not_below(pictures: Any) -> None:
@@ -281,7 +281,9 @@ def test_needs_by_distortion_are_met_there_and_not_below(pictures: Any) -> None:
         loud = pictures.with_rate(16.0).vae
         known = -float(loud.likelihood(loud.posterior(batch).mean[None]).log_prob(batch))
     assert float(full[0]) == pytest.approx(known, rel=1e-5)
-    with pytest.raises(UserError, match="pictures come back by degrees: give the nats they may cost"):
+    with pytest.raises(
+        UserError, match="a picture is never exactly reconstructed: give the nats it may cost"
+    ):
         find_minimum_rates(pictures, shown, ReconstructionTarget())
 
 
@@ -382,7 +384,9 @@ def test_sample_quality_over_rates(run: Path, lm: Path, monkeypatch: pytest.Monk
     figure = draw_figure(made, "sample-quality")
     named = [text.get_text() for text in figure.legends[0].get_texts()]
     assert named == ["tiny-dial: best reverse PPL at 4 nats", "real sentences"]
-    with pytest.raises(UserError, match="sample-quality asks a language model: give its run by --with"):
+    with pytest.raises(
+        UserError, match="sample-quality needs a text run and a language model: give its run by --with"
+    ):
         draw_figure(PlotInputs(load(run, "cpu")), "sample-quality")
 
 

@@ -94,7 +94,9 @@ def test_what_is_refused(vae: TextVAE, scorer: TextVAE, tmp_path_factory: pytest
         sample_quality(vae, vae, 10)
     sets = "latent.name=none", "train.steps=20", "tokenizer.vocab_size=30"
     other = TextVAE.from_pretrained(trained(tmp_path_factory.getbasetemp(), "tiny-lm-30", *sets))
-    with pytest.raises(UserError, match=r"splits text otherwise than .+: train one on the same data and tok"):
+    with pytest.raises(
+        UserError, match=r"tokenizes text differently from .+: train one on the same data and tok"
+    ):
         real_quality(vae, other, 10)
 
 

@@ -151,7 +151,7 @@ def test_a_run_goes_on_with_another_number_of_processes(together: Path, straight
 
 def test_a_single_number_cannot_be_cut(together: Path) -> None:
     told = json.loads((together / "told-1.json").read_text())["scalar"]
-    assert told == "train.shard cannot cut spread, which is a single number: leave train.shard out"
+    assert told == "train.shard cannot split spread, which is a single number: leave train.shard out"
 
 
 def test_alone_nothing_is_cut_and_it_is_said(tmp_path: Path) -> None:

@@ -361,7 +361,7 @@ def test_the_config_of_a_run_holds_label_statistics() -> None:
     ]
     mostly = _Data()
     mostly.labels = np.array([[0, 1], [1, 1], [np.nan, 1], [np.nan, 1], [np.nan, 1]], np.float32)
-    with pytest.raises(UserError, match=r"condition 'tense' is missing for 3 of 5 training examples: mend"):
+    with pytest.raises(UserError, match=r"condition 'tense' is missing for 3 of 5 training examples: fix"):
         with_label_statistics(lacking, mostly)  # type: ignore[arg-type]
     guessed = lacking.model_copy(
         update={"objective": parse_config({"objective": {"name": "semi_supervised"}}).objective}
@@ -601,7 +601,7 @@ def test_labels_of_a_table_that_do_not_match(tmp_path: Path) -> None:
     few = missing_for(tmp_path, rows, data={"num_labeled": 400})
     assert "data.num_labeled got 400, 3" in few
     kept = missing_for(tmp_path, rows, data={"num_labeled": 10})
-    assert "training examples: mend the data, or take objective semi_supervised" in kept
+    assert "training examples: fix the data, or take objective semi_supervised" in kept
 
 
 def test_labels_of_pictures_that_do_not_match(tmp_path: Path) -> None:

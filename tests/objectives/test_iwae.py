@@ -219,7 +219,10 @@ ON_THE_KL = {name for name, kind in REMEDIES.items() if kind.transform_kl is not
 ON_BETA = {name for name, kind in REMEDIES.items() if kind.beta is not Remedy.beta}
 
 
-@pytest.mark.parametrize("name", [n for n, kind in REMEDIES.items() if kind.batch_type != "image"])
+OF_THE_TINY_MODEL = [n for n, kind in REMEDIES.items() if kind.batch_type != "image" and n != "align"]
+
+
+@pytest.mark.parametrize("name", OF_THE_TINY_MODEL)  # align needs an encoder of given vectors
 def test_remedies_without_a_meaning_are_refused(name: str) -> None:
     config = tiny_config(objective={"name": "iwae", "samples": 3}, remedies=[{"name": name}])
     vae = tiny_vae()

@@ -27,7 +27,7 @@ STRIPS = RANDOM.random((3, 5, 1, 8, 8))
 FIGURES: dict[str, tuple[Callable[[], Any], str, str]] = {
     "reconstructions": (lambda: plots.reconstructions(PICTURES, 1 - PICTURES, 4), "", ""),
     "samples": (lambda: plots.samples(torch.rand(7, 3, 6, 4, requires_grad=True), 3), "", ""),
-    "interpolation": (lambda: plots.interpolation(STRIPS), "t, share of the way", ""),
+    "interpolation": (lambda: plots.interpolation(STRIPS), "t, fraction of the way", ""),
     "codes": (
         lambda: plots.codes(RANDOM.normal(size=(50, 2)), np.arange(50) % 3, "digit"),
         "$z_{0}$",
@@ -72,7 +72,7 @@ FIGURES: dict[str, tuple[Callable[[], Any], str, str]] = {
     ),
     "needs": (
         lambda: plots.minimum_rates([2.0, 3.5, 9.0, None], 64, "sentences"),
-        "rate needed to come back (nats)",
+        "rate needed for reconstruction (nats)",
         "sentences",
     ),
     "ladder": (lambda: plots.rate_ladder(PICTURES[:3], STRIPS, [2, 4, 8, 16, 32]), "rate (nats)", ""),
@@ -122,7 +122,7 @@ def test_pdf_is_the_same_file_every_time(tmp_path: Path) -> None:
     [
         ("a.jpg", r"a picture's file got a.jpg: end it with .png or .pdf"),
         ("a", "end it with .png or .pdf"),
-        ("nowhere/a.png", "cannot write .*nowhere.* give a file in a folder that is there"),
+        ("nowhere/a.png", "cannot write .*nowhere.* give a file in a folder that exists"),
     ],
 )
 def test_a_file_that_cannot_be_written(file: str, message: str, tmp_path: Path) -> None:
@@ -286,16 +286,17 @@ def test_needs_say_what_does_not_come_back() -> None:
     assert sum(bar.get_height() for bar in axes.patches) == 6
     assert axes.patches[-1].get_height() == 1
     assert axes.patches[-1].get_x() > 16
-    assert axes.get_title(loc="left") == "median 4.0 nats, 1 of 6 do not come back at 16"
+    assert axes.get_title(loc="left") == "median 4.0 nats, 1 of 6 are not reconstructed at 16"
     assert (
-        plots.minimum_rates([None, None], 16).axes[0].get_title(loc="left") == "2 of 2 do not come back at 16"
+        plots.minimum_rates([None, None], 16).axes[0].get_title(loc="left")
+        == "2 of 2 are not reconstructed at 16"
     )
 
 
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (lambda: plots.minimum_rates([], 16), "needs got no example"),
+        (lambda: plots.minimum_rates([], 16), "minimum_rates got no example"),
         (lambda: plots.against_rate({}), "against_rate got no numbers"),
         (lambda: plots.rate_ladder(PICTURES, STRIPS, [1, 2]), "3 x 5 pictures for 7 originals and 2 rates"),
         (lambda: plots.samples(np.zeros((0, 1, 8, 8))), r"shape \(0, 1, 8, 8\): give \(N, C, H, W\)"),
@@ -304,12 +305,12 @@ def test_needs_say_what_does_not_come_back() -> None:
         (lambda: plots.interpolation(STRIPS, ["one"]), "1 names for 3 rows"),
         (lambda: plots.manifold(STRIPS, plots.manifold_axis(3)), "3 x 5 pictures and an axis of 3"),
         (lambda: plots.traversals(STRIPS, [1, 2], range(5)), "3 x 5 pictures for 2 dims and 5 values"),
-        (lambda: plots.codes(np.zeros((9, 3))), r"shape \(9, 3\): give \(N, 2\), or lay codes out by t-SNE"),
+        (lambda: plots.codes(np.zeros((9, 3))), r"shape \(9, 3\): give \(N, 2\), or embed codes by t-SNE"),
         (lambda: plots.codes(np.zeros((9, 2)), [1, 2]), r"labels of shape \(2,\) for 9 points"),
         (lambda: plots.tsne_embedding(np.zeros((3, 8))), "at least 5 of them"),
         (lambda: plots.posterior(np.zeros(5)), r"posterior got codes of shape \(5,\)"),
         (lambda: plots.posterior(np.zeros((5, 2)), [1.0]), r"kl of shape \(1,\) for codes of 2 dims"),
-        (lambda: plots.kl_per_dim([]), r"give one a dim"),
+        (lambda: plots.kl_per_dim([]), r"give one per dim"),
         (lambda: plots.curves({"a": []}), "no line of metrics.jsonl"),
         (lambda: plots.rate_distortion({"ae": []}), "no point"),
         (lambda: plots.gain_by_position({}), "no numbers"),

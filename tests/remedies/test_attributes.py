@@ -93,7 +93,7 @@ def test_the_command_line_says_which_dim_moves(run: Path) -> None:
         app, ["traverse", str(run), SENTENCES[0], "--attribute", "length", "--steps", "3"]
     )
     assert result.exit_code == 0, result.output
-    assert "dim 2 was trained to carry 'length': it moves alone" in result.stderr
+    assert "dim 2 was trained to carry 'length': only it changes" in result.stderr
     assert len(result.stdout.splitlines()) == 3
     plain = CliRunner().invoke(app, ["traverse", str(run), SENTENCES[0], "--dim", "1", "--steps", "3"])
     assert "was trained to carry" not in plain.stderr

@@ -169,7 +169,7 @@ def test_a_damaged_checkpoint(copy: Path, name: str, damage: Callable[[Path], No
     shutil.rmtree(last)  # what the message says
     listener = Listener()
     resume(copy, listener)
-    assert f"going on from {copy / 'checkpoints' / 'step-2'}" in listener.notes
+    assert f"resuming from {copy / 'checkpoints' / 'step-2'}" in listener.notes
 
 
 class Bomb:

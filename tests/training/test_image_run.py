@@ -246,7 +246,7 @@ def test_one_thing_of_a_code_moves(vae: ImageVAE, pictures: torch.Tensor) -> Non
     assert torch.allclose(x[0], z, atol=1e-6)
     assert torch.allclose(x[1] - x[0], x[2] - x[1], atol=1e-5)
     for move in (Traversal(), Traversal(dim=1, attribute="x")):
-        with pytest.raises(UserError, match="give --dim N or --attribute NAME, one of the two"):
+        with pytest.raises(UserError, match="give --dim N or --attribute NAME, exactly one of the two"):
             traverse(vae, None, move)
     with pytest.raises(UserError, match="unknown label 'colour'"):
         traverse(vae, None, Traversal(attribute="colour"))

@@ -95,7 +95,7 @@ def test_patience(tmp_path: Path, scripted: Any) -> None:
     scripted(5.0, 4.0, 6.0, 4.0)
     report = Listener()
     run = train(config(*FIVE, "train.patience=2"), tmp_path / "run", report)
-    early = "finished 8 steps of 10, as 2 validations brought nothing better (train.patience), in "
+    early = "finished 8 steps of 10, as 2 validations in a row were no better (train.patience), in "
     assert report.notes[-1].startswith(early)
     assert (card(run)["progress"]["step"], card(run)["progress"]["best_step"]) == (8, 4)
     assert card(run)["progress"]["finished"]

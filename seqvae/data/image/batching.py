@@ -16,9 +16,8 @@ from seqvae.data.image.batch import ImageBatch
 from seqvae.data.image.binarize import FIXED, binarize_fixed, sample_binary
 from seqvae.data.image.codec import ImageProcessor
 from seqvae.data.image.image_store import ImageStore, iter_chunks
+from seqvae.data.splits import Rows
 from seqvae.keyed_noise import KeyedNoise, Signed, hash_content
-
-Rows = npt.NDArray[np.int64]
 
 
 def collate(

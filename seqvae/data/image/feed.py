@@ -11,24 +11,16 @@ from seqvae.data.image.batching import collate, keys_of_batch
 from seqvae.data.image.codec import ImageProcessor
 from seqvae.data.image.dataset import ImageData
 from seqvae.data.image.image_store import ImageStore
-from seqvae.data.sampler import EVALUATION_SEED, EpochBatchSource, Rows, with_keyed_noise
+from seqvae.data.sampler import EVALUATION_SEED, EpochBatchSource, with_keyed_noise
+from seqvae.data.splits import Rows
 
 
-class ImageBatchSource(EpochBatchSource):
+class ImageBatchSource(EpochBatchSource[ImageData]):
     """The training loop's view of a data set: batches of a permutation of its pictures."""
-
-    def __init__(self, data: ImageData, batch_size: int, accumulate: int, seed: int) -> None:
-        """An update reads `batch_size` pictures, `accumulate` parts one after the other."""
-        self.data = data
-        super().__init__(len(data.train), batch_size, accumulate, seed)
 
     def valid(self, examples: int, batch_size: int = 64) -> Iterator[ImageBatch]:
         """The first `examples` validation pictures."""
         return evaluation_batches(self.data.valid, self.data.codec, batch_size, examples)
-
-    def _epoch_order(self, epoch: int) -> list[Rows]:
-        order = np.random.default_rng([self.seed % 2**64, epoch]).permutation(self.examples)
-        return [order[i : i + self.batch_size] for i in range(0, self.examples, self.batch_size)]
 
     def _make_batch(self, rows: Rows, step: int, epoch: int) -> ImageBatch:
         return collate(self.data.train, rows, self.data.codec, self.seed, step, epoch + 1)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from seqvae.data.image.cache import atomic_folder, cache_folder
+from seqvae.data.cache import cache_root, content_key, fill_folder
 from seqvae.data.image.pixels import ImageSpec, Pixels, first_line, picture_pixels
 from seqvae.errors import UserError
 
@@ -45,9 +45,9 @@ def decode_images(
     Raises:
         UserError: a broken picture (unless `skip`), pictures of different sizes, or none at all.
     """
-    folder = cache_folder(FORMAT, form, skip, *key)
+    folder = cache_root() / "pictures" / content_key(FORMAT, form, skip, *key)
     if not (folder / "meta.json").exists():
-        with atomic_folder(folder) as work:
+        with fill_folder(folder, "meta.json", "pictures") as work:
             meta = _decode_to_file(pictures, count, form, skip, work)
             (work / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from seqvae.data.labels import hash_labels
+
 _AT_ONCE = 1 << 24  # bytes read at once
 
 Array = npt.NDArray[Any]
@@ -45,16 +47,12 @@ class ImageStore:
         return self.places if self.keys is None else self.keys
 
     @cached_property
-    def parts(self) -> dict[str, str]:
+    def hashes(self) -> dict[str, str]:
         """Hashes of the pictures and of each label."""
         found = hashlib.blake2b(f"{self.pixels.shape}".encode(), digest_size=16)
         for part in iter_chunks(self.pixels):
             found.update(part.tobytes())
-        labels = {
-            f"label {name!r}": hashlib.blake2b(column.tobytes(), digest_size=16).hexdigest()
-            for name, column in zip(self.label_names, self.labels.T, strict=True)
-        }
-        return {"examples": found.hexdigest(), **labels}
+        return {"examples": found.hexdigest(), **hash_labels(self.label_names, self.labels)}
 
     @cached_property
     def fingerprint(self) -> str:

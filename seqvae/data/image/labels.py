@@ -13,9 +13,8 @@ import numpy.typing as npt
 from seqvae.data.image.columns import Column
 from seqvae.data.image.image_store import ImageStore
 from seqvae.data.image.readers import RawImages
+from seqvae.data.labels import Categories
 from seqvae.errors import UserError, suggest
-
-Categories = Mapping[str, Sequence[str]]
 
 
 def align_labels(

@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from seqvae.data.splits import Rows
 from seqvae.data.text.batch import SpecialIds, TextBatch
 from seqvae.data.text.source import SourceRows
 from seqvae.data.text.token_store import TokenStore
 from seqvae.keyed_noise import KeyedNoise, Signed, hash_content, keyed_permutation
 
-Rows = npt.NDArray[np.int64]
 AT_ONCE = 1 << 14  # padded tokens that a model is given at once at use: memory does not grow with the rows
 _POOL = 150  # batches sorted by length together: 1.5 % padding on captions and PTB, 3.5 % with 64
 _BLOCK = 1 << 16  # sentences that are put in order together

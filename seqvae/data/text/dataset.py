@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from seqvae.config.registry import construct, lookup
 from seqvae.config.schema import Component, TextDataConfig
-from seqvae.data.content import cache_root, content_key
+from seqvae.data.cache import cache_root, content_key, fill_folder
 from seqvae.data.input_files import in_words, regular_files
-from seqvae.data.labels import subsample_labels
+from seqvae.data.labels import Categories
+from seqvae.data.splits import PARTS, SplitData, heldout_sources, keep_some_labels, require_one_source
 from seqvae.data.synthetic import CORPORA, SentenceCorpus
 from seqvae.data.text import corpus
-from seqvae.data.text.cache import atomic_folder
 from seqvae.data.text.choosing import MANY_UNKNOWN, advice, unknown_share
 from seqvae.data.text.detokenize import detokenized
 from seqvae.data.text.readers import Example
 from seqvae.data.text.source import SourceReader
 from seqvae.data.text.splits import (
-    Categories,
     Split,
     file_split,
     file_splits,
@@ -37,14 +36,11 @@ DEFAULT_CORPUS = "sentences"
 _VERSION = "-2"  # of a store's files; the key before it stays what runs remember
 
 
-@dataclass(frozen=True)
-class TextData:
+@dataclass(frozen=True, kw_only=True)
+class TextData(SplitData[TokenStore]):
     """A tokenizer and the splits it made."""
 
     tokenizer: TextTokenizer
-    train: TokenStore
-    valid: TokenStore
-    test: TokenStore | None
     advice: str = ""  # the better tokenizer, where this one leaves many tokens unknown
     forced: bool = False  # whether it is to be taken all the same
     notes: tuple[str, ...] = ()  # what somebody should know of it besides
@@ -59,26 +55,11 @@ class TextData:
         """The tokenizer: it makes batches of sentences, and sentences of ids."""
         return self.tokenizer
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Names of the columns of `batch.labels`."""
-        return self.train.label_names
-
-    @property
-    def splits(self) -> dict[str, TokenStore]:
-        """The splits there are, by name."""
-        named = {"train": self.train, "valid": self.valid, "test": self.test}
-        return {name: store for name, store in named.items() if store is not None}
-
     def report(self) -> list[str]:
         """What became of the data, a line for each split and one for the vocabulary."""
         notes = dict.fromkeys(note for store in self.splits.values() for note in store.notes)
         lines = [*notes, *(f"{name}: {describe(store)}" for name, store in self.splits.items())]
         return [*lines, f"vocabulary: {self.tokenizer.vocab_size:,} tokens", *self.notes]
-
-    def split_fingerprint(self, name: str) -> dict[str, str]:
-        """Hashes of the examples and of each label of a split, by which a run knows it again."""
-        return self.splits[name].fingerprint
 
     def check(self) -> list[str]:
         """Warnings before a training: that many held-out tokens are unknown, and which tokenizer is better.
@@ -145,8 +126,7 @@ def load_data(
     if new:
         tokenizer.unk_is_word = train.counts.literal > 0
     _check_filled(train, data)
-    if data.num_labeled is not None:
-        train = replace(train, labels=subsample_labels(train.labels, data.num_labeled, data.split_seed))
+    train = keep_some_labels(train, data)
     known = {name: train.categories.get(name, ()) for name in train.label_names}
     held = {
         name: _cached_store(split, tokenizer, data, known, source=source)
@@ -158,7 +138,14 @@ def load_data(
     better = advice(splits, held["valid"]) if new else ""
     facts = train.source.facts() if train.source else None
     tokenizer = tokenizer.with_source(facts) if facts else tokenizer
-    return TextData(tokenizer, train, held["valid"], held.get("test"), better, forced)
+    return TextData(
+        tokenizer=tokenizer,
+        train=train,
+        valid=held["valid"],
+        test=held.get("test"),
+        advice=better,
+        forced=forced,
+    )
 
 
 def load_examples(
@@ -201,8 +188,7 @@ def _check_filled(store: TokenStore, data: TextDataConfig, source: str | Sequenc
 
 def splits_of(data: TextDataConfig) -> dict[str, Split]:
     """Train, valid and, where there is one, test."""
-    if data.name and data.train:
-        raise UserError(f"data has both name {data.name!r} and train {data.train!r}: give one of them")
+    require_one_source(data)
     if data.vectors and not data.train:
         raise UserError(f"data.vectors got {data.vectors!r} without data.train: name the text of each row")
     splits = file_splits(data, data.train) if data.train else _embedded_splits(data)
@@ -217,9 +203,9 @@ def _embedded_splits(data: TextDataConfig) -> dict[str, Split]:
     for label in data.labels:
         if label not in made.factors:
             raise UserError(f"corpus {name!r} has no label {label!r}: {suggest(label, made.factors)}")
-    splits = {part: _embedded(name, made, part, tuple(data.labels)) for part in ("train", "valid", "test")}
-    given = {"valid": data.valid, "test": data.test}
-    files = {k: file_split(k, v, data, tuple(data.labels)) for k, v in given.items() if v}
+    splits = {part: _embedded(name, made, part, tuple(data.labels)) for part in PARTS}
+    held = heldout_sources(data)
+    files = {k: file_split(k, v, data, tuple(data.labels)) for k, v in held.items()}
     return splits | files
 
 
@@ -277,6 +263,6 @@ def cached_tokenizer(spec: Component, train: Split) -> TextTokenizer:
     if (folder / "tokenizer.json").exists():
         return TextTokenizer.load(folder)
     tokenizer = construct("tokenizer", TOKENIZERS, spec, texts=texts())
-    with atomic_folder(folder, "tokenizer.json") as work:
+    with fill_folder(folder, "tokenizer.json") as work:
         tokenizer.save(work)
     return tokenizer

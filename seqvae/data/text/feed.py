@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from seqvae.data.sampler import EVALUATION_SEED, EpochBatchSource, Rows, with_keyed_noise
+from seqvae.data.sampler import EVALUATION_SEED, EpochBatchSource, with_keyed_noise
+from seqvae.data.splits import Rows
 from seqvae.data.text.batch import TextBatch
 from seqvae.data.text.batching import AT_ONCE, LengthBucketSampler, collate, eval_batches, keys_of_batch
 from seqvae.data.text.dataset import TextData
@@ -12,13 +13,8 @@ from seqvae.data.text.token_store import TokenStore
 from seqvae.data.text.tokenizer import TextTokenizer
 
 
-class TextBatchSource(EpochBatchSource):
+class TextBatchSource(EpochBatchSource[TextData]):
     """The training loop's view of a corpus: batches of similar lengths."""
-
-    def __init__(self, data: TextData, batch_size: int, accumulate: int, seed: int) -> None:
-        """An update reads `batch_size` sentences, `accumulate` parts one after the other."""
-        self.data = data
-        super().__init__(len(data.train), batch_size, accumulate, seed)
 
     def valid(self, examples: int, batch_size: int = 64) -> Iterator[TextBatch]:
         """The first `examples` validation sentences, by length."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from seqvae.data.labels import hash_labels
 from seqvae.data.text.source import SourceStore, open_source
 
 FORMAT = 1
@@ -107,10 +107,9 @@ class TokenStore:
         return found
 
     @cached_property
-    def fingerprint(self) -> dict[str, str]:
+    def hashes(self) -> dict[str, str]:
         """Hashes of the examples and of each label."""
-        columns = zip(self.label_names, self.labels.T, strict=True)
-        return {"examples": self.content, **{f"label {name!r}": hashed(column) for name, column in columns}}
+        return {"examples": self.content, **hash_labels(self.label_names, self.labels)}
 
     def tokens(self, i: int) -> npt.NDArray[np.int64]:
         """The ids of sentence `i`."""
@@ -144,11 +143,6 @@ def open_store(folder: str | Path) -> TokenStore:
         notes=meta.get("notes", ()),
         source=open_source(folder, meta["source"], counts.kept) if meta.get("source") else None,
     )
-
-
-def hashed(values: Array) -> str:
-    """A hash of the numbers of an array."""
-    return hashlib.blake2b(np.ascontiguousarray(values).tobytes(), digest_size=16).hexdigest()
 
 
 def _mapped(file: Path, dtype: str, size: int) -> Array:

@@ -13,7 +13,7 @@ from typing import IO, Literal
 
 import numpy as np
 
-from seqvae.data.text.cache import atomic_folder
+from seqvae.data.cache import fill_folder
 from seqvae.data.text.label_columns import LabelColumn
 from seqvae.data.text.readers import Example
 from seqvae.data.text.source import SourceReader, SourceWriter
@@ -51,7 +51,7 @@ def build_store(
             example that `source` cannot read.
     """
     folder = Path(folder)
-    with atomic_folder(folder, "meta.json") as work:
+    with fill_folder(folder, "meta.json") as work:
         columns = [LabelColumn(name, (categories or {}).get(name)) for name in label_names]
         writer = _Writer(work, tokenizer, max_tokens, overlong == "drop", columns, training, source)
         rows = iter(examples)

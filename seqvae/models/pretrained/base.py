@@ -13,14 +13,23 @@ from typing import Any
 import torch
 from torch import nn
 
-from seqvae.data.content import cache_root, remembered_hash
-from seqvae.data.text.cache import atomic_folder
+from seqvae.data.cache import cache_root, fill_folder
+from seqvae.data.content import remembered_hash
 from seqvae.errors import UserError
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*/*.json", "*/*.safetensors")  # of a Hub repository
+_FILES = (
+    "*.json",
+    "*.safetensors",
+    "*.txt",
+    "*.model",
+    "*/*.json",
+    "*/*.safetensors",
+    "README.md",
+)  # of the Hub
 _LEFT_OUT = ("onnx/*", "openvino/*", "original/*")
 _WEIGHTS = ("*.safetensors", "*.bin")
+_LICENCE = re.compile(r"\A---\n(?:.*\n)*?license: *['\"]?([^'\"\n]+?)['\"]? *\n(?:.*\n)*?---")  # of a card
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,19 @@ class Base:
             return hashes[0]
         lines = "\n".join(f"{file.name} {known}" for file, known in zip(files, hashes, strict=True))
         return hashlib.sha256(lines.encode()).hexdigest()
+
+    @property
+    def licence(self) -> str | None:
+        """What the model's own card, or its GGUF file, says of its licence; None where neither does."""
+        card = self.folder / "README.md"
+        if card.is_file() and (found := _LICENCE.match(card.read_text(encoding="utf-8", errors="replace"))):
+            return found[1]
+        if self.packed is None or self.packed.suffix != ".gguf":
+            return None
+        from gguf import GGUFReader
+
+        field = GGUFReader(self.packed).fields.get("general.license")
+        return None if field is None else str(field.contents())
 
     def load(self, kind: str) -> nn.Module:
         """The model by the class `kind` of `transformers`, fp32, in evaluation mode.
@@ -140,7 +162,7 @@ def _unpacked(file: Path) -> Path:
     folder = cache_root() / "backbones" / remembered_hash(file, sha256_of)
     if (folder / "config.json").is_file():
         return folder
-    with atomic_folder(folder, "config.json") as work:
+    with fill_folder(folder, "config.json", "a model") as work:
         if file.suffix == ".gguf":
             _convert(file, work)
         else:

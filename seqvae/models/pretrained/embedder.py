@@ -18,8 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from seqvae.data.content import cache_root, content_key
-from seqvae.data.text.cache import atomic_folder
+from seqvae.data.cache import cache_root, content_key, fill_folder
 from seqvae.data.text.readers import Example
 from seqvae.data.text.source import SourceRows
 from seqvae.models.pretrained.base import Base
@@ -79,7 +78,7 @@ class FeatureCache:
         self.folder = folder
         self.blocks: list[Array] = []
         self.places: dict[bytes, tuple[int, int]] = {}
-        for block in sorted(p for p in folder.glob("*") if (p / "vectors.npy").is_file()):
+        for block in sorted(p for p in folder.glob("[!.]*") if (p / "vectors.npy").is_file()):
             self._open(block)
 
     def _open(self, block: Path) -> None:
@@ -95,7 +94,7 @@ class FeatureCache:
             UserError: no room on the disk.
         """
         block = self.folder / uuid.uuid4().hex
-        with atomic_folder(block, "vectors.npy") as work:
+        with fill_folder(block, "vectors.npy", "vectors") as work:
             (work / "keys.bin").write_bytes(b"".join(keys))
             np.save(work / "vectors.npy", vectors)
         self._open(block)

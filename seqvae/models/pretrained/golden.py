@@ -27,6 +27,7 @@ from seqvae.interfaces import point_estimate
 from seqvae.models.latents import LATENTS
 from seqvae.models.pretrained.base import find_base
 from seqvae.models.pretrained.sources import source_reader
+from seqvae.utils.atomic_files import write_atomically
 
 if TYPE_CHECKING:
     from seqvae.models.vae import VAE
@@ -114,9 +115,8 @@ def write_golden(path: Path, config: RunConfig, vae: VAE, data: Any) -> None:
     z, nll = _made(vae, batch)
     vae.train(training)
     known |= {"z": z.tolist(), "nll": nll.tolist(), "versions": _versions()}
-    unfinished = path / f".unfinished-{GOLDEN_FILE}"
-    unfinished.write_text(json.dumps(known) + "\n", encoding="utf-8")
-    unfinished.replace(path / GOLDEN_FILE)
+    text = json.dumps(known) + "\n"
+    write_atomically(path / GOLDEN_FILE, lambda file: file.write_text(text, encoding="utf-8"))
 
 
 def check_golden(path: Path, config: RunConfig, vae: VAE, codec: Any) -> None:

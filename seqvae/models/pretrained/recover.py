@@ -18,10 +18,18 @@ Embed = Callable[[Sequence[str]], Array]  # the embedder that made the vectors: 
 
 @dataclass(frozen=True)
 class Recovered:
-    """The text nearest to each vector that was found, and cosines (rounds + 1, N) after each round."""
+    """The nearest text to each of N vectors so far, after each round, and the cosines of its embedding.
 
-    texts: list[str]
+    `history` has rounds + 1 lists of N texts, the first ones included; `cosines` (rounds + 1, N).
+    """
+
+    history: list[list[str]]
     cosines: Array
+
+    @property
+    def texts(self) -> list[str]:
+        """Those after the last round, N."""
+        return self.history[-1]
 
 
 def recover(
@@ -47,7 +55,7 @@ def recover(
     texts = list(vae.decode(vae.encode(asked), **decoding))
     found = np.asarray(embed(texts), np.float32)
     best = cosines(found, wanted)
-    history, last = [best], found
+    history, shown, last = [best], [texts], found
     for _ in range(rounds):
         asked = asked + step * (wanted - last)
         written = list(vae.decode(vae.encode(asked), **decoding))
@@ -56,7 +64,8 @@ def recover(
         texts = [new if a > b else old for new, old, a, b in zip(written, texts, now, best, strict=True)]
         best = np.maximum(best, now)
         history.append(best)
-    return Recovered(texts, np.stack(history))
+        shown.append(texts)
+    return Recovered(shown, np.stack(history))
 
 
 def cosines(a: Array, b: Array) -> Array:

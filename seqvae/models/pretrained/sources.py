@@ -10,7 +10,7 @@ import torch
 
 from seqvae.config.registry import construct, lookup
 from seqvae.config.schema import TextRunConfig
-from seqvae.data.content import content_key
+from seqvae.data.cache import content_key
 from seqvae.data.text.readers import Example
 from seqvae.data.text.source import SourceReader, SourceRows
 from seqvae.data.text.vectors import GivenVectors

@@ -36,7 +36,7 @@ class CausalState:
         seen, skip = (x if x is None else x[index] for x in (self.seen, self.skip))
         return replace(self, past=tuple((k[index], v[index]) for k, v in self.past), seen=seen, skip=skip)
 
-    def fixed(self, length: int) -> CausalState:
+    def allocate(self, length: int) -> CausalState:
         """The state before the first word in memory of its own, with room for `length` words."""
         if isinstance(self.length, Tensor):
             return copy_of(self)
@@ -55,10 +55,10 @@ class CausalState:
             torch.zeros((), dtype=torch.long, device=device),
             None if self.skip is None else copy_of(self.skip),
         )
-        made.take(self)
+        made.copy_from(self)
         return made
 
-    def take(self, other: CausalState) -> None:
+    def copy_from(self, other: CausalState) -> None:
         """Write the numbers of a fixed state, or of one before the first word, into this fixed one."""
         if isinstance(other.length, Tensor):
             overwrite(self, other)

@@ -18,6 +18,7 @@ PAIRS = {
     "they 've seen it , i 'm sure !": "They've seen it, I'm sure!",
     "the dog 's ball ( a red one ) costs $ 5 .": "The dog's ball (a red one) costs $5.",
     "`` no , '' he said .": '"no," he said.',
+    "i can 't say , he didn 't call .": "I can't say, he didn't call.",
     "a black @-@ and @-@ white dog": "A black-and-white dog",
     "-lrb- see below -rrb-": "(see below)",
     "Mr. Smith did n't go .": "Mr. Smith didn't go.",

@@ -119,7 +119,7 @@ def test_every_diagonal_latent_under_any_prior(name: str, prior: str) -> None:
 @pytest.mark.parametrize("name", ["vmf", "flow", "categorical", "deterministic", "none"])
 def test_what_is_no_diagonal_normal_is_refused(name: str) -> None:
     vae = tiny_vae(latent={"name": name})
-    with pytest.raises(UserError, match=r"refinement moves a mean and a variance of each dim, .+ has none"):
+    with pytest.raises(UserError, match=r"refinement changes a mean and a variance per dim, .+ has none"):
         amortisation_gap(vae, [text_batch()])
 
 

@@ -271,7 +271,7 @@ def test_errors_say_what_was_wrong(factors: Array) -> None:
     constant[:, 1] = 4
     _says(r"factor 'scale' has one value only, 4: leave it out", codes, constant)
     rare[20:, 2] = np.nan
-    _says(r"factor 'x' is known of 20 examples: give 100 or leave it out", codes, rare)
+    _says(r"factor 'x' is known for 20 examples: give 100 or leave it out", codes, rare)
     lonely = factors.copy()
     lonely[:, 0] = 0
     lonely[0, 0] = 1

@@ -119,7 +119,7 @@ def test_a_mirrored_code_costs_the_same() -> None:
 def test_what_chance_would_show_is_nothing() -> None:
     draw, made = np.random.default_rng(3), factors().numpy()
     codes = np.concatenate([made, draw.normal(size=(N, 6))], 1)
-    plain, told = factor_information(codes, made), factor_information(codes, made, told=True)
+    plain, told = factor_information(codes, made), factor_information(codes, made, beyond_chance=True)
     assert (plain[2:] > 0.02).all()
     assert (told[2:] == 0).all()
     assert told[0, 0] == pytest.approx(math.log(8), abs=0.06)
@@ -151,7 +151,7 @@ def test_what_is_no_factor_is_refused() -> None:
     with pytest.raises(UserError, match=r"factor 'radius' has one value only, 7: leave it out"):
         factor_metrics(walk(torch.stack([made[:, 0], torch.full((N,), 7.0)], 1)), NAMES)
     lm = VAE(NoEncoder(), NoLatent(), StandardPrior(0), Never())
-    with pytest.raises(UserError, match=r"latent: none\) has no code to tell factors from"):
+    with pytest.raises(UserError, match=r"latent: none\) has no code to measure factors on"):
         factor_metrics(EvaluationPass(lm, batches(made)), NAMES)
     with pytest.raises(UserError, match="got 64 examples to measure disentanglement on: give 100 or more"):
         factor_metrics(EvaluationPass(model(), batches(made)[:1]), NAMES)

@@ -59,7 +59,7 @@ def test_the_claim_of_a_process_that_is_gone_is_void(file: Path, gone: int) -> N
     claimed(file, socket.gethostname(), gone)
     claim = Lease(file)
     assert claim.acquire()
-    assert claim.gone == f"process {gone} on {socket.gethostname()}"
+    assert claim.stale_owner == f"process {gone} on {socket.gethostname()}"
     claim.release()
     assert not list(file.parent.iterdir())
 

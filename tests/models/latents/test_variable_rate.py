@@ -322,7 +322,7 @@ def test_needs_of_sentences() -> None:
     drawn = minimum_rates(fake, Inputs(texts), ReconstructionTarget(draws=3, rounds=12))
     assert drawn[0].nats == pytest.approx(6, rel=1e-3)
     for accuracy in (0.0, 1.1):
-        with pytest.raises(UserError, match=r"accuracy got .*: give a share of the tokens in"):
+        with pytest.raises(UserError, match=r"accuracy got .*: give a fraction of the tokens in"):
             ReconstructionTarget(accuracy=accuracy)
 
 

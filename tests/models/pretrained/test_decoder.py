@@ -137,13 +137,13 @@ def test_fixed_memory_gives_the_same_features(kind: str, z_to: tuple[str, ...], 
     made.has_cache = cached
     rows = torch.tensor([3, 0, 0])
     with torch.no_grad():
-        grown, fixed = made.start(z), made.start(z).fixed(x.inputs.shape[1])
+        grown, fixed = made.start(z), made.start(z).allocate(x.inputs.shape[1])
         for t in range(x.inputs.shape[1]):
             words = x.inputs[:, t : t + 1] if t < 5 else x.inputs[rows, t : t + 1]
             if t == 5:
                 grown, fixed = grown.select(rows), fixed.select(rows)
-                again = made.start(z[rows]).fixed(x.inputs.shape[1])
-                again.take(fixed)
+                again = made.start(z[rows]).allocate(x.inputs.shape[1])
+                again.copy_from(fixed)
                 fixed = again
             one, grown = made.read(words, grown)
             other, fixed = made.read(words, fixed)

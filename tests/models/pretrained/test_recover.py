@@ -39,7 +39,9 @@ def test_what_was_said_too_little_is_asked_for_more() -> None:
     assert bool((np.diff(found.cosines, axis=0) >= 0).all())
     assert bool((found.cosines[-1] > 0.999).all())
     assert bool((found.cosines[0, :2] < 0.999).all())
-    np.testing.assert_allclose(cosines(embed(found.texts), vectors), found.cosines[-1], rtol=1e-6)
+    for texts, known in zip(found.history, found.cosines, strict=True):
+        np.testing.assert_allclose(cosines(embed(texts), vectors), known, rtol=1e-6)
+    assert found.texts == found.history[-1]
 
 
 def test_no_round_leaves_the_first_texts() -> None:

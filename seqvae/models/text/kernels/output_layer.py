@@ -58,15 +58,17 @@ class _TokenLogProb(torch.autograd.Function):
         low_minus, scaled = minus.to(h.dtype), (minus * h).to(h.dtype)
         d_h = torch.empty_like(h, dtype=torch.float32)
         d_weight: Tensor | None = None
-        d_bias = torch.zeros_like(bias) if any(ctx.needs_input_grad[1:3]) else None
+        # the weight's gradient is as dear as a product of the layer: not where the bias alone trains
+        weight_trains, bias_trains = ctx.needs_input_grad[1:3]
+        d_bias = torch.zeros_like(bias) if bias_trains else None
         for rows, residual in _residuals(h, _Products(weight, bias, rows=len(h)), y, kept):
             torch.mul(residual @ weight, minus[rows], out=d_h[rows])
             if d_bias is not None:
                 d_bias += (low_minus[rows].T @ residual)[0]
+            if weight_trains:
                 d_weight = _add_product(d_weight, residual.T, scaled[rows])
-        if d_weight is None or d_bias is None:
-            return d_h.to(like_h), None, None, None, None
-        return d_h.to(like_h), d_weight.to(like_weight), d_bias.to(like_bias), None, None
+        weights = None if d_weight is None else d_weight.to(like_weight)
+        return d_h.to(like_h), weights, None if d_bias is None else d_bias.to(like_bias), None, None
 
 
 class _Products:

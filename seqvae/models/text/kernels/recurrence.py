@@ -65,15 +65,37 @@ def run_both_directions(rnn: nn.RNNBase, x: Tensor, mask: Tensor) -> Tensor:
 def _run_direction(rnn: nn.RNNBase, place: int, x: Tensor) -> Tensor:
     """Outputs (B, T, H) of one direction of one layer from a zero state; `place` counts both."""
     zeros = x.new_zeros(1, len(x), rnn.hidden_size)
+    return _run_cell(rnn, place, x, (zeros, zeros) if isinstance(rnn, nn.LSTM) else (zeros,))[0]
+
+
+def _run_cell(rnn: nn.RNNBase, place: int, x: Tensor, state: State) -> tuple[Tensor, State]:
+    """Outputs (N, T, H) and the last state (1, N, H) of a layer, or of a direction; `place` counts both."""
     weights: list[Tensor] = list(rnn.all_weights[place])
     backward = rnn.training or torch.is_grad_enabled()  # cuDNN has no gradients in evaluation mode
     with warnings.catch_warnings():  # cuDNN copies weights that are part of a larger buffer: that is well
         warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
         if isinstance(rnn, nn.LSTM):
-            out: Tensor = torch.lstm(x, (zeros, zeros), weights, True, 1, 0.0, backward, False, True)[0]
+            y, *last = torch.lstm(x, state, weights, True, 1, 0.0, backward, False, True)
         else:
-            out = torch.gru(x, zeros, weights, True, 1, 0.0, backward, False, True)[0]
-    return out
+            y, *last = torch.gru(x, state[0], weights, True, 1, 0.0, backward, False, True)
+    return y, tuple(last)
+
+
+def _run_native_layers(rnn: nn.RNNBase, x: Tensor, state: State | None) -> tuple[Tensor, State]:
+    """Layer by layer, with torch's dropout between them.
+
+    The dropout inside cuDNN draws from a state that `torch.manual_seed` does not reset and that no checkpoint
+    holds: a resumed run would draw other masks.
+    """
+    if state is None:
+        zeros = x.new_zeros(rnn.num_layers, len(x), rnn.hidden_size)
+        state = (zeros, zeros) if isinstance(rnn, nn.LSTM) else (zeros,)
+    ends: list[State] = []
+    for layer in range(rnn.num_layers):
+        x = nn.functional.dropout(x, rnn.dropout, True) if layer else x
+        x, end = _run_cell(rnn, layer, x, tuple(part[layer : layer + 1] for part in state))
+        ends.append(end)
+    return x, tuple(torch.cat(parts) for parts in zip(*ends, strict=True))
 
 
 def run_native(
@@ -93,9 +115,11 @@ def run_native(
         if holds_weights():  # autocast would cast them once more for every word
             rnn = cached((rnn, dtype), lambda: copy.deepcopy(rnn).to(dtype))
             x = x.to(dtype)
-    given = None if state is None else _pack_state(tuple(part.to(dtype).contiguous() for part in state))
+    state = None if state is None else tuple(part.to(dtype).contiguous() for part in state)
+    if rnn.training and rnn.dropout and rnn.num_layers > 1 and not rnn.bidirectional:
+        return _run_native_layers(rnn, x, state)
     with _goes_backward(rnn):
-        y, last = rnn(x, given)
+        y, last = rnn(x, None if state is None else _pack_state(state))
     return y, last if isinstance(last, tuple) else (last,)
 
 
