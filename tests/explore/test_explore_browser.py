@@ -205,7 +205,8 @@ def test_both_themes_have_contrast(browser: Any, address: str, scheme: str) -> N
                 return (Math.max(x, y) + 0.05) / (Math.min(x, y) + 0.05);
               };
               const css = SV.colours.css;
-              return [["--ink", "--paper"], ["--soft", "--paper"], ["--soft", "--tint"], ["--accent", "--paper"],
+              return [["--ink", "--paper"], ["--soft", "--paper"], ["--soft", "--tint"],
+                ["--accent", "--paper"],
                 ["--on-accent", "--accent"], ["--warm", "--warm-tint"], ["--good", "--good-tint"],
                 ["--bad", "--bad-tint"], ["--ink", "--mark"]].map(([a, b]) => [a, b, ratio(css(a), css(b))]);
             }"""

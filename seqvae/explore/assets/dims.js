@@ -137,7 +137,7 @@ SV.dims = (() => {
 
   function say(move, {confidence, n}) {
     if (confidence === null) move.said.textContent = `${n} examples: too few to test the direction (3 of each side are needed)`;
-    else move.said.textContent = `orders ${Math.round(100 * confidence)} % of held-out pairs right (chance 50 %), from ${n} examples`;
+    else move.said.textContent = `orders ${Math.round(100 * confidence)} % of held-out pairs right (chance 50 %), from ${n.toLocaleString("en")} examples`;
   }
 
   // The confidence of a new attribute, before its slider moves.

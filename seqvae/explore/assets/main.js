@@ -296,7 +296,8 @@ SV.main = (() => {
     SV.map.state.n = facts.n;
     SV.map.state.recorded = SV.recorded?.examples ?? [];
     byId("run-facts").textContent = `${facts.modality} run, ${facts.latent} code of ${facts.dim} dims, ${facts.n.toLocaleString("en")} examples (${facts.where}), plane holds ${Math.round(100 * (pca.share[0] + pca.share[1]))} % of the variance`;
-    const best = facts.columns.find(c => c.names.length) ?? facts.columns[0];
+    const varies = c => c.values.some(v => v !== null && Math.abs(v - c.values[0]) > 1e-3 * Math.abs(v));
+    const best = facts.columns.find(c => c.names.length) ?? facts.columns.find(varies) ?? facts.columns[0];
     byId("colour").replaceChildren(...facts.columns.map(c => SV.el("option", {value: c.name, selected: c === best}, c.unit ? `${c.name} (${c.unit})` : c.name)), SV.el("option", {value: ""}, "nothing"));
     SV.map.setPlane("pca");
     SV.legend.apply(best?.name);
