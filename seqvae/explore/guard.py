@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HOSTS = ("127.0.0.1", "localhost")
@@ -51,6 +51,9 @@ class Guard:
         status, refusal = self._refusal(scope["path"], headers)
         if refusal:
             await PlainTextResponse(refusal, status, HEADERS)(scope, receive, send)
+            return
+        if scope["path"] == f"/{self.token}":  # or the page would look for its files beside itself
+            await RedirectResponse(f"/{self.token}/", headers=HEADERS)(scope, receive, send)
             return
         inner = {**scope, "path": scope["path"][len(self.token) + 1 :], "raw_path": None}
         await self.app(inner, receive, _with_headers(send))

@@ -19,6 +19,7 @@ pytest.importorskip("fastapi", reason="needs the extra `explore` (fastapi, uvico
 
 from browsers import open_browser, open_page, painted
 
+from seqvae.explore import static
 from seqvae.explore.session import Explorer
 from seqvae.explore.static import write_static
 from seqvae.inference import load
@@ -264,7 +265,10 @@ def test_fifty_thousand_points_stay_smooth(browser: Any, address: str) -> None:
         assert took < 100
 
 
-def test_static_page_opens_from_disk(run: Path, browser: Any, tmp_path: Path) -> None:
+def test_static_page_opens_from_disk(
+    run: Path, browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(static, "EXAMPLES", 3)
     folder = tmp_path / "page"
     page_file = write_static(Explorer(load(run), examples=40), folder)
     with open_page(browser, page_file.as_uri()) as page:

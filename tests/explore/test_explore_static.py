@@ -13,6 +13,7 @@ pytest.importorskip("fastapi", reason="needs the extra `explore` (fastapi, uvico
 
 from seqvae.cli import main
 from seqvae.errors import UserError
+from seqvae.explore import static
 from seqvae.explore.app import ASSETS
 from seqvae.explore.session import Explorer
 from seqvae.explore.static import as_script, request_key, write_static
@@ -35,8 +36,12 @@ def test_texts_cannot_end_the_script() -> None:
 
 
 def test_folder_is_complete(
-    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path_factory: pytest.TempPathFactory,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(static, "EXAMPLES", 2)
     run, folder = tiny_run(tmp_path_factory), tmp_path / "page"
     with pytest.raises(SystemExit) as end:
         main(["explore", str(run), "--static", str(folder), "--examples", "30"])

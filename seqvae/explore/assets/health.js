@@ -21,7 +21,11 @@ SV.health = (() => {
   }
 
   function finding(one) {
-    return el("p", {class: one.level === "good" ? "tag good" : "error"}, one.text);
+    const box = el("div", {class: one.level === "good" ? "finding good" : "finding"}, el("p", {}, one.text));
+    if (one.evidence?.length) box.append(el("ul", {}, one.evidence.map(line => el("li", {}, line))));
+    if (one.config?.length) box.append(el("pre", {}, one.config.join("\n")));
+    if (one.effect) box.append(el("p", {class: "hint"}, one.effect));
+    return box;
   }
 
   function value({value, unit}) {

@@ -42,20 +42,19 @@ def edit(explorer: Explorer, request: EditRequest) -> dict[str, Any]:
     base = explorer.resolve(request.base)
     found = [find_direction(explorer, move) for move in request.moves]
     z = edited_code(base, request, found)
-    if request.keep_words:
-        if not isinstance(explorer.vae, TextVAE):
-            raise UserError("words can be kept in runs of text only")
+    if request.keep_words and not isinstance(explorer.vae, TextVAE):
+        raise UserError("words can be kept in runs of text only")
+    original, shown = show_codes(explorer, torch.stack([base, z]))
+    if request.keep_words and isinstance(explorer.vae, TextVAE):
         text = decode_with_words(explorer.vae, z, request.keep_words)
         shown = {"text": text, **score_texts(explorer.vae, [text])[0]}
-    else:
-        shown = show_codes(explorer, z[None])[0]
     return {
         "z": [rounded(v) for v in z.tolist()],
         "base": [rounded(v) for v in base.tolist()],
         "xy": explorer.place_on_map(torch.stack([base, z])),
         "read": explorer.describe(request.base),
         "decoded": shown,
-        "original": show_codes(explorer, base[None])[0],
+        "original": original,
         "moves": [
             {"confidence": each.confidence and rounded(each.confidence, 3), "n": each.n} for each in found
         ],
@@ -64,7 +63,9 @@ def edit(explorer: Explorer, request: EditRequest) -> dict[str, Any]:
 
 
 def edited_code(base: Tensor, request: EditRequest, found: list[Direction]) -> Tensor:
-    """(D,): the base with its dims set, plus the moves, without what would change the kept attributes.
+    """(D,): the base with its dims set and its attributes moved.
+
+    What would change a kept attribute is left out; its own slider moves it all the same.
 
     Raises:
         UserError: a dim that does not exist.
@@ -75,10 +76,10 @@ def edited_code(base: Tensor, request: EditRequest, found: list[Direction]) -> T
             raise UserError(f"no dim {dim}: the code has {len(z)}, numbered from 0")
         z[dim] = value
     pairs = list(zip(request.moves, found, strict=True))
-    for move, direction in pairs:
-        z = z + move.strength * direction.step
     kept = [direction.step for move, direction in pairs if move.keep]
-    return base + without_kept(z - base, kept)
+    free = sum((move.strength * each.step for move, each in pairs if not move.keep), torch.zeros_like(z))
+    own = sum((move.strength * each.step for move, each in pairs if move.keep), torch.zeros_like(z))
+    return base + without_kept(z - base + free, kept) + own
 
 
 def _python(explorer: Explorer, request: EditRequest, z: Tensor) -> str:

@@ -36,10 +36,11 @@ def health(explorer: Explorer, _: Empty) -> dict[str, Any]:
     }
 
 
-def findings(explorer: Explorer, report: Mapping[str, Any]) -> list[dict[str, str]]:
-    """What is wrong with the run, in plain words: `text` and `level`, of which the worst come first.
+def findings(explorer: Explorer, report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What is wrong with the run, in plain words, causes first; here the cautions of its evaluation.
 
-    The one place that decides what the page says about a run: here the cautions of the evaluation.
+    The one place that decides what the page says about a run. Each is `text` and `level` (warning or
+    good), and may hold `evidence` (lines), `config` (lines that would change it) and `effect` (a sentence).
     """
     return [{"level": "warning", "text": line} for line in report.get("cautions") or []]
 
