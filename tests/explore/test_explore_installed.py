@@ -1,4 +1,4 @@
-"""The browser's tests where no browser is installed yet: one is installed, by Debian's package, and they run."""
+"""The tests in a browser where none is installed yet: Debian's Chromium is installed, and they run."""
 
 from __future__ import annotations
 
