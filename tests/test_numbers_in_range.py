@@ -12,7 +12,20 @@ import yaml
 from pydantic import BaseModel
 from tiny import config
 
-from seqvae.cli import bench, edit, fit_prior, generate, lesson, main, plot, probe, quality, rate, score
+from seqvae.cli import (
+    bench,
+    edit,
+    explore,
+    fit_prior,
+    generate,
+    lesson,
+    main,
+    plot,
+    probe,
+    quality,
+    rate,
+    score,
+)
 from seqvae.cli import inspect as look
 from seqvae.cli import train as training
 from seqvae.config.loading import parse_config
@@ -23,7 +36,21 @@ from seqvae.models.text.decoding import GenerationConfig
 from seqvae.remedies import REMEDIES
 from seqvae.training.loop import train
 
-GROUPS = (bench, edit, lesson, look, plot, fit_prior, probe, quality, rate, score, training, generate)
+GROUPS = (
+    bench,
+    edit,
+    explore,
+    lesson,
+    look,
+    plot,
+    fit_prior,
+    probe,
+    quality,
+    rate,
+    score,
+    training,
+    generate,
+)
 HUGE = ("1" + "0" * 30, "-1" + "0" * 30, "9" * 5000)
 NO_NUMBERS = ("nan", "inf", "-inf", "1e308", "1e999")
 
