@@ -1,4 +1,4 @@
-"""Embeds sentences by a pretrained encoder, and measures how much of them a run writes back from that.
+"""Embeds sentences with a pretrained encoder, and measures how well a run recovers them from the vectors.
 
 python scripts/recover_embeddings.py embed MODEL texts.txt texts.npy --detokenize
 seqvae train --corpus texts.txt --vectors texts.npy --set data.detokenize=true --out runs/inverted
@@ -40,9 +40,9 @@ def embed(
     model: MODEL,
     texts: TEXTS,
     out: Annotated[Path, typer.Argument(help="A .npy file to write.")],
-    detokenize: Annotated[bool, typer.Option(help="As data.detokenize does.")] = False,
+    detokenize: Annotated[bool, typer.Option(help="As data.detokenize.")] = False,
 ) -> None:
-    """Write the vector of each line, a row each: what data.vectors reads."""
+    """Write the vectors of all lines, one row per line, as data.vectors reads them."""
     reader = FrozenFeatures(Embedder(find_base(model), "auto"))
     np.save(out, reader.read([Example(line) for line in lines_of(texts, detokenize)]).values)
 
@@ -53,7 +53,7 @@ def recover(
     model: MODEL,
     texts: TEXTS,
     rounds: Annotated[int, typer.Option(help="Corrections after the first text.")] = 5,
-    step: Annotated[float, typer.Option(help="How much of what is missing each adds.")] = 0.5,
+    step: Annotated[float, typer.Option(help="Fraction of the difference that each round adds.")] = 0.5,
     show: Annotated[int, typer.Option(help="Sentences to show.")] = 5,
 ) -> None:
     """Print BLEU, exact match and cosine after each round, as a Markdown table."""

@@ -8,7 +8,7 @@ export OMP_NUM_THREADS=1 # as many test processes as cores: one thread each
 
 say() { printf 'versions: %s\n' "$*" >&2; }
 
-python_of() { # a name on the PATH may be a shim of nothing: ask it for its version
+python_of() { # a name on the PATH may be a shim without a Python: ask it for its version
     local name
     for name in "python$1" "$(pyenv prefix "$1" 2>/dev/null || true)/bin/python" python3; do
         if [ "$("$name" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)" = "$1" ]; then

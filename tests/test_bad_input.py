@@ -1,4 +1,4 @@
-"""A user's mistake is one line that says what was wrong, what was got and what to do, and exit code 2."""
+"""A user's mistake is one line that names the mistake, the value and what to do, with exit code 2."""
 
 from __future__ import annotations
 

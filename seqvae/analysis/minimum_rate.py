@@ -185,7 +185,7 @@ def measure_distortions(vae: PretrainedVAE, examples: Inputs, nats: Tensor, draw
     """-ln p(x|z) of each example at its own rate (N,), in nats, at the mean or averaged over samples."""
     model: VAE = vae.vae if examples.condition is None else with_own_labels(vae.vae)
     found = [torch.zeros(0, dtype=torch.float64)]
-    for batch in vae._conditioned_batches(examples.x, 0, nats.tolist(), examples.condition):
+    for batch in vae.conditioned_batches(examples.x, 0, nats.tolist(), examples.condition):
         q = model.posterior(batch)
         z = q.rsample(draws, batch.random) if draws else point_estimate(q)[None]  # (S, B, D)
         likelihood = model.likelihood(z, model.condition(batch))

@@ -111,7 +111,7 @@ def _pictures(count: int, seed: int) -> ImageStore:
 
 
 def write_made_up(file: Path, words: int, sentences: int, seed: int = 0) -> None:
-    """The sentences of `generate_sentences` as text, one per line: words w0, w1, ... of a tokenizer of so many words."""  # noqa: E501
+    """Write the sentences of `generate_sentences` as text, one per line, in words w0, w1, ..."""
     flat, offsets = _words(words, sentences, seed, None)
     with file.open("w", encoding="utf-8") as lines:
         for start, end in pairwise(offsets.tolist()):

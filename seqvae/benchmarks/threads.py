@@ -28,7 +28,7 @@ def wait_policies(
 ) -> list[dict[str, Any]]:
     """Rows of `policy`, training tokens/s `quiet` and `busy`, their shares of the best, and the `worse` one.
 
-    Quiet: no other process of ours. Busy: as many busy-looping processes as there are cores.
+    Quiet: no other process of the benchmark. Busy: as many busy-looping processes as there are cores.
     Each policy runs `rounds` times for about `seconds`, in turn with the others; results are medians.
 
     Raises:

@@ -31,13 +31,13 @@ def export(
 def card(
     run: RUN,
     samples: Annotated[int, typer.Option(help="K of IW-NLL; papers use 500.")] = 20,
-    examples: Annotated[int | None, typer.Option(help="Only the first so many.", min=1)] = None,
+    examples: Annotated[int | None, typer.Option(help="Only the first N examples.", min=1)] = None,
     rates: Annotated[
-        str, typer.Option(help="Nats, as 4,16, a row each; the run's default rate otherwise.")
+        str, typer.Option(help="Rates in nats, as 4,16, one row per rate; by default the run's.")
     ] = "",
     device: DEVICE = "auto",
 ) -> None:
-    """Measure a run and write its model card, README.md, which export and push_to_hub take along."""
+    """Measure a run and write its model card, README.md, which export and push_to_hub copy."""
     report = Terminal()
     asked = parse_numbers(rates) if rates else ()
     file = load_vae(run, device).write_card(None, samples, examples, asked, progress=report.advance)

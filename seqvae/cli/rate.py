@@ -40,7 +40,7 @@ def rate(
     given: GIVEN = None,
     input_: INPUT = None,
     data: DATA = None,
-    examples: Annotated[int | None, typer.Option(help="Only the first so many.", min=1)] = None,
+    examples: Annotated[int | None, typer.Option(help="Only the first N examples.", min=1)] = None,
     accuracy: Annotated[float, typer.Option(help="Fraction of the tokens that must be right.")] = 1.0,
     distortion: Annotated[float | None, typer.Option(help="Or the distortion to reach, in nats.")] = None,
     draws: Annotated[int, typer.Option(help="Codes of each posterior; 0 takes its mean.", min=0)] = 0,

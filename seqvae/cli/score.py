@@ -37,7 +37,7 @@ def score(
     given: GIVEN = None,
     input_: INPUT = None,
     data: DATA = None,
-    examples: Annotated[int | None, typer.Option(help="Only the first so many.", min=1)] = None,
+    examples: Annotated[int | None, typer.Option(help="Only the first N examples.", min=1)] = None,
     samples: Annotated[int, typer.Option(help="K of IW-NLL; the bound tightens with K.", min=1)] = 20,
     sort: Annotated[bool, typer.Option("--sort", help="The least likely per token first.")] = False,
     seed: SEED = 0,

@@ -15,7 +15,8 @@ class Terminal:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self.bar: Progress | None = None
         self.every, self.last = every_seconds, 0.0
-        self.start: tuple[float, int] | None = None  # time and number done at the first call
+        self.start: tuple[float, int] | None = None  # time and number done at the phase's first call
+        self.done = 0
 
     def note(self, text: str) -> None:
         """Print one line."""
@@ -27,7 +28,11 @@ class Terminal:
 
     def advance(self, done: int, total: int, what: str) -> None:
         """Move the bar, or print a line if the last one is old."""
-        self.start = self.start or (time.monotonic(), done)
+        if self.start is None or done < self.done:  # a phase begins: its speed is its own
+            self.start = time.monotonic(), done
+            if self.bar is not None:
+                self.bar.reset(self.bar.task_ids[0])
+        self.done = done
         if self.console.is_terminal:
             self._move(done, total, what)
         elif time.monotonic() - self.last >= self.every or done >= total:

@@ -77,7 +77,7 @@ def evaluate(
     ] = None,
     samples: Annotated[int, typer.Option(help="K of IW-NLL; papers use 500.")] = 20,
     precision: Annotated[Literal["fp32", "bf16", "auto"], typer.Option(help="bf16 is faster.")] = "fp32",
-    examples: Annotated[int | None, typer.Option(help="Only the first so many.", min=1)] = None,
+    examples: Annotated[int | None, typer.Option(help="Only the first N examples.", min=1)] = None,
     refine: Annotated[int, typer.Option(help="SVI steps: adds the amortisation gap.", min=0)] = 0,
     factors: Annotated[bool, typer.Option("--factors", help="Adds MIG, DCI, SAP ... over labels.")] = False,
     rate: RATE = None,

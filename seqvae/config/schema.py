@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping
+from inspect import get_annotations
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -182,13 +183,17 @@ def _dims(value: Any) -> Any:
     return value
 
 
+RUN_CONFIGS: dict[str, type[RunConfig]] = {}  # by modality: the subclasses of RunConfig register themselves
+
+
 class RunConfig(_Closed):
     """The whole config of a run; `parse_config` returns the class of its `modality`.
 
     `attributes` ties dims of the code to labels. `condition` names labels that the model is conditioned on.
     """
 
-    modality: Literal["text", "image"]  # type of the examples
+    # type of the examples
+    modality: Annotated[str, Field(json_schema_extra=lambda schema: schema.update(enum=[*RUN_CONFIGS]))]
     data: DataConfig  # source of the examples
     encoder: Component  # batch to features
     latent: Component = Component(name="gaussian")  # q(z|x); `prior: {name: ...}` inside it names p(z)
@@ -202,6 +207,19 @@ class RunConfig(_Closed):
     init: InitConfig | None = None  # start from parts of a finished run
     train: TrainConfig = TrainConfig()  # training settings
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **arguments: Any) -> None:
+        """Make a subclass with a `modality` of its own the config of that modality."""
+        super().__pydantic_init_subclass__(**arguments)
+        if "modality" in get_annotations(cls):
+            RUN_CONFIGS[cls.model_fields["modality"].default] = cls
+
+    def map_paths(self, change: Callable[[str], str]) -> Self:
+        """A copy with `change` applied to the path of each file that it names, except those of `data`."""
+        if self.init is None:
+            return self
+        return self.model_copy(update={"init": self.init.model_copy(update={"run": change(self.init.run)})})
+
 
 class TextRunConfig(RunConfig):
     """A run on sentences, which also has a tokenizer."""
@@ -211,6 +229,14 @@ class TextRunConfig(RunConfig):
     tokenizer: Component = Component(name="word")  # trained on the training split, or loaded with `file`
     encoder: Component = Component(name="gru")
     decoder: Component = Component(name="gru")
+
+    def map_paths(self, change: Callable[[str], str]) -> Self:
+        """As the base class, and the path of the tokenizer's file."""
+        changed, values = super().map_paths(change), self.tokenizer.model_dump()
+        if not isinstance(values.get("path"), str):
+            return changed
+        tokenizer = Component(**values | {"path": change(values["path"])})
+        return changed.model_copy(update={"tokenizer": tokenizer})
 
     @model_validator(mode="before")
     @classmethod
@@ -232,9 +258,3 @@ class ImageRunConfig(RunConfig):
     data: ImageDataConfig = ImageDataConfig()
     encoder: Component = Component(name="mlp")
     decoder: Component = Component(name="mlp")
-
-
-RUN_CONFIGS: dict[str, type[TextRunConfig | ImageRunConfig]] = {
-    "text": TextRunConfig,
-    "image": ImageRunConfig,
-}

@@ -1,4 +1,4 @@
-"""What files contain, as hashes: caches are named by them, so that a changed file is read again."""
+"""Hashes of file contents, which name cache entries, so that a changed file is read again."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def file_hash(path: Path) -> str:
 
 
 def remembered_hash(path: Path, hashed: Callable[[Path], str] | None = None) -> str:
-    """The hash of a file's bytes; they are read again unless the system says that nobody wrote to the file.
+    """The hash of a file's bytes, cached until the system reports a change of the file.
 
     Size and modification time can be kept while the content changes (`cp -p`, `touch -r`), the time of the
-    last change of the inode cannot. A file that was changed in the last two seconds is not remembered.
+    last change of the inode cannot. The hash of a file changed within the last two seconds is not cached.
     """
     state = _state(path)
     kind = [] if hashed is None else [hashed.__name__]
@@ -47,7 +47,7 @@ def _state(path: Path) -> str:
 
 
 def _write_note(note: Path, text: str) -> None:
-    """Remember; where the cache cannot be written, the next run reads the file again."""
+    """Store a hash; if the cache is not writable, the next run reads the file again."""
     with contextlib.suppress(OSError):
         note.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(note, lambda file: file.write_text(text, encoding="utf-8"), shared=True)

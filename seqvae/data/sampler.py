@@ -1,4 +1,4 @@
-"""The order in which a training reads its examples: a pure function of (seed, step), whatever they are.
+"""Base of training batches: the order of examples as a pure function of (seed, step).
 
 Shapes: B examples of a batch.
 """
@@ -25,9 +25,9 @@ DataT = TypeVar("DataT", bound=SplitData[Any])
 
 
 def with_keyed_noise(batches: Sequence[BatchT], keys_of: Callable[[BatchT], Signed]) -> list[BatchT]:
-    """The same batches, whose noise is keyed by what each example holds and not by its place.
+    """The same batches with noise keyed by the content of each example instead of its position.
 
-    An example that comes n times gets n different draws: shared ones would make errors of means too small.
+    Equal examples get different noise: shared noise would make standard errors of means too small.
     """
     keys = np.concatenate([np.zeros(0, np.int64), *map(keys_of, batches)])
     parts = torch.split(torch.from_numpy(distinguish_repeats(keys)), [batch.size for batch in batches])
@@ -36,13 +36,13 @@ def with_keyed_noise(batches: Sequence[BatchT], keys_of: Callable[[BatchT], Sign
 
 
 class EpochBatchSource(ABC, Generic[DataT]):
-    """Batches of one epoch after another; a modality defines what a batch is, and may order the examples.
+    """Training batches, epoch after epoch; subclasses make the batches, and may define the order of examples.
 
     Args:
         data: the splits.
         batch_size: examples per update.
         accumulate: micro-batches per update.
-        seed: of the order and of the noise.
+        seed: seed of the order and of the noise.
     """
 
     def __init__(self, data: DataT, batch_size: int, accumulate: int, seed: int) -> None:
@@ -52,14 +52,14 @@ class EpochBatchSource(ABC, Generic[DataT]):
 
     @property
     def steps_per_epoch(self) -> int:
-        """Updates in which each training example is read once."""
+        """Updates per pass over the training examples."""
         return -(-self.examples // self.batch_size)
 
     def update(self, step: int, inner: int = 0) -> list[Batch]:
-        """The parts of update `step`, on the CPU; of each the rows of this process.
+        """The micro-batches of update `step`, on the CPU, with the rows of this rank.
 
-        The encoder's own updates before it are its `inner` ones, from 1: the first reads the same examples,
-        the others any batch of the epoch, and each has noise of its own.
+        Encoder-only updates before it have `inner` from 1: the first reads the same examples, the others a
+        random batch of the epoch, and each has its own noise.
         """
         epoch, place = divmod(step, self.steps_per_epoch)
         if inner > 1:
@@ -84,4 +84,4 @@ class EpochBatchSource(ABC, Generic[DataT]):
 
     @abstractmethod
     def _make_batch(self, rows: Rows, step: int, epoch: int) -> Batch:
-        """The examples `rows`, with the noise of a step."""
+        """Make the batch of the examples `rows`, with the noise of a step."""

@@ -1,4 +1,4 @@
-"""The splits of a data set: which data validation and test have, and which examples are set aside for them.
+"""The splits of a data set, and the choice of held-out examples for validation and test.
 
 Shapes: N examples, L labels.
 """
@@ -18,7 +18,7 @@ from seqvae.errors import UserError
 
 PARTS = ("train", "valid", "test")
 Rows = npt.NDArray[np.int64]
-RowKeys = Callable[[Rows, int], npt.NDArray[Any]]  # (rows (N,), seed) -> keys (N,), each of its row alone
+RowKeys = Callable[[Rows, int], npt.NDArray[Any]]  # (rows (N,), seed) -> a key for each row
 Source = str | Sequence[str]
 
 
@@ -53,7 +53,7 @@ StoreT = TypeVar("StoreT", bound=Store)
 
 @dataclass(frozen=True, kw_only=True)
 class SplitData(Generic[StoreT]):
-    """The splits of a run's data, one store each: the part of `interfaces.Data` that all modalities share."""
+    """The splits of a run's data, one store each: the part of `interfaces.Data` common to all modalities."""
 
     train: StoreT
     valid: StoreT
@@ -66,12 +66,12 @@ class SplitData(Generic[StoreT]):
 
     @property
     def splits(self) -> dict[str, StoreT]:
-        """The splits there are, by name."""
+        """The splits by name; a missing test split is left out."""
         named = zip(PARTS, (self.train, self.valid, self.test), strict=True)
         return {name: store for name, store in named if store is not None}
 
     def split_fingerprint(self, name: str) -> dict[str, str]:
-        """Hashes of the examples and of each label of a split, by which a run recognises it."""
+        """Hashes of a split's examples and of each label, by which a run detects changes."""
         return self.splits[name].hashes
 
     def check(self) -> list[str]:
@@ -79,15 +79,15 @@ class SplitData(Generic[StoreT]):
         return []
 
     def collapse_cause(self) -> str | None:
-        """A property of the data that makes every code useless: none is known."""
+        """A property of the data for which every code collapses: none is known."""
         return None
 
 
 def require_one_source(data: DataConfig) -> None:
-    """Refuse a config that names an embedded data set and files.
+    """Check that a config does not name both an embedded data set and files.
 
     Raises:
-        UserError: both are there.
+        UserError: it names both.
     """
     if data.name and data.train:
         raise UserError(f"data has both name {data.name!r} and train {data.train!r}: give one of them")
@@ -96,14 +96,14 @@ def require_one_source(data: DataConfig) -> None:
 def heldout_sources(
     data: DataConfig, find: Callable[[str], Source | None] = lambda part: None
 ) -> dict[str, Source]:
-    """The data of validation and test, if any: what the config names, else what `find` returns."""
+    """The sources of validation and test data, if any: those of the config, else those of `find`."""
     given: dict[str, Source | None] = {"valid": data.valid, "test": data.test}
     found = {part: source or find(part) for part, source in given.items()}
     return {part: source for part, source in found.items() if source}
 
 
 def heldout_shares(data: DataConfig, held: Collection[str]) -> dict[str, float]:
-    """Per part without data in `held`, its share of the training data; validation always has one.
+    """The share of the training data of each part that is not in `held`; validation always has one.
 
     Raises:
         UserError: the shares leave nothing to train on.
@@ -120,14 +120,14 @@ def heldout_shares(data: DataConfig, held: Collection[str]) -> dict[str, float]:
 def heldout_rows(
     n: int, shares: Mapping[str, float], most: int, seed: int, keys: RowKeys, where: str, unit: str
 ) -> dict[str, Rows]:
-    """Which of `n` rows each part gets, sorted: those with the smallest keys, part after part.
+    """The held-out rows of each part among `n` rows, sorted: those with the smallest keys.
 
-    A part gets its share, at least 1 row and at most `most`. Memory does not grow with `n`.
+    A part gets its fraction of the rows, at least 1 and at most `most`. Memory is independent of `n`.
 
     Args:
         n: number of rows.
-        shares: share of the rows per part.
-        most: rows per part at most.
+        shares: fraction of the rows per part.
+        most: largest number of rows per part.
         seed: the second argument of `keys`.
         keys: keyed hashes of rows.
         where: the source, for messages.
@@ -148,7 +148,7 @@ def heldout_rows(
 def _smallest_keys(
     n: int, k: int, keys: Callable[[Rows], npt.NDArray[Any]], chunk: int = 1 << 20
 ) -> npt.NDArray[np.int64]:
-    """The `k` rows below `n` whose keys are the smallest, in the order of their keys."""
+    """The `k` rows below `n` with the smallest keys, sorted by key."""
     rows = np.zeros(0, np.int64)
     best = keys(rows)
     for start in range(0, n, chunk):
@@ -160,7 +160,7 @@ def _smallest_keys(
 
 
 def keep_some_labels(store: StoreT, data: DataConfig) -> StoreT:
-    """The training split in which `data.num_labeled` examples have labels; itself where that is not set.
+    """The training split with labels of only `data.num_labeled` examples; unchanged if that is not set.
 
     Raises:
         UserError: as `subsample_labels`.

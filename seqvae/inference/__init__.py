@@ -12,14 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seqvae._deprecated import renamed_names
+from seqvae.build import modality_of
 from seqvae.inference.hub import RUN_FILES
 from seqvae.inference.image_vae import ImageVAE
 from seqvae.inference.pretrained import PretrainedVAE
 from seqvae.inference.text_vae import TextVAE
+from seqvae.modalities import MODALITIES
 from seqvae.runs.checkpoint import load_run, read_card
 from seqvae.utils.device import pick_device
 
-VAE_CLASSES: dict[str, type[PretrainedVAE]] = {"text": TextVAE, "image": ImageVAE}
+VAE_CLASSES: dict[str, type[PretrainedVAE]] = {
+    name: modality.load_vae_class() for name, modality in MODALITIES.items()
+}
 __all__ = ["VAE_CLASSES", "ImageVAE", "PretrainedVAE", "RUN_FILES", "TextVAE", "load"]
 
 
@@ -37,7 +41,8 @@ def load(run: str | Path, device: str = "auto", prior: str | None = None) -> Pre
     read_card(Path(run))
     chosen = pick_device(device)
     loaded = load_run(run, chosen)
-    vae = VAE_CLASSES[loaded.config.modality](loaded, chosen)
+    made: type[PretrainedVAE] = modality_of(loaded.config).load_vae_class()
+    vae = made(loaded, chosen)
     return vae if prior is None else vae.with_prior(prior)
 
 

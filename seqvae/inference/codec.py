@@ -96,13 +96,13 @@ class LatentCodec(RunFolder, library_name="seqvae"):
         def coded(batch: Batch) -> tuple[Tensor, Tensor | None]:
             return choose_codes(vae.posterior(batch), batch, sample), vae.condition(batch)
 
-        asked = self._conditioned_batches(examples, seed, rate, condition, repeats_differ)
+        asked = self.conditioned_batches(examples, seed, rate, condition, repeats_differ)
         parts = map_sharded(list(asked), coded, self.device)
         conditions = [c for _, c in parts if c is not None]
         found = torch.cat([torch.zeros(0, self.latent_dim, device=self.device), *(z for z, _ in parts)])
         return found.cpu(), torch.cat(conditions).cpu() if conditions else None
 
-    def _conditioned_batches(
+    def conditioned_batches(
         self,
         examples: Sequence[Any],
         seed: int,

@@ -43,9 +43,9 @@ class RunFolder(ModelHubMixin, library_name="seqvae"):
         return str(arg.path) if isinstance(arg, Run) else super()._encode_arg(arg)
 
     def save_pretrained(self, save_directory: str | Path, whole: bool = False, **options: Any) -> str | None:
-        """Copy the files that `from_pretrained` reads to a folder, with the card that `seqvae card` writes.
+        """Copy the files that `from_pretrained` reads to a folder, with the card written by `seqvae card`.
 
-        A run without a card gets one without measures.
+        If the run has no card, one without metrics is written.
 
         With `whole`, the pretrained models that the run builds on are copied too.
 
@@ -59,7 +59,7 @@ class RunFolder(ModelHubMixin, library_name="seqvae"):
         return super().save_pretrained(save_directory, **options)
 
     def generate_model_card(self, *_: Any, **__: Any) -> ModelCard:
-        """The card of a run that has none: nothing is measured."""
+        """The card of a run that has none, without metrics."""
         return model_card(self.run)
 
     def _save_pretrained(self, save_directory: Path) -> None:

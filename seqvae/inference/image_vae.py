@@ -18,21 +18,19 @@ from seqvae.config.schema import ImageRunConfig
 from seqvae.data.image.batch import ImageBatch
 from seqvae.data.image.batching import batch_from_pixels, keys_of
 from seqvae.data.image.codec import ImageProcessor
-from seqvae.data.image.dataset import DEFAULT_PICTURES, load_examples
+from seqvae.data.image.dataset import load_examples
 from seqvae.data.image.feed import measured_feed
 from seqvae.data.image.image_store import ImageStore
 from seqvae.data.image.load_files import levels, load_images
-from seqvae.data.input_files import in_words
-from seqvae.data.synthetic import PICTURES
 from seqvae.errors import UserError
 from seqvae.evaluation.metrics.image import ImageMetrics
+from seqvae.inference.inputs import Inputs, Note, own_labels
 from seqvae.inference.pretrained import PretrainedVAE
 from seqvae.interfaces import Batch, ModalityMetrics
 from seqvae.keyed_noise import KeyedNoise, distinguish_repeats
 from seqvae.models.sampling import Condition, Rate, make_condition, sample_prior
 from seqvae.models.sampling import Path as CodePath
 from seqvae.runs.checkpoint import Run
-from seqvae.runs.run_data import check_split, load_run_data
 
 VALUES = 1 << 22  # pixel values per batch, at most
 
@@ -187,7 +185,7 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
         self, data: str | Sequence[str] | None, batch_size: int, examples: int | None
     ) -> tuple[str, Sequence[Batch], ModalityMetrics]:
         """The name of the evaluation data, its batches, and the metrics of the modality."""
-        where, store = self._store(data)
+        where, store = self.evaluation_store(data)
         batches = measured_feed(store, self.codec, batch_size, examples)
         discrete = all(self._of(batch).support != "real" for batch in batches[:1])
         return where, batches, ImageMetrics(lambda z, batch: self._of(batch, z), discrete)
@@ -198,17 +196,34 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
         z = torch.zeros(batch.size, self.latent_dim, device=self.device) if z is None else z
         return self.vae.likelihood(z[None], self.vae.condition(batch))
 
-    @property
-    def _embedded_factors(self) -> Sequence[str]:
-        data = self.config.data
-        return () if data.train else tuple(PICTURES[data.name or DEFAULT_PICTURES].factors)
+    def read_store(self, data: str | Sequence[str], id_column: str | None = None) -> ImageStore:
+        """The images of other data than the run's: see `PretrainedVAE.read_store`.
 
-    def _store(self, data: str | Sequence[str] | None) -> tuple[str, ImageStore]:
-        if data is not None:
-            store = load_examples(data, self.codec, self.config.data, self._categories)
-            self._check_labels(store, [f"{label}: {why}" for label, why in store.lost.items()])
-            return in_words(data), store
-        splits = load_run_data(self.run)
-        name = "test" if "test" in splits.splits else "valid"
-        check_split(self.run.path, self.run.card, splits, name)
-        return name, splits.splits[name]
+        Raises:
+            UserError: as there.
+        """
+        store = load_examples(data, self.codec, self.config.data, self.categories, id_column)
+        self.check_labels(store, [f"{label}: {why}" for label, why in store.lost.items()])
+        return store
+
+    def store_examples(self, store: ImageStore, count: int) -> Any:
+        """The first `count` images of a store, uint8 (N, C, H, W)."""
+        return store.pixels[:count]
+
+    def read_inputs(
+        self,
+        source: str | Sequence[str],
+        count: int | None = None,
+        id_column: str | None = None,
+        note: Note = lambda line: None,
+    ) -> Inputs:
+        """The first `count` rows of a source: see `PretrainedVAE.read_inputs`.
+
+        Raises:
+            UserError: as there.
+        """
+        store = self.read_store(source, id_column)
+        total = store.total if count is None else min(count, store.total)
+        places = [place for place in store.places.tolist() if place < total]
+        n, ids = len(places), store.ids and store.ids[:total]
+        return Inputs(store.pixels[:n], own_labels(self, store.labels[:n]), places, total, ids)

@@ -1,4 +1,4 @@
-"""The card of a run for the Hub: what it is, what it stands on, what was measured, a few of its sentences."""
+"""The model card of a run for the Hub: its parts, pretrained models, metrics and example sentences."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ SHOWN = (
     *("neg_elbo", "iw_nll", "ppl", "bits_per_char", "rate", "mi_low", "active_units", "shuffle_gap"),
     *("bleu", "exact_match", "squared_error", "bits_per_dim"),
 )
-UNMEASURED = "Nothing is measured here yet: `seqvae card RUN` measures a run and writes this card."
+UNMEASURED = "Nothing has been measured yet: `seqvae card RUN` measures a run and writes this card."
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Reports of `evaluate` by the rate asked for, pairs of a sentence and what came back, and samples."""
+    """Reports of `evaluate` by rate, pairs of a sentence and its reconstruction, and samples."""
 
     reports: Mapping[str, Mapping[str, Any]]
     pairs: Sequence[tuple[str, str]] = field(default_factory=tuple)
@@ -34,7 +34,7 @@ class Measured:
 
 
 def model_card(run: Any, measured: Measured | None = None) -> ModelCard:
-    """The card of a run (`seqvae.runs.checkpoint.Run`), with the measures where there are any."""
+    """The card of a run (`seqvae.runs.checkpoint.Run`), with its metrics if they were measured."""
     config: RunConfig = run.config
     bases = {part: _base_of(spec) for part, spec in pretrained_parts(config).items()}
     licences = {base.licence for base in bases.values()}
@@ -56,7 +56,7 @@ def _lines(run: Any, bases: Mapping[str, Base], measured: Measured | None) -> It
     config: RunConfig = run.config
     yield f"# A {config.modality} VAE of seqvae"
     yield ""
-    yield from markdown_table(("part", "what"), [(part, _in_words(spec)) for part, spec in _parts(config)])
+    yield from markdown_table(("part", "what"), [(part, _one_line(spec)) for part, spec in _parts(config)])
     yield ""
     yield f"Trained {run.card['progress']['step']:,} steps of {config.train.batch_size} examples."
     if bases:
@@ -74,8 +74,8 @@ def _parts(config: RunConfig) -> list[tuple[str, Component]]:
     return [*parts, *(("remedy", remedy) for remedy in config.remedies)]
 
 
-def _in_words(spec: Component) -> str:
-    """A component in a line; of a model on this machine only the name of its file or folder."""
+def _one_line(spec: Component) -> str:
+    """A component in one line; of a local model only the name of its file or folder."""
     given = {key: value for key, value in spec.arguments.items() if value is not None}
     if "model" in given and Path(given["model"]).exists():
         given["model"] = Path(given["model"]).name
@@ -83,8 +83,8 @@ def _in_words(spec: Component) -> str:
 
 
 def _base_lines(bases: Mapping[str, Base]) -> Iterator[str]:
-    yield from ["", "## Pretrained models it stands on", ""]
-    yield "Only what was trained is in this folder, and these are fetched or must be there when it is loaded."
+    yield from ["", "## Pretrained models", ""]
+    yield "This folder holds the trained weights only; these models are fetched, or must exist, at loading."
     yield ""
     rows = [
         (
@@ -92,19 +92,19 @@ def _base_lines(bases: Mapping[str, Base]) -> Iterator[str]:
             base.name if base.revision else Path(base.name).name,
             base.revision or "-",
             base.sha256,
-            _of(base),
+            _licence(base),
         )
         for part, base in bases.items()
     ]
     yield from markdown_table(("part", "model", "revision", "SHA-256 of the weights", "licence"), rows)
 
 
-def _of(base: Base) -> str:
-    return base.licence or "not said in its files"
+def _licence(base: Base) -> str:
+    return base.licence or "not named in its files"
 
 
 def _measure_lines(reports: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """A row per rate; nats per example."""
+    """One table row per rate, in nats per example."""
     first = next(iter(reports.values()))
     keys = [key for key in SHOWN if any(report.get(key) is not None for report in reports.values())]
     yield (
@@ -112,7 +112,7 @@ def _measure_lines(reports: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         "codes each; ± is a standard error."
     )
     yield ""
-    head = ["asked for", *map(label_of, keys)]
+    head = ["rate", *map(label_of, keys)]
     yield from markdown_table(
         head, [[name, *(_cell(report, key) for key in keys)] for name, report in reports.items()]
     )
@@ -131,7 +131,7 @@ def _cell(report: Mapping[str, Any], key: str) -> str:
 
 def _examples(measured: Measured) -> Iterator[str]:
     if measured.pairs:
-        yield from ["", "## Sentences and what came back of them", ""]
+        yield from ["", "## Sentences and their reconstructions", ""]
         for text, back in measured.pairs:
             yield from [f"    {text}", f"    {back}", ""]
     if measured.samples:

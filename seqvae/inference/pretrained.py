@@ -18,7 +18,9 @@ from torch import Tensor
 
 from seqvae.build import modality_of
 from seqvae.config.registry import lookup
+from seqvae.data.input_files import in_words
 from seqvae.distributed.collectives import is_main
+from seqvae.errors import UserError
 from seqvae.evaluation.evaluate import EvaluationSettings, evaluate
 from seqvae.evaluation.metrics.amortisation_gap import SVIConfig
 from seqvae.evaluation.metrics.amortisation_gap import amortisation_gap as refinement
@@ -27,11 +29,12 @@ from seqvae.evaluation.metrics.factors_report import factor_metrics
 from seqvae.evaluation.prior_comparison import compare_priors
 from seqvae.evaluation.score import ExampleScore, score_examples
 from seqvae.inference.codec import LatentCodec
+from seqvae.inference.inputs import Inputs, Note
 from seqvae.inference.model_card import CARD, Measured, model_card
 from seqvae.inference.posthoc_priors import load_posthoc_prior, with_prior
 from seqvae.interfaces import Batch, ModalityMetrics
 from seqvae.models.sampling import Condition, Rate, with_own_labels
-from seqvae.runs.run_data import load_run_data, with_corpus
+from seqvae.runs.run_data import check_split, load_run_data, with_corpus
 from seqvae.utils.atomic_files import write_atomically
 from seqvae.utils.device import autocast, pick_precision
 
@@ -69,7 +72,7 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
         """
         vae = self.vae if condition is None else with_own_labels(self.vae)
         return score_examples(
-            vae, list(self._conditioned_batches(examples, seed, rate, condition)), samples, progress
+            vae, list(self.conditioned_batches(examples, seed, rate, condition)), samples, progress
         )
 
     def evaluate(
@@ -126,10 +129,18 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
         shown: int = 5,
         progress: ProgressCallback | None = None,
     ) -> Path:
-        """Measure as `evaluate` does, and write the run's card for the Hub: README.md in its folder.
+        """Measure as `evaluate` does, and write the run's model card for the Hub: README.md in its folder.
 
-        `rates` are those of a run with a range, a row each; `shown` is how many sentences of the same data
-        and samples stand below.
+        Args:
+            data: as in `evaluate`.
+            samples: K of the IW-NLL.
+            examples: only the first `examples` examples.
+            rates: nats per code of a variable-rate run, one row of the table per rate; by default the run's.
+            shown: number of reconstructed sentences of the data, and of samples, that the card lists.
+            progress: called as (done, total, what).
+
+        Returns:
+            The file.
 
         Raises:
             UserError: as `evaluate`.
@@ -147,7 +158,7 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
     def _shown_examples(
         self, data: str | Sequence[str] | None, n: int
     ) -> tuple[list[tuple[str, str]], list[str]]:
-        """N examples beside what came back of them, and n samples, where these can be written down."""
+        """Pairs of n examples and their reconstructions, and n samples; empty if they are not text."""
         return [], []
 
     def factor_scores(
@@ -164,7 +175,7 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
         Raises:
             UserError: no labels, labels that cannot be factors, or a model without a code.
         """
-        names = self.run.config.data.labels or self._embedded_factors
+        names = self.run.config.data.labels or self.embedded_factors
         labelled = self.with_labels(names)
         batches = labelled.evaluation_inputs(data, batch_size, examples)[1]
         return factor_metrics(EvaluationPass(self.vae, batches, progress, together=True), names)
@@ -211,7 +222,7 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
         batches = self.evaluation_inputs(None, 64, examples)[1]
         return compare_priors(self.vae, self.with_prior(name).vae.prior, batches, samples, progress)
 
-    def _check_labels(self, store: Any, notes: Sequence[str]) -> None:
+    def check_labels(self, store: Any, notes: Sequence[str]) -> None:
         """Reject data that lack a label of the condition; log `notes` and unknown label values."""
         labels = self.vae.labels
         if labels is not None and not labels.fixed and self.vae.classifier is None:
@@ -224,7 +235,7 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
             )  # file names may hold bytes that are not UTF-8
 
     @property
-    def _categories(self) -> dict[str, Sequence[str]]:
+    def categories(self) -> dict[str, Sequence[str]]:
         """Class names of each label in training, so that other data number their classes alike."""
         return {} if self.vae.labels is None else self.vae.labels.categories
 
@@ -245,9 +256,65 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
         return torch.cat([batch.labels for batch in batches])[:, names.index(name)]
 
     @property
+    def embedded_factors(self) -> Sequence[str]:
+        """Names of the factors of the embedded data that the run was trained on; none of other data."""
+        return modality_of(self.run.config).embedded_factors(self.run.config.data)
+
+    def evaluation_store(self, data: str | Sequence[str] | None) -> tuple[str, Any]:
+        """The name and the examples of the evaluation data: `data`, else the run's test or validation split.
+
+        Raises:
+            UserError: they cannot be read, or have changed since training.
+        """
+        if data is not None:
+            return in_words(data), self.read_store(data)
+        splits = load_run_data(self.run)
+        name = "test" if "test" in splits.splits else "valid"
+        check_split(self.run.path, self.run.card, splits, name)
+        return name, splits.splits[name]
+
+    def split_store(self, name: str) -> Any:
+        """The examples of the split `name` of the run's data.
+
+        Raises:
+            UserError: there is no such split, or it has changed since training.
+        """
+        splits = load_run_data(self.run, name).splits
+        if name not in splits:
+            raise UserError(f"{self.run.path} has no {name} split: it has {', '.join(splits)}")
+        return splits[name]
+
     @abstractmethod
-    def _embedded_factors(self) -> Sequence[str]:
-        """Factors of the embedded data that the run was trained on; empty for other data."""
+    def read_store(self, data: str | Sequence[str], id_column: str | None = None) -> Any:
+        """The examples of other data than the run's, from one source or several, read as the config says.
+
+        Raises:
+            UserError: they cannot be read, or lack a label that the model needs.
+        """
+
+    @abstractmethod
+    def store_examples(self, store: Any, count: int) -> Any:
+        """The first `count` examples of a store, as `encode` takes them."""
+
+    @abstractmethod
+    def read_inputs(
+        self,
+        source: str | Sequence[str],
+        count: int | None = None,
+        id_column: str | None = None,
+        note: Note = lambda line: None,
+    ) -> Inputs:
+        """The first `count` rows of a source, as they are there; a row without an example keeps its place.
+
+        Args:
+            source: one source or several.
+            count: rows at most.
+            id_column: a column whose values identify the rows.
+            note: called with lines about what was recognised and what was left out.
+
+        Raises:
+            UserError: the source cannot be read or holds no example, or a label of the condition is missing.
+        """
 
     @abstractmethod
     def evaluation_inputs(

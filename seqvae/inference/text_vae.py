@@ -15,11 +15,9 @@ import torch
 from torch import Tensor
 
 from seqvae.config.schema import TextRunConfig
-from seqvae.data.input_files import in_words
-from seqvae.data.synthetic import CORPORA
 from seqvae.data.text.batch import TextBatch
 from seqvae.data.text.batching import batch_from_ids, keys_of, token_bounded, with_source
-from seqvae.data.text.dataset import DEFAULT_CORPUS, load_examples
+from seqvae.data.text.dataset import load_examples
 from seqvae.data.text.feed import measured_feed
 from seqvae.data.text.readers import Example
 from seqvae.data.text.source import Array, SourceReader, SourceRows
@@ -31,8 +29,10 @@ from seqvae.errors import UserError
 from seqvae.evaluation.metrics.text import TextGeneration, TextMetrics
 from seqvae.evaluation.metrics.text_scores import marked
 from seqvae.evaluation.score import ExampleScore
+from seqvae.inference.inputs import Inputs, Note
 from seqvae.inference.pretrained import PretrainedVAE
 from seqvae.inference.remarks import say_cut, say_lengths, say_unknown
+from seqvae.inference.text_inputs import read_sentences
 from seqvae.interfaces import Batch, ModalityMetrics
 from seqvae.keyed_noise import KeyedNoise, Signed, distinguish_repeats, hash_codes
 from seqvae.models.pretrained.sources import source_reader
@@ -41,7 +41,6 @@ from seqvae.models.sampling import Path as CodePath
 from seqvae.models.text.decoding import GenerationConfig, generate_tokens
 from seqvae.models.text.likelihood import TextDecoder
 from seqvae.runs.checkpoint import Run
-from seqvae.runs.run_data import check_split, load_run_data
 from seqvae.utils.accelerator import is_asynchronous
 
 GREEDY = GenerationConfig(greedy=True)
@@ -262,7 +261,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         """
         for name, group in (("towards", towards), ("away", away)):
             if not group:
-                raise UserError(f"`{name}` holds no sentence: give some of those that have what is to change")
+                raise UserError(f"`{name}` holds no sentence: give some sentences of this group")
         return self.encode(towards).mean(0) - self.encode(away).mean(0)
 
     def shifted(self, texts: Sequence[str], step: Tensor, how: GenerationConfig | None = None) -> list[str]:
@@ -289,7 +288,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         self, data: str | Sequence[str] | None, batch_size: int, examples: int | None
     ) -> tuple[str, Sequence[Batch], ModalityMetrics]:
         """The name of the evaluation data, its batches, and the metrics of the modality."""
-        where, store = self._store(data)
+        where, store = self.evaluation_store(data)
         say_lengths(self.run.path, where, store.counts, self.config.data.max_tokens)
         batches = measured_feed(store, self.tokenizer, batch_size, examples)
         unk = self.tokenizer.special.unk
@@ -307,10 +306,10 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
     def _shown_examples(
         self, data: str | Sequence[str] | None, n: int
     ) -> tuple[list[tuple[str, str]], list[str]]:
-        """The first n sentences and their greedy reconstructions, and n samples; none where labels lack."""
+        """The first n sentences with reconstructions, and n samples; empty if decoding needs labels."""
         if self.vae.labels is not None and not self.vae.labels.fixed:
             return [], []
-        store, samples = self._store(data)[1], self.sample(n)
+        store, samples = self.evaluation_store(data)[1], self.sample(n)
         rows = np.arange(min(n, len(store)))
         texts = self.tokenizer.decode_batch([store.tokens(i).tolist() for i in rows])
         if not self.latent_dim:
@@ -320,22 +319,35 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
             return list(zip(texts, back, strict=True)), samples
         return [(found.text, found.reconstruction) for found in self.reconstruct(texts)], samples
 
-    @property
-    def _embedded_factors(self) -> Sequence[str]:
-        data = self.config.data
-        return () if data.train else tuple(CORPORA[data.name or DEFAULT_CORPUS].factors)
+    def read_store(self, data: str | Sequence[str], id_column: str | None = None) -> TokenStore:
+        """The sentences of other data than the run's: see `PretrainedVAE.read_store`.
 
-    def _store(self, data: str | Sequence[str] | None) -> tuple[str, TokenStore]:
-        if data is not None:
-            given = (data, self.tokenizer, self.config.data, self._categories, self.source)
-            own = data if isinstance(data, str) and data.endswith(".parquet") else None
-            store = load_examples(*given, own if self.reads_vectors else None)
-            self._check_labels(store, [*store.notes, *store.lost_labels])
-            return in_words(data), store
-        splits = load_run_data(self.run)
-        name = "test" if "test" in splits.splits else "valid"
-        check_split(self.run.path, self.run.card, splits, name)
-        return name, splits.splits[name]
+        Raises:
+            UserError: as there.
+        """
+        given = (data, self.tokenizer, self.config.data, self.categories, self.source)
+        own = data if isinstance(data, str) and data.endswith(".parquet") else None
+        store = load_examples(*given, own if self.reads_vectors else None)
+        self.check_labels(store, [*store.notes, *store.lost_labels])
+        return store
+
+    def store_examples(self, store: TokenStore, count: int) -> list[str]:
+        """The first `count` sentences of a store."""
+        return list(self.tokenizer.decode_batch(store.tokens(i).tolist() for i in range(count)))
+
+    def read_inputs(
+        self,
+        source: str | Sequence[str],
+        count: int | None = None,
+        id_column: str | None = None,
+        note: Note = lambda line: None,
+    ) -> Inputs:
+        """The first `count` rows of a source: see `PretrainedVAE.read_inputs`.
+
+        Raises:
+            UserError: as there.
+        """
+        return read_sentences(self, source, count, id_column, note)
 
     def _reconstruct_greedily(self, z: Tensor, batch: TextBatch) -> list[list[int]]:
         return self._written(z, self._greedy(), c=self.vae.condition(batch))

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 KINDS = 20  # with more distinct integers a label is a quantity
-WORDS = 12  # up to so many classes are named inside the plane
+WORDS = 12  # up to this many classes are named inside the plane
 LOOKED_AT, NEAR = 1000, 18  # points used to place a class name; fraction of the median distance that is near
 
 

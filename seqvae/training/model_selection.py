@@ -73,10 +73,7 @@ def collapse_message(
     if cause is not None:
         return f"the code carries nothing ({found}), as {cause}"
     if metrics["rate"] >= LOW_RATE and metrics["active_units"] and _has_low_mi(metrics):
-        return (
-            f"the code has collapsed: {found}, so it is almost the same for all examples and tells them "
-            f"not apart. Try {remedies}"
-        )
+        return f"the code has collapsed: {found}, so it is almost the same for all examples. Try {remedies}"
     return (
         f"the code has collapsed: {found}, so the decoder does not read z and all samples look alike. "
         f"Try {remedies}"

@@ -19,14 +19,8 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
 
     A run stores its config and may be used from another working folder. Hub ids are left unchanged.
     """
-    changed: dict[str, Any] = {"data": _mapped(config.data, _absolute)}
-    if config.init is not None:
-        changed["init"] = config.init.model_copy(update={"run": _absolute(config.init.run)})
-    tokenizer = getattr(config, "tokenizer", None)  # only text runs have one
-    if tokenizer is not None and isinstance(tokenizer.arguments.get("path"), str):
-        values = tokenizer.model_dump()
-        changed["tokenizer"] = type(tokenizer)(**values | {"path": _absolute(values["path"])})
-    return config.model_copy(update=changed)
+    data = _mapped(config.data, _absolute)
+    return config.model_copy(update={"data": data}).map_paths(_absolute)
 
 
 def missing_source(data: DataConfig) -> str | None:

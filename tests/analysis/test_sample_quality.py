@@ -1,4 +1,4 @@
-"""Forward and reverse perplexity of samples: of a repeater, of the data themselves, and by the seed."""
+"""Forward and reverse perplexity of samples: repeated text, the data themselves, and seeds."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_the_command_sets_samples_beside_real_sentences(
     assert table[2].split()[0] == "forward_ppl"
 
 
-def test_the_small_model_is_told_in_one_place(vae: TextVAE, tmp_path: Path) -> None:
+def test_the_config_of_the_small_model(vae: TextVAE, tmp_path: Path) -> None:
     config = replace(TINY, hidden=12).config(tmp_path / "samples.txt", vae, seed=3)
     assert config.latent.name == "none"
     assert (config.train.seed, config.train.steps) == (3, 40)

@@ -1,4 +1,4 @@
-"""Without any of its tricks a training makes the same losses, and the table says what each brings."""
+"""Training without each optimisation has the same losses, and the table has the gain of each."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_without_a_trick_the_losses_are_the_same(trick: Optimisation) -> None:
     assert losses(trick) == pytest.approx(losses(None), rel=1e-6)
 
 
-def test_tricks_are_taken_away() -> None:
+def test_optimisations_are_removed() -> None:
     with preset_trainer("reference", [*GRU, "train.precision=bf16"]) as trainer:
         for trick in OPTIMISATIONS:
             trick.undo(trainer)

@@ -1,4 +1,4 @@
-"""Cost curves and profile: real models at every point, and pictures that show the numbers."""
+"""Cost curves and profile: real models at every point, and figures of the numbers."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ def test_the_commands_draw_and_print(tmp_path: Path) -> None:
         (["--profile", "nowhere/a.png"], "give a file in a folder that exists"),
     ],
 )
-def test_mistakes_are_told_before_anything_is_measured(arguments: list[str], message: str) -> None:
+def test_mistakes_are_refused_before_any_measurement(arguments: list[str], message: str) -> None:
     result = run(*arguments)
     assert isinstance(result.exception, UserError)
     assert message in str(result.exception)

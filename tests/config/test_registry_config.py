@@ -220,7 +220,7 @@ def test_wrong_arguments_of_models_by_message(override: str, message: str) -> No
 
 
 @pytest.mark.parametrize("name", ["none", "gaussian"])
-def test_latent_none_is_the_way_to_no_code(name: str) -> None:
+def test_latent_none_has_no_code(name: str) -> None:
     vae = built(f"latent.name={name}")
     assert (vae.latent.dim == 0) == (name == "none")
 

@@ -1,4 +1,4 @@
-"""Scores of single examples against the averages of `evaluate`, and sentences edited through the code."""
+"""Scores of single examples against the averages of `evaluate`, and edits of sentences."""
 
 from __future__ import annotations
 

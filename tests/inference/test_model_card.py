@@ -1,4 +1,4 @@
-"""The card of a run says what was measured, shows sentences, names bases and licences, and travels."""
+"""The card of a run has metrics, sentences, bases and licences, and is exported."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_the_card_holds_what_evaluate_says(
     assert left.value.code == 0
     assert capsys.readouterr().out == f"{run / 'README.md'}\n"
     card, vae = (run / "README.md").read_text(), TextVAE.from_pretrained(run)
-    labels = row_of(card, "asked for")
+    labels = row_of(card, "rate")
     for rate in (2.0, 8.0):
         report = vae.evaluate(samples=3, examples=6, rate=rate)
         found = dict(zip(labels, row_of(card, f"{rate:g} nats"), strict=True))
@@ -52,7 +52,7 @@ def test_the_card_holds_what_evaluate_says(
         assert f"    {sentence}".rstrip() in card
 
 
-def test_it_travels_with_the_run_and_another_is_made_without(
+def test_an_export_copies_the_card_or_writes_one_without_metrics(
     tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
 ) -> None:
     run = copy_of(tiny_run(tmp_path_factory), tmp_path)
@@ -64,7 +64,7 @@ def test_it_travels_with_the_run_and_another_is_made_without(
     card = (tmp_path / "measured/README.md").read_text()
     assert card == file.read_text()
     assert UNMEASURED not in card
-    text, back = re.findall(r"^    (.*)$", card.partition("came back of them")[2], re.MULTILINE)[:2]
+    text, back = re.findall(r"^    (.*)$", card.partition("and their reconstructions")[2], re.MULTILINE)[:2]
     assert vae.reconstruct([text])[0].reconstruction == back
     loaded = ModelCard.load(tmp_path / "measured/README.md")
     assert (loaded.data.library_name, loaded.data.tags) == ("seqvae", ["text-vae"])
@@ -79,7 +79,7 @@ def test_every_kind_of_text_run_has_one(
     run = made[kind](tmp_path_factory) if kind in made else shared_run(tmp_path_factory, kind)
     vae = TextVAE.from_pretrained(copy_of(run, tmp_path))
     card = vae.write_card(samples=2, examples=4, shown=2).read_text()
-    assert ("came back of them" in card) == (kind != "lm")
+    assert ("and their reconstructions" in card) == (kind != "lm")
     assert "## Samples" in card
     assert ("SentenceTransformer" in card) == (kind == "ae")
 

@@ -186,7 +186,7 @@ def test_further_terms_have_their_own_gradient(estimator: Any) -> None:
 
 @pytest.mark.parametrize("estimator", ["standard", "dreg"])
 @torch.no_grad()
-def test_the_log_tells_the_plain_elbo(estimator: Any) -> None:
+def test_the_log_has_the_plain_elbo(estimator: Any) -> None:
     vae, objective = tiny_vae(), IWAE([], 7, estimator)
     loss, out = objective(vae, text_batch(), 0), vae(text_batch(), 7)
     assert torch.equal(loss.rate, out.rate.mean())

@@ -1,4 +1,4 @@
-"""Every picture says what its axes are, draws all it was given, and refuses what it cannot draw."""
+"""Every figure names its axes, draws all its input, and refuses what it cannot draw."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_a_file_that_cannot_be_written(file: str, message: str, tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_pairs_stand_below_each_other() -> None:
+def test_pairs_are_drawn_below_each_other() -> None:
     figure = plots.reconstructions(PICTURES, 1 - PICTURES, columns=4)
     shown = wall(figure)
     assert shown.shape == (4 * 9 + 1, 4 * 9 + 1, 3)  # two blocks of two rows, a line of one pixel between
@@ -171,7 +171,7 @@ def test_traversals_are_sorted_by_kl() -> None:
     assert wall(figure)[[1, 10], 1, 0].tolist() == [0.5, 1.0]
 
 
-def test_traversals_of_two_models_stand_beside_each_other() -> None:
+def test_traversals_of_two_models_are_drawn_side_by_side() -> None:
     strips = np.stack([np.full((2, 8, 8), v) for v in (0.0, 0.5, 1.0)])
     figure = plots.traversals_beside({"a": (strips, [3, 2, 1]), "b": (strips[:2], [1, 4])}, [-3, 3])
     assert [axes.get_title() for axes in figure.axes] == ["a", "b"]
@@ -260,7 +260,7 @@ def report(variant: str, rate: float, **more: Any) -> dict[str, Any]:
     return {"variant": variant, "rate": rate, "distortion": 10 - rate, "neg_elbo": 10.0, **more}
 
 
-def test_reports_of_one_dial_are_joined_and_a_language_model_is_a_level() -> None:
+def test_reports_of_a_variable_rate_run_are_joined_and_a_language_model_is_a_level() -> None:
     dials = [report(f"d at {n}", n, dial="d", nats=n, seed=s) for n in (1.0, 4.0) for s in (0, 1)]
     dials[3]["distortion"] = 8.0  # the second seed at 4 nats
     others = [report("lm", 0.0), report("ae", 0.0) | {"rate": None}, report("a", 2.0), report("a", 3.0)]
@@ -271,7 +271,7 @@ def test_reports_of_one_dial_are_joined_and_a_language_model_is_a_level() -> Non
     assert len(figure.axes) == 1
 
 
-def test_numbers_stand_beside_the_plane_where_they_were_measured() -> None:
+def test_metrics_are_drawn_next_to_the_plane_if_they_were_measured() -> None:
     dials = [report("d", n, dial="d", nats=n, token_accuracy=n / 10, mi_low=None) for n in (1.0, 4.0)]
     figure = plots.rate_distortion_of([*dials, report("lm", 0.0)], ["lm"], beside=True)
     assert [axes.get_ylabel() for axes in figure.axes[:-1]] == ["-ELBO (nats)", "token accuracy (share)"]
@@ -281,7 +281,7 @@ def test_numbers_stand_beside_the_plane_where_they_were_measured() -> None:
     assert [tick.get_text() for tick in accuracy.get_xticklabels()] == ["1", "2", "4"]
 
 
-def test_needs_say_what_does_not_come_back() -> None:
+def test_minimum_rates_count_examples_that_are_not_reconstructed() -> None:
     axes = plots.minimum_rates([2.0, 2.0, 4.0, 4.0, 8.0, None], 16).axes[0]
     assert sum(bar.get_height() for bar in axes.patches) == 6
     assert axes.patches[-1].get_height() == 1

@@ -24,7 +24,7 @@ from seqvae.training.loop import train
 FACTS = RunContext(10, 50, 7, 2, 7, ("mood", "size"))
 
 
-def test_attributes_stand_for_their_remedy() -> None:
+def test_attributes_become_their_remedy() -> None:
     config = tiny_config(attributes={1: "size", 0: "length"}, remedies=[{"name": "constant_beta", "beta": 2}])
     remedies = build_objective(config, build_vae(config, SIZES), FACTS).remedy_list
     assert [type(remedy).__name__ for remedy in remedies] == ["ConstantBeta", "AttributeRegularization"]

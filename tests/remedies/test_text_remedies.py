@@ -1,4 +1,4 @@
-"""What bag of words, denoising and MMD compute, against answers known by hand."""
+"""Bag of words, denoising and MMD against answers known by hand."""
 
 from __future__ import annotations
 

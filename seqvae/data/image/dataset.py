@@ -1,4 +1,4 @@
-"""From a data block of a config to pictures: what a source holds, its splits and its labels."""
+"""Image data sets: splits with pixels and labels, from a config's data block."""
 
 from __future__ import annotations
 
@@ -41,33 +41,33 @@ DEFAULT_PICTURES = "blob"
 
 @dataclass(frozen=True, kw_only=True)
 class ImageData(SplitData[ImageStore]):
-    """The pictures of a run, and the codec that makes batches of them."""
+    """The splits of a run's images, and their processor."""
 
     codec: ImageProcessor
 
     @cached_property
     def fingerprint(self) -> str:
-        """The content of the training split and how it is read."""
+        """A hash of the training split and the processor."""
         return f"{self.train.fingerprint}-{self.codec.fingerprint[:8]}"
 
     def report(self) -> list[str]:
-        """What became of the data: a line for each split, the values, the labels and the binarisation."""
+        """Summary lines: one per split, then pixel values, labels and binarisation."""
         lines = [f"{name}: {describe(store)}" for name, store in self.splits.items()]
         lines += [f"pixels: {self.train.levels}; binarisation: {self.codec.protocol}"]
         return [*lines, f"labels: {', '.join(self.labels)}"] if self.labels else lines
 
     def collapse_cause(self) -> str | None:
-        """Pictures that are all the same."""
+        """A message if all validation images are equal, since then every code collapses."""
         return "all validation pictures are the same: check the data" if same_pictures(self.valid) else None
 
 
 def same_pictures(store: ImageStore) -> bool:
-    """Whether all pictures of a store are one and the same."""
+    """Whether all images of a store are equal."""
     return all(bool((part == store.pixels[:1]).all()) for part in iter_chunks(store.pixels))
 
 
 def describe(store: ImageStore) -> str:
-    """What became of one source, in plain words."""
+    """Summary of one split in one line."""
     channels, height, width = store.pixels.shape[1:]
     words = [f"{len(store):,} pictures of {height} x {width} x {channels}"]
     if store.left_out:
@@ -80,12 +80,12 @@ def describe(store: ImageStore) -> str:
 
 
 def load_data(data: ImageDataConfig, trained: ImageProcessor | None = None) -> ImageData:
-    """The splits as stores of pixels; fixed binarisation is drawn here, stochastic in every batch.
+    """Load the splits; fixed binarisation is sampled here, stochastic binarisation in every batch.
 
-    `trained` is the codec of a run whose data these are: they have the channels that it has.
+    `trained` is the processor of an existing run, whose number of channels is used.
 
     Raises:
-        UserError: whatever is wrong with the files or the labels.
+        UserError: any problem with the files or the labels.
     """
     require_one_source(data)
     stores = _file_stores(data, data.train) if data.train else _embedded_stores(data)
@@ -111,13 +111,13 @@ def load_examples(
     categories: Categories | None = None,
     id_column: str | None = None,
 ) -> ImageStore:
-    """One other source, or several, read as `data` says; a label that it does not have is missing (NaN).
+    """Load other sources with the settings of `data`; labels that they lack are missing (NaN).
 
-    `categories` are those of training, without names for labels that are numbers. Binarisation is keyed by
-    what a picture holds, not by its place here.
+    `categories` are those of training, with no names for labels that are numbers. Binarisation is keyed by
+    content, not by position.
 
     Raises:
-        UserError: whatever is wrong with the source, or pictures of another shape.
+        UserError: any problem with the source, or images of another shape.
     """
     source = regular_files(source)
     loaded = load_source(source, _read_options(data, id_column, codec.bits))
@@ -140,7 +140,7 @@ def _read_options(
 
 
 def _file_stores(data: ImageDataConfig, source: str | Sequence[str]) -> dict[str, ImageStore]:
-    """Files that were given, parts that the source brings, or shares of its pictures."""
+    """Splits from the given files, the source's own splits, or held-out parts of its images."""
     how = _read_options(data)
     whole = align_labels(load_source(source, how), data.labels, None, in_words(source), data.label_columns)
     known = {name: whole.categories.get(name, ()) for name in data.labels}
@@ -160,7 +160,7 @@ def _file_stores(data: ImageDataConfig, source: str | Sequence[str]) -> dict[str
 
 
 def draw_rows(rows: Rows, seed: int) -> npt.NDArray[np.float32]:
-    """Uniform numbers (N,) keyed by the rows: the smallest are set aside."""
+    """Uniform numbers (N,) keyed by the rows; those with the smallest numbers are held out."""
     drawn: npt.NDArray[np.float32] = KeyedNoise(seed, 0, torch.from_numpy(rows)).uniform("shares").numpy()
     return drawn
 
@@ -189,13 +189,13 @@ def _render(made: PictureSet, part: str) -> RawImages:
 
 
 def _take_rows(store: ImageStore, rows: Rows) -> ImageStore:
-    """Some of the pictures; a run from the first stays mapped, others are copied."""
+    """A subset of the images; a prefix stays memory-mapped, others are copied."""
     some = slice(0, len(rows)) if len(rows) and rows[-1] == len(rows) - 1 else rows
     return replace(store, pixels=store.pixels[some], labels=store.labels[rows], places=store.places[rows])
 
 
 def _prepare(store: ImageStore, codec: ImageProcessor, where: str) -> ImageStore:
-    """Of the shape that the model reads, and binarised where that is done once for all."""
+    """Check the shape, and apply fixed binarisation."""
     channels, height, width = store.pixels.shape[1:]
     if (channels, height, width) != codec.shape:
         raise UserError(

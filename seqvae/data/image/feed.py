@@ -1,4 +1,4 @@
-"""Batches for training and validation, as pure functions of (seed, step)."""
+"""Batches of images for training and evaluation, as pure functions of (seed, step)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from seqvae.data.splits import Rows
 
 
 class ImageBatchSource(EpochBatchSource[ImageData]):
-    """The training loop's view of a data set: batches of a permutation of its pictures."""
+    """Training batches: a permutation of the images in every epoch."""
 
     def valid(self, examples: int, batch_size: int = 64) -> Iterator[ImageBatch]:
-        """The first `examples` validation pictures."""
+        """The first `examples` validation images."""
         return evaluation_batches(self.data.valid, self.data.codec, batch_size, examples)
 
     def _make_batch(self, rows: Rows, step: int, epoch: int) -> ImageBatch:
@@ -29,7 +29,7 @@ class ImageBatchSource(EpochBatchSource[ImageData]):
 def evaluation_batches(
     store: ImageStore, codec: ImageProcessor, batch_size: int = 64, examples: int | None = None
 ) -> Iterator[ImageBatch]:
-    """Every picture once, or the first `examples`, in order; noise keyed by place, as validation has it."""
+    """All images or the first `examples`, in order; noise keyed by position, as in validation."""
     rows = np.arange(len(store))[:examples]
     for start in range(0, len(rows), batch_size):
         yield collate(store, rows[start : start + batch_size], codec, EVALUATION_SEED)
@@ -38,5 +38,5 @@ def evaluation_batches(
 def measured_feed(
     store: ImageStore, codec: ImageProcessor, batch_size: int = 64, examples: int | None = None
 ) -> list[ImageBatch]:
-    """The same pictures for measuring: noise keyed by content, so that their order changes nothing."""
+    """The same images for evaluation: noise keyed by content, so that their order has no effect."""
     return with_keyed_noise(list(evaluation_batches(store, codec, batch_size, examples)), keys_of_batch)

@@ -1,4 +1,4 @@
-"""From a data block of a config to token files: splits, tokenizer and caches by content."""
+"""Text data sets from a config's data block: splits, tokenizer, and caches keyed by content."""
 
 from __future__ import annotations
 
@@ -33,39 +33,39 @@ from seqvae.data.text.tokenizer_training import TOKENIZERS
 from seqvae.errors import UserError, suggest
 
 DEFAULT_CORPUS = "sentences"
-_VERSION = "-2"  # of a store's files; the key before it stays what runs remember
+_VERSION = "-2"  # of a store's files; not part of the key, which saved runs contain
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextData(SplitData[TokenStore]):
-    """A tokenizer and the splits it made."""
+    """A tokenizer and the tokenized splits."""
 
     tokenizer: TextTokenizer
-    advice: str = ""  # the better tokenizer, where this one leaves many tokens unknown
-    forced: bool = False  # whether it is to be taken all the same
-    notes: tuple[str, ...] = ()  # what somebody should know of it besides
+    advice: str = ""  # a suggested tokenizer, if this one leaves many tokens unknown
+    forced: bool = False  # whether to use it nevertheless (tokenizer.force)
+    notes: tuple[str, ...] = ()  # further notes for the user
 
     @property
     def fingerprint(self) -> str:
-        """The content of the training split: the same files, tokenizer and settings give the same one."""
+        """A hash of the training split, equal for equal files, tokenizer and settings."""
         return self.train.folder.name.partition("-")[0]
 
     @property
     def codec(self) -> TextTokenizer:
-        """The tokenizer: it makes batches of sentences, and sentences of ids."""
+        """The processor of text runs is the tokenizer."""
         return self.tokenizer
 
     def report(self) -> list[str]:
-        """What became of the data, a line for each split and one for the vocabulary."""
+        """Summary lines: one per split, and one for the vocabulary."""
         notes = dict.fromkeys(note for store in self.splits.values() for note in store.notes)
         lines = [*notes, *(f"{name}: {describe(store)}" for name, store in self.splits.items())]
         return [*lines, f"vocabulary: {self.tokenizer.vocab_size:,} tokens", *self.notes]
 
     def check(self) -> list[str]:
-        """Warnings before a training: that many held-out tokens are unknown, and which tokenizer is better.
+        """Warn before training if many held-out tokens are unknown, and suggest a tokenizer.
 
         Raises:
-            UserError: more than half of them are, and nobody said that it shall be so (`force`).
+            UserError: more than half of them are unknown, without `tokenizer.force`.
         """
         share = unknown_share(self.valid)
         if share < MANY_UNKNOWN:
@@ -73,10 +73,10 @@ class TextData(SplitData[TokenStore]):
         line = f"{share:.1%} of the validation tokens are unknown to the tokenizer"
         if share > UNREADABLE and not self.forced:
             raise UserError(f"{line}: {self.advice}, or add tokenizer.force=true to train all the same")
-        return [f"{line}, which no number rewards: {self.advice}"]
+        return [f"{line}, which makes metrics misleading: {self.advice}"]
 
     def collapse_cause(self) -> str | None:
-        """The tokenizer's unknown tokens, where most of the validation tokens are such."""
+        """A message if most validation tokens are unknown, since then sentences look alike."""
         share = unknown_share(self.valid)
         if share < UNREADABLE:
             return None
@@ -86,16 +86,16 @@ class TextData(SplitData[TokenStore]):
         )
 
 
-UNREADABLE = 0.5  # share of unknown tokens from which sentences look alike whatever the model
+UNREADABLE = 0.5  # fraction of unknown tokens from which sentences look alike for every model
 
 
 def _unforced(tokenizer: Component) -> Component:
-    """The tokenizer without the word that it shall be taken whatever it makes of the corpus."""
+    """The tokenizer's config block without `force`."""
     return Component(name=tokenizer.name, **{k: v for k, v in tokenizer.arguments.items() if k != "force"})
 
 
 def describe(store: TokenStore) -> str:
-    """What became of one split, in plain words."""
+    """Summary of one split in one line."""
     c = store.counts
     words = [f"{c.kept:,} sentences, {c.tokens:,} tokens"]
     words += [f"{c.empty:,} empty ones left out"] if c.empty else []
@@ -109,13 +109,13 @@ def describe(store: TokenStore) -> str:
 def load_data(
     data: TextDataConfig, tokenizer: Component | TextTokenizer, source: SourceReader | None = None
 ) -> TextData:
-    """The splits as token stores; the tokenizer is trained on the training split where it is a config block.
+    """Load the splits as token stores; a tokenizer given as a config block is trained on the training split.
 
     Stores and trained tokenizers are cached by content in `cache_root()`: the same files are not
-    tokenized twice. `source` reads what the encoder gets, where that is not the tokens.
+    tokenized twice. `source` reads the encoder's input, if that is not the tokens.
 
     Raises:
-        UserError: whatever is wrong with the files, the labels or the tokenizer; no sentence to train on.
+        UserError: any problem with the files, the labels or the tokenizer; no sentence to train on.
     """
     splits = splits_of(data)
     new, forced = isinstance(tokenizer, Component), False
@@ -156,16 +156,16 @@ def load_examples(
     reader: SourceReader | None = None,
     vectors: str | None = None,
 ) -> TokenStore:
-    """One other source, or several, read as `data` says; plain lines have no labels.
+    """Load other sources with the settings of `data`; plain lines have no labels.
 
-    `categories` are those of training, without names for labels that are numbers. A label without a column is
+    `categories` are those of training, with no names for labels that are numbers. A label without a column is
     missing.
 
-    `reader` reads what the encoder gets, where that is not the tokens; `vectors` names a file with one row
+    `reader` reads the encoder's input, if that is not the tokens; `vectors` names a file with one row
     per example.
 
     Raises:
-        UserError: whatever is wrong with the file; no sentence in it.
+        UserError: any problem with the file; no sentence in it.
     """
     source = regular_files(source)
     labels = tuple(data.labels) if corpus.is_table(source, read_options(data)) else ()
@@ -187,7 +187,7 @@ def _check_filled(store: TokenStore, data: TextDataConfig, source: str | Sequenc
 
 
 def splits_of(data: TextDataConfig) -> dict[str, Split]:
-    """Train, valid and, where there is one, test."""
+    """The splits of a data block: train, valid and perhaps test."""
     require_one_source(data)
     if data.vectors and not data.train:
         raise UserError(f"data.vectors got {data.vectors!r} without data.train: name the text of each row")
@@ -251,7 +251,7 @@ def _cached_store(
 
 
 def cached_tokenizer(spec: Component, train: Split) -> TextTokenizer:
-    """Trained on the training split, or read from the cache (a tokenizer file is just read)."""
+    """Train a tokenizer on the training split, or read it from the cache or from a tokenizer file."""
     spec = _unforced(spec)
 
     def texts() -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Batches for training and validation, as pure functions of (seed, step)."""
+"""Batches of text for training and evaluation, as pure functions of (seed, step)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from seqvae.data.text.tokenizer import TextTokenizer
 
 
 class TextBatchSource(EpochBatchSource[TextData]):
-    """The training loop's view of a corpus: batches of similar lengths."""
+    """Training batches of sentences of similar lengths."""
 
     def valid(self, examples: int, batch_size: int = 64) -> Iterator[TextBatch]:
-        """The first `examples` validation sentences, by length."""
+        """The first `examples` validation sentences, sorted by length."""
         return evaluation_batches(self.data.valid, self.data.tokenizer, batch_size, examples)
 
     def _epoch_order(self, epoch: int) -> LengthBucketSampler:
@@ -34,9 +34,9 @@ def evaluation_batches(
     examples: int | None = None,
     tokens: int | None = None,
 ) -> Iterator[TextBatch]:
-    """Every sentence once, or the first `examples`, by length; noise keyed by place, as validation has it.
+    """All sentences or the first `examples`, sorted by length; noise keyed by position, as in validation.
 
-    A batch holds at most `batch_size` of them and, where asked for, so many padded `tokens`.
+    A batch holds at most `batch_size` sentences and, if given, `tokens` padded tokens.
     """
     for rows in eval_batches(store.lengths[:examples], batch_size, tokens):
         yield collate(store, rows, tokenizer.special, EVALUATION_SEED, 0)
@@ -45,7 +45,7 @@ def evaluation_batches(
 def measured_feed(
     store: TokenStore, tokenizer: TextTokenizer, batch_size: int = 64, examples: int | None = None
 ) -> list[TextBatch]:
-    """The same sentences for measuring: noise keyed by content, so that their order changes nothing."""
+    """The same sentences for evaluation: noise keyed by content, so that their order has no effect."""
     return with_keyed_noise(
         list(evaluation_batches(store, tokenizer, batch_size, examples, AT_ONCE)), keys_of_batch
     )

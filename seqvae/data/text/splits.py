@@ -1,4 +1,4 @@
-"""The splits of a corpus as streams of examples: those it brings, those set aside, those cut short."""
+"""The splits of a corpus as streams of examples: given files, own splits, or held-out rows."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from seqvae.keyed_noise import GOLDEN, mix
 
 @dataclass(frozen=True)
 class Split:
-    """A stream of examples that can be started again, and what decides its content."""
+    """A restartable stream of examples, and the key of its content."""
 
     name: str
     examples: Callable[[], Iterator[Example]]
     key: str
     labels: tuple[str, ...] = ()
     categories: Categories | None = None
-    notes: dict[str, None] = field(default_factory=dict)  # what reading it found to say, each line once
+    notes: dict[str, None] = field(default_factory=dict)  # notes from reading, each once
 
 
 def take_first(split: Split, n: int) -> Split:
@@ -62,7 +62,7 @@ def file_split(
     labels: tuple[str, ...],
     lenient: bool = False,
 ) -> Split:
-    """All of one source or of several, known by the hash of their content."""
+    """A split of all rows of one source or several, keyed by their content's hash."""
     notes: dict[str, None] = {}
     options = replace(read_options(data, labels, lenient), note=notes.setdefault)
 
@@ -74,7 +74,7 @@ def file_split(
 
 
 def with_vectors_of(split: Split, file: str | None, column: str) -> Split:
-    """The same split, each of whose examples has its row of a file of vectors; itself without a file."""
+    """The split with each example's row of a file of vectors; unchanged without a file."""
     if file is None:
         return split
 
@@ -85,10 +85,10 @@ def with_vectors_of(split: Split, file: str | None, column: str) -> Split:
 
 
 def file_splits(data: TextDataConfig, source: str | Sequence[str]) -> dict[str, Split]:
-    """Train, valid and test of a source: files that were given, parts that it brings, or shares of its rows.
+    """Train, valid and test of a source: from given files, its own splits, or held-out rows.
 
     Raises:
-        UserError: a source that is not there, or shares that leave nothing to train on.
+        UserError: a missing source, or fractions that leave nothing for training.
     """
     labels = tuple(data.labels)
     whole = with_vectors_of(file_split("train", source, data, labels), data.vectors, data.vector_column)
@@ -107,7 +107,7 @@ def file_splits(data: TextDataConfig, source: str | Sequence[str]) -> dict[str, 
 def _split_stream(
     whole: Split, shares: dict[str, float], data: TextDataConfig, source: str | Sequence[str]
 ) -> dict[str, Split]:
-    """The training part and those set aside, all from one stream; rows are chosen when first needed."""
+    """The training and held-out splits of one stream; rows are chosen when first needed."""
     chosen: dict[str, npt.NDArray[np.int64]] = {}
 
     def rows() -> dict[str, npt.NDArray[np.int64]]:
@@ -137,7 +137,7 @@ def hash_rows(rows: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.uint64]:
 
 
 def _rows_of(examples: Iterator[Example], rows: npt.NDArray[np.int64], inside: bool) -> Iterator[Example]:
-    """The examples with text whose number is, or is not, among `rows`."""
+    """The examples with text whose index is (`inside`) or is not among `rows`."""
     chosen = set(rows.tolist())
     filled = (example for example in examples if example.text)
     return (example for i, example in enumerate(filled) if (i in chosen) == inside)

@@ -19,17 +19,17 @@ Draw = Callable[[Tensor, ImageBatch], Any]  # codes (B, D) to p(x|z), S = 1
 
 
 def squared_error(mean: Tensor, targets: Tensor) -> Tensor:
-    """(B,): the mean over pixel values of (mean - target)^2."""
+    """Mean over pixel values of (mean - target)^2, (B,)."""
     return (mean - targets).square().flatten(1).mean(1)
 
 
 def pixel_accuracy(mean: Tensor, targets: Tensor) -> Tensor:
-    """(B,): the share of pixel values on the same side of one half."""
+    """Fraction of pixel values on the same side of one half, (B,)."""
     return ((mean >= 0.5) == (targets >= 0.5)).float().flatten(1).mean(1)
 
 
 def bits_per_dim(nats: float, dims: int) -> float:
-    """Nats / (D ln 2) for D pixel values, for a likelihood of discrete pixels (binary, levels)."""
+    """Nats / (D ln 2) for D pixel values; for a likelihood of discrete pixels (binary, levels)."""
     return nats / (dims * math.log(2))
 
 

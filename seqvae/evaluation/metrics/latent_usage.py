@@ -1,4 +1,4 @@
-"""How much the code is used: its rate, by dim too, and active units; and the standard error of a mean.
+"""Usage of the code: rate in total and per dim, active units; and the standard error of a mean.
 
 Shapes: S samples, B examples, N evaluation examples, D latent dims (or 1 where the KL does not factorise).
 """
@@ -11,34 +11,33 @@ from torch import Tensor
 
 
 def rate(kl: Tensor) -> Tensor:
-    """(B,): KL(q(z|x) || p(z)) in nats per example, from kl (S, B, D)."""
+    """KL(q(z|x) || p(z)) in nats per example, (B,), from kl (S, B, D)."""
     return kl.sum(-1).mean(0)
 
 
 def kl_per_dim(kl: Tensor) -> Tensor:
-    """(D,): nats per dim, averaged over samples and examples, from kl (S, B, D) or (N, D)."""
+    """KL in nats per dim, (D,), averaged over samples and examples, from kl (S, B, D) or (N, D)."""
     return kl.flatten(0, -2).mean(0)
 
 
 def standard_error(x: Tensor) -> float:
-    """Of the mean of x (N,): s / sqrt(N), s with N - 1 in it; NaN for a single example."""
+    """Standard error s / sqrt(N) of the mean of x (N,), s with N - 1; NaN for a single example."""
     return math.nan if len(x) < 2 else float(x.double().std()) / math.sqrt(len(x))
 
 
 def mean_variance(means: Tensor) -> Tensor:
-    """(D,): Var_x(E_q z_j) over the examples, from posterior means (N, D); divided by N, not N - 1."""
-    return ((means - means.mean(0)) ** 2).mean(0)  # var() warns where D = 0
+    """Var_x(E_q z_j) over the examples, (D,), from posterior means (N, D); divided by N, not N - 1."""
+    return ((means - means.mean(0)) ** 2).mean(0)  # not var(), which warns if D = 0
 
 
 def sort_variances(variance: Tensor) -> Tensor:
-    """(D,): the same variances, the largest first.
+    """The variances (D,) in descending order.
 
-    Report it with the count of active units: the count saturates where the means are normalised over the
-    batch.
+    Report them with the number of active units, which saturates if the means are normalised over the batch.
     """
     return variance.sort(descending=True).values
 
 
 def active_units(variance: Tensor, threshold: float = 0.01) -> int:
-    """#{j: Var_x(E_q z_j) > threshold} (Burda et al. 2016, whose threshold is .01), from (D,)."""
+    """Number of dims with Var_x(E_q z_j) > threshold (Burda et al. 2016, who use .01), from (D,)."""
     return int((variance > threshold).sum())

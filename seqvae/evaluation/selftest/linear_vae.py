@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -46,28 +45,9 @@ class VectorBatch(MovableBatch):
         return self.x[:, :0]
 
     @property
-    def size(self) -> int:
-        """B."""
-        return len(self.index)
-
-    @property
-    def num_targets(self) -> int:
-        """Number of vectors."""
-        return self.size
-
-    @property
-    def target_counts(self) -> Tensor:
-        """(B,): ones."""
-        return torch.ones_like(self.index)
-
-    @property
     def decoder_positions(self) -> int:
         """1: a vector counts as one position."""
         return 1
-
-    def replace(self, **values: Any) -> VectorBatch:
-        """A copy with some fields replaced."""
-        return replace(self, **values)
 
 
 def linear_data(eigenvalues: Sequence[float], n: int, seed: int = 0, step: int = 0) -> VectorBatch:

@@ -1,4 +1,4 @@
-"""Where a pretrained model lies (a folder, a GGUF file or a Hub id), and what identifies its weights."""
+"""Location of a pretrained model (a folder, a GGUF file or a Hub id), and the hash of its weights."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ _FILES = (
 )  # of the Hub
 _LEFT_OUT = ("onnx/*", "openvino/*", "original/*")
 _WEIGHTS = ("*.safetensors", "*.bin")
-_LICENCE = re.compile(r"\A---\n(?:.*\n)*?license: *['\"]?([^'\"\n]+?)['\"]? *\n(?:.*\n)*?---")  # of a card
+# in the front matter of a model card
+_LICENCE = re.compile(r"\A---\n(?:.*\n)*?license: *['\"]?([^'\"\n]+?)['\"]? *\n(?:.*\n)*?---")
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,10 @@ class Base:
     """A pretrained model on this machine.
 
     Args:
-        name: what the config calls it.
-        folder: holds `config.json`, weights and tokenizer as `transformers` reads them.
+        name: its name in the config.
+        folder: the folder with `config.json`, weights and tokenizer that `transformers` reads.
         revision: the commit of a Hub repository, None for a folder or file.
-        packed: the file that the folder was unpacked from.
+        packed: the file from which the folder was unpacked.
     """
 
     name: str
@@ -50,7 +51,7 @@ class Base:
 
     @cached_property
     def sha256(self) -> str:
-        """The SHA-256 of the weights, or of what they were unpacked from; of several files that of all.
+        """The SHA-256 of the weights, or of the packed file; for several files, of their hashes.
 
         Raises:
             UserError: no weights in the folder.
@@ -70,7 +71,7 @@ class Base:
 
     @property
     def licence(self) -> str | None:
-        """What the model's own card, or its GGUF file, says of its licence; None where neither does."""
+        """The licence according to the model's card or GGUF file; None if neither names one."""
         card = self.folder / "README.md"
         if card.is_file() and (found := _LICENCE.match(card.read_text(encoding="utf-8", errors="replace"))):
             return found[1]
@@ -82,10 +83,10 @@ class Base:
         return None if field is None else str(field.contents())
 
     def load(self, kind: str) -> nn.Module:
-        """The model by the class `kind` of `transformers`, fp32, in evaluation mode.
+        """Load the model by the class `kind` of `transformers`, in fp32 and evaluation mode.
 
         Raises:
-            UserError: `transformers` cannot read it as that.
+            UserError: `transformers` cannot load it with that class.
         """
         try:
             model: nn.Module = getattr(library(), kind).from_pretrained(self.folder, dtype=torch.float32)
@@ -101,7 +102,7 @@ def sha256_of(path: Path) -> str:
 
 
 def library() -> Any:
-    """The module `transformers`, imported only where a pretrained model is used: it takes seconds.
+    """Import `transformers`, only if a pretrained model is used, because it takes seconds.
 
     Raises:
         UserError: it is not installed, or older than 5.
@@ -120,10 +121,10 @@ def library() -> Any:
 
 
 def find_base(model: str, revision: str | None = None) -> Base:
-    """The model that a config names: a folder, a Hub id, or a `.gguf` or `.zip` file, unpacked in the cache.
+    """Find the model of a config: a folder, a Hub id, or a `.gguf` or `.zip` file (unpacked in the cache).
 
     Raises:
-        UserError: none of these, or it cannot be fetched or unpacked.
+        UserError: none of these, or it cannot be downloaded or unpacked.
     """
     path = Path(model)
     if path.is_file() and path.suffix in (".gguf", ".zip"):
@@ -154,10 +155,10 @@ def _downloaded(model: str, revision: str | None) -> Path:
 
 
 def _unpacked(file: Path) -> Path:
-    """The folder in the cache that a file was unpacked into, whole or not at all.
+    """Unpack a file atomically into the cache, or find it there; returns the folder.
 
     Raises:
-        UserError: the file cannot be read, or holds no model.
+        UserError: the file cannot be read, or does not hold a model.
     """
     folder = cache_root() / "backbones" / remembered_hash(file, sha256_of)
     if (folder / "config.json").is_file():
@@ -203,12 +204,12 @@ def _convert(file: Path, folder: Path) -> None:
 
 
 def _forget_quantization(model: Any) -> None:
-    """Let `save_pretrained` write plain weights: they are dequantised, but the model still says otherwise."""
+    """Remove the marks of quantisation, so that `save_pretrained` writes the dequantised weights."""
     model.__dict__.pop("hf_quantizer", None)
     model.is_quantized = False
     model.config.__dict__.pop("quantization_config", None)
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
+    """The first line of an error's message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

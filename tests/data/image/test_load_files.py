@@ -1,4 +1,4 @@
-"""Picture files, the codec's card, and what is measured of pictures that came back."""
+"""Image files, the saved processor, and metrics of reconstructed images."""
 
 from __future__ import annotations
 

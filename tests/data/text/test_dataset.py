@@ -1,4 +1,4 @@
-"""From a data block to token stores: splits, caches, what is told and what is refused."""
+"""From a data block to token stores: splits, caches, reports and errors."""
 
 from functools import partial
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Tokenized text comes back as people write it, and plain text is left alone."""
+"""Tokenized text becomes plain text, and plain text is unchanged."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_splits_and_files_are_detokenized(tmp_path: Path) -> None:
     assert made.fingerprint != load_data(TextDataConfig(train=str(file)), tokenizer).fingerprint
 
 
-def test_a_pretrained_decoder_is_told_of_tokenized_text(tmp_path: Path) -> None:
+def test_a_pretrained_decoder_warns_of_tokenized_text(tmp_path: Path) -> None:
     file = tmp_path / "tokenized.txt"
     file.write_text("".join(f"a man sees {i} dogs .\n" for i in range(40)))
     notes = []

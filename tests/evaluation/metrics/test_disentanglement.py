@@ -1,4 +1,4 @@
-"""Disentanglement of codes whose scores are known: perfect, rotated, random, and the same in other words."""
+"""Disentanglement of codes with known scores: perfect, rotated, random, and invariances."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_perfect_codes_score_one(perfect: dict[str, float]) -> None:
     assert perfect["informativeness"] > 0.99
 
 
-def test_rotated_codes_keep_what_they_tell_but_not_where(factors: Array, perfect: dict[str, float]) -> None:
+def test_rotated_codes_keep_information_but_not_alignment(factors: Array, perfect: dict[str, float]) -> None:
     codes = perfect_codes(factors)
     codes[:, :3] = codes[:, :3] @ MIXED
     rotated = scores(codes, factors)

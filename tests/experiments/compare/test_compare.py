@@ -1,4 +1,4 @@
-"""A comparison trains what is missing seed by seed, measures all alike, and sums seeds up rightly."""
+"""A comparison trains missing runs, evaluates all alike, and averages seeds correctly."""
 
 from __future__ import annotations
 
@@ -384,8 +384,8 @@ def test_pictures_need_no_result_and_say_so(
 ) -> None:
     nothing = Table("", ["rate"], [], {"a": 1}, {})
     assert draw_pictures(nothing, [], tmp_path) == [
-        "rate-distortion.png is left out: rate_distortion got no point: give runs with a rate, as an "
-        "autoencoder has none",
+        "rate-distortion.png is left out: rate_distortion got no point: give runs with a rate (an "
+        "autoencoder has none)",
         "curves.png is left out: curves got no line of metrics.jsonl: give a run that has trained some steps",
     ]
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)

@@ -1,4 +1,4 @@
-"""Jobs come after those they need, here and in processes; one that fails or dies stops no other."""
+"""Jobs run after their dependencies, in one process and in several; a failure stops no other job."""
 
 from __future__ import annotations
 

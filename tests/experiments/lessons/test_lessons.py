@@ -1,4 +1,4 @@
-"""Every lesson runs, says what its numbers say and nothing else, and uses again what is trained."""
+"""Every lesson runs, its sentence follows its numbers, and trained models are used again."""
 
 from __future__ import annotations
 
@@ -278,7 +278,7 @@ def test_the_command_knows_its_lessons(capsys: pytest.CaptureFixture[str]) -> No
     assert "unknown lesson 'hols': did you mean 'holes'?" in capsys.readouterr().err
 
 
-def test_way_of_a_training() -> None:
+def test_path_of_a_training() -> None:
     held, seen = {10: 9.0, 20: 5.0, 30: 7.5}, {10: 8.0, 20: 4.0, 30: 2.0}
     logged = [{"kind": "valid", "step": s, "distortion": d} for s, d in held.items()]
     logged += [{"kind": "train", "step": s, "distortion": d} for s, d in seen.items()]

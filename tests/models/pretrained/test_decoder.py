@@ -1,4 +1,4 @@
-"""A pretrained decoder is the language model it holds: exactly so without z, and in every way of reading."""
+"""A pretrained decoder equals its language model: exactly without z, and in every way of reading."""
 
 from __future__ import annotations
 
@@ -279,7 +279,7 @@ def test_without_a_code_the_same_parts_train() -> None:
 
 
 @every_place
-def test_conditions_are_unheard_at_first_and_then_heard(z_to: tuple[str, ...]) -> None:
+def test_conditions_have_no_effect_at_first_and_then_one(z_to: tuple[str, ...]) -> None:
     made, z = decoder(z_to=z_to, condition=2, std=0.0), torch.zeros(1, 4, DIM)
     one, two = torch.zeros(4, 2), torch.ones(4, 2)
     with torch.no_grad():
@@ -300,7 +300,7 @@ def test_a_dropped_word_is_the_learned_blank() -> None:
     assert made.special.unk not in x.targets
 
 
-def test_ids_without_a_token_are_never_said() -> None:
+def test_ids_without_a_token_are_never_generated() -> None:
     folder = lm_folder("llama", extra_rows=5)
     words = read_pretrained_tokenizer(folder)
     made = PretrainedDecoder(words.vocab_size, words.special, DIM, folder).eval()
@@ -343,7 +343,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("case", MISTAKES)
-def test_mistakes_are_told_in_one_line(case: str) -> None:
+def test_mistakes_are_one_line(case: str) -> None:
     arguments, message = MISTAKES[case]
     words = tokenizer()
     with pytest.raises(UserError, match=message) as told:

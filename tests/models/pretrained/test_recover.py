@@ -1,4 +1,4 @@
-"""Correction rounds: no text gets worse, and a model that writes too little of a vector is helped."""
+"""Correction rounds: no text gets worse, and a biased model improves."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Shy:
         return [" ".join(f"{round(float(x))}" for x in (row[0], row[1], row[2] / 3)) for row in z]
 
 
-def test_what_was_said_too_little_is_asked_for_more() -> None:
+def test_the_difference_of_embeddings_is_added() -> None:
     vectors = np.array([[3, 0, 9], [0, 5, 3], [4, 4, 0]], np.float32)
     found = recover(Shy(), vectors, embed, rounds=8)
     assert found.cosines.shape == (9, 3)

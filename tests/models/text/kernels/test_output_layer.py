@@ -121,7 +121,7 @@ def test_features_may_lie_in_any_order() -> None:
         torch.testing.assert_close(one, other)
 
 
-def test_what_is_never_said_has_no_chance() -> None:
+def test_forbidden_words_have_probability_zero() -> None:
     made, h = head(), torch.randn(4, FEATURES)
     logits = made(h)
     assert bool((logits[:, list(NEVER)] == -math.inf).all())

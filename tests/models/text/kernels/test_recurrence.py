@@ -1,4 +1,4 @@
-"""What CUDA runs in place of the CPU's recurrences: the same numbers, of weights left where they lie."""
+"""The recurrences of CUDA against those of the CPU: the same numbers, without copies of weights."""
 
 from __future__ import annotations
 
