@@ -29,7 +29,7 @@ def explore(
     condition: CONDITION = None,
     device: DEVICE = "auto",
 ) -> None:
-    """Open a local page on a run: map, walks, sliders, rates, samples and health (extra `explore`)."""
+    """Open a local page on a run: map, paths, sliders, rates, samples and health (extra `explore`)."""
     from seqvae.explore.requirements import require_packages
 
     require_packages()

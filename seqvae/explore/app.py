@@ -90,6 +90,6 @@ def _http(_: Request, error: Exception) -> Response:
 
 
 def _broken(_: Request, error: Exception) -> Response:
-    """A fault of ours: its traceback is logged, the page says what kind it was."""
+    """A bug: its traceback is logged, the page says what kind of error it was."""
     LOG.error("seqvae explore: %s", error, exc_info=error)
     return answer({"error": f"{type(error).__name__}: see the terminal that runs seqvae explore"}, 500)

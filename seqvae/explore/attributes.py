@@ -1,4 +1,4 @@
-"""Directions of attributes in code space, and how well they tell held-out examples apart.
+"""Directions of attributes in code space, and how well they order held-out examples.
 
 Shapes: N examples, D latent dims.
 """

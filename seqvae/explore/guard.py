@@ -23,7 +23,7 @@ HEADERS = {
 
 
 def make_token() -> str:
-    """A token that nobody guesses."""
+    """A random token of 128 bits."""
     return secrets.token_urlsafe(16)
 
 

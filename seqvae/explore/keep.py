@@ -41,7 +41,7 @@ def decode_with_words(vae: TextVAE, z: Tensor, words: Sequence[str]) -> str:
 
 
 def _holds(text: str, words: Sequence[str]) -> bool:
-    """Whether the words stand in the text in their order."""
+    """Whether the text holds the words in this order."""
     rest = iter(text.split())
     return all(word in rest for word in words)
 

@@ -150,7 +150,7 @@ def require_code(vae: PretrainedVAE) -> None:
     """Refuse runs that the page has nothing to show of.
 
     Raises:
-        UserError: a model without a code, or one conditioned on labels that nobody fixed.
+        UserError: a model without a code, or one conditioned on labels that are not fixed.
     """
     path, labels = vae.run.path, vae.vae.labels
     if not vae.latent_dim:

@@ -52,13 +52,13 @@ class EmbeddingRequest(Request):
 
 
 class ExampleRequest(Request):
-    """One evaluation example, with what comes back of it."""
+    """One evaluation example and its reconstruction."""
 
     place: Place
 
 
 class WalkRequest(Request):
-    """A path between two codes."""
+    """A path between two codes, and how many points of it."""
 
     a: Place
     b: Place
@@ -67,7 +67,7 @@ class WalkRequest(Request):
 
 
 class Move(Request):
-    """One attribute moved: a label of the data, one kind of it, or what tells two groups of texts apart."""
+    """One attribute moved: a label of the data, one kind of it, or the difference between two groups of texts."""
 
     label: Annotated[str, Field(max_length=200)] | None = None
     kind: Annotated[str, Field(max_length=200)] | None = None
@@ -93,7 +93,7 @@ class EditRequest(Request):
 
 
 class RateRequest(Request):
-    """What comes back of an example at one rate."""
+    """The reconstruction of an example at one rate."""
 
     place: Place
     nats: Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)]

@@ -40,7 +40,7 @@ def serve(explorer: Explorer, port: int, say: Callable[[str], object], token: st
 
 
 def bind(port: int) -> socket.socket:
-    """A socket on this machine's own address.
+    """A listener on this machine's own address.
 
     Raises:
         UserError: the port is taken, or not allowed.

@@ -50,7 +50,7 @@ class Explorer:
     """A run, the examples on its map, and the background work on them.
 
     Raises:
-        UserError: a run without a code, or conditioned on labels that nobody fixed.
+        UserError: a run without a code, or conditioned on labels that are not fixed.
     """
 
     vae: PretrainedVAE

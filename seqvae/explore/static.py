@@ -26,8 +26,8 @@ from seqvae.models.latent_directions import rank_dims_by_kl
 from seqvae.models.sampling import Path as CodePath
 from seqvae.utils.atomic_files import explain_disk_errors
 
-EXAMPLES = 8  # ringed points of a static page: all walks between two of them, and edits of each
-STEPS = 9  # of a walk, as the page asks by default
+EXAMPLES = 8  # ringed points of a static page: all paths between two of them, and edits of each
+STEPS = 9  # of a path, as the page asks by default
 DIMS, VALUES = 6, range(-3, 4)  # that each example can be edited by
 ATTRIBUTES, STRENGTHS = 6, (-2, -1, 1, 2)
 SEEDS, SAMPLES = 4, 12

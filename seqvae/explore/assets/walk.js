@@ -1,4 +1,4 @@
-// Walk: a path between two codes, its sentences and their nats; the slider moves along it.
+// Path: what lies between two codes, its sentences and their nats; the slider moves along it.
 "use strict";
 SV.walk = (() => {
   const {el, byId} = SV;
@@ -19,7 +19,7 @@ SV.walk = (() => {
     const count = el("select", {"aria-label": "Steps", on: {change: event => { steps = Number(event.target.value); update(); }}},
       [5, 9, 13, 17, 33].map(n => el("option", {value: n, selected: n === steps}, `${n} steps`)));
     if (SV.recorded) count.hidden = true;
-    const slider = el("input", {type: "range", min: 0, max: steps - 1, value: 0, step: 1, id: "walk-slider", "aria-label": "Step of the walk", on: {input: event => show(Number(event.target.value))}});
+    const slider = el("input", {type: "range", min: 0, max: steps - 1, value: 0, step: 1, id: "walk-slider", "aria-label": "Step of the path", on: {input: event => show(Number(event.target.value))}});
     parts = {slider, result: el("div", {class: "result", "aria-live": "polite"}, "Pick two places."), list: el("ol", {class: "steps"}), error: el("div"), exports: el("div")};
     byId("panel-walk").append(
       el("p", {class: "hint"}, "Two codes and what lies between them. Pick A, then B."),

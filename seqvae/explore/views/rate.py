@@ -1,4 +1,4 @@
-"""One example from gist to copy: what comes back of it at a rate."""
+"""One example from gist to copy: its reconstruction at a rate."""
 
 from __future__ import annotations
 

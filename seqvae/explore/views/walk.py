@@ -1,4 +1,4 @@
-"""A walk between two codes: each step with its nats and its place on the map."""
+"""A path between two codes: each step with its nats and its place on the map."""
 
 from __future__ import annotations
 
