@@ -67,7 +67,7 @@ class WalkRequest(Request):
 
 
 class Move(Request):
-    """One attribute moved: a label of the data, one kind of it, or the difference between two groups of texts."""
+    """One attribute moved: a label of the data, one kind of it, or the difference of two groups of texts."""
 
     label: Annotated[str, Field(max_length=200)] | None = None
     kind: Annotated[str, Field(max_length=200)] | None = None
