@@ -11,6 +11,7 @@ import pytest
 MODULES = [
     "seqvae.build",
     "seqvae.data.text.detokenize",
+    "seqvae.data.text.information",
     "seqvae.errors",
     "seqvae.evaluation.metrics.holes",
     "seqvae.explore.attributes",

@@ -20,6 +20,7 @@ from seqvae.cli import (
     inspect,
     lesson,
     plot,
+    prepare,
     probe,
     quality,
     rate,
@@ -46,6 +47,7 @@ app = typer.Typer(
 )
 for group in (
     train,
+    prepare,
     generate,
     export,
     edit,

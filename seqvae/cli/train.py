@@ -23,6 +23,8 @@ from seqvae.utils.reporter import Silent
 from seqvae.utils.tables import align_columns
 from seqvae.utils.tables import markdown_table as markdown_table
 
+FITTED = ("default", "free-bits")  # recipes whose tokenizer, length and code follow from the corpus
+
 
 @reads_files
 def train(
@@ -49,7 +51,7 @@ def train(
         raise UserError(f"--resume continues {resume} unchanged: leave out CONFIG, --corpus, --set and --out")
     place = [] if device is None else [f"train.device={device}"]
     overrides = [*reading.overrides, *_of_vectors(vectors), *(sets or []), *place]
-    chosen = None if resume is not None else _chosen(config, corpus, recipe, overrides)
+    chosen = None if resume is not None else choose_config(config, corpus, recipe, overrides)
     from seqvae.training import loop as training
 
     report = Terminal()
@@ -57,15 +59,14 @@ def train(
         path = training.resume(resume, report, device)
     else:
         assert chosen is not None
-        if corpus and recipe == "default":
-            from seqvae.data.text.fit_config import fit_to_corpus
-
-            assert isinstance(chosen, TextRunConfig)
-            chosen, reasons = fit_to_corpus(chosen, sets or [])
-            for line in reasons:
-                report.note(line)
+        if corpus and recipe in FITTED:
+            chosen = fitted_config(chosen, sets or [], report)
         path = training.train(chosen, out or _free_name(config, corpus), report)
     if int(environ.get("RANK", 0)) == 0:  # one path per run, not one per rank
+        from seqvae.analysis.rate_asked import describe_rate_asked
+
+        if line := describe_rate_asked(path, device or "auto"):
+            report.note(line)
         typer.echo(path)
 
 
@@ -141,7 +142,8 @@ def compare(
         raise UserError(f"{table.failures()}: the end of the table says why, the same command tries again")
 
 
-def _chosen(config: str | None, corpus: list[str] | None, recipe: str, sets: list[str]) -> RunConfig:
+def choose_config(config: str | None, corpus: list[str] | None, recipe: str, sets: list[str]) -> RunConfig:
+    """The config that was named, or the recipe over a corpus, with what was set over it."""
     if (config is None) == (not corpus):
         raise UserError(
             "give a config or --corpus FILE, one of them (`seqvae list configs` names the shipped); quote a "
@@ -152,6 +154,17 @@ def _chosen(config: str | None, corpus: list[str] | None, recipe: str, sets: lis
         return load_config(find_config(f"text/{recipe}"), [f"data.train={dumps(found)}", *sets])
     assert config is not None
     return load_config(find_config(config), sets)
+
+
+def fitted_config(config: RunConfig, sets: list[str], report: Terminal) -> RunConfig:
+    """A recipe fitted to its corpus, except for what the user set; reports how."""
+    from seqvae.data.text.fit_config import fit_to_corpus
+
+    assert isinstance(config, TextRunConfig)
+    fitted, reasons = fit_to_corpus(config, sets)
+    for line in reasons:
+        report.note(line)
+    return fitted
 
 
 def _of_vectors(vectors: Path | None) -> list[str]:

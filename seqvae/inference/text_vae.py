@@ -27,7 +27,7 @@ from seqvae.data.text.values import clean_text
 from seqvae.data.text.vectors import GivenVectors
 from seqvae.errors import UserError
 from seqvae.evaluation.metrics.text import TextGeneration, TextMetrics
-from seqvae.evaluation.metrics.text_scores import marked
+from seqvae.evaluation.metrics.text_scores import mark_unknown
 from seqvae.evaluation.score import ExampleScore
 from seqvae.inference.inputs import Inputs, Note
 from seqvae.inference.pretrained import PretrainedVAE
@@ -111,7 +111,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         """
         z = self._codes(z)
         c = make_condition(self.vae, len(z), rate, condition)
-        written = self._written(z, how or self._greedy(), seed, c, keys=distinguish_repeats(hash_codes(z)))
+        written = self._generate(z, how or self._greedy(), seed, c, keys=distinguish_repeats(hash_codes(z)))
         return self.tokenizer.decode_batch(written)
 
     def sample(
@@ -137,7 +137,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         c = make_condition(self.vae, n, rate, condition)
         z = sample_prior(self.vae, n, seed, c=c).cpu()
         how = how or GenerationConfig(max_length=self.config.data.max_tokens)
-        return self.tokenizer.decode_batch(self._written(z, how, seed, c))
+        return self.tokenizer.decode_batch(self._generate(z, how, seed, c))
 
     def reconstruct(
         self,
@@ -165,7 +165,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         """
         z, c = self._encode(texts, sample, seed, rate, condition, repeats_differ)
         keys = self._keys(texts, repeats_differ)
-        back = self.tokenizer.decode_batch(self._written(z, how or self._greedy(), seed, c, keys))
+        back = self.tokenizer.decode_batch(self._generate(z, how or self._greedy(), seed, c, keys))
         shown = self.tokenizer.decode_batch(self._ids(texts))
         pairs = zip(shown, back, self.unknown(texts), strict=True)
         return [Reconstruction(a, b, a == b and not unknown) for a, b, unknown in pairs]
@@ -176,7 +176,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
 
     def references(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each sentence for comparison with others; an unknown token equals no other token."""
-        return marked(self._ids(texts), self._unknown(texts))
+        return mark_unknown(self._ids(texts), self._unknown(texts))
 
     def _unknown(self, texts: Sequence[str]) -> list[list[bool]]:
         return self.tokenizer.unknown(list(texts), self._ids(texts))
@@ -271,7 +271,9 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
             UserError: as `encode`.
         """
         z, c = self._encode(texts)
-        written = self._written(z + step, how or self._greedy(), 0, c, self._keys(texts, repeats_differ=True))
+        written = self._generate(
+            z + step, how or self._greedy(), 0, c, self._keys(texts, repeats_differ=True)
+        )
         return self.tokenizer.decode_batch(written)
 
     def attribute(self, batches: Sequence[Batch], name: str) -> Tensor:
@@ -350,12 +352,12 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         return read_sentences(self, source, count, id_column, note)
 
     def _reconstruct_greedily(self, z: Tensor, batch: TextBatch) -> list[list[int]]:
-        return self._written(z, self._greedy(), c=self.vae.condition(batch))
+        return self._generate(z, self._greedy(), c=self.vae.condition(batch))
 
     def _sample_greedily(self, batches: Sequence[Batch], n: int, seed: int) -> list[list[int]]:
         """Greedy decodings of `n` prior samples; a conditional model gets labels of random examples."""
         c = resample_conditions(self.vae, batches, n)
-        return self._written(sample_prior(self.vae, n, seed, c=c), self._greedy(), c=c)
+        return self._generate(sample_prior(self.vae, n, seed, c=c), self._greedy(), c=c)
 
     def _detokenize(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids)
@@ -364,7 +366,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         return replace(GREEDY, max_length=self.config.data.max_tokens)
 
     @torch.no_grad()
-    def _written(
+    def _generate(
         self,
         z: Tensor,
         how: GenerationConfig,

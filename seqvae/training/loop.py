@@ -14,6 +14,7 @@ import torch
 from seqvae.build import check_config, describe_missing_labels, modality_of, with_label_statistics
 from seqvae.config.loading import parse_config
 from seqvae.config.schema import RunConfig, TextRunConfig
+from seqvae.data.preparation import Preparation
 from seqvae.distributed import collectives
 from seqvae.distributed.collectives import is_main
 from seqvae.errors import UserError
@@ -57,7 +58,9 @@ def train(config: RunConfig, out: str | Path, report: Reporter | None = None) ->
     path, config = Path(out), with_absolute_paths(config)
     with _distributed_run(config):
         require_empty(path)
-        data = collectives.main_first(lambda: modality_of(config).load_data(config, None))
+        data = collectives.main_first(
+            lambda: modality_of(config).load_data(config, None, _preparation(report))
+        )
         return _run(path, config, data, report or Silent(), new=True)
 
 
@@ -79,7 +82,7 @@ def resume(path: str | Path, report: Reporter | None = None, device: str | None 
     modality = modality_of(config)
     with _distributed_run(config):
         codec = modality.load_codec(path, card.get("sizes", {}))
-        data = collectives.main_first(lambda: modality.load_data(config, codec))
+        data = collectives.main_first(lambda: modality.load_data(config, codec, _preparation(report)))
         if card.get("data", data.fingerprint) != data.fingerprint:
             raise UserError(
                 f"the data of {path} have changed since it began: put them back, or train a new run"
@@ -107,6 +110,11 @@ def _run(path: Path, config: RunConfig, data: Data, report: Reporter, new: bool)
         collectives.run_on_main(lambda: forget_metrics_after(path, trainer.progress.step))
         loop.run()
     return path
+
+
+def _preparation(report: Reporter | None) -> Preparation:
+    """Progress of the preparation of the data, reported by the main process alone."""
+    return Preparation(report if report is not None and is_main() else Silent())
 
 
 def _need_less(path: Path, config: RunConfig) -> str:
