@@ -23,8 +23,8 @@ from seqvae.evaluation.metrics.evaluation_pass import (
     evaluation_mode,
     run_evaluation_pass,
 )
-from seqvae.inference import PretrainedVAE
-from seqvae.inference.inputs import Inputs, load_inputs
+from seqvae.inference import ImageVAE, PretrainedVAE, TextVAE
+from seqvae.inference.inputs import Inputs, load_inputs, load_store
 from seqvae.interfaces import Batch, Posterior
 
 MOST_KINDS = 24  # whole numbers of more different values are shown as a quantity
@@ -82,7 +82,7 @@ def load_points(
     Raises:
         UserError: the data cannot be read.
     """
-    names = tuple(vae.run.config.data.labels or (vae._embedded_factors if data is None else ()))
+    names = tuple(vae.run.config.data.labels or (vae.embedded_factors if data is None else ()))
     labelled: Any = vae.with_labels(names)
     where, batches, _ = labelled.evaluation_inputs(data, 64, examples)
     with evaluation_mode(vae.vae):
@@ -138,12 +138,11 @@ def _label(name: str, values: Tensor, kinds: Sequence[str]) -> Column:
 def _kinds(vae: Any, data: str | None) -> dict[str, Sequence[str]]:
     """The names of the values of labels, by label, where the data have some."""
     own = vae.run.config.data
+    if data is not None or own.train:
+        return dict(load_store(vae, data).categories)
     if vae.modality == "image":
-        embedded = PICTURES.get(own.name or DEFAULT_PICTURES) if not own.train and data is None else None
-        return {} if embedded is None else dict(embedded.categories)
-    if data is None and not own.train:
-        return dict(CORPORA[own.name or DEFAULT_CORPUS].factors)
-    return dict(vae._store(data)[1].categories)
+        return dict(PICTURES[own.name or DEFAULT_PICTURES].categories)
+    return dict(CORPORA[own.name or DEFAULT_CORPUS].factors)
 
 
 def require_code(vae: PretrainedVAE) -> None:
@@ -153,6 +152,8 @@ def require_code(vae: PretrainedVAE) -> None:
         UserError: a model without a code, or one conditioned on labels that are not fixed.
     """
     path, labels = vae.run.path, vae.vae.labels
+    if not isinstance(vae, TextVAE | ImageVAE):
+        raise UserError(f"{path} is a run of {vae.modality}: the page shows runs of text and of images")
     if not vae.latent_dim:
         raise UserError(f"{path} is a language model (latent: none): it has no code to explore")
     if labels is not None and not labels.fixed and vae.vae.classifier is None:
