@@ -13,13 +13,20 @@ from pydantic import BaseModel
 from tiny import config
 
 from seqvae.cli import (
+    arithmetic,
+    augment,
     bench,
+    compare,
     edit,
+    evaluate,
     explore,
+    export,
     fit_prior,
     generate,
+    infill,
     lesson,
     main,
+    neighbors,
     plot,
     probe,
     quality,
@@ -36,9 +43,10 @@ from seqvae.models.text.decoding import GenerationConfig
 from seqvae.remedies import REMEDIES
 from seqvae.training.loop import train
 
+TOOLS = (arithmetic, augment, edit, export, infill, neighbors)
 GROUPS = (
     bench,
-    edit,
+    *TOOLS,
     explore,
     lesson,
     look,
@@ -49,6 +57,8 @@ GROUPS = (
     rate,
     score,
     training,
+    evaluate,
+    compare,
     generate,
 )
 HUGE = ("1" + "0" * 30, "-1" + "0" * 30, "9" * 5000)
@@ -89,6 +99,8 @@ def arguments(command: str) -> list[str]:
         "encode": ["run", "--output", "z.npy"],
         "decode": ["run", "--input", "z.npy"],
         "edit": ["run", "--towards", "a", "--away", "b"],
+        "augment": ["run", "a", "--output", "a.jsonl", "--label", "y"],
+        "export": ["run", "folder"],
         "quality": ["run", "--with", "lm"],
         "probe": ["run", "label"],
         "plot": ["run", "curves", "--output", "a.png"],
