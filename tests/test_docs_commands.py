@@ -18,7 +18,7 @@ NARROW = ("encoder.hidden=16", "decoder.hidden=16")
 LONG = re.compile(
     r"runs/(ptb|mnist|captions|default-5k|tools)|\.\./shared"
 )  # trainings of an hour, other corpora
-TESTED_ELSEWHERE = ("bench", "compare", "selftest", "lesson")  # long; they have tests of their own
+TESTED_ELSEWHERE = ("bench", "compare", "selftest", "lesson", "explore")  # long; they have tests of their own
 
 
 def is_run(words: list[str]) -> bool:

@@ -19,6 +19,7 @@ from seqvae.cli import (
     compare,
     edit,
     evaluate,
+    explore,
     export,
     fit_prior,
     generate,
@@ -46,6 +47,7 @@ TOOLS = (arithmetic, augment, edit, export, infill, neighbors)
 GROUPS = (
     bench,
     *TOOLS,
+    explore,
     lesson,
     look,
     plot,
