@@ -80,6 +80,7 @@ def evaluate(
     precision: Annotated[Literal["fp32", "bf16", "auto"], typer.Option(help="bf16 is faster.")] = "fp32",
     examples: Annotated[int | None, typer.Option(help="Only the first N examples.", min=1)] = None,
     refine: Annotated[int, typer.Option(help="SVI steps: adds the amortisation gap.", min=0)] = 0,
+    draws: Annotated[int, typer.Option(help="Prior samples written; 0 leaves them out.", min=0)] = 1000,
     factors: Annotated[bool, typer.Option("--factors", help="Adds MIG, DCI, SAP ... over labels.")] = False,
     rate: RATE = None,
     prior: PRIOR = None,
@@ -105,6 +106,7 @@ def evaluate(
             examples=examples,
             refine=refine,
             factors=factors,
+            draws=draws,
         )
         report.close()
     if not first:

@@ -312,12 +312,12 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         if self.vae.labels is not None and not self.vae.labels.fixed:
             return [], []
         store, samples = self.evaluation_store(data)[1], self.sample(n)
-        rows = np.arange(min(n, len(store)))
+        rows = range(min(n, len(store)))
         texts = self.tokenizer.decode_batch([store.tokens(i).tolist() for i in rows])
         if not self.latent_dim:
             return [], samples
         if self.reads_vectors and store.source is not None:
-            back = self.decode(self.encode(store.source.rows(rows).values))
+            back = self.decode(self.encode(list(store.source.rows(np.array(rows)).values)))
             return list(zip(texts, back, strict=True)), samples
         return [(found.text, found.reconstruction) for found in self.reconstruct(texts)], samples
 
