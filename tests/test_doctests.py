@@ -10,9 +10,18 @@ import pytest
 
 MODULES = [
     "seqvae.build",
+    "seqvae.analysis.augmentation",
+    "seqvae.analysis.grammar_edits",
+    "seqvae.data.synthetic.sentences",
     "seqvae.data.text.detokenize",
     "seqvae.data.text.information",
+    "seqvae.data.text.similar_spelling",
     "seqvae.errors",
+    "seqvae.inference.arithmetic",
+    "seqvae.inference.code_index",
+    "seqvae.inference.directions",
+    "seqvae.inference.editing",
+    "seqvae.inference.infilling",
     "seqvae.interfaces.kl",
     "seqvae.interfaces.remedy",
     "seqvae.keyed_noise",
@@ -39,6 +48,7 @@ MODULES = [
     "seqvae.remedies.free_bits",
     "seqvae.remedies.mmd",
     "seqvae.remedies.schedules",
+    "seqvae.utils.progress",
     "seqvae.remedies.word_dropout",
 ]
 

@@ -29,7 +29,7 @@ A, B = SENTENCES[:2]
 COMMANDS = (
     "train", "evaluate", "sample", "reconstruct", "interpolate", "encode", "decode", "list", "show", "cp",
     "fit-prior", "plot", "compare", "selftest", "rate", "traverse",
-    "lesson", "bench",
+    "lesson", "bench", "edit", "infill", "neighbors", "arithmetic", "augment", "export",
 )  # fmt: skip
 
 
