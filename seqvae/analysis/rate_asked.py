@@ -36,7 +36,7 @@ def describe_rate_asked(run: str | Path, device: str = "auto") -> str | None:
     if not isinstance(vae, TextVAE):
         return None
     if is_variable_rate(vae.vae.latent):
-        return None if vae.reads_vectors else _measured(vae)
+        return None if vae.reads_vectors else _measure_rate(vae)
     validations = [row for row in read_metrics(Path(run)) if row["kind"] == "valid"]
     return describe_code(validations[-1], vae.vae.latent.dim) if validations else None
 
@@ -59,7 +59,7 @@ def describe_code(validation: Mapping[str, Any], dim: int) -> str | None:
     )
 
 
-def _measured(vae: TextVAE) -> str:
+def _measure_rate(vae: TextVAE) -> str:
     inputs = load_inputs(vae, "valid", EXAMPLES)
     found = minimum_rates(vae, inputs, ReconstructionTarget(RIGHT, rounds=ROUNDS))
     _, high = trained_range(vae.vae.latent)
@@ -67,11 +67,11 @@ def _measured(vae: TextVAE) -> str:
     half, most = (float(np.quantile(needs, q, method="inverted_cdf")) for q in (0.5, 0.9))
     own = float(vae.vae.latent.rate)  # type: ignore[arg-type]
     return (
-        f"the corpus asks for {_words(half, high)} nats: half of {len(found)} validation sentences are "
-        f"reconstructed there ({RIGHT:.0%} of their tokens), nine tenths at {_words(most, high)}; the "
+        f"the corpus asks for {_format_rate(half, high)} nats: half of {len(found)} validation sentences are "
+        f"reconstructed there ({RIGHT:.0%} of their tokens), nine tenths at {_format_rate(most, high)}; the "
         f"default rate of this run is {own:.3g}, --rate asks for another"
     )
 
 
-def _words(nats: float, high: float) -> str:
+def _format_rate(nats: float, high: float) -> str:
     return f"over {high:g}" if math.isinf(nats) else f"{nats:.2g}"

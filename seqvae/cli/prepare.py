@@ -10,7 +10,7 @@ from seqvae.cli.options import JSON
 from seqvae.cli.printing import emit_json, emit_lines
 from seqvae.cli.reading import Reading, reads_files
 from seqvae.cli.terminal import Terminal
-from seqvae.cli.train import FITTED, choose_config, fitted_config
+from seqvae.cli.train import FITTED, choose_config, fit_config
 from seqvae.errors import UserError
 from seqvae.utils.tables import align_columns
 
@@ -36,8 +36,8 @@ def prepare(
     report = Terminal()
     chosen = choose_config(config, corpus, recipe, [*reading.overrides, *(sets or [])])
     if corpus and recipe in FITTED:
-        chosen = fitted_config(chosen, sets or [], report)
-    found = _prepared(chosen, workers, report)
+        chosen = fit_config(chosen, sets or [], report)
+    found = _prepare(chosen, workers, report)
     report.close()
     if json:
         emit_json(found)
@@ -46,7 +46,7 @@ def prepare(
     emit_lines(align_columns(("split", "shards", "sentences", "tokens", "bytes"), rows))
 
 
-def _prepared(config: RunConfig, workers: int, report: Terminal) -> dict[str, dict[str, Any]]:
+def _prepare(config: RunConfig, workers: int, report: Terminal) -> dict[str, dict[str, Any]]:
     """Of each split its shards, sentences, tokens and bytes on disk."""
     from seqvae.build import modality_of
     from seqvae.data.preparation import Preparation

@@ -57,7 +57,7 @@ def train(
     else:
         assert chosen is not None
         if corpus and recipe in FITTED:
-            chosen = fitted_config(chosen, sets or [], report)
+            chosen = fit_config(chosen, sets or [], report)
         path = training.train(chosen, out or _free_name(config, corpus), report)
     if int(environ.get("RANK", 0)) == 0:  # one path per run, not one per rank
         from seqvae.analysis.rate_asked import describe_rate_asked
@@ -81,7 +81,7 @@ def choose_config(config: str | None, corpus: list[str] | None, recipe: str, set
     return load_config(find_config(config), sets)
 
 
-def fitted_config(config: RunConfig, sets: list[str], report: Terminal) -> RunConfig:
+def fit_config(config: RunConfig, sets: list[str], report: Terminal) -> RunConfig:
     """A recipe fitted to its corpus, except for what the user set; reports how."""
     from seqvae.data.text.fit_config import fit_to_corpus
 

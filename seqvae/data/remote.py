@@ -28,7 +28,7 @@ def is_url(source: str) -> bool:
 
 def local_path(url: str) -> Path | None:
     """The path of a `file://` URL; None of any other."""
-    return Path(_opened(url)[1]) if url.partition("://")[0] in ("file", "local") else None
+    return Path(_open_url(url)[1]) if url.partition("://")[0] in ("file", "local") else None
 
 
 def expand_url(url: str) -> list[str]:
@@ -37,8 +37,8 @@ def expand_url(url: str) -> list[str]:
     Raises:
         UserError: nothing is there, or the place cannot be read.
     """
-    system, path = _opened(url)
-    with _explained(url):
+    system, path = _open_url(url)
+    with _explain_errors(url):
         if any(c in path for c in "*?["):
             matching = system.glob(path, detail=True)
             found = [name for name, facts in matching.items() if facts["type"] == "file"]
@@ -59,7 +59,7 @@ def url_size(url: str) -> int:
     Raises:
         UserError: it is not there, or cannot be read.
     """
-    return int(_facts(url).get("size") or 0)
+    return int(_read_facts(url).get("size") or 0)
 
 
 def url_version(url: str) -> str:
@@ -68,7 +68,7 @@ def url_version(url: str) -> str:
     Raises:
         UserError: it is not there, or cannot be read.
     """
-    facts = _facts(url)
+    facts = _read_facts(url)
     lfs = facts.get("lfs")
     if isinstance(lfs, Mapping) and lfs.get("sha256"):
         return f"sha256={lfs['sha256']}"
@@ -82,8 +82,8 @@ def download(url: str, file: Path) -> None:
     Raises:
         UserError: it is not there, or cannot be read.
     """
-    system, path = _opened(url)
-    with _explained(url):
+    system, path = _open_url(url)
+    with _explain_errors(url):
         system.get_file(path, str(file))
 
 
@@ -93,8 +93,8 @@ def upload(file: Path, url: str) -> None:
     Raises:
         UserError: it cannot be written there.
     """
-    system, path = _opened(url)
-    with _explained(url, "written"):
+    system, path = _open_url(url)
+    with _explain_errors(url, "written"):
         if (here := local_path(url)) is not None:
             here.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(here, lambda unfinished: shutil.copyfile(file, unfinished))
@@ -109,20 +109,20 @@ def url_exists(url: str) -> bool:
     Raises:
         UserError: the place cannot be asked.
     """
-    system, path = _opened(url)
-    with _explained(url):
+    system, path = _open_url(url)
+    with _explain_errors(url):
         system.invalidate_cache()
         return bool(system.exists(path))
 
 
-def _facts(url: str) -> Mapping[str, Any]:
-    system, path = _opened(url)
-    with _explained(url):
+def _read_facts(url: str) -> Mapping[str, Any]:
+    system, path = _open_url(url)
+    with _explain_errors(url):
         facts: Mapping[str, Any] = system.info(path)
     return facts
 
 
-def _opened(url: str) -> tuple[Any, str]:
+def _open_url(url: str) -> tuple[Any, str]:
     """The file system of a URL and the path in it."""
     from fsspec.core import url_to_fs
 
@@ -137,7 +137,7 @@ def _opened(url: str) -> tuple[Any, str]:
 
 
 @contextmanager
-def _explained(url: str, what: str = "read") -> Iterator[None]:
+def _explain_errors(url: str, what: str = "read") -> Iterator[None]:
     """Errors of a place in one line: each library has its own."""
     try:
         yield

@@ -17,7 +17,7 @@ from seqvae.data.text.sharded_store import (
     OpenShards,
     ShardedSource,
     ShardedStore,
-    joint_content,
+    join_content,
     sum_counts,
     sum_lost,
 )
@@ -47,7 +47,7 @@ def load_shards(shards: Sequence[Split], again: Shards, make: StoreMaker, how: P
     facts = [storage.facts(name) for name in names]
     _check_room(storage, facts, read_together(facts, make.data.mix_shards))
     storage.cache.make_room()
-    return _joined(storage, names, shards, make, facts)
+    return _join_shards(storage, names, shards, make, facts)
 
 
 def _prepare_all(
@@ -119,7 +119,7 @@ def _check_room(storage: ShardStorage, facts: Sequence[ShardFacts], together: in
         )
 
 
-def _joined(
+def _join_shards(
     storage: ShardStorage,
     names: Sequence[str],
     shards: Sequence[Split],
@@ -127,7 +127,7 @@ def _joined(
     facts: Sequence[ShardFacts],
 ) -> ShardedStore:
     labels = shards[0].labels
-    categories = {name: joint for name in labels if (joint := _joint_categories(name, labels, facts))}
+    categories = {name: joint for name in labels if (joint := _join_categories(name, labels, facts))}
     counts = sum_counts(facts)
     folder = storage.cache.root / ".corpora" / content_key(*names)
     mix = make.data.mix_shards
@@ -141,20 +141,20 @@ def _joined(
         starts=np.cumsum([0, *(one.counts.kept for one in facts)], dtype=np.int64),
         mix=mix,
         counts=counts,
-        content=joint_content(facts),
+        content=join_content(facts),
         label_names=labels,
         categories=categories,
-        labels=_joint_labels(folder, labels, categories, facts, counts.kept),
+        labels=_join_labels(folder, labels, categories, facts, counts.kept),
         lost={name: sum_lost(facts, name) for name in labels},
         notes=[*dict.fromkeys(note for one in facts for note in one.notes)],
         sizes=[one.size for one in facts],
     )
     if all(one.source is None for one in facts):
         return store
-    return replace(store, source=_joint_source(store, facts))
+    return replace(store, source=_join_sources(store, facts))
 
 
-def _joint_source(store: ShardedStore, facts: Sequence[ShardFacts]) -> ShardedSource:
+def _join_sources(store: ShardedStore, facts: Sequence[ShardFacts]) -> ShardedSource:
     known = [one for one in facts if one.source is not None and one.counts.kept]
     widths = {one.source["width"] for one in known if one.source is not None}
     if len(widths) > 1:
@@ -164,7 +164,7 @@ def _joint_source(store: ShardedStore, facts: Sequence[ShardFacts]) -> ShardedSo
     return ShardedSource(store.by_shard, width, np.asarray(sums), len(store))
 
 
-def _joint_categories(name: str, labels: Sequence[str], facts: Sequence[ShardFacts]) -> list[str]:
+def _join_categories(name: str, labels: Sequence[str], facts: Sequence[ShardFacts]) -> list[str]:
     """The names of a label in all shards, in their order; none for numbers.
 
     Raises:
@@ -185,7 +185,7 @@ def _joint_categories(name: str, labels: Sequence[str], facts: Sequence[ShardFac
     return sorted(found)
 
 
-def _joint_labels(
+def _join_labels(
     folder: Path,
     labels: Sequence[str],
     categories: Mapping[str, Sequence[str]],
@@ -198,11 +198,11 @@ def _joint_labels(
     if not (folder / "labels.bin").exists():
         with fill_folder(folder, "labels.bin") as work, (work / "labels.bin").open("wb") as file:
             for one in facts:
-                file.write(_recoded(one, labels, categories).tobytes())
+                file.write(_recode_labels(one, labels, categories).tobytes())
     return np.asarray(np.memmap(folder / "labels.bin", np.float32, "r", shape=(examples, len(labels))))
 
 
-def _recoded(one: ShardFacts, labels: Sequence[str], categories: Mapping[str, Sequence[str]]) -> Array:
+def _recode_labels(one: ShardFacts, labels: Sequence[str], categories: Mapping[str, Sequence[str]]) -> Array:
     """The labels of a shard, whose names stand where all shards have them."""
     found = np.array(one.labels, np.float32)
     for column, name in enumerate(labels):

@@ -195,6 +195,6 @@ def sum_lost(facts: Sequence[ShardFacts], name: str) -> LostLabels:
     )
 
 
-def joint_content(facts: Sequence[ShardFacts]) -> str:
+def join_content(facts: Sequence[ShardFacts]) -> str:
     """A hash of the texts of all shards."""
     return hashlib.blake2b("\n".join(one.content for one in facts).encode(), digest_size=16).hexdigest()

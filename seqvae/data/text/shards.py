@@ -37,13 +37,13 @@ def shard_sources(data: TextDataConfig) -> list[tuple[str, ...]]:
         return []
     sources = expand(data.train)
     if data.vectors is None:
-        groups = _grouped(sources, int(data.shard_mb * _MB))
+        groups = _group_sources(sources, int(data.shard_mb * _MB))
     else:
         groups = [(source,) for source in sources] if len(expand(data.vectors)) == len(sources) else []
     return groups if len(groups) > 1 or any(map(is_url, sources)) else []
 
 
-def _grouped(sources: Sequence[str], least: int) -> list[tuple[str, ...]]:
+def _group_sources(sources: Sequence[str], least: int) -> list[tuple[str, ...]]:
     groups: list[list[str]] = []
     size = least
     for source in sources:
@@ -51,11 +51,11 @@ def _grouped(sources: Sequence[str], least: int) -> list[tuple[str, ...]]:
             groups.append([])
             size = 0
         groups[-1].append(source)
-        size += _bytes(source, least)
+        size += _size_of(source, least)
     return [tuple(group) for group in groups]
 
 
-def _bytes(source: str, least: int) -> int:
+def _size_of(source: str, least: int) -> int:
     """The size of a file; folders and data sets are shards of their own."""
     if is_url(source):
         return url_size(source)
@@ -75,7 +75,7 @@ def shard_splits(data: TextDataConfig, groups: Sequence[Sequence[str]]) -> dict[
     vectors = _matching_vectors(data, len(groups))
     wholes = [
         with_vectors_of(
-            file_split(f"shard {i} ({group[0]})", _one(group), data, tuple(data.labels)),
+            file_split(f"shard {i} ({group[0]})", _unwrap(group), data, tuple(data.labels)),
             file,
             data.vector_column,
         )
@@ -98,7 +98,7 @@ def shard_splits(data: TextDataConfig, groups: Sequence[Sequence[str]]) -> dict[
     return {"train": _sample([shards[i] for i in spread], shards), **held}
 
 
-def _one(group: Sequence[str]) -> str | Sequence[str]:
+def _unwrap(group: Sequence[str]) -> str | Sequence[str]:
     return group[0] if len(group) == 1 else list(group)
 
 
