@@ -53,6 +53,7 @@ class Modality:
         is_image: whether examples are shown as images.
         unit: the unit of `batch.num_targets`.
         attributes: attributes that every example has without a label.
+        size_key: the config key that bounds the size of an example, and so the memory of an update, if any.
         remedy_hint: what to try if the posterior collapses.
         encoders: encoder classes by config name.
         decoders: decoder classes by config name.
@@ -71,6 +72,7 @@ class Modality:
     is_image: bool
     unit: str
     attributes: tuple[str, ...]
+    size_key: str
     remedy_hint: str
     encoders: Mapping[str, type[Encoder]]
     decoders: Mapping[str, type[Decoder]]
@@ -136,6 +138,7 @@ MODALITIES: dict[str, Modality] = {
         is_image=False,
         unit=TextTokenizer.unit,
         attributes=("length",),
+        size_key="data.max_tokens",
         remedy_hint="the remedies free_bits {nats: 0.25}, word_dropout {rate: 0.4} or cyclical_annealing, "
         "pooling: max in the encoder, or a constant_beta below 1",
         encoders={**text.ENCODERS, **pretrained.ENCODERS},
@@ -155,6 +158,7 @@ MODALITIES: dict[str, Modality] = {
         is_image=True,
         unit=ImageProcessor.unit,
         attributes=(),
+        size_key="",
         remedy_hint="the remedies free_bits {nats: 0.25} or cyclical_annealing, or a constant_beta below 1",
         encoders=image.ENCODERS,
         decoders=image.DECODERS,

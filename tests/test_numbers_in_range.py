@@ -16,7 +16,9 @@ from seqvae.cli import (
     arithmetic,
     augment,
     bench,
+    compare,
     edit,
+    evaluate,
     export,
     fit_prior,
     generate,
@@ -41,7 +43,22 @@ from seqvae.remedies import REMEDIES
 from seqvae.training.loop import train
 
 TOOLS = (arithmetic, augment, edit, export, infill, neighbors)
-GROUPS = (bench, *TOOLS, lesson, look, plot, fit_prior, probe, quality, rate, score, training, generate)
+GROUPS = (
+    bench,
+    *TOOLS,
+    lesson,
+    look,
+    plot,
+    fit_prior,
+    probe,
+    quality,
+    rate,
+    score,
+    training,
+    evaluate,
+    compare,
+    generate,
+)
 HUGE = ("1" + "0" * 30, "-1" + "0" * 30, "9" * 5000)
 NO_NUMBERS = ("nan", "inf", "-inf", "1e308", "1e999")
 

@@ -61,6 +61,11 @@ class MinimumRate:
     nats: float | None
     reconstruction: str
 
+    @property
+    def summary(self) -> str:
+        """The sentence; if it was not reconstructed at any rate, also its reconstruction."""
+        return self.text if self.nats is not None else f"{self.text}  ->  {self.reconstruction}"
+
 
 @dataclass(frozen=True)
 class ImageMinimumRate:
@@ -69,6 +74,11 @@ class ImageMinimumRate:
     picture: int
     nats: float | None
     distortion: float
+
+    @property
+    def summary(self) -> str:
+        """The image's index and the distortion."""
+        return f"{self.picture}  (distortion {self.distortion:.2f} nats)"
 
 
 def bisect_rates(meets_target: MeetsTarget, n: int, low: float, high: float, rounds: int = 8) -> Tensor:

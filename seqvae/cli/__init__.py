@@ -14,7 +14,9 @@ from seqvae.cli import (
     arithmetic,
     augment,
     bench,
+    compare,
     edit,
+    evaluate,
     export,
     fit_prior,
     generate,
@@ -51,6 +53,8 @@ app = typer.Typer(
 )
 for group in (
     train,
+    evaluate,
+    compare,
     prepare,
     generate,
     export,

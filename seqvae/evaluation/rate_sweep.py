@@ -27,7 +27,7 @@ REPORTED_KEYS = ("rate", "distortion", "neg_elbo", "iw_nll", "iw_nll_se", "mi_lo
 
 def is_variable_rate(latent: Latent) -> bool:
     """Whether a latent was trained for a range of rates."""
-    return getattr(latent, "rate_range", None) is not None
+    return latent.rate_range is not None
 
 
 def trained_range(latent: Latent) -> tuple[float, float]:
@@ -36,7 +36,7 @@ def trained_range(latent: Latent) -> tuple[float, float]:
     Raises:
         UserError: the latent has no range of rates.
     """
-    trained: Any = getattr(latent, "rate_range", None)
+    trained = latent.rate_range
     if trained is None:
         latent.rate_condition(torch.ones(1))  # raises with advice for this latent
         raise UserError(f"{type(latent).__name__} has no range of rates")

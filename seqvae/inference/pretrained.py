@@ -301,11 +301,7 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
 
     @abstractmethod
     def read_inputs(
-        self,
-        source: str | Sequence[str],
-        count: int | None = None,
-        id_column: str | None = None,
-        note: Note = lambda line: None,
+        self, source: str | Sequence[str], count: int | None, id_column: str | None, note: Note
     ) -> Inputs:
         """The first `count` rows of a source, including rows without an example.
 

@@ -380,11 +380,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         return list(self.tokenizer.decode_batch(store.tokens(i).tolist() for i in range(count)))
 
     def read_inputs(
-        self,
-        source: str | Sequence[str],
-        count: int | None = None,
-        id_column: str | None = None,
-        note: Note = lambda line: None,
+        self, source: str | Sequence[str], count: int | None, id_column: str | None, note: Note
     ) -> Inputs:
         """The first `count` rows of a source: see `PretrainedVAE.read_inputs`.
 

@@ -13,7 +13,7 @@ import torch
 
 from seqvae.build import check_config, describe_missing_labels, modality_of, with_label_statistics
 from seqvae.config.loading import parse_config
-from seqvae.config.schema import RunConfig, TextRunConfig
+from seqvae.config.schema import RunConfig
 from seqvae.data.preparation import Preparation
 from seqvae.distributed import collectives
 from seqvae.distributed.collectives import is_main
@@ -121,9 +121,9 @@ def _need_less(path: Path, config: RunConfig) -> str:
     """The advice of an out-of-memory error."""
     found = list_checkpoints(path)
     safe = f"the last good checkpoint is {found[-1]}" if found else "no checkpoint was written yet"
-    length = " or data.max_tokens" if isinstance(config, TextRunConfig) else ""
+    keys = " or ".join(filter(None, ("train.batch_size", modality_of(config).size_key)))
     return (
-        f"{safe}; free some and go on with --resume, or in a new run lower train.batch_size{length}, "
+        f"{safe}; free some and go on with --resume, or in a new run lower {keys}, "
         "raise train.accumulate or use train.precision=bf16"
     )
 
