@@ -11,7 +11,16 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 GENERATED = re.compile(r"<!-- generated: .*?<!-- end -->", re.DOTALL)
 INLINE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 SETTING = re.compile(r"[A-Z_]+=\S*")  # an environment variable before a command
-RUNNABLE = ("README", "quickstart", "data", "configuration", "variable-rate", "conditioning", "images")
+RUNNABLE = (
+    "README",
+    "quickstart",
+    "data",
+    "configuration",
+    "variable-rate",
+    "conditioning",
+    "images",
+    "tools",
+)
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,7 @@ class Page:
 
     @property
     def runnable(self) -> list[list[str]]:
-        """The words of lines that start with `seqvae`, as they stand in shell blocks."""
+        """The words of lines that start with `seqvae` in shell blocks."""
         typed = [line.partition(" > ")[0] for line in self.lines if line.startswith("seqvae ")]
         return [shlex.split(line, comments=True)[1:] for line in typed]
 

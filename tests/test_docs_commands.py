@@ -15,8 +15,10 @@ from seqvae.data.synthetic.sentences import iter_sentences
 
 SHORT = ("train.steps=12", "train.validate_every=6", "train.precision=fp32")
 NARROW = ("encoder.hidden=16", "decoder.hidden=16")
-LONG = re.compile(r"runs/(ptb|mnist|captions|default-5k)|\.\./shared")  # trainings of an hour, other corpora
-TESTED_ELSEWHERE = ("bench", "compare", "selftest", "lesson")  # long; they have tests of their own
+LONG = re.compile(
+    r"runs/(ptb|mnist|captions|default-5k|tools)|\.\./shared"
+)  # trainings of an hour, other corpora
+TESTED_ELSEWHERE = ("bench", "compare", "selftest", "lesson", "explore")  # long; they have tests of their own
 
 
 def is_run(words: list[str]) -> bool:
@@ -73,7 +75,7 @@ def documented_keys(page: Page) -> set[str]:
 
 
 def check_keys_are_documented_keys(metrics: Page, capsys: pytest.CaptureFixture[str]) -> None:
-    """What an evaluation reports stands on the page of metrics."""
+    """The page of metrics lists every key of a report."""
     quickly = ["--samples", "2", "--examples", "120", "--json"]
     for words in (["runs/mine", "--refine", "2"], ["runs/blob", "--factors"]):
         capsys.readouterr()

@@ -163,7 +163,7 @@ def test_an_evaluation(vae: TextVAE, sentences_file: str) -> None:
     assert (result["n"], result["iw_samples"]) == (20, 3)
     assert result["tokens"] == sum(len(text.split()) + 1 for text in SENTENCES * 5)
     assert result["neg_elbo"] == pytest.approx(result["rate"] + result["distortion"], rel=1e-5)
-    assert told, "progress was told"
+    assert told, "progress was reported"
     again = vae.evaluate(sentences_file, samples=3, batch_size=2)
     for key in ("neg_elbo", "iw_nll", "mi"):
         assert again[key] == pytest.approx(result[key], abs=1e-4), key
@@ -181,6 +181,15 @@ def test_a_model_is_held_once(run: Path) -> None:
     assert models() == before + 1
     assert vae.with_labels(["tense"]).vae is vae.vae
     assert models() == before + 1
+
+
+def test_prior_samples_may_be_left_out(vae: TextVAE) -> None:
+    full, without = (vae.evaluate(samples=2, examples=8, draws=draws) for draws in (3, 0))
+    assert full["distinct_of"] == 3
+    assert without["distinct_samples"] is None
+    assert {k: full[k] for k in ("iw_nll", "bleu", "shuffle_gap")} == {
+        k: without[k] for k in ("iw_nll", "bleu", "shuffle_gap")
+    }
 
 
 def test_saved_elsewhere_it_is_the_same(vae: TextVAE, tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from seqvae.errors import UserError
-from seqvae.experiments.jobs import scheduler
-from seqvae.experiments.jobs.leases import Lease
-from seqvae.experiments.jobs.scheduler import IN_PROCESS, Job, Slot
-from seqvae.experiments.jobs.workers import run_jobs
+from seqvae.utils.jobs import scheduler
+from seqvae.utils.jobs.leases import Lease
+from seqvae.utils.jobs.scheduler import IN_PROCESS, Job, Slot
+from seqvae.utils.jobs.workers import run_jobs
 from seqvae.utils.reporter import Silent
 from seqvae.utils.signals import Interrupted, stop_on_signals
 
@@ -132,7 +132,7 @@ def test_what_another_program_is_at_is_left_to_it(tmp_path: Path, places: tuple[
     other.release()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="nobody can be asked there whether he lives")
+@pytest.mark.skipif(sys.platform == "win32", reason="no process there can be checked")
 def test_what_a_dead_program_was_at_is_taken_over(tmp_path: Path) -> None:
     dead, file, report = subprocess.Popen([sys.executable, "-c", ""]), tmp_path / "claim", Heard()
     dead.wait()
