@@ -14,6 +14,7 @@ from torch import Tensor
 
 from seqvae.analysis.doctor.ngram import ORDER, NGramModel, Tokens
 from seqvae.analysis.sample_quality import check_scorer, sample_labels
+from seqvae.data.text.sharded_store import ShardedStore
 from seqvae.data.text.token_store import TokenStore
 from seqvae.inference import TextVAE
 from seqvae.models.text.decoding import GenerationConfig
@@ -116,7 +117,7 @@ def measure_language(
     )
 
 
-def sentences_of(store: TokenStore, most: int) -> list[list[int]]:
+def sentences_of(store: TokenStore | ShardedStore, most: int) -> list[list[int]]:
     """The first sentences of a split as token ids."""
     return [store.tokens(i).tolist() for i in islice(range(len(store)), most)]
 

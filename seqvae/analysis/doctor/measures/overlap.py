@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from seqvae.data.image.image_store import ImageStore
+from seqvae.data.text.sharded_store import ShardedStore
 from seqvae.data.text.token_store import TokenStore
 
 MOST = 200_000  # training examples that are looked at
@@ -48,7 +49,7 @@ def leaked_rows(data: Any, split: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
 def _keys(store: Any, most: int | None = None) -> Iterator[bytes]:
     """A hash of each example of a split, or of the first `most`; of other kinds of examples their place."""
     for i in range(len(store))[:most]:
-        if isinstance(store, TokenStore):
+        if isinstance(store, TokenStore | ShardedStore):
             yield _hash(store.tokens(i))
         elif isinstance(store, ImageStore):
             yield _hash(store.pixels[i])
