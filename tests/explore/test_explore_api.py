@@ -160,7 +160,7 @@ def test_health_has_numbers_charts_and_findings(page: Page) -> None:
     assert found["gain_by_position"]
     assert found["curves"]["neg_elbo"]["valid"]
     diagnosed = [finding for finding in found["findings"] if "evidence" in finding]
-    expected = diagnose_run(page.explorer.vae.run.path)  # of a run of a few steps: some
+    expected = diagnose_run(page.explorer.vae.run.path)  # after a few steps there is something
     assert [finding["text"] for finding in diagnosed] == [finding.problem for finding in expected]
     assert all(finding["evidence"] and finding["effect"] for finding in diagnosed)
     assert diagnosed
