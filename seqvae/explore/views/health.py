@@ -40,8 +40,8 @@ def health(explorer: Explorer, _: Empty) -> dict[str, Any]:
 def findings(explorer: Explorer, report: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What is wrong with the run, in plain words: what `seqvae doctor` finds, and the evaluation's cautions.
 
-    Causes come first. Each is `text` and `level`, and may hold `evidence` (lines), `config` (lines that would change it) and
-    `effect` (a sentence).
+    Causes come first. Each is `text` and `level`, and may hold `evidence` (lines), `config` (lines that
+    would change it) and `effect` (a sentence).
     """
     found: list[dict[str, Any]] = explorer.jobs.result("doctor", lambda _: diagnosed(explorer))
     return [*found, *({"level": "warning", "text": line} for line in report.get("cautions") or [])]
