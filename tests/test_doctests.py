@@ -19,6 +19,7 @@ MODULES = [
     "seqvae.data.text.information",
     "seqvae.data.text.similar_spelling",
     "seqvae.errors",
+    "seqvae.utils.edit_distance",
     "seqvae.evaluation.metrics.holes",
     "seqvae.explore.attributes",
     "seqvae.explore.static",

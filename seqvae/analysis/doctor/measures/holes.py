@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqvae.evaluation.metrics.information import log_density
+from seqvae.evaluation.metrics.holes import aggregate_log_density
 from seqvae.interfaces import Posterior
 from seqvae.models.latents.gaussian import DiagonalNormal
 
@@ -43,13 +43,7 @@ def find_holes(
     Without a `density` q(z|x) each training code counts as a normal as wide as codes lie apart.
     """
     parts = list(posteriors) if density else [smooth(torch.cat([q.mean for q in posteriors]))]
-    log_q = log_density(parts, codes[None])
-
-    def mixture(z: Tensor) -> Tensor:
-        found = [log_q(rows).logsumexp(1) for rows in torch.split(z, 256)]
-        return torch.cat(found).cpu()
-
-    here, there = mixture(codes), mixture(draws)
+    here, there = aggregate_log_density(parts, codes), aggregate_log_density(parts, draws)
     limit = torch.quantile(here, RARE)
     gap = float(here.median() - there.median())
     return HoleTest(float((there < limit).double().mean()), gap, codes, draws)
