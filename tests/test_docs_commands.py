@@ -16,13 +16,14 @@ from seqvae.data.synthetic.sentences import iter_sentences
 SHORT = ("train.steps=12", "train.validate_every=6", "train.precision=fp32")
 NARROW = ("encoder.hidden=16", "decoder.hidden=16")
 LONG = re.compile(
-    r"runs/(ptb|mnist|captions|default-5k|tools)|\.\./shared"
+    r"runs/(ptb|mnist|captions|default-5k|tools|lm)\b|\.\./shared"
 )  # trainings of an hour, other corpora
 TESTED_ELSEWHERE = ("bench", "compare", "selftest", "lesson", "explore")  # long; they have tests of their own
 
 
 def is_run(words: list[str]) -> bool:
-    return words[0] not in TESTED_ELSEWHERE and not any(LONG.search(word) for word in words)
+    elsewhere = words[0] in TESTED_ELSEWHERE or "--apply" in words
+    return not elsewhere and not any(LONG.search(word) for word in words)
 
 
 def shorten(words: list[str]) -> list[str]:

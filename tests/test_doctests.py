@@ -19,7 +19,6 @@ MODULES = [
     "seqvae.data.text.information",
     "seqvae.data.text.similar_spelling",
     "seqvae.errors",
-    "seqvae.utils.edit_distance",
     "seqvae.evaluation.metrics.holes",
     "seqvae.explore.attributes",
     "seqvae.explore.static",
@@ -55,8 +54,9 @@ MODULES = [
     "seqvae.remedies.free_bits",
     "seqvae.remedies.mmd",
     "seqvae.remedies.schedules",
-    "seqvae.utils.progress",
     "seqvae.remedies.word_dropout",
+    "seqvae.utils.edit_distance",
+    "seqvae.utils.progress",
 ]
 
 

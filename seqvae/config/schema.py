@@ -92,7 +92,7 @@ class TextDataConfig(DataConfig):
     valid_vectors: NonEmpty | None = None  # the same of `valid`
     test_vectors: NonEmpty | None = None  # the same of `test`
     vector_column: str = "vector"  # of a .parquet file
-    shard_mb: Annotated[float, Field(gt=0)] = 32  # files of `train` are prepared together up to that size
+    shard_mb: Annotated[float, Field(gt=0)] = 32.0  # files of `train` are prepared together up to that size
     mix_shards: Positive = 8  # shards whose sentences are mixed in training
     store: NonEmpty | None = None  # a folder or URL that keeps prepared shards; the cache when null
     cache_gb: Annotated[float, Field(gt=0)] | None = None  # of shards on this disk; null bounds nothing

@@ -324,7 +324,7 @@ def test_progress_is_told(page: Page) -> None:
 
 def test_variable_rate_run(tmp_path_factory: pytest.TempPathFactory) -> None:
     run = trained(
-        tmp_path_factory.getbasetemp(), "tiny-dial", "latent={name: exact_rate, dim: 4, nats: [2, 8]}"
+        tmp_path_factory.getbasetemp(), "tiny-explored", "latent={name: exact_rate, dim: 4, nats: [2, 8]}"
     )
     page = Page(Explorer(load(run), examples=20))
     assert page.ask("overview")["rates"] == {"low": 2, "high": 8, "ladder": [2, 4, 8]}

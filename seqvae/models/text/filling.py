@@ -65,8 +65,8 @@ def hidden_words(decoder: TextDecoder) -> Tensor:
     """(V,) bool: which words are never put into a blank: the special ones."""
     special = decoder.special
     hidden = torch.zeros_like(decoder.head.bias, dtype=torch.bool)
-    hidden[[special.pad, special.unk, special.bos, special.eos]] = True
-    return hidden
+    ids = torch.tensor([special.pad, special.unk, special.bos, special.eos], device=hidden.device)
+    return hidden.index_fill(0, ids, True)
 
 
 def _allowed(log_p: Tensor, place: Tensor, hidden: Tensor) -> Tensor:
