@@ -20,11 +20,13 @@ from seqvae.cli.options import (
     require_text,
     rows,
 )
-from seqvae.cli.printing import emit_json, emit_lines, emit_texts
+from seqvae.cli.printing import emit_lines, emit_texts
 from seqvae.cli.reading import Reading, reads_files
+from seqvae.cli.writing import Writing, writes_sentences
 
 
 @reads_files
+@writes_sentences
 def edit(
     run: RUN,
     towards: Annotated[list[str], typer.Option(help="Files of sentences that have what is wanted.")],
@@ -39,6 +41,7 @@ def edit(
     print0: PRINT0 = False,
     *,
     reading: Reading,
+    writing: Writing,
 ) -> None:
     """Move sentences through the code: from what one group of sentences shares to what another does."""
     vae = load_vae(run, device, rate, condition=condition, reading=reading, sources=[*towards, *away])
@@ -47,11 +50,14 @@ def edit(
     amounts = parse_numbers(strength, "--strength")
     groups = (rows(vae, None, files, reading=reading).x for files in (towards, away))
     direction = vae.direction(*groups)
-    by_amount = [given.spread(vae.shifted(given.x, amount * direction)) for amount in amounts]
+    how = writing.how(vae, greedy=True)
+    moved = [vae.shifted(given.x, amount * direction, how, writing.rule) for amount in amounts]
+    writing.said(len(amounts) * len(given.x), sum(writing.missing(text) for row in moved for text in row))
+    by_amount = [given.spread([writing.shown(text) for text in row]) for row in moved]
     edited = [list(zip(amounts, row, strict=True)) for row in zip(*by_amount, strict=True)]
     found = list(zip(given.spread(given.x, ""), edited, strict=True))
     if json:
-        emit_json([{"text": text, "edited": dict(row)} for text, row in found])
+        writing.emit_json([{"text": text, "edited": dict(row)} for text, row in found])
     elif print0:
         emit_texts([made or "" for _, row in found for _, made in row], print0)
     else:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 RUN = Annotated[str, typer.Argument(help="A run folder.", show_default=False)]
 DEVICE = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-PRIOR = Annotated[str | None, typer.Option(help="A prior of the run's, as `fit-prior` named it.")]
+PRIOR = Annotated[str | None, typer.Option(help="A prior of the run's, as `fit-prior` named it, or trained.")]
 RATE = Annotated[
     float | None, typer.Option(help="Nats a code has, where the run was trained for a range of them.")
 ]

@@ -22,6 +22,7 @@ from seqvae.data.text.batching import batch_from_ids, keys_of, token_bounded, wi
 from seqvae.data.text.dataset import DEFAULT_CORPUS, load_examples
 from seqvae.data.text.feed import measured_feed
 from seqvae.data.text.readers import Example
+from seqvae.data.text.repetition import most_repeated
 from seqvae.data.text.source import Array, SourceReader, SourceRows
 from seqvae.data.text.token_store import TokenStore
 from seqvae.data.text.tokenizer import TextTokenizer
@@ -31,6 +32,7 @@ from seqvae.errors import UserError
 from seqvae.evaluation.metrics.text import TextGeneration, TextMetrics
 from seqvae.evaluation.metrics.text_scores import marked
 from seqvae.evaluation.score import ExampleScore
+from seqvae.inference.constraint import Check, Constraint
 from seqvae.inference.pretrained import PretrainedVAE
 from seqvae.inference.remarks import say_cut, say_lengths, say_unknown
 from seqvae.interfaces import Batch, ModalityMetrics
@@ -38,13 +40,13 @@ from seqvae.keyed_noise import KeyedNoise, Signed, distinguish_repeats, hash_cod
 from seqvae.models.pretrained.sources import source_reader
 from seqvae.models.sampling import Condition, Rate, make_condition, resample_conditions, sample_prior
 from seqvae.models.sampling import Path as CodePath
-from seqvae.models.text.decoding import GenerationConfig, generate_tokens
+from seqvae.models.text.decoding import UNTRUNCATED, GenerationConfig, generate_tokens
 from seqvae.models.text.likelihood import TextDecoder
 from seqvae.runs.checkpoint import Run
 from seqvae.runs.run_data import check_split, load_run_data
 from seqvae.utils.accelerator import is_asynchronous
 
-GREEDY = GenerationConfig(greedy=True)
+Rule = Constraint | str | Check | None
 WRITTEN, GPU_WRITTEN = 256, 2048  # sentences at once
 WRITTEN_TOKENS = 1 << 15  # of them at once, on a CPU
 
@@ -94,16 +96,21 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         seed: int = 0,
         rate: Rate = None,
         condition: Condition | None = None,
+        constraint: Rule = None,
     ) -> list[str]:
         """A sentence for each code (N, D), read as one of `rate` nats; greedy unless `how` says otherwise.
 
+        `constraint`: what a sentence must be, see `Constraint`. Where texts are filtered, a code whose
+        sentence is not valid is read again with words drawn; the empty text says that no draw was valid.
+
         Raises:
-            UserError: codes of another size, a rate out of the run's range, or labels that do not match.
+            UserError: codes of another size, a rate out of the run's range, labels that do not match, or a
+                constraint that cannot be read or met.
         """
         z = self._codes(z)
         c = make_condition(self.vae, len(z), rate, condition)
-        written = self._written(z, how or self._greedy(), seed, c, keys=distinguish_repeats(hash_codes(z)))
-        return self.tokenizer.decode_batch(written)
+        keys = distinguish_repeats(hash_codes(z))
+        return self._texts(z, how or self._greedy(), seed, c, keys, constraint)
 
     def sample(
         self,
@@ -112,16 +119,38 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         seed: int = 0,
         rate: Rate = None,
         condition: Condition | None = None,
+        constraint: Rule = None,
     ) -> list[str]:
         """`n` sentences from prior codes at `rate` nats; words are drawn too unless `how` says otherwise.
 
+        By default words are drawn from the likeliest nine tenths (`top_p`), the unknown token is not written,
+        and no 4-gram is repeated more than in training text: `UNTRUNCATED` is the model's own distribution.
+        Codes are those of the prior that was fitted to the run, if one was, or of `with_prior`.
+
+        `constraint`: what a sentence must be, see `Constraint`. Where texts are filtered, each of the n is
+        drawn again, code and words, until it is valid; those without a valid draw are left out.
+
         Raises:
-            UserError: a rate out of the run's range, or labels that are missing or unknown.
+            UserError: a rate out of the run's range, labels that are missing or unknown, or a constraint that
+                cannot be read or met.
         """
+        vae = self.with_default_prior(rate)
         c = make_condition(self.vae, n, rate, condition)
-        z = sample_prior(self.vae, n, seed, c=c).cpu()
-        how = how or GenerationConfig(max_length=self.config.data.max_tokens)
-        return self.tokenizer.decode_batch(self._written(z, how, seed, c))
+        how = self._resolve(how or GenerationConfig(max_length=self.config.data.max_tokens))
+        rule = None if constraint is None else Constraint.of(constraint)
+        how = how if rule is None else rule.restrict(how, self.tokenizer)
+
+        def draw(rows: Sequence[int], number: int) -> list[str]:
+            """Sentences from the codes number * n + rows of the prior."""
+            own = torch.tensor(rows, dtype=torch.long) + number * n
+            every = None if c is None else c.repeat(number + 1, 1)
+            z = sample_prior(vae.vae, (number + 1) * n, seed, c=every).cpu()[own]
+            asked = None if every is None else every[own]
+            return self.tokenizer.decode_batch(self._written(z, how, seed, asked, own.numpy()))
+
+        if rule is None:
+            return draw(range(n), 0)
+        return [text for text in rule.collect(n, draw) if text is not None]
 
     def reconstruct(
         self,
@@ -132,19 +161,25 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         rate: Rate = None,
         condition: Condition | None = None,
         repeats_differ: bool = True,
+        constraint: Rule = None,
     ) -> list[Reconstruction]:
         """Each sentence through its code and back; greedy from the posterior mean by default.
 
         `rate`: nats of all of them or of each, where the run has a dial; the run's own rate by default.
         `condition`: labels of all of them, {label: value}, or lists of one for each, where it is conditional.
         `repeats_differ`: whether a sentence that is given n times gets n different draws.
+        `constraint`: as for `decode`.
+
+        The unknown token is written where the training text itself writes it, and a 4-gram is repeated as
+        often as in training text or in one of the `texts`: a copy is never ruled out.
 
         Raises:
-            UserError: as `encode`.
+            UserError: as `encode` and `decode`.
         """
         z, c = self._encode(texts, sample, seed, rate, condition, repeats_differ)
         keys = self._keys(texts, repeats_differ)
-        back = self.tokenizer.decode_batch(self._written(z, how or self._greedy(), seed, c, keys))
+        how = self._copying(how or self._greedy(), texts)
+        back = self._texts(z, how, seed, c, keys, constraint)
         shown = self.tokenizer.decode_batch(self._ids(texts))
         pairs = zip(shown, back, self.unknown(texts), strict=True)
         return [Reconstruction(a, b, a == b and not unknown) for a, b, unknown in pairs]
@@ -184,14 +219,15 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         how: GenerationConfig | None = None,
         rate: float | None = None,
         condition: Condition | None = None,
+        constraint: Rule = None,
     ) -> list[PathPoint]:
         """`steps` sentences on the path between two codes, the ends' own reconstructions included.
 
         Raises:
-            UserError: as `encode`, or fewer than two steps.
+            UserError: as `encode` and `decode`, or fewer than two steps.
         """
         vae = self.with_defaults(rate, condition)
-        texts = vae.decode(vae.path(a, b, steps, path), how)
+        texts = vae.decode(vae.path(a, b, steps, path), how, constraint=constraint)
         return [PathPoint(i / (steps - 1), text) for i, text in enumerate(texts)]
 
     def edit(
@@ -203,16 +239,17 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         how: GenerationConfig | None = None,
         rate: float | None = None,
         condition: Condition | None = None,
+        constraint: Rule = None,
     ) -> list[str]:
         """Each sentence, moved in code space from what the sentences `away` share to what `towards` share.
 
         `shifted` by `strength` times the `direction` from the ones to the others.
 
         Raises:
-            UserError: as `encode`; or no sentence to move to or from.
+            UserError: as `encode` and `decode`; or no sentence to move to or from.
         """
         vae = self.with_defaults(rate, condition)
-        return vae.shifted(texts, strength * vae.direction(towards, away), how)
+        return vae.shifted(texts, strength * vae.direction(towards, away), how, constraint)
 
     def direction(self, towards: Sequence[str], away: Sequence[str]) -> Tensor:
         """(D,): mean code of `towards` - mean code of `away`.
@@ -227,15 +264,21 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
                 raise UserError(f"`{name}` holds no sentence: give some of those that have what is to change")
         return self.encode(towards).mean(0) - self.encode(away).mean(0)
 
-    def shifted(self, texts: Sequence[str], step: Tensor, how: GenerationConfig | None = None) -> list[str]:
+    def shifted(
+        self,
+        texts: Sequence[str],
+        step: Tensor,
+        how: GenerationConfig | None = None,
+        constraint: Rule = None,
+    ) -> list[str]:
         """The sentence at each one's code plus `step`, (D,) or (N, D); greedy unless `how` says otherwise.
 
         Raises:
-            UserError: as `encode`.
+            UserError: as `encode` and `decode`.
         """
         z, c = self._encode(texts)
-        written = self._written(z + step, how or self._greedy(), 0, c, self._keys(texts, repeats_differ=True))
-        return self.tokenizer.decode_batch(written)
+        keys = self._keys(texts, repeats_differ=True)
+        return self._texts(z + step, how or self._greedy(), 0, c, keys, constraint)
 
     def attribute(self, batches: Sequence[Batch], name: str) -> Tensor:
         """A label of each sentence (N,), or its `length` in tokens, `</s>` counted.
@@ -284,18 +327,61 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         return name, splits.splits[name]
 
     def _reconstruct_greedily(self, z: Tensor, batch: TextBatch) -> list[list[int]]:
-        return self._written(z, self._greedy(), c=self.vae.condition(batch))
+        return self._written(z, self._measured(), c=self.vae.condition(batch))
 
     def _sample_greedily(self, batches: Sequence[Batch], n: int, seed: int) -> list[list[int]]:
         """N greedy draws; a model conditioned on labels takes those of examples."""
         c = resample_conditions(self.vae, batches, n)
-        return self._written(sample_prior(self.vae, n, seed, c=c), self._greedy(), c=c)
+        return self._written(sample_prior(self.vae, n, seed, c=c), self._measured(), c=c)
 
     def _detokenize(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids)
 
     def _greedy(self) -> GenerationConfig:
-        return replace(GREEDY, max_length=self.config.data.max_tokens)
+        return GenerationConfig(greedy=True, max_length=self.config.data.max_tokens)
+
+    def _measured(self) -> GenerationConfig:
+        """What is measured: the model as it is."""
+        return replace(UNTRUNCATED, greedy=True, max_length=self.config.data.max_tokens)
+
+    def _copying(self, how: GenerationConfig, texts: Sequence[str]) -> GenerationConfig:
+        """`how`, so that each of the texts can be written where it says nothing else."""
+        unknown = self.tokenizer.unk_is_word if how.unknown is None else how.unknown
+        most = self._resolve(how).repeats
+        if how.repeats is None and most:
+            most = max([most, *(most_repeated(ids) for ids in self._ids(texts))])
+        return replace(how, unknown=unknown, repeats=most)
+
+    def _resolve(self, how: GenerationConfig) -> GenerationConfig:
+        """`how` with what the run's training text says."""
+        return replace(how, repeats=self.tokenizer.repeats) if how.repeats is None else how
+
+    def _texts(
+        self,
+        z: Tensor,
+        how: GenerationConfig,
+        seed: int,
+        c: Tensor | None,
+        keys: Signed,
+        constraint: Rule,
+    ) -> list[str]:
+        """A sentence per code (N, D), told c (N, C) or what the model says; empty where none is valid."""
+        how = self._resolve(how)
+        rule = None if constraint is None else Constraint.of(constraint)
+        how = how if rule is None else rule.restrict(how, self.tokenizer)
+        drawn = replace(how, greedy=False, beam=None)
+
+        def write(rows: Sequence[int], number: int) -> list[str]:
+            at = torch.tensor(rows, dtype=torch.long)
+            told = None if c is None else c[at]
+            way = how if number == 0 else drawn
+            return self.tokenizer.decode_batch(
+                self._written(z[at], way, seed, told, keys[at.numpy()], number)
+            )
+
+        if rule is None:
+            return write(range(len(z)), 0)
+        return [text or "" for text in rule.collect(len(z), write)]
 
     @torch.no_grad()
     def _written(
@@ -305,10 +391,12 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         seed: int = 0,
         c: Tensor | None = None,
         keys: Signed | None = None,
+        number: int = 0,
     ) -> list[list[int]]:
         """Word ids for codes (N, D), told c (N, C) or what the model says, a batch after the other.
 
-        `keys` (N,) are those of the words' noise, by default the places of the codes.
+        `keys` (N,) are those of the words' noise, by default the places of the codes; each `number` of a draw
+        has noise of its own.
         """
         decoder, written = self.vae.decoder, []
         assert isinstance(decoder, TextDecoder)
@@ -316,6 +404,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         most = max(1, min(WRITTEN, WRITTEN_TOKENS // how.max_length))
         for rows in torch.split(torch.arange(len(z)), GPU_WRITTEN if is_asynchronous(self.device) else most):
             part, random = z[rows].to(self.device), KeyedNoise(seed, 0, index[rows].to(self.device))
+            random = random.fold(number) if number else random
             likelihood: Any = self.vae.likelihood(part[None], None if c is None else c[rows].to(self.device))
             written += generate_tokens(decoder, likelihood.start(), len(part), how, random)
         return written

@@ -17,6 +17,7 @@ from seqvae.data.text.cache import atomic_folder
 from seqvae.data.text.choosing import MANY_UNKNOWN, advice, unknown_share
 from seqvae.data.text.detokenize import detokenized
 from seqvae.data.text.readers import Example
+from seqvae.data.text.repetition import usual_repeats
 from seqvae.data.text.source import SourceReader
 from seqvae.data.text.splits import (
     Categories,
@@ -145,6 +146,8 @@ def load_data(
     if new:
         tokenizer.unk_is_word = train.counts.literal > 0
     _check_filled(train, data)
+    if new:
+        tokenizer.repeats = usual_repeats(train)
     if data.num_labeled is not None:
         train = replace(train, labels=subsample_labels(train.labels, data.num_labeled, data.split_seed))
     known = {name: train.categories.get(name, ()) for name in train.label_names}
