@@ -26,6 +26,7 @@ from seqvae.models.vae import VAE
 SPECIAL = SpecialIds(pad=0, unk=1, bos=2, eos=3)
 WORDS = 7  # four special ones and three words
 SAYABLE = (1, 4, 5, 6)  # what may stand inside a sentence
+SPECIALS_AND_PIECES = (None, None, None, None, "a", "b", "ab")  # what each word spells
 SIZES = {"vocab_size": WORDS, "special": SPECIAL}
 SENTENCES = [[4, 5], [6], [5, 5, 4], [], [5, 6, 4, 1, 6], [4, 6, 6], [6, 4]]
 
