@@ -10,8 +10,12 @@ import pytest
 
 MODULES = [
     "seqvae.build",
+    "seqvae.data.text.byte_dfa",
+    "seqvae.data.text.char_sets",
     "seqvae.data.text.detokenize",
+    "seqvae.data.text.repetition",
     "seqvae.errors",
+    "seqvae.inference.constraint",
     "seqvae.interfaces.kl",
     "seqvae.interfaces.remedy",
     "seqvae.keyed_noise",

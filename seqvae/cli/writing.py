@@ -86,7 +86,9 @@ class Writing:
 
     def missing(self, text: str) -> bool:
         """Whether an empty text says that no draw was valid."""
-        return self.rule is not None and not text and not self.rule.accepts(text)
+        from seqvae.inference.constraint import NO_TEXT
+
+        return text is NO_TEXT
 
     def shown(self, text: str) -> str | None:
         """A text, or None for one that is missing."""

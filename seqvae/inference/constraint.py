@@ -19,6 +19,7 @@ from seqvae.models.text.decoding import GenerationConfig
 
 Check = Callable[[str], object]
 TRIES = 20  # draws of a sentence in all, until one is valid
+NO_TEXT = type("NoText", (str,), {})("")  # the empty text that says that no draw was valid
 _KINDS = ("python", "grammar", "regex")
 
 

@@ -32,7 +32,7 @@ from seqvae.errors import UserError
 from seqvae.evaluation.metrics.text import TextGeneration, TextMetrics
 from seqvae.evaluation.metrics.text_scores import marked
 from seqvae.evaluation.score import ExampleScore
-from seqvae.inference.constraint import Check, Constraint
+from seqvae.inference.constraint import NO_TEXT, Check, Constraint
 from seqvae.inference.pretrained import PretrainedVAE
 from seqvae.inference.remarks import say_cut, say_lengths, say_unknown
 from seqvae.interfaces import Batch, ModalityMetrics
@@ -101,7 +101,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         """A sentence for each code (N, D), read as one of `rate` nats; greedy unless `how` says otherwise.
 
         `constraint`: what a sentence must be, see `Constraint`. Where texts are filtered, a code whose
-        sentence is not valid is read again with words drawn; the empty text says that no draw was valid.
+        sentence is not valid is read again with words drawn; `NO_TEXT` (empty) says that none was valid.
 
         Raises:
             UserError: codes of another size, a rate out of the run's range, labels that do not match, or a
@@ -381,7 +381,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
 
         if rule is None:
             return write(range(len(z)), 0)
-        return [text or "" for text in rule.collect(len(z), write)]
+        return [NO_TEXT if text is None else text for text in rule.collect(len(z), write)]
 
     @torch.no_grad()
     def _written(

@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 from seqvae.data.text.tokenizer import TextTokenizer
 
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+REPLACED = "\ufffd"  # what decoders write for bytes that are no text
 TRIALS, LONGEST = 200, 6  # sequences of tokens by which the bytes are compared with the tokenizer's own text
 
 
@@ -28,10 +29,13 @@ class TokenBytes:
     first: tuple[bytes | None, ...]
     later: tuple[bytes | None, ...]
 
-    def text(self, ids: Sequence[int]) -> str:
-        """The text of some tokens; bytes that are no UTF-8 become U+FFFD."""
+    def text(self, ids: Sequence[int]) -> str | None:
+        """The text of some tokens; None where their bytes are no UTF-8."""
         parts = [(self.later if place else self.first)[i] or b"" for place, i in enumerate(ids)]
-        return b"".join(parts).decode("utf-8", "replace")
+        try:
+            return b"".join(parts).decode("utf-8")
+        except UnicodeDecodeError:
+            return None
 
 
 @functools.lru_cache(maxsize=8)
@@ -56,7 +60,8 @@ def _agrees(tokenizer: TextTokenizer, spelled: TokenBytes) -> bool:
         return False
     chance = random.Random(0)
     rows = [[chance.choice(written) for _ in range(chance.randint(1, LONGEST))] for _ in range(TRIALS)]
-    return tokenizer.decode_batch(rows) == [spelled.text(row) for row in rows]
+    pairs = zip(map(spelled.text, rows), tokenizer.decode_batch(rows), strict=True)
+    return all(REPLACED in real if text is None else text == real for text, real in pairs)
 
 
 def _speller(tokenizer: Tokenizer) -> Any:

@@ -45,12 +45,12 @@ class Automaton:
     def allowed(self, states: Tensor, left: Tensor, end: int) -> Tensor:
         """(n, V): the words after which at most `left` () more ones make a sentence that matches.
 
-        A dead state, of a beam of probability 0, allows all: a row must have a word.
+        Where there is none, as for a beam of probability 0, all are: a row must have a word.
         """
         near = self.distance[self.moves[states]] <= left  # (n, K)
         found = near[:, self.classes]
         found[:, end] = self.distance[states] == 0
-        return found | (states == len(self.moves) - 1)[:, None]
+        return found | ~found.any(1, keepdim=True)
 
 
 class Restrictions:
