@@ -23,7 +23,7 @@ up_to_date() { # dev holds all that run needs
 
 is_venv() { [ -f "$VENV/pyvenv.cfg" ] && "$PY" -c '' 2>/dev/null; }
 
-find_python() { # a name on the PATH may be a shim of nothing: ask it for its version
+find_python() { # a name on the PATH may be a shim without a Python: ask it for its version
     local name
     for name in python3.13 python3.12 python3.11 python3 python; do
         if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures this machine's GPU against what is wanted of one, within ten minutes and without a network: one table at the end.
+# Compares this machine's GPU with the expected results, within ten minutes and without a network; prints one table at the end.
 # `gpu_check.sh --help` lists the options; the Python is $PYTHON, else .venv's, else python3. Without CUDA it is a dry run.
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"

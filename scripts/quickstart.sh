@@ -100,7 +100,7 @@ for name, (value, least) in values.items():
     if not enough:
         low.append(name)
 if low:
-    sys.exit(f"quickstart: the code is NOT used: {', '.join(low)} too low. This is a fault of ours: please report it.")
+    sys.exit(f"quickstart: the code is NOT used: {', '.join(low)} too low. This is a bug: please report it.")
 PYTHON
 }
 

@@ -8,7 +8,7 @@ export OMP_NUM_THREADS=1 # as many test processes as cores: one thread each
 
 say() { printf 'versions: %s\n' "$*" >&2; }
 
-python_of() { # a name on the PATH may be a shim of nothing: ask it for its version
+python_of() { # a name on the PATH may be a shim without a Python: ask it for its version
     local name
     for name in "python$1" "$(pyenv prefix "$1" 2>/dev/null || true)/bin/python" python3; do
         if [ "$("$name" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)" = "$1" ]; then
@@ -26,7 +26,8 @@ check() { # $1 Python, $2 torch; what follows goes to pytest
         return 3
     fi
     [ -f "$folder/pyvenv.cfg" ] || "$python" -m venv "$folder" >&2 || return 4
-    grep -v '^torch==' scripts/constraints.txt >"$folder/constraints.txt"
+    # torch, and what it wants in versions of its own (2.11: setuptools below 82)
+    grep -vE '^(torch|setuptools)==' scripts/constraints.txt >"$folder/constraints.txt"
     echo "torch==$2" >>"$folder/constraints.txt"
     "$folder/bin/python" -m pip install -q --no-input -c "$folder/constraints.txt" -e ".[dev]" >&2 || return 4
     "$folder/bin/python" -m pytest -n auto --maxprocesses 8 "${@:3}" >&2 # pyproject.toml makes errors of warnings

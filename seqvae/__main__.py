@@ -1,4 +1,4 @@
-"""`python -m seqvae` is the command `seqvae`."""
+"""Entry point of `python -m seqvae`, the same as the command `seqvae`."""
 
 from seqvae.cli import main
 

@@ -23,7 +23,12 @@ MODULES: dict[str, tuple[str, ...]] = {
     "seqvae.checkpoint": ("seqvae.runs.checkpoint",),
     "seqvae.compare": ("seqvae.experiments.compare",),
     "seqvae.conditions": ("seqvae.models.conditioning",),
+    "seqvae.data.image.cache": ("seqvae.data.cache",),
+    "seqvae.data.text.cache": ("seqvae.data.cache",),
     "seqvae.evaluate": ("seqvae.evaluation.evaluate",),
+    "seqvae.evaluation.metrics.active_units": ("seqvae.evaluation.metrics.latent_usage",),
+    "seqvae.evaluation.metrics.image_scores": ("seqvae.evaluation.metrics.image",),
+    "seqvae.evaluation.metrics.rate": ("seqvae.evaluation.metrics.latent_usage",),
     "seqvae.generate": ("seqvae.models.sampling",),
     "seqvae.image": ("seqvae.models.image", "seqvae.data.image"),
     "seqvae.latents": ("seqvae.models.latents",),
@@ -84,7 +89,7 @@ def warn_renamed(old: str, new: str, level: int = 3) -> None:
 
 
 def renamed_names(module: str) -> Callable[[str], Any]:
-    """A `__getattr__` for a module that gives its objects by their old names too."""
+    """Make a module's `__getattr__` that also accepts the old names of its objects."""
 
     def get(name: str) -> Any:
         if name not in NAMES[module]:
@@ -105,7 +110,7 @@ def adopt_old_hooks(cls: type) -> None:
 
 
 def new_homes(name: str) -> tuple[str, ...]:
-    """The modules that hold the content of an old one; none for a name that is not an old one's."""
+    """The modules that hold the content of an old module; empty for any other name."""
     if name in MODULES:
         return MODULES[name]
     folder, _, rest = name.rpartition(".")
@@ -113,13 +118,13 @@ def new_homes(name: str) -> tuple[str, ...]:
 
 
 class _AliasLoader(Loader):
-    """Makes an empty module whose attributes are looked up in the new ones."""
+    """Makes an empty module whose attributes are looked up in the new modules."""
 
     def __init__(self, homes: Sequence[ModuleType]) -> None:
         self.homes = homes
 
     def exec_module(self, module: ModuleType) -> None:
-        """Redirect attributes; names that changed are known by their old ones."""
+        """Redirect attributes to the new modules, by old or new name."""
         old = module.__name__
         warn_renamed(old, " or ".join(home.__name__ for home in self.homes), level=5)
 
@@ -134,7 +139,7 @@ class _AliasLoader(Loader):
 
 
 class _OldModules(MetaPathFinder):
-    """Finds modules by their old import paths; asked last, after all that exist."""
+    """Finds modules by their old import paths; the last finder, so existing modules take precedence."""
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """The spec of an alias, or None."""

@@ -57,7 +57,7 @@ def build_vae(config: RunConfig, sizes: Mapping[str, Any]) -> VAE:
         >>> vae.latent.dim, type(vae.prior).__name__
         (4, 'MixturePrior')
     """
-    # the order of construction is fixed: initial weights are drawn in it, and published losses depend on it
+    # keep the order of construction: initial weights are drawn in it, and published losses depend on it
     reads = lookup("latent", LATENTS, config.latent.name).needs_encoder
     modality = modality_of(config)
     encoder = construct("encoder", modality.encoders, config.encoder, **sizes) if reads else NoEncoder()
@@ -106,7 +106,7 @@ def with_label_statistics(config: RunConfig, data: Data) -> RunConfig:
         missing = int(np.isnan(values).sum())
         if name != _imputed_label(config) and missing > len(values) / 2:
             raise UserError(
-                f"condition {name!r} is missing for {missing:,} of {len(values):,} training examples: mend "
+                f"condition {name!r} is missing for {missing:,} of {len(values):,} training examples: fix "
                 "the data, or take objective semi_supervised"
             )
         if known is None:
@@ -207,7 +207,7 @@ def check_config(config: RunConfig) -> None:
 
 
 def _check_tokenizer(config: RunConfig) -> None:
-    """Refuse a misspelt tokenizer, and one whose ids a pretrained decoder does not know."""
+    """Reject an unknown tokenizer, and one whose ids a pretrained decoder does not know."""
     if not isinstance(config, TextRunConfig):
         return
     name = config.tokenizer.name

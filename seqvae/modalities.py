@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from seqvae.config.registry import construct
-from seqvae.config.schema import Component, ImageRunConfig, RunConfig, TextRunConfig
+from seqvae.config.schema import Component, DataConfig, ImageRunConfig, RunConfig, TextRunConfig
 from seqvae.data.image.codec import ImageProcessor
+from seqvae.data.image.dataset import DEFAULT_PICTURES
 from seqvae.data.image.dataset import load_data as load_pictures
 from seqvae.data.image.feed import ImageBatchSource
 from seqvae.data.image.load_files import load_images
-from seqvae.data.text.dataset import TextData
+from seqvae.data.synthetic import CORPORA, PICTURES
+from seqvae.data.text.dataset import DEFAULT_CORPUS, TextData
 from seqvae.data.text.dataset import load_data as load_text
 from seqvae.data.text.detokenize import share_tokenized
 from seqvae.data.text.feed import TextBatchSource
@@ -23,7 +26,16 @@ from seqvae.interfaces import BatchSource, Data, Decoder, Encoder, Processor
 from seqvae.models import image, pretrained, text
 from seqvae.models.pretrained.sources import source_reader
 
-_SEEN = 500  # sentences that tell how a corpus is written
+_SEEN = 500  # sentences inspected to detect a tokenized corpus
+
+
+class DataSet(Protocol):
+    """An embedded data set."""
+
+    @property
+    def factors(self) -> Iterable[str]:
+        """Names of the factors that generate its examples."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -31,6 +43,10 @@ class Modality:
     """Everything that code outside `models` and `data` needs to know about a modality.
 
     Attributes:
+        run_config: class of its configs.
+        vae_class: import path `module:class` of its trained models for use, a layer above this one.
+        data_sets: embedded data sets by name, with the names of their `factors`.
+        default_data_set: the one that a config gets if it names no data.
         example: name of one example in messages.
         column: its key in JSON output.
         is_image: whether examples are shown as images.
@@ -45,6 +61,10 @@ class Modality:
         read_examples: (processor, command line arguments) -> the examples they name.
     """
 
+    run_config: type[RunConfig]
+    vae_class: str
+    data_sets: Mapping[str, DataSet]
+    default_data_set: str
     example: str
     column: str
     is_image: bool
@@ -63,6 +83,16 @@ class Modality:
         """Plural of `example`."""
         return f"{self.example}s"
 
+    def load_vae_class(self) -> type:
+        """Import the class of trained models for use."""
+        module, _, name = self.vae_class.partition(":")
+        found: type = getattr(import_module(module), name)
+        return found
+
+    def embedded_factors(self, data: DataConfig) -> tuple[str, ...]:
+        """Names of the factors of embedded data; none of other data."""
+        return () if data.train else tuple(self.data_sets[data.name or self.default_data_set].factors)
+
 
 def _load_text(config: RunConfig, codec: TextTokenizer | None) -> Data:
     assert isinstance(config, TextRunConfig)
@@ -74,7 +104,7 @@ def _load_text(config: RunConfig, codec: TextTokenizer | None) -> Data:
 
 
 def _notes(config: TextRunConfig, data: TextData) -> tuple[str, ...]:
-    """What a pretrained decoder makes of text that is written as tokenizers leave it."""
+    """A warning if a pretrained decoder is to be trained on tokenized text."""
     if config.decoder.name not in pretrained.DECODERS or config.data.detokenize:
         return ()
     rows = range(min(_SEEN, len(data.train)))
@@ -96,6 +126,10 @@ def _load_pictures(config: RunConfig, codec: ImageProcessor | None) -> Data:
 
 MODALITIES: dict[str, Modality] = {
     "text": Modality(
+        run_config=TextRunConfig,
+        vae_class="seqvae.inference.text_vae:TextVAE",
+        data_sets=CORPORA,
+        default_data_set=DEFAULT_CORPUS,
         example="sentence",
         column="text",
         is_image=False,
@@ -111,6 +145,10 @@ MODALITIES: dict[str, Modality] = {
         read_examples=lambda codec, words: list(words),
     ),
     "image": Modality(
+        run_config=ImageRunConfig,
+        vae_class="seqvae.inference.image_vae:ImageVAE",
+        data_sets=PICTURES,
+        default_data_set=DEFAULT_PICTURES,
         example="picture",
         column="picture",
         is_image=True,

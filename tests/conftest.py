@@ -1,4 +1,4 @@
-"""What every test stands on: one thread, a fixed seed, no network, a cache of its own, and a device.
+"""Common fixtures: one thread, a fixed seed, no network, a separate cache, and a device.
 
 Tests run on the CPU even where there is a GPU, and those with the marker `cuda` on it. `--on cuda` trains the
 tiny runs of all tests there, `--on pretended` on a device that only pretends (`pretend_cuda.py`).

@@ -1,4 +1,4 @@
-"""Damage to the bytes of a file, as disks, networks and editors do it: a function of a seed alone."""
+"""Seeded damage to the bytes of a file, as disks, networks and editors cause it."""
 
 from __future__ import annotations
 

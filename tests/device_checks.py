@@ -1,4 +1,4 @@
-"""What a run on another device owes, whichever row it is of: asked of a GPU, and of a pretended one."""
+"""Checks of a run on another device, for every row of every table: on a GPU, and on a pretended one."""
 
 from __future__ import annotations
 

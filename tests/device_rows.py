@@ -1,4 +1,4 @@
-"""A tiny run for every row of every table: what tests of other devices train, each with its name alone."""
+"""A tiny run for every row of every table, built from its name alone, for tests of other devices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands on another device: every verb that takes `--device`, as people write it."""
+"""Every verb that takes `--device`, as typed on a command line."""
 
 from __future__ import annotations
 

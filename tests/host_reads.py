@@ -1,4 +1,4 @@
-"""Refuses, on a CPU, what captured work must not do on a GPU."""
+"""Refuses, on a CPU, operations that a CUDA graph cannot capture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What cuDNN does to recurrent networks and asks of them, for tensors that pretend to be on its device."""
+"""Effects and requirements of cuDNN's recurrent networks, for tensors on a pretended device."""
 
 from __future__ import annotations
 

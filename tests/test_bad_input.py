@@ -1,4 +1,4 @@
-"""A user's mistake is one line that says what was wrong, what was got and what to do, and exit code 2."""
+"""A user's mistake is one line that names the mistake, the value and what to do, with exit code 2."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_a_place_in_a_list(refused: Refused, config: Path, tmp_path: Path) -> No
     sets = ("--set", "remedies=[{name: free_bits}]", "--set")
     for path in ("remedies.1.nats=2", "remedies.first.nats=2"):
         place = path.split(".")[1]
-        expected = f"--set {path!r}: {place!r} is no place in a list of 1"
+        expected = f"--set {path!r}: {place!r} is not an index of a list of 1"
         assert refused("train", config, "--out", tmp_path / "run", *sets, path) == expected
 
 
@@ -231,7 +231,7 @@ def test_a_place_for_no_run(
 def test_what_cannot_be_resumed(refused: Refused, config: Path, run: Path, tmp_path: Path) -> None:
     assert refused("train", "--resume", run) == f"{run} is finished after 40 steps: train a new run"
     assert "is not a run folder: it has no config.json" in refused("train", "--resume", tmp_path)
-    expected = f"--resume goes on with {run} as it is: leave out CONFIG, --corpus, --set and --out"
+    expected = f"--resume continues {run} unchanged: leave out CONFIG, --corpus, --set and --out"
     for arguments in ((config,), ("--set", "train.steps=99"), ("--out", tmp_path), ("--corpus", "a.txt")):
         assert refused("train", "--resume", run, *arguments) == expected
 
@@ -320,7 +320,7 @@ def test_what_to_compare(refused: Refused, sentences: Path, tmp_path: Path) -> N
     ("content", "message"),
     [
         ("", "is empty: give a file with at least one sentence a line"),
-        ("\n \n", "holds no sentence: give at l"),
+        ("\n \n", "holds no sentence: write one"),
     ],
 )
 def test_nothing_to_encode(refused: Refused, run: Path, tmp_path: Path, content: str, message: str) -> None:

@@ -1,4 +1,4 @@
-"""Processes that are timed in turn, and what the bench makes of them: waiting threads, and peers."""
+"""Processes that are timed in turn, and their use in the benchmark: waiting threads, and peers."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_medians_of_each_in_each_phase(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found == {phase: {"plain": 4.0, "environment": 2.0} for phase in phases}
 
 
-def test_a_process_stands_still_while_it_is_not_its_turn() -> None:
+def test_a_process_waits_for_its_turn() -> None:
     with Running(Candidate("ticking", python("-c", TICKING))) as running:
         running.get_ready()
         first = running.measure(0.1)

@@ -1,4 +1,4 @@
-"""Numbers that are not to be trusted say so: narrow posteriors, heavy weights, codes that tell nothing."""
+"""Numbers that cannot be trusted have cautions: narrow posteriors, heavy weights, collapsed codes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NOISE = KeyedNoise(3, 0, torch.arange(6))
 
 
 @pytest.mark.parametrize("logvar", [0.0, -40.0, DEEP, -400.0, -4000.0])
-def test_a_difference_of_nothing_is_nothing(logvar: float) -> None:
+def test_a_difference_of_equal_numbers_is_zero(logvar: float) -> None:
     zero = torch.zeros(1, requires_grad=True)
     found = scaled_squares(zero, torch.tensor([logvar]))
     assert found.tolist() == [0.0]
@@ -76,7 +76,7 @@ def test_where_floats_end_the_noise_still_counts() -> None:
     assert log_q.isfinite().all()
 
 
-def test_separated_narrow_codes_tell_all() -> None:
+def test_separated_narrow_codes_carry_ln_n() -> None:
     q = DiagonalNormal(torch.linspace(-2, 2, 6)[:, None].expand(6, 4), torch.full((6, 4), DEEP))
     found = mutual_information([q], q.rsample(1, NOISE))
     assert found.low == pytest.approx(math.log(6))
@@ -105,7 +105,7 @@ def test_a_variable_rate_over_few_dims_is_evaluated(tmp_path: Path) -> None:
         assert report["mi"] <= math.log(60) + 1e-6
 
 
-def test_heavy_weights_are_said() -> None:
+def test_heavy_weights_are_reported() -> None:
     ess = torch.tensor([1.1, 1.5, 6.0, 9.0])
     assert heavy_weights(ess, 20) == 0.5
     assert heavy_weights(ess, 4) is None, "four weights say nothing"
@@ -127,7 +127,7 @@ def test_a_report_carries_its_cautions() -> None:
     assert report["active_units_low"] <= report["active_units"] <= report["active_units_high"]
 
 
-def test_units_that_rest_on_outliers_are_said() -> None:
+def test_units_that_depend_on_outliers_are_reported() -> None:
     torch.manual_seed(0)
     means = torch.stack([torch.randn(300), torch.zeros(300), torch.randn(300)], 1).double()
     means[:, 2] *= 0.101 / means[:, 2].std(correction=0)  # just above the threshold
@@ -167,7 +167,7 @@ def test_collapse_looks_at_information_too() -> None:
     assert is_collapsed({"rate": 0.2, "active_units": 3}, 32)
     said = collapse_message(TrainState(), names, 32, "free_bits")
     assert said is not None
-    assert "rate 5.90 nats, 30 active units, MI 0.19 nats, so what it costs is the same for all" in said
+    assert "rate 5.90 nats, 30 active units, MI 0.19 nats, so it is almost the same for all examples" in said
     assert said.endswith("Try free_bits")
 
 

@@ -1,4 +1,4 @@
-"""Caches go by what files contain, whatever their names, sizes and times say."""
+"""Caches are keyed by content, not by names, sizes and times of files."""
 
 from __future__ import annotations
 

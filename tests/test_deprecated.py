@@ -1,4 +1,4 @@
-"""Old import paths, names and hooks keep working, and each says its new name."""
+"""Old import paths, names and hooks work, with a warning that has the new name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands and Python of README and docs/ run as they stand, in their order; only trainings are cut short."""
+"""Commands and Python of README and docs/ run as printed, in order; only trainings are shortened."""
 
 from __future__ import annotations
 

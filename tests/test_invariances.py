@@ -15,7 +15,7 @@ from tiny import assert_close_runs, config
 from torch import Tensor
 from torch.nn.functional import pad
 
-from seqvae.data.sampler import Rows
+from seqvae.data.splits import Rows
 from seqvae.data.text.batch import TextBatch
 from seqvae.data.text.feed import TextBatchSource
 from seqvae.models.text.kernels import output_layer

@@ -1,4 +1,4 @@
-"""Layout: imports go down, the front door is light, files say what they are, no path of some machine."""
+"""Layout: imports go down, importing is light, files have docstrings, no path of some machine."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _loaded(code: str) -> set[str]:
     return set(run.stdout.splitlines()[-1].split()[1:])
 
 
-def test_front_door_is_light() -> None:
+def test_importing_the_package_is_light() -> None:
     assert _loaded("import seqvae, seqvae.config, seqvae.config.shipped") == set()
 
 

@@ -1,4 +1,4 @@
-"""One longest length: what training read of a text is what every use reads, unless asked for more."""
+"""One longest length: use reads as much of a text as training did, unless asked for more."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_more_is_read_where_it_is_asked_for(vae: TextVAE) -> None:
         vae.with_max_tokens(0)
 
 
-def test_the_cut_is_said_once(vae: TextVAE, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_cut_is_reported_once(vae: TextVAE, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "seqvae")
     for _ in range(2):
         vae.reconstruct([LONG, SENTENCES[0], LONG])
@@ -98,7 +98,7 @@ def test_an_evaluated_file_says_what_was_cut(
     assert "are left out, as in training" in lines(caplog)[0]
 
 
-def test_unknown_words_are_said_once(vae: TextVAE, caplog: pytest.LogCaptureFixture) -> None:
+def test_unknown_words_are_reported_once(vae: TextVAE, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "seqvae")
     vae.encode(["the zebra", "a zyx qwe"])
     vae.encode(["another zebra"])

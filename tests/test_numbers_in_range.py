@@ -1,4 +1,4 @@
-"""A number that no computation can use is one line, wherever it is given."""
+"""A number out of range is one line, wherever it is given."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is shipped: configs that are found wherever the package lies, pins that hold, scripts that start."""
+"""Shipped files: configs are found in every installation, pins hold, scripts start."""
 
 from __future__ import annotations
 

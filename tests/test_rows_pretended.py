@@ -1,4 +1,4 @@
-"""What the CUDA tests ask of a GPU, asked of the pretended one: a few rows, and all with `-m long`."""
+"""The CUDA tests on the pretended device: a few rows, and all with `-m long`."""
 
 from __future__ import annotations
 

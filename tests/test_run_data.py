@@ -1,4 +1,4 @@
-"""The split is the run's: what it was trained beside is known again, found again, or refused."""
+"""The splits of a run: changed data are refused, and moved data are found."""
 
 from __future__ import annotations
 

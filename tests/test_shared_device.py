@@ -1,4 +1,4 @@
-"""Two processes on one CUDA device are refused before NCCL meets them."""
+"""Two processes on one CUDA device are refused before NCCL fails."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ def test_processes_that_would_share_a_card_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("device", [torch.device("cpu"), CUDA])
-def test_alone_and_on_a_cpu_nothing_is_asked(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cpus_and_single_processes_are_not_checked(
+    device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(dist, "all_gather_object", lambda *_: pytest.fail("something was asked"))
     if device.type == "cpu":
         monkeypatch.setattr(collectives, "world_size", lambda: 2)

@@ -1,4 +1,4 @@
-"""Rows that a user gives stay rows: in files of every shape, through every verb, and in what is written."""
+"""Rows of a user stay rows: in files of every format, through every verb, and in output."""
 
 from __future__ import annotations
 

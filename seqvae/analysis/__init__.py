@@ -1,1 +1,1 @@
-"""Measurements of a finished run for tables and pictures."""
+"""Measurements of a finished run for tables and figures."""

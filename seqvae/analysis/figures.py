@@ -1,6 +1,6 @@
-"""Pictures of a finished run: what each needs is measured here, and drawn by `seqvae.plots`.
+"""Figures of a finished run: they are measured here, and drawn by `seqvae.plots`.
 
-Shapes: N examples, D latent dims, T steps, C x H x W a picture.
+Shapes: N examples, D latent dims, T steps, C x H x W an image.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from seqvae.runs.metrics_log import read_metrics
 
 
 def draw_figure(subject: PlotInputs, name: str) -> Any:
-    """The figure called `name`, one of `FIGURES`.
+    """Draw the figure `name`, one of `FIGURES`.
 
     Raises:
-        UserError: no such figure, or the run has nothing to show in it.
+        UserError: no such figure, or it does not apply to the run.
     """
     made = lookup("plot", FIGURES, name)
     if subject.beside is not None and name != "traversals":
@@ -39,38 +39,38 @@ def draw_figure(subject: PlotInputs, name: str) -> Any:
 
 
 def reconstructions(subject: PlotInputs, n: int = 20) -> Any:
-    """Evaluation images above their reconstructions, with their own labels where the model is conditional."""
+    """Evaluation images above their reconstructions, with their own labels if the model is conditional."""
     originals, c = subject.originals(n), subject.conditions
     return plots.reconstructions(originals, subject.decode(subject.gathered["code"][:n], _rows(c, slice(n))))
 
 
 def samples(subject: PlotInputs, n: int = 100) -> Any:
-    """Pictures from prior codes, told the labels of evaluation examples where the model is conditional."""
+    """Images from prior samples, with labels of evaluation examples if the model is conditional."""
     model = subject.pictures.vae
     c = resample_conditions(model, subject.batches, n)
     return plots.samples(subject.decode(sample_prior(model, n, subject.seed, c=c).cpu(), c))
 
 
 def interpolation(subject: PlotInputs, rows: int = 6, steps: int = 9) -> Any:
-    """Paths between the codes of consecutive evaluation pictures; labels go from one's to the other's."""
-    subject.pictures  # noqa: B018 - a text run has none
+    """Paths between the codes of consecutive evaluation images; labels are interpolated too."""
+    subject.pictures  # noqa: B018 - raises for a text run
     z, c = subject.gathered["code"], subject.conditions
     pairs = [(i, i + 1) for i in range(0, min(2 * rows, len(z) - 1), 2)]
     paths = [interpolate_codes(z[a], z[b], steps) for a, b in pairs]
-    told = [None if c is None else interpolate_codes(c[a], c[b], steps) for a, b in pairs]
-    strips = [subject.decode(path, labels) for path, labels in zip(paths, told, strict=True)]
+    path_labels = [None if c is None else interpolate_codes(c[a], c[b], steps) for a, b in pairs]
+    strips = [subject.decode(path, labels) for path, labels in zip(paths, path_labels, strict=True)]
     return plots.interpolation(torch.stack(strips))
 
 
 def codes(subject: PlotInputs) -> Any:
-    """Posterior means on the plane of the two dims that carry most, coloured by a label."""
+    """Posterior means in the plane of the two dims with the highest KL, coloured by a label."""
     labels, name = subject.labels
     dims = _two(subject)
     return plots.codes(subject.gathered["mean"][:, dims], labels, name, dims)
 
 
 def manifold(subject: PlotInputs, side: int = 20) -> Any:
-    """What the decoder makes of the two dims that carry most, at equal prior mass; the others are 0."""
+    """Decoded grid over the two dims with the highest KL, at equal prior mass; the other dims are 0."""
     axis, (first, second) = plots.manifold_axis(side), _two(subject)
     z = torch.zeros(side, side, subject.vae.latent_dim)
     z[..., first], z[..., second] = torch.tensor(axis).float(), torch.tensor(axis).float()[:, None]
@@ -79,18 +79,18 @@ def manifold(subject: PlotInputs, side: int = 20) -> Any:
 
 
 def tsne(subject: PlotInputs) -> Any:
-    """A t-SNE map of posterior means, coloured by a label."""
+    """A t-SNE embedding of posterior means, coloured by a label."""
     labels, name = subject.labels
     return plots.tsne(plots.tsne_embedding(subject.gathered["mean"].numpy(), subject.seed), labels, name)
 
 
 def traversals(subject: PlotInputs, steps: int = 9) -> Any:
-    """Each dim moved from -3 to 3 from the code of the first evaluation picture, the others left alone.
+    """Traverse each dim from -3 to 3 at the code of the first evaluation image.
 
-    Those of the run `beside` it, where there is one, stand to the right of them.
+    Traversals of the run `beside`, if there is one, are drawn to the right.
 
     Raises:
-        UserError: a run beside itself.
+        UserError: the two runs are the same.
     """
     values, other = torch.linspace(-3, 3, steps), subject.beside
     if other is None:
@@ -104,8 +104,8 @@ def traversals(subject: PlotInputs, steps: int = 9) -> Any:
 
 
 def _traverse(subject: PlotInputs, steps: int) -> tuple[Tensor, Tensor]:
-    """Pictures (D, T, C, H, W), a row a dim, and the nats of each dim (D,)."""
-    subject.pictures  # noqa: B018 - a text run has none
+    """Images (D, T, C, H, W), one row per dim, and the KL of each dim (D,) in nats."""
+    subject.pictures  # noqa: B018 - raises for a text run
     base, c = subject.gathered["code"][0], _rows(subject.conditions, [0] * steps)
     rows = [subject.decode(traverse_dim(base, i, steps=steps)[0], c) for i in range(len(base))]
     return torch.stack(rows), subject.kl
@@ -119,15 +119,15 @@ def posterior(subject: PlotInputs) -> Any:
 
 
 def kl_per_dim(subject: PlotInputs) -> Any:
-    """Nats a dim, sorted."""
+    """KL per dim in nats, sorted."""
     return plots.kl_per_dim(subject.kl)
 
 
 def gain_by_position(subject: PlotInputs) -> Any:
-    """Nats that the code gains at each word of a sentence.
+    """Gain from the code in nats, by token position.
 
     Raises:
-        UserError: the examples have no positions.
+        UserError: not a text run.
     """
     report = subject.vae.evaluate(samples=1, examples=subject.examples)
     if "gain_by_position" not in report:
@@ -138,7 +138,7 @@ def gain_by_position(subject: PlotInputs) -> Any:
 
 
 def curves(subject: PlotInputs) -> Any:
-    """How the training went."""
+    """Training curves."""
     return plots.curves({subject.vae.run.path.name: list(read_metrics(subject.vae.run.path))})
 
 
@@ -147,10 +147,10 @@ def _rows(c: Tensor | None, rows: slice | list[int]) -> Tensor | None:
 
 
 def _two(subject: PlotInputs) -> list[int]:
-    """The two dims that carry most.
+    """The two dims with the highest KL.
 
     Raises:
-        UserError: the code has one.
+        UserError: the code has only one dim.
     """
     if subject.vae.latent_dim < 2:
         raise UserError("a plane needs a code of at least 2 dims: train one with latent.dim=2")

@@ -1,6 +1,6 @@
-"""What a straight line reads of a label from the codes of a run, and from the raw input beside them.
+"""Linear probes for a label, on the codes of a run and on the raw input.
 
-Shapes: N examples, F numbers of raw input, D latent dims.
+Shapes: N examples, F raw input features, D latent dims.
 """
 
 from __future__ import annotations
@@ -22,28 +22,35 @@ from seqvae.interfaces import Batch, Processor, point_estimate
 from seqvae.models.vae import VAE
 from seqvae.runs.run_data import load_run_data
 
-BATCH = 256  # examples that are encoded at once
-COMMONEST = 2000  # numbers of raw input, at most, that a classifier reads
+BATCH = 256  # examples encoded per batch
+COMMONEST = 2000  # raw input features, at most
 
 
 @dataclass(frozen=True)
 class ProbeConfig:
-    """How many examples are labelled, drawn how often, and of how many; how many judge."""
+    """Sizes of the labelled sets and of the test set, and the number of random draws."""
 
-    labels: Sequence[int] = (100, 500, 1000)
-    seeds: int = 3
+    labels: Sequence[int] = (100, 500, 1000)  # numbers of labelled examples
+    seeds: int = 3  # random draws of the labelled examples
     pool: int = 5000  # training examples that the labelled ones are drawn from
-    tested: int = 2000  # of the test split, or of validation where there is none
-    seed: int = 0  # of the pool
+    tested: int = 2000  # test examples, or validation examples if there is no test split
+    seed: int = 0  # seed of the pool
 
 
 def probe(vae: PretrainedVAE, label: str, how: ProbeConfig | None = None) -> list[dict[str, Any]]:
-    """How well a linear classifier (or regression) tells a label of the run's data, from `code` and `raw`.
+    """Predict a label of the run's data by a linear classifier or regression, from `code` and from `raw`.
 
-    A row for each number of labelled training examples: `labels`, `measure`, the means over draws `code` and
-    `raw` with `code_sd` and `raw_sd`, and the `baseline` of not looking (see `linear_probe`). Codes stand
-    for posterior means. Raw input is the pixels of a picture, or how often each token stands in a sentence
-    (the 2,000 that vary most). The run need not have seen the label.
+    Codes are posterior means. Raw input is the pixels of an image, or the count of each token in a sentence
+    (the 2,000 most variable features). The run need not have been trained with the label.
+
+    Args:
+        vae: the run.
+        label: a label column of its data.
+        how: sizes and seeds.
+
+    Returns:
+        One row per number of labelled training examples: `labels`, `measure`, the means over draws `code` and
+        `raw` with `code_sd` and `raw_sd`, and the `baseline` without input (see `linear_probe`).
 
     Raises:
         UserError: a model without a code, no such label, or as `linear_probe`.
@@ -51,14 +58,14 @@ def probe(vae: PretrainedVAE, label: str, how: ProbeConfig | None = None) -> lis
     how = how or ProbeConfig()
     if vae.latent_dim == 0:
         raise UserError("a language model (latent: none) has no code to probe")
-    names = list(dict.fromkeys([*vae.run.config.data.labels, label]))  # what the model is told stays in place
-    told, place = vae.with_labels(names), names.index(label)
-    codec, modality = told.run.codec, modality_of(told.run.config)
-    feed = modality.make_batch_source(load_run_data(told.run, "train"), BATCH, 1, how.seed)
+    names = list(dict.fromkeys([*vae.run.config.data.labels, label]))  # condition labels stay first
+    labelled, place = vae.with_labels(names), names.index(label)
+    codec, modality = labelled.run.codec, modality_of(labelled.run.config)
+    feed = modality.make_batch_source(load_run_data(labelled.run, "train"), BATCH, 1, how.seed)
     pool = list(training_batches(feed, how.pool))
-    tested = told.evaluation_inputs(None, BATCH, how.tested)[1]
+    tested = labelled.evaluation_inputs(None, BATCH, how.tested)[1]
     columns = most_variable_inputs(codec, pool)
-    seen = [(_codes(told.vae, batches), _raw(codec, batches, columns)) for batches in (pool, tested)]
+    seen = [(_codes(labelled.vae, batches), _raw(codec, batches, columns)) for batches in (pool, tested)]
     y, y_test = (torch.cat([batch.labels[:, place] for batch in batches]) for batches in (pool, tested))
     found = [
         linear_probe(x, y, x_test, y_test, how.labels, how.seeds) for x, x_test in zip(*seen, strict=True)
@@ -67,7 +74,7 @@ def probe(vae: PretrainedVAE, label: str, how: ProbeConfig | None = None) -> lis
 
 
 def most_variable_inputs(codec: Processor, batches: Sequence[Batch]) -> Tensor:
-    """(F,): the places of the numbers of raw input that vary most over the examples."""
+    """Indices (F,) of the raw input features with the highest variance over the examples."""
     total, squares, n = torch.zeros(()), torch.zeros(()), 0
     for raw in map(codec.raw_features, batches):
         total, squares, n = total + raw.sum(0), squares + (raw**2).sum(0), n + len(raw)
@@ -76,12 +83,12 @@ def most_variable_inputs(codec: Processor, batches: Sequence[Batch]) -> Tensor:
 
 
 def _raw(codec: Processor, batches: Sequence[Batch], columns: Tensor) -> Tensor:
-    """(N, F)."""
+    """Raw input features (N, F)."""
     return torch.cat([codec.raw_features(batch)[:, columns] for batch in batches])
 
 
 def _codes(vae: VAE, batches: Sequence[Batch]) -> Tensor:
-    """(N, D)."""
+    """Posterior means (N, D)."""
     with evaluation_mode(vae):
         there = (batch.to(device_of(vae)) for batch in batches)
         return torch.cat([point_estimate(vae.posterior(batch)) for batch in there]).cpu()

@@ -1,6 +1,6 @@
-"""What a figure shows: a run, others beside it, and the numbers that it is drawn from.
+"""The inputs of a figure: runs, options, and the measurements that it shows, each made once.
 
-Shapes: N examples, D latent dims, C x H x W a picture.
+Shapes: N examples, D latent dims, C x H x W an image.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ from seqvae.inference import ImageVAE, PretrainedVAE, TextVAE
 from seqvae.inference.inputs import load_inputs
 from seqvae.interfaces import Batch
 
-REPORT_KEYS = ("data", *OVER_RATES)  # of an evaluation, for a table over rates
+REPORT_KEYS = ("data", *OVER_RATES)  # keys of an evaluation in a table over rates
 
 
 @dataclass(frozen=True)
 class PlotInputs:
-    """The run that a figure is of, and how much of it is to be measured; each number is taken once."""
+    """The run of a figure, and how much of it to measure; measurements are cached."""
 
     vae: PretrainedVAE
     label: str | None = None  # the name of the label that colours codes
     examples: int = 2000  # of the evaluation split, at most
     seed: int = 0
     others: tuple[PretrainedVAE, ...] = ()  # runs to compare with
-    rates: tuple[float, ...] = ()  # nats, of a run with a dial; a ladder over its range by default
+    rates: tuple[float, ...] = ()  # nats, of a variable-rate run; doublings within its range by default
     samples: int = 20  # K of IW-NLL
-    draws: int = 2000  # prior samples, of which the quality is measured
+    draws: int = 2000  # prior samples for the sample quality
     wanted: ReconstructionTarget = field(
         default_factory=ReconstructionTarget
-    )  # when an example counts as back
+    )  # when an example counts as reconstructed
     progress: ProgressCallback | None = None
-    beside: PretrainedVAE | None = None  # another run, to the right of this one
+    beside: PretrainedVAE | None = None  # another run, drawn to the right
 
     @cached_property
     def batches(self) -> Sequence[Batch]:
@@ -65,14 +65,14 @@ class PlotInputs:
 
     @property
     def kl(self) -> Tensor:
-        """(D,) nats a dim; the variance of the codes where there is no KL."""
+        """(D,) KL per dim in nats; the variance of the codes if there is no KL."""
         if "kl" in self.gathered and self.gathered["kl"].shape[1] == self.gathered.dim:
             return self.gathered["kl"].mean(0)
         return self.gathered["mean"].var(0)
 
     @property
     def labels(self) -> tuple[Tensor | None, str]:
-        """The chosen label of each example (N,), or the first there is, and its name.
+        """The chosen label, or the first one, of each example (N,), and its name.
 
         Raises:
             UserError: no label of that name.
@@ -82,16 +82,16 @@ class PlotInputs:
 
     @cached_property
     def conditions(self) -> Tensor | None:
-        """C (N, C): what the model is told of each evaluation example, its own labels where it has some."""
+        """Condition c (N, C) of the evaluation examples, with their own labels; None if unconditional."""
         model = self.vae.vae
         with evaluation_mode(model):
             found = [model.condition(batch.to(self.vae.device)) for batch in self.batches]
-        told = [c.cpu() for c in found if c is not None]
-        return torch.cat(told) if told else None
+        conditions = [c.cpu() for c in found if c is not None]
+        return torch.cat(conditions) if conditions else None
 
     @property
     def pictures(self) -> ImageVAE:
-        """The model of a run whose examples are pictures.
+        """The model, if it is an image VAE.
 
         Raises:
             UserError: a run of another modality.
@@ -101,16 +101,16 @@ class PlotInputs:
         return self.vae
 
     def originals(self, n: int) -> Tensor:
-        """The first `n` evaluation pictures, (n, C, H, W)."""
-        self.pictures  # noqa: B018 - a text run has none
+        """The first `n` evaluation images (n, C, H, W)."""
+        self.pictures  # noqa: B018 - raises for a text run
         return torch.cat([batch.targets for batch in self.batches])[:n]
 
     def decode(self, z: Tensor, c: Tensor | None) -> Tensor:
-        """Pictures (N, C, H, W) of codes (N, D) that are told c (N, C), where the model is told anything."""
+        """Images (N, C, H, W) of codes (N, D), conditioned on c (N, C) if the model is conditional."""
         return self.pictures._render(z, None, c)
 
     def names(self) -> list[str]:
-        """What this run and the others are called: the folder, with its parent where two would be alike."""
+        """Names of this run and the others: the folder, with its parent if two would be equal."""
         paths = [vae.run.path for vae in (self.vae, *self.others)]
         short = [path.name for path in paths]
         if len(set(short)) == len(short):
@@ -119,7 +119,7 @@ class PlotInputs:
 
     @cached_property
     def reports(self) -> list[dict[str, Any]]:
-        """Evaluations of this run and the others: at each rate of those that have a dial, else one."""
+        """Evaluations of this run and the others: one per rate for variable-rate runs, else one."""
         vaes = (self.vae, *self.others)
         return [row for name, vae in zip(self.names(), vaes, strict=True) for row in self._reports(name, vae)]
 
@@ -138,20 +138,20 @@ class PlotInputs:
 
     @cached_property
     def needs(self) -> list[dict[str, Any]]:
-        """How many nats each evaluation example needs, the one that needs least first."""
+        """Minimum rates of the evaluation examples in nats, the lowest first."""
         data = load_inputs(self.vae, None, self.examples)
         return [vars(need) for need in find_minimum_rates(self.vae, data, self.wanted)]
 
     @cached_property
     def quality(self) -> list[dict[str, Any]]:
-        """What prior samples are worth at each rate, and of real sentences (`nats` None).
+        """Sample quality at each rate, and of real sentences (`nats` None).
 
         Raises:
-            UserError: the run is none of text with a dial, or no language model is among the others.
+            UserError: not a variable-rate text run, or no language model among the others.
         """
         scorer = next((vae for vae in self.others if not vae.latent_dim), None)
         if not isinstance(self.vae, TextVAE) or not isinstance(scorer, TextVAE):
-            raise UserError("sample-quality asks a language model: give its run by --with, of a run of text")
+            raise UserError("sample-quality needs a text run and a language model: give its run by --with")
         rates = resolve_rates(self.vae.vae.latent, self.rates)
         made = (sample_quality(self.vae.with_rate(nats), scorer, self.draws, self.seed) for nats in rates)
         found = [{"nats": nats, **row} for nats, row in zip(rates, made, strict=True)]

@@ -1,6 +1,6 @@
-"""How many nats an example needs to come back, found by bisection on the dial.
+"""Minimum rates: the nats that an example needs to be reconstructed, by bisection of the rate.
 
-Shapes: N examples, M of them asked about at once, S draws, B of a batch.
+Shapes: N examples, M of them in one call, S samples, B of a batch.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from seqvae.utils.reporter import Reporter
 
 MeetsTarget = Callable[
     [Tensor, Tensor], Tensor
-]  # rows (M,) and their rates (M,): whether each comes back (M,)
+]  # rows (M,) and their rates (M,) -> whether each is reconstructed (M,)
 
 
 @dataclass(frozen=True)
 class ReconstructionTarget:
-    """When an example counts as back, and how finely its rate is sought.
+    """When an example counts as reconstructed, and how finely its rate is searched.
 
-    A sentence is back where its greedy reconstruction has a token accuracy (place by place, the end counted)
-    of at least `accuracy`; any example where -ln p(x|z) is at most `distortion` nats, if that is given. Both
-    are those of the posterior mean, or averages over `draws` codes of each posterior. A mean carries no noise
-    and may come back with fewer nats than would tell all sentences apart; draws have to pass through it.
+    A sentence is reconstructed if its greedy reconstruction has a token accuracy (by position, the end token
+    counted) of at least `accuracy`; or, for any modality, if -ln p(x|z) is at most `distortion` nats. Both
+    are measured at the posterior mean, or averaged over `draws` samples of the posterior. The mean carries no
+    noise, so that it may suffice at fewer nats than are needed to distinguish all sentences; samples do not.
     """
 
     accuracy: float = 1.0
@@ -45,16 +45,16 @@ class ReconstructionTarget:
     rounds: int = 8
 
     def __post_init__(self) -> None:
-        """Refuse a share that is none."""
+        """Reject an accuracy outside (0, 1]."""
         if not 0 < self.accuracy <= 1:
-            raise UserError(f"accuracy got {self.accuracy:g}: give a share of the tokens in (0, 1]")
+            raise UserError(f"accuracy got {self.accuracy:g}: give a fraction of the tokens in (0, 1]")
 
 
 @dataclass(frozen=True)
 class MinimumRate:
-    """A sentence, the nats from which it comes back, and what comes back there.
+    """A sentence, the lowest rate in nats at which it is reconstructed, and its reconstruction there.
 
-    `nats` is None where it does not come back at the highest rate of the run; what came of it is told then.
+    If it is not reconstructed at the run's highest rate, `nats` is None and `reconstruction` is that one.
     """
 
     text: str
@@ -64,31 +64,40 @@ class MinimumRate:
 
 @dataclass(frozen=True)
 class ImageMinimumRate:
-    """A picture by its place, the nats from which its distortion is low enough, and the distortion there."""
+    """An image by its index, the lowest rate that meets the target, and the distortion there, in nats."""
 
     picture: int
     nats: float | None
     distortion: float
 
 
-def bisect_rates(comes_back: MeetsTarget, n: int, low: float, high: float, rounds: int = 8) -> Tensor:
-    """(N,): the lowest rates in nats at which things come back, by bisection of ln R, in fp64.
+def bisect_rates(meets_target: MeetsTarget, n: int, low: float, high: float, rounds: int = 8) -> Tensor:
+    """Lowest rates in nats at which N examples meet a target, by bisection of ln R.
 
-    All N at once, `rounds` + 2 calls: what comes back at `low` needs at most that, what does not at `high` is
-    infinite. Taken for granted is that what comes back at a rate comes back at all higher ones; the rate told
-    is one at which it did, at most (high / low)^(1 / 2^rounds) times too high.
+    It assumes that an example that meets the target at one rate does so at all higher rates. The result is a
+    rate at which it does, at most (high / low)^(1 / 2^rounds) times too high.
+
+    Args:
+        meets_target: (rows (M,), rates (M,)) -> bool (M,); called `rounds` + 2 times, for all rows at once.
+        n: N.
+        low: lowest rate, the result for examples that meet the target there.
+        high: highest rate; examples that do not meet the target there get infinity.
+        rounds: number of bisections.
+
+    Returns:
+        Rates (N,) fp64.
     """
     rows = torch.arange(n)
     least = torch.full((n,), torch.inf, dtype=torch.double)
     for end in (high, low):
         ends = torch.full((len(rows),), end, dtype=torch.double)
-        rows = rows[comes_back(rows, ends)]
+        rows = rows[meets_target(rows, ends)]
         least[rows] = end
     rows = torch.arange(n)[least == high]
     failed = torch.full((len(rows),), low, dtype=torch.double)
     for _ in range(rounds if len(rows) else 0):
         middle = torch.sqrt(failed * least[rows])
-        back = comes_back(rows, middle)
+        back = meets_target(rows, middle)
         least[rows] = torch.where(back, middle, least[rows])
         failed = torch.where(back, failed, middle)
     return least
@@ -100,10 +109,10 @@ def minimum_rates(
     wanted: ReconstructionTarget | None = None,
     report: Reporter | None = None,
 ) -> list[MinimumRate]:
-    """How many nats each sentence needs, in the order given.
+    """Minimum rate of each sentence, in the order given.
 
     Raises:
-        UserError: a run without a dial, a sentence without a token, or labels that are missing or unknown.
+        UserError: not a variable-rate run, an empty sentence, or labels that are missing or unknown.
     """
     least, high = _search(vae, sentences, wanted or ReconstructionTarget(), report)
     shown = vae.reconstruct(sentences.x, rate=least.clamp(max=high).tolist(), condition=sentences.condition)
@@ -114,23 +123,25 @@ def minimum_rates(
 def image_minimum_rates(
     vae: PretrainedVAE, pictures: Inputs, wanted: ReconstructionTarget, report: Reporter | None = None
 ) -> list[ImageMinimumRate]:
-    """How many nats each picture needs for a distortion, in the order given.
+    """Minimum rate of each image for a distortion, in the order given.
 
     Raises:
-        UserError: no distortion was given, a run without a dial, or labels that are missing or unknown.
+        UserError: no distortion, not a variable-rate run, or labels that are missing or unknown.
     """
     if wanted.distortion is None:
-        raise UserError("pictures come back by degrees: give the nats they may cost with --distortion X")
+        raise UserError(
+            "a picture is never exactly reconstructed: give the nats it may cost with --distortion X"
+        )
     least, high = _search(vae, pictures, wanted, report)
     reached = measure_distortions(vae, pictures, least.clamp(max=high), wanted.draws)
-    told = zip(least.tolist(), reached, strict=True)
-    return [ImageMinimumRate(i, nats if nats <= high else None, d) for i, (nats, d) in enumerate(told)]
+    pairs = zip(least.tolist(), reached, strict=True)
+    return [ImageMinimumRate(i, nats if nats <= high else None, d) for i, (nats, d) in enumerate(pairs)]
 
 
 def find_minimum_rates(
     vae: PretrainedVAE, examples: Inputs, wanted: ReconstructionTarget, report: Reporter | None = None
 ) -> list[MinimumRate] | list[ImageMinimumRate]:
-    """How many nats each sentence or picture needs, the one that needs least first.
+    """Minimum rate of each sentence or image, the lowest first.
 
     Raises:
         UserError: as `minimum_rates` and `image_minimum_rates`.
@@ -145,18 +156,18 @@ def find_minimum_rates(
 def _search(
     vae: PretrainedVAE, examples: Inputs, wanted: ReconstructionTarget, report: Reporter | None
 ) -> tuple[Tensor, float]:
-    """The least rates (N,), and the highest rate of the run."""
+    """The minimum rates (N,), and the highest rate of the run."""
     low, high = trained_range(vae.vae.latent)
     calls = 0
 
-    def comes_back(rows: Tensor, nats: Tensor) -> Tensor:
+    def meets_target(rows: Tensor, nats: Tensor) -> Tensor:
         nonlocal calls
         calls += 1
         if report is not None:
             report.advance(calls, wanted.rounds + 2, "rates")
         return _meets_target(vae, examples.rows(rows), nats, wanted)
 
-    return bisect_rates(comes_back, len(examples), low, high, wanted.rounds), high
+    return bisect_rates(meets_target, len(examples), low, high, wanted.rounds), high
 
 
 def _meets_target(vae: PretrainedVAE, examples: Inputs, nats: Tensor, wanted: ReconstructionTarget) -> Tensor:
@@ -171,10 +182,10 @@ def _meets_target(vae: PretrainedVAE, examples: Inputs, nats: Tensor, wanted: Re
 
 @torch.no_grad()
 def measure_distortions(vae: PretrainedVAE, examples: Inputs, nats: Tensor, draws: int = 0) -> list[float]:
-    """-ln p(x|z) of each example at its own rate (N,), in nats: of its mean, or averaged over `draws`."""
+    """-ln p(x|z) of each example at its own rate (N,), in nats, at the mean or averaged over samples."""
     model: VAE = vae.vae if examples.condition is None else with_own_labels(vae.vae)
     found = [torch.zeros(0, dtype=torch.float64)]
-    for batch in vae._conditioned_batches(examples.x, 0, nats.tolist(), examples.condition):
+    for batch in vae.conditioned_batches(examples.x, 0, nats.tolist(), examples.condition):
         q = model.posterior(batch)
         z = q.rsample(draws, batch.random) if draws else point_estimate(q)[None]  # (S, B, D)
         likelihood = model.likelihood(z, model.condition(batch))
@@ -183,16 +194,16 @@ def measure_distortions(vae: PretrainedVAE, examples: Inputs, nats: Tensor, draw
 
 
 def measure_accuracies(vae: TextVAE, examples: Inputs, nats: Tensor, draws: int = 0) -> list[float]:
-    """The token accuracy of each sentence at its own rate (N,) nats, from its mean or averaged over draws."""
+    """Token accuracy of each sentence at its own rate (N,) nats, at the mean or averaged over samples."""
 
-    def back(sample: bool, seed: int) -> list[float]:
+    def measure(sample: bool, seed: int) -> list[float]:
         asked: dict[str, Any] = {"rate": nats.tolist(), "condition": examples.condition}
         pairs = vae.reconstruct(examples.x, sample=sample, seed=seed, **asked, repeats_differ=False)
         return _measure_accuracies(vae, pairs)
 
     if not draws:
-        return back(False, 0)
-    drawn = (back(True, seed) for seed in range(draws))
+        return measure(False, 0)
+    drawn = (measure(True, seed) for seed in range(draws))
     return [sum(row) / draws for row in zip(*drawn, strict=True)]
 
 

@@ -1,4 +1,4 @@
-"""Pictures over the rate: what a run is at each of its rates, beside others, and what its examples need."""
+"""Figures over the rate: rate-distortion, minimum rates and sample quality of a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from seqvae.errors import UserError
 from seqvae.evaluation.rate_sweep import is_variable_rate, trained_range
 from seqvae.runs.metrics_log import read_metrics
 
-QUALITY = {  # key of `sample_quality`: its axis
+QUALITY = {  # {key of `sample_quality`: its axis}
     "forward_ppl": "forward PPL of samples",
     "reverse_ppl": "reverse PPL of samples",
     "self_bleu": "self-BLEU of samples",
@@ -19,10 +19,10 @@ QUALITY = {  # key of `sample_quality`: its axis
 
 
 def rate_distortion(subject: PlotInputs) -> Any:
-    """One checkpoint at each of its rates, or several runs, in the plane; else the way of the validations.
+    """Rate-distortion plane with one point per rate or per run; otherwise the run's validations over time.
 
     Raises:
-        UserError: nothing to draw.
+        UserError: the run has no validation with a rate.
     """
     if _several(subject):
         vaes = zip(subject.names(), (subject.vae, *subject.others), strict=True)
@@ -31,19 +31,19 @@ def rate_distortion(subject: PlotInputs) -> Any:
     lines = [m for m in read_metrics(subject.vae.run.path) if m["kind"] == "valid" and "rate" in m]
     if not lines:
         raise UserError(f"{subject.vae.run.path} has no validation with a rate: nothing to draw")
-    way = [(m["rate"], m["distortion"]) for m in lines]
-    return plots.rate_distortion({subject.vae.run.path.name: way[-1:]}, {"validations": way})
+    path = [(m["rate"], m["distortion"]) for m in lines]
+    return plots.rate_distortion({subject.vae.run.path.name: path[-1:]}, {"validations": path})
 
 
 def minimum_rates(subject: PlotInputs) -> Any:
-    """How many nats evaluation examples need to come back."""
+    """Histogram of the minimum rates of evaluation examples."""
     _, high = trained_range(subject.vae.vae.latent)
     what = modality_of(subject.vae.run.config).examples
     return plots.minimum_rates([need["nats"] for need in subject.needs], high, what)
 
 
 def sample_quality(subject: PlotInputs) -> Any:
-    """Forward and reverse perplexity of prior samples, and how alike they are, against the rate."""
+    """Forward and reverse perplexity and self-BLEU of prior samples over the rate."""
     *rows, real = subject.quality
     known = [row for row in rows if row["reverse_ppl"] is not None]
     best = min(known, key=lambda row: float(row["reverse_ppl"]), default=rows[0])
@@ -60,10 +60,10 @@ TABLES = {"rate-distortion": "reports", "needs": "needs", "sample-quality": "qua
 
 
 def table(subject: PlotInputs, name: str) -> list[dict[str, Any]]:
-    """The numbers that a picture over the rate was drawn from, a row each.
+    """The numbers of a figure over the rate, as rows.
 
     Raises:
-        UserError: another picture, or one that was drawn from the training log.
+        UserError: another figure, or one that shows the training log.
     """
     if name not in TABLES or (name == "rate-distortion" and not _several(subject)):
         raise UserError(f"plot {name!r} has no table here: leave out --json")

@@ -1,6 +1,6 @@
-"""One example along the dial, from gist to copy: what comes back of it at one rate after the other.
+"""Reconstructions of an example at several rates, from gist to copy, with a variable-rate run.
 
-Shapes: N examples, T rates, C x H x W a picture.
+Shapes: N examples, T rates, C x H x W an image.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from seqvae.inference.inputs import Inputs
 
 @dataclass(frozen=True)
 class RateReconstruction:
-    """What comes back of a sentence at a rate."""
+    """The reconstruction of a sentence at a rate in nats."""
 
     text: str
     nats: float
@@ -30,12 +30,18 @@ class RateReconstruction:
 def reconstruct_at_rates(
     vae: TextVAE, sentences: Inputs, rates: Sequence[float] | None = None
 ) -> list[RateReconstruction]:
-    """Each sentence at each rate, from gist to copy: its greedy reconstruction from the posterior mean.
+    """Greedy reconstructions from the posterior mean of each sentence at each rate.
 
-    The rates are 2, 4, 8 ... nats over the trained range where none are given.
+    Args:
+        vae: a variable-rate run.
+        sentences: N sentences.
+        rates: T rates in nats; the doublings 2, 4, 8 ... within the trained range by default.
+
+    Returns:
+        N x T reconstructions, sentence by sentence.
 
     Raises:
-        UserError: a rate out of that range, or a run without a dial.
+        UserError: a rate outside the trained range, or not a variable-rate run.
     """
     chosen = resolve_rates(vae.vae.latent, rates)
     steps = [vae.reconstruct(sentences.x, rate=r, condition=sentences.condition) for r in chosen]
@@ -49,7 +55,7 @@ def reconstruct_at_rates(
 def reconstruct_images_at_rates(
     vae: Any, pictures: Inputs, rates: Sequence[float] | None = None
 ) -> tuple[Tensor, list[float]]:
-    """Each picture at each rate (N, T, C, H, W), and the rates.
+    """Reconstructions (N, T, C, H, W) of each image at each rate, and the rates in nats.
 
     Raises:
         UserError: as `reconstruct_at_rates`.

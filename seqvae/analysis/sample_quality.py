@@ -1,4 +1,4 @@
-"""How good a text model's prior samples are: forward and reverse perplexity, repetition, copies.
+"""Quality of a text model's prior samples: forward and reverse perplexity, repetition, copies.
 
 Shapes: n samples.
 """
@@ -32,7 +32,7 @@ Table = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class SmallLM:
-    """The language model that learns from samples alone: the same for all that are compared."""
+    """The language model trained on samples for `reverse_ppl`; the same for all models compared."""
 
     embed: int = 128
     hidden: int = 128
@@ -43,9 +43,9 @@ class SmallLM:
     precision: str = "auto"
 
     def config(self, sentences: Path, vae: TextVAE, seed: int) -> RunConfig:
-        """A run on a file of sentences, with the tokenizer and the longest length of `vae`.
+        """Config of a run on a file of sentences, with the tokenizer and maximum length of `vae`.
 
-        A twentieth of the sentences chooses the epoch: no real sentence has a say.
+        5 % of the sentences select the checkpoint, so that no real sentence influences the model.
         """
         data = {"train": str(sentences), "max_tokens": vae.config.data.max_tokens, "test_share": 0.0}
         decoder = {"name": "gru", "embed": self.embed, "hidden": self.hidden, "dropout": self.dropout}
@@ -71,18 +71,28 @@ def sample_quality(
     report: Reporter | None = None,
     how: GenerationConfig | None = None,
 ) -> dict[str, Any]:
-    """Measure `samples` sentences that a model draws from its prior, words drawn too at temperature 1.
+    """Measure `samples` sentences generated from the prior, with words sampled at temperature 1.
 
-    Drawn from the model as it is, without truncation and from the trained prior, unless `how` says otherwise
-    or `with_prior` chose one.
+    `forward_ppl` is the perplexity of the samples under `scorer`, a language model of the corpus: it is low
+    for fluent samples, but also for one likely sentence repeated. `reverse_ppl` is the perplexity of the
+    model's own test split under a small language model trained on the samples alone: it is low if they are as
+    fluent and varied as the data (Zhao et al. 2018, Adversarially Regularized Autoencoders; Cífka et al.
+    2018, Eval all, trust a few, do wrong to none). Both are per token of the same tokenizer. A conditional
+    model without fixed labels gets those of random training examples.
 
-    `forward_ppl`: of the samples under `scorer`, a language model of the corpus; fluent ones are cheap, and
-    so is one cheap sentence again and again. `reverse_ppl`: of the model's own test split under a small
-    language model that learned from the samples alone; low where they are as fluent and varied as the data
-    (Zhao et al. 2018, Adversarially Regularized Autoencoders; Cífka et al. 2018, Eval all, trust a few, do
-    wrong to none). Both in the tokens of the one tokenizer. And what `seqvae.evaluation.metrics.diversity`
-    tells. A model that is told labels, of which nobody chose any, is told those of training examples that the
-    seed draws: as often as they occur.
+    Samples are untruncated and come from the trained prior, unless `how` or `with_prior` says otherwise.
+
+    Args:
+        vae: the run to measure.
+        scorer: a language model (latent: none) with the same tokenizer.
+        samples: number of sentences.
+        seed: seed of codes, words and labels.
+        small: the language model of `reverse_ppl`.
+        report: progress of its training.
+        how: how words are chosen.
+
+    Returns:
+        `forward_ppl`, `reverse_ppl` and the metrics of `seqvae.evaluation.metrics.diversity`.
 
     Raises:
         UserError: a scorer with a code or with another tokenizer, or fewer than two samples.
@@ -157,10 +167,9 @@ def _repetition(vae: TextVAE, texts: Sequence[str]) -> dict[str, Any]:
 
 
 def sample_labels(vae: TextVAE, store: TokenStore, n: int, seed: int) -> dict[str, list[Any]] | None:
-    """{label: n values}, the labels of examples of a split as the seed draws them, with replacement.
+    """Labels {label: n values} of random examples of a split, drawn with replacement.
 
-    None for a model that is told none, or of which somebody chose some for all; examples that lack one are
-    passed over.
+    None for a model that is unconditional or has fixed labels. Examples with a missing label are skipped.
     """
     labels = vae.vae.labels
     if labels is None or labels.fixed:
@@ -179,10 +188,10 @@ def real_quality(
     small: SmallLM | None = None,
     report: Reporter | None = None,
 ) -> dict[str, Any]:
-    """The same numbers of real sentences: what samples can hope for.
+    """The same metrics on real sentences, as a reference for `sample_quality`.
 
-    The reverse perplexity is that of as many training sentences; all else is told of validation sentences,
-    which the scorer has not learned from: as many, or all there are (`samples` says how many).
+    `reverse_ppl` uses `samples` training sentences. All other metrics use `samples` validation sentences (or
+    all there are), because the scorer was trained on the training split.
 
     Raises:
         UserError: as `sample_quality`.
@@ -199,14 +208,14 @@ def real_quality(
 
 
 def forward_ppl(scorer: TextVAE, sentences: Sequence[str]) -> float | None:
-    """exp(-mean ln p) a token of the sentences under a language model; None where all are empty.
+    """Perplexity per token, exp(-mean ln p), of sentences under a language model; None if all are empty.
 
-    An empty sentence is passed over: `diversity` counts them.
+    Empty sentences are skipped: `diversity` counts them.
     """
     if not any(sentence.split() for sentence in sentences):
         return None
     with tempfile.TemporaryDirectory() as folder:
-        file = _written(Path(folder) / "samples.txt", sentences)
+        file = _write_lines(Path(folder) / "samples.txt", sentences)
         ppl: float | None = scorer.evaluate(data=str(file), samples=1)["ppl"]
     return ppl
 
@@ -218,14 +227,14 @@ def reverse_ppl(
     small: SmallLM | None = None,
     report: Reporter | None = None,
 ) -> float | None:
-    """Perplexity of the test split of `vae`'s data under a language model trained on the sentences alone.
+    """Perplexity of the test split of `vae`'s data under a language model trained only on the sentences.
 
-    None where they leave nothing to learn from.
+    None if fewer than two sentences are not empty.
     """
     if sum(bool(sentence.split()) for sentence in sentences) < 2:
         return None
     with tempfile.TemporaryDirectory() as folder:
-        file = _written(Path(folder) / "samples.txt", sentences)
+        file = _write_lines(Path(folder) / "samples.txt", sentences)
         config = (small or SmallLM()).config(file, vae, seed)
         learned = TextVAE.from_pretrained(train(config, Path(folder) / "lm", report), device=str(vae.device))
         judged = learned.config.model_copy(update={"data": vae.config.data})
@@ -243,21 +252,21 @@ def _check(vae: TextVAE, scorer: TextVAE, samples: int) -> None:
         )
     if scorer.tokenizer.fingerprint != vae.tokenizer.fingerprint:
         raise UserError(
-            f"the scorer {scorer.run.path} splits text otherwise than {vae.run.path}: train one on the same "
-            "data and tokenizer, perplexities of others do not compare"
+            f"the scorer {scorer.run.path} tokenizes text differently from {vae.run.path}: train one on "
+            "the same data and tokenizer, perplexities of others do not compare"
         )
 
 
 def _texts(vae: TextVAE, store: TokenStore, count: int | None = None, seed: int = 0) -> list[str]:
-    """Sentences as the tokenizer writes them: all, or `count` that the seed chooses."""
+    """Detokenized sentences of a split: all, or `count` random ones."""
     rows = torch.arange(len(store))
     if count is not None:
         rows = KeyedNoise(seed, 0, rows).uniform("real sentences").argsort(stable=True)[:count]
     return vae.tokenizer.decode_batch(store.tokens(i).tolist() for i in rows.tolist())
 
 
-def _written(file: Path, sentences: Sequence[str]) -> Path:
-    """One sentence a line."""
+def _write_lines(file: Path, sentences: Sequence[str]) -> Path:
+    """Write one sentence per line; returns the file."""
     lines = (" ".join(sentence.splitlines()) for sentence in sentences)
     file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return file

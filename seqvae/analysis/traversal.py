@@ -1,4 +1,4 @@
-"""`seqvae traverse`: one example's code with one thing moved, along a dim or along an attribute.
+"""Traversals of a code along one dim or one attribute.
 
 Shapes: N evaluation examples, D latent dims, T steps.
 """
@@ -22,7 +22,7 @@ from seqvae.models.sampling import sample_prior
 
 @dataclass(frozen=True)
 class Traversal:
-    """What moves, from where to where: a dim takes the values, an attribute gains them."""
+    """The dim or attribute to change, and its values: absolute for a dim, relative for an attribute."""
 
     dim: int | None = None
     attribute: str | None = None
@@ -32,25 +32,25 @@ class Traversal:
 
     @property
     def amounts(self) -> Tensor:
-        """(T,)."""
+        """Values (T,), from `low` to `high`."""
         return torch.linspace(self.low, self.high, self.steps)
 
 
 def traverse(
     vae: PretrainedVAE, example: Any, move: Traversal, examples: int = 2000, seed: int = 0
 ) -> Tensor:
-    """Codes (T, D): that of `example` (or a prior draw, where there is none) with one thing moved.
+    """Codes (T, D): the code of `example`, or a prior sample if None, changed along a dim or attribute.
 
-    A dim is set to each value. An attribute is moved by `amounts` times its standard deviation over the
-    evaluation examples, along the direction in code space that raises it (`attribute_direction`). Where
-    training made a dim carry it (`regularised_dim`), that dim moves alone, by `amounts` times its own
+    A dim is set to each value. An attribute is changed by `amounts` times its standard deviation over the
+    evaluation examples, along the direction in code space that raises it (`attribute_direction`). If
+    training made a dim carry it (`regularised_dim`), only that dim changes, by `amounts` times its own
     deviation.
 
     Raises:
         UserError: not one of dim and attribute, no such dim or attribute, or a model without a code.
     """
     if (move.dim is None) == (move.attribute is None):
-        raise UserError("give --dim N or --attribute NAME, one of the two: what is to move?")
+        raise UserError("give --dim N or --attribute NAME, exactly one of the two")
     z = sample_prior(vae.vae, 1, seed).cpu() if example is None else vae.encode([example])
     if move.dim is not None:
         return traverse_dim(z, move.dim, move.low, move.high, move.steps)[0]
@@ -67,5 +67,5 @@ def traverse(
 
 
 def regularised_dim(vae: PretrainedVAE, move: Traversal) -> int | None:
-    """The dim that training made carry the attribute, where `attributes` or its remedy named one."""
+    """The dim that training made carry the attribute by the config's `attributes`, or None."""
     return None if move.attribute is None else attribute_dims(vae.run.config).get(move.attribute)

@@ -1,4 +1,4 @@
-"""How fast is it, and how fast could it be here? Every figure comes with its limit, taken in the same run."""
+"""Benchmarks: speed and memory, each with the limit of this machine measured in the same run."""
 
 from __future__ import annotations
 

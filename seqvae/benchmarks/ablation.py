@@ -1,4 +1,4 @@
-"""What each trick brings: the first updates of an epoch with all of them, then with a plain way for one.
+"""Ablation of optimisations: training speed with all of them, and with one replaced by a plain version.
 
 Shapes: N rows, T tokens, H features, V words.
 """
@@ -21,19 +21,19 @@ from torch.optim import Optimizer
 from seqvae.benchmarks.clock import time_rounds
 from seqvae.benchmarks.live import live
 from seqvae.benchmarks.presets import preset_trainer
-from seqvae.data.sampler import Rows
+from seqvae.data.splits import Rows
 from seqvae.data.text.feed import TextBatchSource
 from seqvae.models.text.kernels.gru import gru_layer_plainly
 from seqvae.models.text.kernels.output_layer import OutputHead, log_prob_plainly
 from seqvae.models.text.kernels.precision import compute_dtype
 from seqvae.training.trainer import Trainer
 
-UPDATES = 8  # of them one timing consists: batches of several lengths
+UPDATES = 8  # updates per timing, so that batches have several lengths
 NONE, MEMORY = "none of these", "freed memory kept"
 
 
 class PlainGRU(nn.Module):
-    """`nn.GRU` with the same weights, where ours would run."""
+    """`nn.GRU` with the same weights, instead of our GRU."""
 
     def __init__(self, rnn: nn.GRU) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class PlainGRU(nn.Module):
 
 
 class LoopGRU(PlainGRU):
-    """One layer as a loop over its steps, with autograd's gradients; gates in fp32, as ours has them."""
+    """One layer as a loop over steps with autograd's gradients; gates in fp32, as in ours."""
 
     def forward(self, x: Tensor, state: Tensor | None) -> Any:
         """States (N, T, H) and the last one (1, N, H)."""
@@ -79,7 +79,7 @@ class PlainHead(nn.Module):
 
 
 class FusedHead(PlainHead):
-    """The same by torch's `linear_cross_entropy`, which takes some rows at a time; of torch 2.13."""
+    """The same by `linear_cross_entropy` of torch 2.13, which processes rows in chunks."""
 
     def of_rows(
         self, rows: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, dtype: torch.dtype
@@ -99,7 +99,7 @@ class FusedHead(PlainHead):
 
 
 class Unsorted(TextBatchSource):
-    """Sentences in a random order: a batch is as long as the longest of any."""
+    """Sentences in random order instead of batches of similar length."""
 
     def _epoch_order(self, epoch: int) -> Sequence[Rows]:  # type: ignore[override]
         order = np.random.default_rng([self.seed, epoch]).permutation(self.examples)
@@ -134,15 +134,15 @@ def _plain_optimizer(trainer: Trainer) -> None:
 
 
 def _unfuse(optimizer: Optimizer) -> None:
-    """The same rule, one parameter and one operation at a time; its rate as a number."""
+    """Use the unfused implementation: a loop over parameters and operations, a plain learning rate."""
     for group in optimizer.param_groups:
         group["fused"] = group["foreach"] = False
         group["lr"] = float(group["lr"])
 
 
 @dataclass(frozen=True)
-class Trick:
-    """What is done for speed or memory, and how to do it plainly."""
+class Optimisation:
+    """An optimisation of speed or memory, and how to replace it by the plain version."""
 
     name: str
     instead: str
@@ -150,16 +150,16 @@ class Trick:
 
 
 OPTIMISATIONS = (
-    Trick("bf16 products", "fp32", _plain_precision),
-    Trick("batches of like lengths", "a random order", _plain_order),
-    Trick("own GRU", "nn.GRU", partial(_recurrence, PlainGRU)),
-    Trick("own output layer", "linear and cross_entropy", partial(_output, PlainHead)),
-    Trick("fused optimizer", "a loop over tensors", _plain_optimizer),
+    Optimisation("bf16 products", "fp32", _plain_precision),
+    Optimisation("batches of like lengths", "a random order", _plain_order),
+    Optimisation("own GRU", "nn.GRU", partial(_recurrence, PlainGRU)),
+    Optimisation("own output layer", "linear and cross_entropy", partial(_output, PlainHead)),
+    Optimisation("fused optimizer", "a loop over tensors", _plain_optimizer),
 )
-OTHER_WAYS = (  # of which none is part of "none of these"
-    Trick("own GRU", "a loop over steps", partial(_recurrence, LoopGRU)),
+OTHER_WAYS = (  # alternatives, not part of "none of these"
+    Optimisation("own GRU", "a loop over steps", partial(_recurrence, LoopGRU)),
     *(
-        [Trick("own output layer", "linear_cross_entropy", partial(_output, FusedHead))]
+        [Optimisation("own output layer", "linear_cross_entropy", partial(_output, FusedHead))]
         if hasattr(functional, "linear_cross_entropy")
         else []
     ),
@@ -167,7 +167,7 @@ OTHER_WAYS = (  # of which none is part of "none of these"
 
 
 def run_first_updates(trainer: Trainer) -> int:
-    """Train on the first batches of the epoch; their tokens, padding left out."""
+    """Train on the first batches of the epoch; returns their number of tokens without padding."""
     before, trainer.progress.step = trainer.progress.tokens, 0
     for _ in range(min(UPDATES, trainer.batch_source.steps_per_epoch)):
         trainer.update()
@@ -177,12 +177,12 @@ def run_first_updates(trainer: Trainer) -> int:
 def run_ablation(
     preset: str = "reference", overrides: Iterable[str] = (), budget: float = 3.0
 ) -> list[dict[str, Any]]:
-    """Rows of `without` a trick, what is done `instead`, `tokens_per_s`, `share` and `update_mb`.
+    """Rows with keys `without` (an optimisation), `instead`, `tokens_per_s`, `share` and `update_mb`.
 
-    All are timed in turn, about `budget` seconds each. Speeds are the best that were seen; `share` is of the
-    speed with all tricks in the same round, the median over the rounds. `update_mb` is what the tensors of
-    an update hold at once besides weights and optimizer. A trick of no use to the preset, as the GRU's to a
-    Transformer, leaves the speed as it is.
+    All are timed in turn, about `budget` seconds each. Speeds are the best ones measured; `share` is relative
+    to the speed with all optimisations in the same round, the median over rounds. `update_mb` is the peak
+    memory of an update's tensors besides weights and optimizer state. An optimisation that does not apply to
+    the preset, such as the GRU's to a Transformer, does not change the speed.
 
     Raises:
         UserError: no such preset, or a config that cannot be built.
@@ -200,7 +200,7 @@ def run_ablation(
         device = trainers[0].device
         named = {str(place): work for place, work in enumerate(works)}
         times = [*time_rounds(named, device, budget * len(works)).values()]
-    # only now that no trainer asks for it any more is freed memory given back
+    # here freed memory is returned to the system: no trainer retains it any more
     alone = min(time_rounds({"": works[0]}, device, budget)[""])
     shares = [
         count / tokens[0] * median(a / b for a, b in zip(times[0], took, strict=True))
@@ -223,7 +223,7 @@ def _row(names: tuple[str, str], tokens: int, seconds: float, share: float, mb: 
     }
 
 
-def _names(undone: Sequence[Trick]) -> tuple[str, str]:
+def _names(undone: Sequence[Optimisation]) -> tuple[str, str]:
     if not undone:
         return "", ""
     return (undone[0].name, undone[0].instead) if len(undone) == 1 else (NONE, "all of these ways")

@@ -1,7 +1,7 @@
-"""One run of all that a GPU is measured by: `python -m seqvae.benchmarks.check`, or scripts/gpu_check.sh.
+"""All GPU measurements in one run: `python -m seqvae.benchmarks.check`, or scripts/gpu_check.sh.
 
-Every section is a process of its own with a limit of its own: what fails or hangs costs its own lines alone.
-Without CUDA, or with `--dry`, all sections run at tiny sizes, to show that they do; no figure counts then.
+Every section is a process with its own time limit: a section that fails or hangs affects only its own lines.
+Without CUDA, or with `--dry`, all sections run at tiny sizes, as a test; figures are not judged then.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MINUTES = 10.0
 
 @dataclass
 class Check:
-    """What has been found so far, and the time that is left."""
+    """The state of a check: figures found so far, and the time left."""
 
     scale: Scale
     folder: Path
@@ -45,10 +45,10 @@ class Check:
     no_tests: str  # why the CUDA tests are left out; empty if they run
     end: float
     found: dict[str, Any] = field(default_factory=dict)  # figures by name
-    reasons: dict[str, str] = field(default_factory=dict)  # of sections that gave none
+    reasons: dict[str, str] = field(default_factory=dict)  # reasons of sections without figures, by section
 
     def run(self, section: str, arguments: Sequence[str], most: float) -> str | None:
-        """What a command prints; None and a reason if it failed or took longer than `most` seconds."""
+        """Run a command and return its output; None, with a reason, if it failed or timed out."""
         left = min(most, self.end - time.monotonic())
         if left <= 1:
             self.reasons[section] = "no time was left"
@@ -89,7 +89,7 @@ def _presets(check: Check) -> None:
 
 
 def _training(check: Check) -> None:
-    """Twenty epochs at hidden 1024 with validation and checkpoints, and K = 500 on the test part."""
+    """Time 20 epochs at hidden 1024 with validation and checkpoints, and K = 500 on the test split."""
     config, run = check.folder / "train.yaml", check.folder / "run"
     write_config(config, check.scale, check.folder)
     began = time.monotonic()
@@ -142,7 +142,7 @@ def _lines(check: Check) -> Iterator[Line]:
 
 
 def print_lines(lines: Sequence[Line], device: str, spent: float) -> None:
-    """The table, for people."""
+    """Print the results as a table."""
     head = ("what", "measured", "wanted", "", "verdict")
     print(f"{device}, torch {torch.__version__}, {spent / 60:.1f} minutes\n")
     cells = [(line.what, line.shown, line.wanted, line.unit, line.verdict) for line in lines]
@@ -150,7 +150,7 @@ def print_lines(lines: Sequence[Line], device: str, spent: float) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the check; 1 if a figure is missed or a section failed."""
+    """Run the check; returns 1 if a figure is below its goal or a section failed."""
     asked = _parser().parse_args(arguments)
     began, gpu = time.monotonic(), torch.cuda.is_available()
     counts = gpu and not asked.dry

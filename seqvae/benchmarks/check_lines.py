@@ -1,4 +1,4 @@
-"""The figures that a GPU check asks for, and the verdict on each."""
+"""The target figures of a GPU check, and the verdict on each."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ PEER_TIMES = "peers.seqvae lstm.times"
 
 @dataclass(frozen=True)
 class Target:
-    """A figure that some section gives under a name, and what is wanted of it."""
+    """A figure of a section, and its goal."""
 
     what: str
     section: str
     figure: str
-    goal: float | None  # none: the figure is only shown
+    goal: float | None  # None: the figure is only shown
     unit: str
     at_most: bool = False
 
@@ -32,19 +32,19 @@ class Line:
 
     @property
     def shown(self) -> str:
-        """The value, with thousands apart."""
+        """The value, with thousands separators."""
         if isinstance(self.value, float | int):
             return f"{self.value:,}"
         return self.value or "-"
 
     @property
     def good(self) -> bool:
-        """Whether the verdict is no complaint."""
+        """Whether the figure reaches its goal, or was not run."""
         return not self.verdict.startswith((BELOW, "failed"))
 
 
 def judge(target: Target, value: float | str | None, reason: str, counts: bool | str) -> Line:
-    """The line of a figure; `reason` says why there is none. `counts` is a reason where none is judged."""
+    """The line of a figure; `reason` says why it is missing, `counts` why it is not judged (else True)."""
     sign = "<=" if target.at_most else ">="
     wanted = "" if target.goal is None else f"{sign} {target.goal:,}"
     return Line(target.what, value, wanted, target.unit, _verdict(target, value, reason, counts))
@@ -68,7 +68,7 @@ def _speed(what: str, preset: str, goal: float | None, figure: str = "train_toke
 
 
 def _shares(what: str, preset: str) -> list[Target]:
-    """No ratio to a limit may pass 1: else it is none."""
+    """Ratios to a limit may not exceed 1: otherwise it is not a limit."""
     figures = ("train_limit_ratio", "train_floor_ratio")
     names = (f"  of {what}: share of the products' limit", "  ... and of the floor with sequential steps")
     return [

@@ -1,4 +1,4 @@
-"""What a GPU check trains and on which text: at full scale, and at a tiny one that shows that all runs."""
+"""Models and texts of a GPU check, at full scale and at a tiny one for dry runs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from seqvae.benchmarks.presets import PRESETS, WORDS, overrides_by_preset, write
 from seqvae.errors import UserError
 
 DRY_RUN = "a dry run"
-SPLITS = {  # of the Penn Treebank: its files, and how many sentences they have
+SPLITS = {  # of the Penn Treebank: file name and number of sentences
     "train": ("ptb.train.txt", 42_068),
     "valid": ("ptb.valid.txt", 3_370),
     "test": ("ptb.test.txt", 3_761),
 }
-USED = "reference"  # the preset whose decoding and likelihoods are timed too
+USED = "reference"  # the preset for which decoding and likelihoods are timed too
 TIMED = (USED, "batch128", "lstm", "gru1024", "lstm1024", "transformer", "conv")
 TINY = (
     "tokenizer.vocab_size=60",
@@ -45,18 +45,18 @@ class Scale:
 
     @property
     def presets(self) -> Mapping[str, bool]:
-        """The presets to be timed, and whether what a trained model is used for is timed as well."""
+        """The presets to time, and whether decoding and likelihoods are timed too."""
         return {preset: preset == USED for preset in TIMED}
 
     def overrides(self, preset: str) -> list[str]:
-        """Those of `small` that the preset knows."""
+        """The overrides of `small` that apply to a preset."""
         known = overrides_by_preset(TIMED, self.small)[preset]
         text = PRESETS[preset].get("modality", "text") == "text"
         return [override for override in known if text or not override.startswith("tokenizer.")]
 
 
 def full_scale() -> Scale:
-    """The sizes that the figures are wanted for."""
+    """The sizes for which the goals are set."""
     return Scale(True, 1024, 512, 20, 1.0, WORDS, 500, 1.0)
 
 
@@ -66,7 +66,7 @@ def tiny_scale(reason: str) -> Scale:
 
 
 def write_texts(folder: Path, scale: Scale, ptb: Path | None) -> None:
-    """Put the three parts into `folder`: those of the folder `ptb`, or made-up ones of as many sentences.
+    """Write the three splits to `folder`: those of the folder `ptb`, or made-up ones of the same size.
 
     Raises:
         UserError: a file is missing in `ptb`.

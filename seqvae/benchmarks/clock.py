@@ -1,4 +1,4 @@
-"""Time and memory on whatever device computes."""
+"""Measurement of time and memory on a CPU or a GPU."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from typing import Any
 import torch
 
 Work = Callable[[], object]
-Runner = Callable[[Work], Work]  # makes of a function what is timed
-WARM_UP = 3  # calls before a graph is recorded: libraries load kernels and choose among them
+Runner = Callable[[Work], Work]  # wraps a function for timing
+WARM_UP = 3  # calls before capture, in which libraries load and select kernels
 
 
 def run_directly(work: Work) -> Work:
-    """The function itself."""
+    """Return the function unchanged."""
     return work
 
 
 def run_as_graph(work: Work) -> Work:
-    """A CUDA graph of the kernels that `work` launches: one launch for all of them."""
+    """Capture the kernels that `work` launches as a CUDA graph, so that one launch runs all of them."""
     stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -33,21 +33,21 @@ def run_as_graph(work: Work) -> Work:
     with torch.cuda.graph(graph):
         work()
 
-    def replay(keeps: Work = work) -> None:  # the tensors at the addresses that the graph reads
+    def replay(keeps: Work = work) -> None:  # `keeps` keeps the tensors alive that the graph reads
         graph.replay()
 
     return replay
 
 
 def runner_of(device: torch.device) -> Runner:
-    """How pieces of a limit run on a device."""
+    """How to run the parts of a limit on a device."""
     return run_as_graph if device.type == "cuda" else run_directly
 
 
 def time_work(work: Work, device: torch.device) -> float:
-    """Seconds from the start of `work` to the end of all that it gave the device to do.
+    """Seconds from the start of `work` to the end of all kernels that it launched.
 
-    On one thread of a CPU they are those that this process computed: as if nothing else ran on the machine.
+    With one CPU thread it is the CPU time of this process, which other programs do not increase.
     """
     if device.type != "cuda":
         clock = time.process_time if clock_name(device) == "process" else time.perf_counter
@@ -63,7 +63,7 @@ def time_work(work: Work, device: torch.device) -> float:
 
 
 def clock_name(device: torch.device) -> str:
-    """`process` where `time_work` counts what this process computed, else `wall`."""
+    """`process` if `time_work` measures CPU time, else `wall`."""
     return "process" if device.type == "cpu" and torch.get_num_threads() == 1 else "wall"
 
 
@@ -74,9 +74,9 @@ def _event() -> torch.cuda.Event:
 def time_in_turns(
     works: Mapping[str, Work], device: torch.device, budget: float, least: int = 3
 ) -> dict[str, float]:
-    """Least seconds of each, all timed in turn for about `budget` seconds.
+    """Minimum seconds of each function, timed in turn for about `budget` seconds.
 
-    Whatever else the machine does only adds to a time, and in turn it hits all alike.
+    Other load on the machine only increases times, and in turn it affects all functions alike.
     """
     return {name: min(times) for name, times in time_rounds(works, device, budget, least).items()}
 
@@ -84,9 +84,9 @@ def time_in_turns(
 def time_rounds(
     works: Mapping[str, Work], device: torch.device, budget: float, least: int = 3
 ) -> dict[str, list[float]]:
-    """Seconds of each in every round, for about `budget` seconds, after a call that warms up."""
+    """Seconds of each function in every round, for about `budget` seconds after a warm-up call."""
     for work in works.values():
-        time_work(work, device)  # the first time warms up
+        time_work(work, device)  # warm-up
     times: dict[str, list[float]] = {name: [] for name in works}
     began, rounds = time.perf_counter(), 0
     while rounds < least or time.perf_counter() - began < budget:
@@ -97,7 +97,7 @@ def time_rounds(
 
 
 def reset_peak(device: torch.device) -> None:
-    """Measure the peak of memory from here on; where a CPU's system cannot, from the start of the process."""
+    """Measure peak memory from here on; on a CPU without /proc, from the start of the process."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     else:
@@ -106,7 +106,7 @@ def reset_peak(device: torch.device) -> None:
 
 
 def peak_mb(device: torch.device) -> float:
-    """MB of the device's allocator at its peak, or of the whole process on a CPU."""
+    """Peak MB of the device's allocator, or of the whole process on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
     with contextlib.suppress(OSError):
@@ -117,7 +117,7 @@ def peak_mb(device: torch.device) -> float:
 
 
 def measure_bandwidth(device: torch.device) -> float:
-    """Bytes a second that a copy between two large tables moves, read and written."""
+    """Bytes per second that a copy between two large tensors reads and writes."""
     source = torch.zeros(1 << 25, device=device)
     target = torch.empty_like(source)
     took = time_in_turns({"copy": lambda: target.copy_(source)}, device, 0.2)["copy"]

@@ -1,4 +1,4 @@
-"""How long commands take from nothing: a fresh interpreter for each, on a run folder that holds a model."""
+"""Cold start times of commands: each in a fresh interpreter, on a run folder with a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Corpora on disk: made-up sentences in files, and a cache of their own for what is prepared of them."""
+"""Made-up corpora on disk, with a temporary cache of their prepared data."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Corpus = Callable[[int], AbstractContextManager[Path]]
 
 @contextmanager
 def corpora() -> Iterator[Corpus]:
-    """A function of a number of sentences: in its context their file is there, and a cache of our own.
+    """Yield a function of a number of sentences that is a context with their file and a temporary cache.
 
-    Inside of this one both stay, so what is prepared once is found again.
+    Files and cache live as long as this context, so that data are prepared once.
     """
     with tempfile.TemporaryDirectory() as folder:
         yield lambda sentences: _corpus(Path(folder), sentences)
@@ -37,6 +37,6 @@ def _corpus(folder: Path, sentences: int) -> Iterator[Path]:
 
 
 def write_sentences(file: Path, sentences: int) -> None:
-    """A line for each of so many different sentences."""
+    """Write different sentences, one per line."""
     with file.open("w", encoding="utf-8") as lines:
         lines.writelines(f"{text}\n" for text, _ in iter_sentences(sentences, seed=0))

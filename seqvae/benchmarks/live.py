@@ -1,4 +1,4 @@
-"""The bytes of tensors that are alive while a piece of work runs, the same however memory is allocated."""
+"""Memory of live tensors during a function, independent of the allocator."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch.utils._pytree import tree_leaves
 
 
 class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts every storage that an operation makes until it is freed; backward passes are seen too.
+    """Counts the storages that operations allocate, until they are freed; includes backward passes.
 
-    `peak` is the most at once, `largest` the size of the largest single one, in bytes. What was there before
-    is not counted, nor what an operation takes and gives back inside itself.
+    `peak` is the maximum at one time, `largest` the size of the largest storage, in bytes. Tensors that exist
+    before are not counted, nor temporary memory inside an operation.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def live(work: Callable[[], object]) -> Live:
-    """What `work` keeps alive beyond the tensors that are there before."""
+    """Memory of the tensors that `work` allocates."""
     seen = Live()
     with seen:
         work()

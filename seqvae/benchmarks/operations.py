@@ -1,4 +1,4 @@
-"""Matrix products and convolutions known by the shapes of their factors, and how to run them alone.
+"""Matrix products and convolutions, described by the shapes of their factors, and how to run only them.
 
 Shapes: M x K times K x N; of an attention A heads, T queries, P keys, C width of a head.
 """
@@ -18,7 +18,7 @@ CONVOLUTION, GRADIENTS = torch.ops.aten.convolution, torch.ops.aten.convolution_
 
 @dataclass(frozen=True)
 class Table:
-    """What is known of one factor."""
+    """Shape, stride and dtype of a factor."""
 
     size: tuple[int, ...]
     stride: tuple[int, ...]
@@ -31,10 +31,10 @@ class Operation:
 
     factors: tuple[Table, ...]
     flops: int  # multiplications and additions
-    arguments: tuple[Any, ...] = ()  # of a convolution, behind its weight
+    arguments: tuple[Any, ...] = ()  # of a convolution, after the weight
 
     def run(self, factors: Sequence[Tensor]) -> object:
-        """Compute it, of tensors that are laid out as the factors."""
+        """Compute it on tensors with the layout of the factors."""
         if not self.arguments:
             return torch.matmul(*factors)
         if len(factors) == 2:
@@ -43,7 +43,7 @@ class Operation:
 
 
 def table_of(x: Tensor) -> Table:
-    """What is known of a tensor."""
+    """The `Table` of a tensor."""
     return Table(tuple(x.shape), x.stride(), x.dtype)
 
 
@@ -79,7 +79,7 @@ def operations_in(name: str, args: Any) -> list[Operation]:
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor, times: int) -> list[Operation]:
-    """Scores and weighted values; the gradients of both factors of each are as large again, twice."""
+    """Scores and weighted values; backward passes (`times` 2) compute gradients of both factors."""
     queries, keys = q.flatten(0, 1), k.flatten(0, 1)
     weights = table(q.dtype, *queries.shape[:2], keys.shape[1])
     scores = product(table_of(queries), table_of(keys.mT))
@@ -87,13 +87,13 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, times: int) -> list[Operation]:
 
 
 def _convolution(args: Any) -> Operation:
-    """`args` are the input, the weight, the bias, and how the weight moves over the input."""
+    """`args` are input, weight, bias, stride, padding, dilation, ..."""
     x, weight, _, *how = args
     return Operation((table_of(x), table_of(weight)), _flops_of_convolution(x, weight, how), _hashable(how))
 
 
 def _convolution_gradients(args: Any) -> Operation:
-    """`args` are the gradient, input, weight, size of the bias, how, and which gradients are wanted."""
+    """`args` are gradient, input, weight, size of the bias, stride, ..., and which gradients to compute."""
     grad, x, weight, _, *how, wanted = args
     flops = sum(wanted[:2]) * _flops_of_convolution(x, weight, how)
     constants = (*_hashable(how), (*wanted[:2], False))
@@ -101,7 +101,7 @@ def _convolution_gradients(args: Any) -> Operation:
 
 
 def _flops_of_convolution(x: Tensor, weight: Tensor, how: Sequence[Any]) -> int:
-    """Each number of the input meets the kernels of a transposed convolution; of others each output does."""
+    """FLOPs: kernel size times the inputs of a transposed convolution, or the outputs of a normal one."""
     stride, padding, dilation, is_transposed, *_ = how
     places = math.prod(x.shape[2:])
     if not is_transposed:
@@ -115,7 +115,7 @@ def _hashable(values: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def run_alone(operations: Sequence[Operation], device: torch.device) -> Callable[[], None]:
-    """A function that runs the operations in turn and nothing else, on numbers without meaning."""
+    """Make a function that only runs the operations, in turn, on dummy values."""
     wanted = dict.fromkeys(factor for operation in operations for factor in operation.factors)
     tensors = {factor: _filled(factor, device) for factor in wanted}
     pairs = [(operation, [tensors[factor] for factor in operation.factors]) for operation in operations]

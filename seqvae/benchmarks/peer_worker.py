@@ -1,7 +1,7 @@
 """Trains another project's LSTM VAE in turn with other processes; run as a script, see `seqvae.benchmarks.peers`.
 
 Each is driven as its own training script drives it: its batches, its loss, its optimizer, its clipping, and
-the numbers that it reads per step. Nothing of theirs is in here; what is called is theirs to change.
+the numbers that it reads per step. None of their code is copied here.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def text_autoencoder(text: str, sizes: Sequence[int], device: torch.device) -> T
 
 
 def _over(batches: Sequence[Any], train: Callable[[Any], int]) -> Train:
-    """An update at a time, over all batches in a random order, again and again."""
+    """A function that makes one update, cycling over all batches in random order."""
     order = list(batches)
     random.Random(0).shuffle(order)
     endless = cycle(order)
@@ -94,7 +94,7 @@ def main(arguments: Sequence[str]) -> None:
     sys.path[0] = folder
     found = "cuda" if name == "auto" and torch.cuda.is_available() else name
     device = torch.device("cpu" if found == "auto" else found)
-    printed, sys.stdout = sys.stdout, sys.stderr  # they print while they load
+    printed, sys.stdout = sys.stdout, sys.stderr  # loading prints to stdout
     train = KINDS[kind](os.path.abspath(text), [int(size) for size in sizes], device)
     for _ in range(20):
         train()

@@ -1,4 +1,4 @@
-"""Training speed beside that of other projects, whose code lies in folders of their own."""
+"""Comparison of training speed with other projects, whose clones the user provides."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ OURS: dict[str, tuple[str, ...]] = {  # a preset, and what is changed in it
     "seqvae lstm": ("lstm",),
     "seqvae lstm, fp32": ("lstm", "train.precision=fp32"),
 }
-AS_BY_THEMSELVES = {"OMP_WAIT_POLICY": None, "GOMP_SPINCOUNT": None}  # which our commands set
+AS_BY_THEMSELVES = {"OMP_WAIT_POLICY": None, "GOMP_SPINCOUNT": None}  # unset: our commands set them
 SENTENCES = 42_068  # of the Penn Treebank's training part
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What all of them have in common."""
+    """Sizes that all models share."""
 
     embed: int = 300
     hidden: int = 256
@@ -34,7 +34,7 @@ class Sizes:
     batch: int = 32
 
     def overrides(self) -> list[str]:
-        """The same for a preset of ours."""
+        """The sizes as overrides of our presets."""
         parts = [(f"{part}.{key}", getattr(self, key)) for part in ("encoder", "decoder") for key in
                  ("embed", "hidden")]  # fmt: skip
         values = [*parts, ("latent.dim", self.dim), ("train.batch_size", self.batch)]
@@ -54,9 +54,9 @@ def peer_speeds(
 ) -> list[dict[str, Any]]:
     """Rows of `name`, `tokens_per_s`, and `times` the fastest peer, of models that train on one text.
 
-    `folder` holds clones of the peers' repositories under their names. Peers are LSTMs that compute in fp32,
-    as they do by themselves; ours are the GRU of the reference preset and an LSTM, the latter in fp32 too.
-    Without a `text` it is made up. `overrides` are for ours alone, but for `train.device`.
+    `folder` holds clones of the peers' repositories under their names. Peers are LSTMs in fp32, their
+    own default; ours are the GRU of the reference preset and an LSTM, the latter in fp32 too.
+    Without a `text` it is made up. `overrides` apply only to ours, except `train.device`.
 
     Raises:
         UserError: none of the clones is there, or a process ended.

@@ -1,4 +1,4 @@
-"""Pictures of the benchmark's numbers."""
+"""Figures of benchmark results."""
 
 from __future__ import annotations
 

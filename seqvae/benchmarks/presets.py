@@ -1,4 +1,4 @@
-"""What is timed: a trainer of a model on made-up data, of sizes as the Penn Treebank's or MNIST's."""
+"""Benchmark presets: trainers of models on made-up data of the size of the Penn Treebank or MNIST."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from seqvae.data.image.codec import ImageProcessor
 from seqvae.data.image.dataset import ImageData
 from seqvae.data.image.dataset import load_data as load_pictures
 from seqvae.data.image.image_store import ImageStore
-from seqvae.data.sampler import Rows
+from seqvae.data.splits import Rows
 from seqvae.data.text.dataset import TextData, load_data
 from seqvae.data.text.token_store import Counts, TokenStore
 from seqvae.data.text.tokenizer_training import train_word
@@ -30,7 +30,7 @@ from seqvae.training.trainer import Trainer
 from seqvae.utils.malloc import retain_freed_memory
 from seqvae.utils.reporter import Silent
 
-SENTENCES, MEAN_LENGTH, SHAPE = 20_000, 21.1, 4.3  # the Penn Treebank's mean and, as a gamma, its spread
+SENTENCES, MEAN_LENGTH, SHAPE = 20_000, 21.1, 4.3  # PTB's mean length, shape of its gamma law
 WORDS, LONGEST = 10_000, 100
 PICTURES, SIDE = 4096, 28  # and pixels
 _GRU = {"name": "gru", "embed": 300, "hidden": 256}
@@ -59,7 +59,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def bench_config(preset: str, overrides: Iterable[str] = ()) -> RunConfig:
-    """The config of a preset with `key.path=value` over it.
+    """The config of a preset with `key.path=value` overrides.
 
     Raises:
         UserError: no such preset, or a wrong key or value.
@@ -73,9 +73,9 @@ def bench_config(preset: str, overrides: Iterable[str] = ()) -> RunConfig:
 
 
 def bench_data(config: RunConfig, length: int | None = None) -> Data:
-    """The data that the config names, or else made-up ones: pictures, or sentences of the tokenizer's words.
+    """The data that the config names, or made-up images or sentences.
 
-    Sentences of a `length` are made up whatever the config names.
+    With a `length`, sentences are always made up.
     """
     if isinstance(config, ImageRunConfig):
         return load_pictures(config.data) if config.data.train or config.data.name else made_up_pictures()
@@ -89,19 +89,20 @@ def bench_data(config: RunConfig, length: int | None = None) -> Data:
 def generate_sentences(
     words: int, sentences: int = SENTENCES, seed: int = 0, length: int | None = None
 ) -> TextData:
-    """Sentences of words drawn by Zipf's law, their lengths by a gamma law; nothing is written to disk.
+    """Random sentences in memory: words follow Zipf's law, lengths a gamma distribution.
 
-    With `length` all have so many words.
+    With `length`, all have that number of words.
     """
     tokenizer = train_word([" ".join(f"w{i}" for i in range(words - 4))], words)
     train = _store(tokenizer.vocab_size, sentences, seed, length)
     valid = _store(tokenizer.vocab_size, max(1, sentences // 20), seed + 1, length)
-    return TextData(tokenizer, train, valid, None)
+    return TextData(tokenizer=tokenizer, train=train, valid=valid)
 
 
 def made_up_pictures(count: int = PICTURES, seed: int = 0) -> ImageData:
-    """Grey noise of MNIST's shape: no time that is measured depends on what a picture shows."""
-    return ImageData(ImageProcessor(1, SIDE, SIDE), _pictures(count, seed), _pictures(count // 8, seed + 1))
+    """Grey noise of MNIST's shape: no timing depends on the content of an image."""
+    train, valid = _pictures(count, seed), _pictures(count // 8, seed + 1)
+    return ImageData(codec=ImageProcessor(1, SIDE, SIDE), train=train, valid=valid)
 
 
 def _pictures(count: int, seed: int) -> ImageStore:
@@ -110,7 +111,7 @@ def _pictures(count: int, seed: int) -> ImageStore:
 
 
 def write_made_up(file: Path, words: int, sentences: int, seed: int = 0) -> None:
-    """The sentences of `generate_sentences` as text, one per line: words w0, w1, ... of a tokenizer of so many words."""  # noqa: E501
+    """Write the sentences of `generate_sentences` as text, one per line, in words w0, w1, ..."""
     flat, offsets = _words(words, sentences, seed, None)
     with file.open("w", encoding="utf-8") as lines:
         for start, end in pairwise(offsets.tolist()):
@@ -124,8 +125,8 @@ def _words(vocab_size: int, sentences: int, seed: int, length: int | None) -> tu
     lengths = lengths if length is None else np.full_like(lengths, length)
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
     chances = 1 / np.arange(1, vocab_size - 3)
-    ladder = np.cumsum(chances / chances.sum())
-    ids = 4 + np.searchsorted(ladder, random.random(int(offsets[-1])))
+    cumulative = np.cumsum(chances / chances.sum())
+    ids = 4 + np.searchsorted(cumulative, random.random(int(offsets[-1])))
     return ids.clip(max=vocab_size - 1), offsets
 
 
@@ -148,7 +149,7 @@ def preset_trainer(
 ) -> Iterator[Trainer]:
     """A trainer of a preset at its first step, with the threads that its config asks for.
 
-    All sentences have so many words, if a `length` is given.
+    With a `length`, all sentences have that number of words.
 
     Raises:
         UserError: no such preset, or a config that cannot be built.
@@ -164,7 +165,7 @@ def preset_trainer(
 
 
 def overrides_by_preset(presets: Iterable[str], overrides: Iterable[str]) -> dict[str, list[str]]:
-    """The overrides of each preset, but for arguments of an encoder or decoder that others of them have."""
+    """The overrides of each preset, without encoder or decoder arguments that only others have."""
     overrides = list(overrides)
     known = {preset: _arguments(preset) for preset in presets}
     others = {key for keys in known.values() for key in keys}

@@ -1,7 +1,7 @@
-"""The recurrent layers of a piece of work: their products, and the least that their sequential steps take.
+"""Recurrent layers of a workload: their products, and a lower bound on the time of sequential steps.
 
-Step t of a recurrence needs the state of step t - 1: its small products run one after the other, with some
-pass over the gates between two of them. Products of all steps at once, as those of the inputs, are not part
+Step t of a recurrence needs the state of step t - 1: its small products run one after the other, with a
+pass over the gates in between. Products over all steps at once, such as those of the inputs, are not part
 of that chain.
 
 Shapes: B sentences, N states (several of one sentence share its inputs), T steps, E inputs, D constant
@@ -65,7 +65,7 @@ class Recurrence:
     def _backward(self, layer: int) -> list[Operation]:
         width, cells = self.hidden if layer else self.inputs + self.constant, self.steps * self.rows
         d_gates, weight = self._table(cells, self.gates), self._table(self.gates, width)
-        met = (width, self.hidden)  # what the gates were made of
+        met = (width, self.hidden)  # the inputs of the gates
         gradients = [product(transposed(d_gates), self._table(cells, k)) for k in met]
         return [product(d_gates, weight), *gradients]
 
@@ -82,11 +82,11 @@ class Recurrence:
         return table(self.dtype, *size)
 
     def chain(self, device: torch.device) -> Callable[[], None]:
-        """The sequential steps alone: each product, and one pass over the gates before the next."""
+        """A function that runs only the sequential steps: each product, and one pass over the gates."""
         options: dict[str, Any] = {"dtype": self.dtype, "device": device}
         state = torch.full((self.rows, self.hidden), 0.01, **options)
         gates = torch.full((self.rows, self.gates), 0.01, **options)
-        weight = torch.full((self.gates, self.hidden), 1 / self.hidden, **options)  # a mean: nothing grows
+        weight = torch.full((self.gates, self.hidden), 1 / self.hidden, **options)  # a mean: stays finite
         parts = GATES[self.kind]
         factors = torch.full((self.rows, parts, self.hidden), 1 / parts, **options)
         first, second, third, *_ = gates.split(self.hidden, 1)  # type: ignore[no-untyped-call]
@@ -100,10 +100,10 @@ class Recurrence:
             torch.mm(gates, weight, out=state)
 
         step = backward if self.backward else forward
-        return _repeated(step, self.steps * self.layers)
+        return _repeat(step, self.steps * self.layers)
 
 
-def _repeated(step: Callable[[], None], times: int) -> Callable[[], None]:
+def _repeat(step: Callable[[], None], times: int) -> Callable[[], None]:
     def run() -> None:
         for _ in range(times):
             step()
@@ -112,9 +112,9 @@ def _repeated(step: Callable[[], None], times: int) -> Callable[[], None]:
 
 
 def library_layers(passes: Iterable[Recurrence], device: torch.device) -> Callable[[], None]:
-    """The same passes by torch's own layers and nothing else: on CUDA those are cuDNN's fused kernels.
+    """A function that runs the same passes by torch's own layers, on CUDA cuDNN's fused kernels.
 
-    A backward pass runs behind one of the forward passes, which are counted once.
+    A backward pass runs after one of the forward passes, which are counted once.
     """
     counts = Counter(replace(one, backward=False) for one in passes if not one.backward)
     backward = Counter(replace(one, backward=False) for one in passes if one.backward)
@@ -149,8 +149,8 @@ def _library_layer(one: Recurrence, device: torch.device) -> Callable[[bool], No
 
 
 @contextmanager
-def noted_recurrences() -> Iterator[list[Recurrence]]:
-    """Inside, recurrent encoders and decoders note their passes and compute zeros instead of states."""
+def record_recurrences() -> Iterator[list[Recurrence]]:
+    """Context in which recurrent layers record their passes and return zeros instead of states."""
     found: list[Recurrence] = []
     usual = vars(recurrent)["run_rnn"]
 
@@ -179,7 +179,7 @@ def _note(
 
 
 class _Noted(torch.autograd.Function):
-    """Notes a pass forward, and backward if it comes; states (N, T, H) and gradients are zeros."""
+    """Records a forward pass, and its backward pass if there is one; states and gradients are zeros."""
 
     @staticmethod
     def forward(ctx: Any, one: Recurrence, found: list[Recurrence], *given: Tensor) -> Tensor:

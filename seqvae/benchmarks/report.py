@@ -1,4 +1,4 @@
-"""The figures of `seqvae bench`: each with what the products of the same work, run alone, would allow."""
+"""The figures of `seqvae bench`, each with the limit set by the matrix products of the same work."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FIGURES = (
     "device",
 )
 ADAM_PASSES = 7  # reads weight, gradient and two moments; writes weight and moments
-GPU_UPDATES = 20  # that one timing counts: the host prepares the next one while the GPU works
+GPU_UPDATES = 20  # updates per timing: the host prepares the next one while the GPU works
 
 
 def bench(
@@ -35,12 +35,12 @@ def bench(
     cold: bool = True,
     use: bool = True,
 ) -> dict[str, Any]:
-    """`FIGURES` and more as a JSON-able dict; each timing takes about `budget` seconds.
+    """Measure `FIGURES` and more, as a dict of JSON values; each timing takes about `budget` seconds.
 
-    Tokens are real ones: no padding is counted. A `..._limit_ratio` is the time of the work's products
+    Padding tokens are not counted. A `..._limit_ratio` is the time of the work's matrix products
     alone, at their own shapes and precision and timed in turn with it, over the time of the work. A
-    `..._floor_ratio` counts with them one pass over the gates between two steps of a recurrence. A preset
-    for images has `train_pictures_per_s` instead and nothing for sentences. Without `use` only training is
+    `..._floor_ratio` adds one pass over the gates between two steps of a recurrence. A preset
+    for images has `train_pictures_per_s` instead and no text figures. Without `use` only training is
     timed.
 
     Raises:
@@ -53,7 +53,7 @@ def bench(
 
 
 def profile(presets: Iterable[str], overrides: Iterable[str] = (), budget: float = 3.0) -> dict[str, Any]:
-    """Of each preset `train_tokens_per_s` and the `step_ms` of an update's parts.
+    """`train_tokens_per_s` and `step_ms`, the times of an update's parts, for each preset.
 
     Raises:
         UserError: no such preset, or a config that cannot be built.
@@ -86,7 +86,7 @@ def _measure(trainer: Trainer, budget: float, use: bool) -> dict[str, Any]:
     reset_peak(device)
     for _ in range(3):
         made.update()
-    peak = round(peak_mb(device), 1)  # before the limit takes memory of its own
+    peak = round(peak_mb(device), 1)  # before the limit allocates memory
     found = _training(made, budget) | {"peak_mb": peak}
     found["step_ms"] = _pieces(made, budget)
     trainer.step_module.eval()
@@ -94,7 +94,7 @@ def _measure(trainer: Trainer, budget: float, use: bool) -> dict[str, Any]:
 
 
 def _training(made: Workload, budget: float) -> dict[str, Any]:
-    """The update of a typical batch with the making of one, and its products."""
+    """Training speed, including the preparation of batches, and its limit."""
     device, unit = made.trainer.device, made.trainer.unit
     recorded = record(made.plain_update)
     limit, times_each = Limit(recorded, device), GPU_UPDATES if device.type == "cuda" else 1
@@ -122,10 +122,10 @@ def _ratios(name: str, took: float, limit: float, floor: float) -> dict[str, flo
 
 
 def _pieces(made: Workload, budget: float) -> dict[str, float]:
-    """Milliseconds of an update and of its parts, and the least that the optimizer's bytes can take.
+    """Milliseconds of an update and of its parts, and the optimizer's limit by memory bandwidth.
 
-    `rest` is what the parts do not account for: the latent, the KL, the objective, and what tables that all
-    parts want at once cost a cache. The parts are called one by one, the update as training runs it.
+    `rest` is the remainder: latent, KL, objective, and cache misses because all parts compete for the cache.
+    The parts are called one by one, the update as in training.
     """
     pieces = made.pieces()
     times = time_in_turns({"whole": made.update, **pieces}, made.trainer.device, 2 * budget)
@@ -136,10 +136,10 @@ def _pieces(made: Workload, budget: float) -> dict[str, float]:
 
 
 def _use(made: Workload, budget: float) -> dict[str, Any]:
-    """What a trained model is used for, one row each: what is counted, the work, and what it must compute.
+    """Speeds of decoding, encoding and likelihoods, and their limits.
 
-    `beam_cost` is greedy tokens/s over those of a beam, of as many sentences; `iw_speedup` is the time of a
-    loop over samples, each a whole pass with the encoder, over ours.
+    `beam_cost` is greedy tokens/s over beam tokens/s for as many sentences; `iw_speedup` is the time of a
+    loop over samples, each with its own encoder pass, over ours.
     """
     tokens, words = made.batch.num_targets * SAMPLES, SENTENCES * WORDS
     rows: dict[str, tuple[int, Callable[[], object], Callable[[], object]]] = {
@@ -172,7 +172,7 @@ def _measure_figure(
     device: torch.device,
     budget: float,
 ) -> dict[str, float]:
-    """What one piece of work makes per second, and the ratios to what its products alone take."""
+    """Units per second of one workload, and the ratios to its limits."""
     work()
     limit = Limit(record(plain), device)
     times = time_in_turns({"work": work, **limit.works}, device, budget)
@@ -182,7 +182,7 @@ def _measure_figure(
 
 
 def format_table(found: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Rows for people: what, how much, and the share of its limit."""
+    """Table rows: figure, value, and percentage of its limit."""
     for name, value in found.items():
         if isinstance(value, Mapping):
             yield from ((f"{name}.{part}", f"{number:,}", "") for part, number in value.items())
@@ -193,7 +193,7 @@ def format_table(found: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 
 def _has_limit(name: str) -> bool:
-    """Whether a figure is what its ratio is of: others with the same first word are made of it."""
+    """Whether a ratio belongs to this figure; others with the same first word are derived from it."""
     rest = name.partition("_")[2]
     derived = rest.startswith(("limit", "loop")) or name == "decode_sentences_per_s"
     return rest.endswith("_per_s") and not derived

@@ -1,6 +1,6 @@
-"""What the products of a piece of work, written down once and then run alone, allow at most on this machine.
+"""Roofline of a workload: its matrix products, recorded once and timed alone on this machine.
 
-On a GPU they are run as a CUDA graph: one by one their launches would take longer than they do.
+On a GPU they run as a CUDA graph, because launching them one by one takes longer than computing them.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from seqvae.benchmarks.clock import Runner, Work, runner_of
 from seqvae.benchmarks.operations import Operation, flops, operations_in, run_alone
-from seqvae.benchmarks.recurrences import Recurrence, library_layers, noted_recurrences
+from seqvae.benchmarks.recurrences import Recurrence, library_layers, record_recurrences
 from seqvae.models.text.kernels import output_layer
 
 PRODUCTS, RECURRENCES, CHAIN, LIBRARY = "products", "recurrences", "chain", "library"
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes every product and convolution that is computed."""
+    """Records every product and convolution that is computed."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -34,8 +34,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 @contextmanager
-def _products_made_once() -> Iterator[None]:
-    """Without products that are made twice to save memory."""
+def _without_recomputation() -> Iterator[None]:
+    """Context in which the output layer computes no product twice to save memory."""
     kept = output_layer.KEPT_BYTES
     output_layer.KEPT_BYTES = 1 << 40
     try:
@@ -46,13 +46,13 @@ def _products_made_once() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Recorded:
-    """The operations of a piece of work, apart from its recurrent layers, and those."""
+    """The operations of a workload outside of recurrent layers, and the recurrent passes."""
 
     operations: list[Operation]
     recurrences: list[Recurrence]
 
     def whole(self) -> list[Operation]:
-        """All matrix products and convolutions, those of the recurrent layers with them."""
+        """All matrix products and convolutions, including those of recurrent layers."""
         return self.operations + self.of_recurrences()
 
     def of_recurrences(self) -> list[Operation]:
@@ -66,20 +66,20 @@ class Recorded:
 
 
 def record(work: Callable[[], object]) -> Recorded:
-    """The products, convolutions and recurrent passes of `work`, backward passes included, in their order.
+    """Record the products, convolutions and recurrent passes of `work`, including backward passes.
 
-    `work` runs once, with zeros instead of recurrent states: what it writes means nothing.
+    `work` runs once with zeros instead of recurrent states, so its results are meaningless.
     """
-    with noted_recurrences() as recurrences, _products_made_once(), _Recorder() as recorder:
+    with record_recurrences() as recurrences, _without_recomputation(), _Recorder() as recorder:
         work()
     return Recorded(recorder.operations, recurrences)
 
 
 class Limit:
-    """Pieces to be timed in turn with the work that they are the limit of."""
+    """Functions to time in turn with the work that they limit."""
 
     def __init__(self, recorded: Recorded, device: torch.device, runner: Runner | None = None) -> None:
-        """`runner` makes of a function what is timed: on a GPU a CUDA graph, elsewhere the function."""
+        """`runner` wraps a function for timing: as a CUDA graph on a GPU, unchanged elsewhere."""
         self.recorded = recorded
         run = runner or runner_of(device)
         self.works: dict[str, Work] = {}
@@ -88,18 +88,18 @@ class Limit:
         if passes := recorded.recurrences:
             whole = run_alone([part for one in passes for part in one.whole_products()], device)
             steps = run_alone([part for one in passes for part in one.step_products()], device)
-            self.works[RECURRENCES] = run(_one_after_the_other([whole, steps]))
+            self.works[RECURRENCES] = run(_chain_works([whole, steps]))
             chains = [one.chain(device) for one in passes]
-            self.works[CHAIN] = run(_one_after_the_other([whole, *chains]))
+            self.works[CHAIN] = run(_chain_works([whole, *chains]))
             if device.type == "cuda":
                 self.works[LIBRARY] = run(library_layers(passes, device))
 
     def of(self, times: Mapping[str, float]) -> LimitTimes:
-        """The limit, from the seconds of `works` among others."""
+        """The limit, from the times of `works`."""
         return LimitTimes(*(times.get(name) for name in (PRODUCTS, RECURRENCES, CHAIN, LIBRARY)))
 
 
-def _one_after_the_other(works: list[Callable[[], None]]) -> Callable[[], None]:
+def _chain_works(works: list[Callable[[], None]]) -> Callable[[], None]:
     def run() -> None:
         for work in works:
             work()
@@ -109,12 +109,12 @@ def _one_after_the_other(works: list[Callable[[], None]]) -> Callable[[], None]:
 
 @dataclass(frozen=True)
 class LimitTimes:
-    """Seconds of the pieces of a limit; None where a work has no such piece."""
+    """Seconds of the parts of a limit; None for a part that does not exist."""
 
     products: float | None  # those outside of recurrent layers
     recurrences: float | None = None  # the products of recurrent layers
     chain: float | None = None  # the same, and a pass over the gates between two steps
-    library: float | None = None  # the recurrent layers whole, by the fused kernels of a library
+    library: float | None = None  # whole recurrent layers by a library's fused kernels
 
     @property
     def limit(self) -> float:
@@ -123,14 +123,14 @@ class LimitTimes:
 
     @property
     def floor(self) -> float:
-        """The same with what lies between the steps of recurrences, which must wait for each other."""
+        """The same, including the passes between the sequential steps of recurrences."""
         return self._with(self.chain)
 
     def _with(self, recurrences: float | None) -> float:
-        """Fused layers may beat plain steps: the faster of both is the limit."""
+        """Fused layers may be faster than plain steps: the faster of both is the limit."""
         ways = [seconds for seconds in (recurrences, self.library) if seconds is not None]
         return (self.products or 0.0) + min(ways, default=0.0)
 
     def milliseconds(self) -> dict[str, float]:
-        """The pieces there are, by name."""
+        """The parts in milliseconds, by name."""
         return {name: round(1000 * took, 3) for name, took in vars(self).items() if took is not None}

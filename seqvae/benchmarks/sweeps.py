@@ -1,4 +1,4 @@
-"""What a token costs as one size of the model or of its data grows, all else as in a preset.
+"""Sweeps: the cost per token as one size of the model or the data grows, all else as in a preset.
 
 Shapes: B sentences, T words, H hidden, V words known, K importance samples.
 """
@@ -23,9 +23,9 @@ from seqvae.data.text.dataset import TextData
 from seqvae.data.text.feed import TextBatchSource
 from seqvae.errors import UserError
 
-ROWS = 8  # sentences that are decoded at once
-SMALL = ("width=256", "layers=2", "heads=4")  # of the Transformer, to bear 512 words on a CPU
-LINES: dict[str, tuple[str, ...]] = {  # name of a line: its preset and what is changed in it
+ROWS = 8  # sentences decoded at once
+SMALL = ("width=256", "layers=2", "heads=4")  # of the Transformer, so that 512 words are feasible on a CPU
+LINES: dict[str, tuple[str, ...]] = {  # {line: (preset, *overrides)}
     "GRU": ("reference",),
     "Transformer": (
         "transformer",
@@ -36,7 +36,7 @@ LINES: dict[str, tuple[str, ...]] = {  # name of a line: its preset and what is 
 }
 Timed = Callable[
     [Workload, int], tuple[Callable[[], object], int]
-]  # the work at a point, and the units of it
+]  # the function to time at a point, and its number of units
 
 
 def _training(made: Workload, value: int) -> tuple[Callable[[], object], int]:
@@ -56,7 +56,7 @@ def _updates(made: Workload, value: int) -> tuple[Callable[[], object], int]:
 
 
 def _start(made: Workload, value: int) -> tuple[Callable[[], object], int]:
-    """From a config to its first batch, in milliseconds: of microseconds they are so many."""
+    """Time from a config to its first batch; 1000 units turn microseconds into milliseconds."""
     config = cast(TextRunConfig, made.trainer.config)
 
     def start() -> None:
@@ -70,27 +70,27 @@ def _start(made: Workload, value: int) -> tuple[Callable[[], object], int]:
 
 @dataclass(frozen=True)
 class Sweep:
-    """One size that grows, what is timed at each of its values, and the slopes that theory knows."""
+    """One size to vary, its values, the work to time, and the slopes that theory predicts."""
 
     axis: str
     cost: str
     values: tuple[int, ...]
-    slopes: tuple[float, ...]  # of log cost in log size, where one term is all
-    keys: tuple[str, ...] = ()  # of the config, that have the value
+    slopes: tuple[float, ...]  # of log cost over log size, if one term dominates
+    keys: tuple[str, ...] = ()  # config keys to set to the value
     lines: tuple[str, ...] = ("GRU",)
     timed: Timed = _training
     sentences_have_it: bool = False
-    files_have_it: bool = False  # as many sentences, in a file, prepared before
+    files_have_it: bool = False  # the value is the number of sentences of a prepared file
 
 
-TRAINING = "training, µs a token"
+TRAINING = "training, µs per token"
 CORPORA = tuple(1000 * 10**i for i in range(4))
 SWEEPS = {
     "vocabulary": Sweep(
         "vocabulary (words)", TRAINING, tuple(2000 * 2**i for i in range(7)), (1,), ("tokenizer.vocab_size",)
     ),
     "length": Sweep(
-        "words a sentence",
+        "words per sentence",
         TRAINING,
         tuple(16 * 2**i for i in range(6)),
         (0,),
@@ -105,18 +105,18 @@ SWEEPS = {
         ("encoder.hidden", "decoder.hidden"),
     ),
     "batch": Sweep(
-        "sentences a batch", TRAINING, tuple(8 * 2**i for i in range(7)), (-1, 0), ("train.batch_size",)
+        "sentences per batch", TRAINING, tuple(8 * 2**i for i in range(7)), (-1, 0), ("train.batch_size",)
     ),
     "samples": Sweep(
         "importance samples K",
-        "IW-NLL, µs a token and sample",
+        "IW-NLL, µs per token and sample",
         tuple(2**i for i in range(8)),
         (0,),
         timed=_likelihood,
     ),
     "decoding": Sweep(
         "words written",
-        "greedy decoding, µs a token",
+        "greedy decoding, µs per token",
         tuple(16 * 2**i for i in range(6)),
         (0, 1),
         lines=("Transformer", "GRU"),
@@ -135,10 +135,10 @@ SWEEPS = {
 
 
 def parse_sweeps(sweeps: Iterable[str]) -> dict[str, tuple[int, ...]]:
-    """The values of each sweep of `NAME` or `NAME=N,N,...`; of all where none is given.
+    """Parse `NAME` or `NAME=N,N,...` into the values of each sweep; all sweeps by default.
 
     Raises:
-        UserError: no such sweep, or values that are no whole numbers above 0.
+        UserError: no such sweep, or values that are not positive integers.
     """
     found = {}
     for text in sweeps:
@@ -154,13 +154,13 @@ def parse_sweeps(sweeps: Iterable[str]) -> dict[str, tuple[int, ...]]:
 def measure_curves(
     sweeps: Iterable[str] = (), overrides: Iterable[str] = (), budget: float = 1.0
 ) -> list[dict[str, Any]]:
-    """Rows of `sweep`, `line`, `at` and `cost` at each size: microseconds a token, or as `SWEEPS` say.
+    """Rows of `sweep`, `line`, `at` and `cost` at each size: microseconds per token, or as `SWEEPS` says.
 
-    `sweeps` are names, or `NAME=N,N,...` with sizes of one's own. Each point takes about `budget` seconds or
-    three times its work.
+    `sweeps` are names, or `NAME=N,N,...` with other sizes. Each point takes about `budget` seconds, or
+    three runs if they take longer.
 
     Raises:
-        UserError: no such sweep, sizes that are none, or a config that cannot be built.
+        UserError: no such sweep, invalid sizes, or a config that cannot be built.
     """
     presets = overrides_by_preset({preset for preset, *_ in LINES.values()}, overrides)
     points = [
@@ -178,7 +178,7 @@ def measure_curves(
 def _cost(
     sweep: Sweep, line: str, value: int, given: tuple[Mapping[str, list[str]], Corpus], budget: float
 ) -> float:
-    """Microseconds a unit at one point, with what is `given`: the presets' overrides, and corpora."""
+    """Microseconds per unit at one point; `given` are the presets' overrides and the corpora."""
     with workload_at(sweep, line, value, *given) as made:
         work, units = sweep.timed(made, value)
         took = time_in_turns({"work": work}, made.trainer.device, budget)["work"]
@@ -189,7 +189,7 @@ def _cost(
 def workload_at(
     sweep: Sweep, line: str, value: int, presets: Mapping[str, list[str]], corpus: Corpus
 ) -> Iterator[Workload]:
-    """The bench of a line's preset where the size has this value."""
+    """The workload of a line's preset with the size set to `value`."""
     preset, *changes = LINES[line]
     sets = [*changes, *presets[preset], *(f"{key}={value}" for key in sweep.keys)]
     with ExitStack() as stack:
@@ -200,7 +200,7 @@ def workload_at(
 
 
 def fit_slopes(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, str, str]]:
-    """Rows for people: sweep, line, the two largest sizes, and the slope of log cost between them."""
+    """Table rows: sweep, line, the two largest sizes, and the slope of log cost between them."""
     for sweep, line in dict.fromkeys((row["sweep"], row["line"]) for row in rows):
         own = [row for row in rows if (row["sweep"], row["line"]) == (sweep, line)]
         for a, b in list(pairwise(own))[-1:]:

@@ -1,7 +1,7 @@
-"""How threads should wait for each other: each policy on a quiet machine, and beside busy processes.
+"""OpenMP wait policies: training speed on a quiet machine, and next to busy processes.
 
-Threads of one operation wait for each other some thousand times per second. One that spins meanwhile answers
-at once, but takes time from whatever else wants its core - even from the thread that it waits for.
+Threads of one operation wait for each other thousands of times per second. A thread that spins responds at
+once, but takes CPU time from everything else on its core, even from the thread that it waits for.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from seqvae.benchmarks.turns import Candidate, busy_loops, python, take_turns
 
 SLEEP = {"OMP_WAIT_POLICY": "passive"}
-SPINS = (1000, 3000, 10_000, 30_000)  # a thousand are some 20 microseconds
+SPINS = (1000, 3000, 10_000, 30_000)  # a thousand are about 20 microseconds
 POLICIES: dict[str, Mapping[str, str]] = {
     "sleep": SLEEP,
     **{f"spin {n:,} times, then sleep": {**SLEEP, "GOMP_SPINCOUNT": str(n)} for n in SPINS},
@@ -28,8 +28,8 @@ def wait_policies(
 ) -> list[dict[str, Any]]:
     """Rows of `policy`, training tokens/s `quiet` and `busy`, their shares of the best, and the `worse` one.
 
-    Quiet is nothing of ours besides; busy is as many processes beside that never wait as there are cores.
-    Each policy works `rounds` times for about `seconds`, in turn with the others; medians count.
+    Quiet: no other process of the benchmark. Busy: as many busy-looping processes as there are cores.
+    Each policy runs `rounds` times for about `seconds`, in turn with the others; results are medians.
 
     Raises:
         UserError: no such preset, or a config that cannot be built.

@@ -1,8 +1,8 @@
-"""Processes that are timed in turn: one computes at a time, all others are stopped.
+"""Timing of several processes in turn: one runs at a time, all others are stopped (SIGSTOP).
 
-What a machine does besides then hits all of them alike, and threads that spin while they wait disturb nobody.
-A process prints one line of JSON when it is ready; for each line with a number of seconds on its standard
-input it works for about so long and prints one line, {"units": ..., "seconds": ...}.
+Other load on the machine then affects all of them alike, and threads that spin while waiting do not disturb.
+A process prints one line of JSON when it is ready. For each line with a number of seconds on its standard
+input it works for about that time and prints one line, {"units": ..., "seconds": ...}.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from typing import Any, Self
 
 from seqvae.errors import UserError
 
-PATIENCE = 300.0  # seconds for a process to get ready, or beyond the seconds that it was given
+PATIENCE = 300.0  # seconds to become ready, or beyond the requested working time
 ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A process to be timed: its name, its command, and what differs from our environment; None is unset."""
+    """A process to time: name, command, and changes of the environment (None unsets a variable)."""
 
     name: str
     command: Sequence[str]
@@ -39,12 +39,12 @@ class Candidate:
 
 
 def python(*arguments: str) -> tuple[str, ...]:
-    """A command for this Python."""
+    """A command line for this Python interpreter."""
     return sys.executable, *arguments
 
 
 class Running:
-    """A candidate that has been started."""
+    """A running process of a candidate."""
 
     def __init__(self, candidate: Candidate) -> None:
         self.candidate = candidate
@@ -66,18 +66,18 @@ class Running:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End the process, stopped or not."""
+        """Kill the process."""
         self.process.kill()
         self.process.communicate()
         self.errors.close()
 
     def get_ready(self) -> None:
-        """Wait until it is ready, and stop it."""
+        """Wait until the process is ready, and stop it."""
         self._answer(PATIENCE)
         self._stop()
 
     def measure(self, seconds: float) -> float:
-        """Units per second over about so many seconds."""
+        """Let it work for about `seconds`; returns units per second."""
         self.process.send_signal(signal.SIGCONT)
         assert self.process.stdin is not None
         self.process.stdin.write(f"{seconds}\n".encode())
@@ -90,10 +90,10 @@ class Running:
         self.process.send_signal(signal.SIGSTOP)
 
     def _answer(self, patience: float) -> dict[str, Any]:
-        """The next line that it prints.
+        """Read the next line of its output.
 
         Raises:
-            UserError: it ended, or took too long.
+            UserError: the process ended, or took too long.
         """
         assert self.process.stdout is not None
         end = time.monotonic() + patience
@@ -124,8 +124,8 @@ def take_turns(
 ) -> dict[str, dict[str, float]]:
     """Median units per second of each candidate in each phase, by phase and name.
 
-    A phase is a context in which all of its rounds happen. In a round each candidate works once for about
-    `seconds`; the first candidate of a round is another one each time.
+    A phase is a context around all of its rounds. In a round each candidate works once for about
+    `seconds`; each round starts with another candidate.
 
     Raises:
         UserError: a candidate ended, or gave no answer.
@@ -148,7 +148,7 @@ def take_turns(
 
 @contextmanager
 def busy_loops(count: int) -> Iterator[None]:
-    """So many processes beside ours that never wait."""
+    """Context with `count` busy-looping processes."""
     loops = [subprocess.Popen(python("-c", "while True: pass")) for _ in range(count)]
     try:
         yield

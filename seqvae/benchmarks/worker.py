@@ -1,6 +1,6 @@
 """Trains a preset in turn with other processes: `python -m seqvae.benchmarks.worker PRESET KEY=VALUE ...`.
 
-What it reads and prints is described in `seqvae.benchmarks.turns`.
+Its input and output are described in `seqvae.benchmarks.turns`.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import torch
 from seqvae.benchmarks.clock import clock_name
 from seqvae.benchmarks.presets import preset_trainer
 
-WARM_UP = 20  # updates before it is ready: caches, memory, and on a GPU the graphs of most lengths
+WARM_UP = 20  # updates before it is ready: fill caches and memory, capture graphs for most lengths
 
 
 def answer(train: Callable[[], int], device: torch.device) -> None:
-    """Say that we are ready, and then train for as many seconds as each line asks for.
+    """Report readiness, then train for the number of seconds in each input line.
 
-    `train` makes an update and gives its tokens. On one thread of a CPU the seconds that this process
-    computed are counted: as if nothing else ran on the machine.
+    `train` makes an update and returns its number of tokens. With one CPU thread, CPU time of this process
+    is measured, which other programs do not increase.
     """
     clock = time.process_time if clock_name(device) == "process" else time.perf_counter
     print(json.dumps({"ready": True}), flush=True)
@@ -36,7 +36,7 @@ def answer(train: Callable[[], int], device: torch.device) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Train the preset that the first argument names, with the others over its config."""
+    """Train the preset named by the first argument, with the other arguments as overrides."""
     preset, *overrides = arguments
     with preset_trainer(preset, overrides) as trainer:
 

@@ -1,4 +1,4 @@
-"""The pieces of work that are timed, each a function that does it once on one typical batch.
+"""The workloads that are timed: functions that run once on a typical batch.
 
 Shapes: B examples, T tokens, D latent dims, K importance samples, N sentences.
 """
@@ -24,12 +24,12 @@ from seqvae.training.trainer import Trainer
 from seqvae.utils.device import autocast
 
 SAMPLES = 20  # K
-WORDS, SENTENCES, MANY, BEAM = 20, 256, 2048, 5  # words forced in a sentence, sentences at once, beams
+WORDS, SENTENCES, MANY, BEAM = 20, 256, 2048, 5  # words per sentence, sentences at once (2), beam width
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A trainer and a batch in the middle of its lengths; the model is only changed by updates."""
+    """A trainer and a batch of median size; only updates change the model."""
 
     trainer: Trainer
     batch: Any  # of B examples, on the device
@@ -37,7 +37,7 @@ class Workload:
 
     @property
     def is_text(self) -> bool:
-        """Whether the batch is sentences."""
+        """Whether it is a text model."""
         return isinstance(self.batch, TextBatch)
 
     @property
@@ -48,7 +48,7 @@ class Workload:
         return decoder
 
     def update(self) -> None:
-        """The trainer's own update on the batch: on a GPU a captured one, where it can be."""
+        """The trainer's own update on the batch, captured on a GPU if possible."""
         self.trainer.progress.step = self.step
         self.trainer.update()
 
@@ -58,10 +58,10 @@ class Workload:
         with autocast(trainer.precision, trainer.device):
             loss = trainer.step_module(self.batch, 0)
         loss.total.backward()
-        self.move()
+        self.optimizer_step()
 
-    def move(self) -> None:
-        """Clipping and the optimizer's step, as the loop does them."""
+    def optimizer_step(self) -> None:
+        """Clip gradients and step the optimizers, as in training."""
         trainer = self.trainer
         all_reduce_gradients(trainer.step_module)
         clip_grad_norms(trainer.optimizers.values(), trainer.config.train.clip)
@@ -77,7 +77,7 @@ class Workload:
             "data": lambda: trainer.batch_source.update(self.step),
             "encoder": self._backward(lambda: trainer.vae.encoder(batch)),
             **(self._text_pieces(z) if self.is_text else self._image_pieces(z)),
-            "optimizer": self._mover(),
+            "optimizer": self._optimizer_work(),
         }
 
     def _text_pieces(self, z: Tensor) -> dict[str, Callable[[], object]]:
@@ -97,7 +97,7 @@ class Workload:
         return {"decoder": self._backward(lambda: decoder(z[None]).log_prob(self.batch))}
 
     def _backward(self, forward: Callable[[], Tensor]) -> Callable[[], None]:
-        """Forward and backward of a part; gradients are forgotten."""
+        """A function for forward and backward of a part; gradients are discarded."""
         trainer = self.trainer
 
         def run() -> None:
@@ -108,26 +108,26 @@ class Workload:
 
         return run
 
-    def _mover(self) -> Callable[[], None]:
-        """The optimizer's part alone, on gradients that are there: making them is backward work."""
+    def _optimizer_work(self) -> Callable[[], None]:
+        """A function for the optimizer step only, with preset gradients, as backward computes them."""
         parameters = list(self.trainer.step_module.parameters())
         gradients = [torch.full_like(parameter, 1e-9) for parameter in parameters]
 
         def run() -> None:
             for parameter, gradient in zip(parameters, gradients, strict=True):
                 parameter.grad = gradient
-            self.move()
+            self.optimizer_step()
 
         return run
 
     @torch.no_grad()
     def encode(self) -> None:
-        """Posterior means of the batch."""
+        """Encode the batch to posterior means."""
         with autocast(self.trainer.precision, self.trainer.device):
             choose_codes(self.trainer.vae.posterior(self.batch), self.batch)
 
     def write(self, rows: int = SENTENCES, beam: int | None = None, words: int = WORDS) -> list[list[int]]:
-        """Sentences of so many words from prior codes; the end is forbidden."""
+        """Generate sentences of `words` words from prior samples; the end token is forbidden."""
         trainer, decoder = self.trainer, self.decoder
         how = replace(UNTRUNCATED, greedy=beam is None, beam=beam, max_length=words)
         z = sample_prior(trainer.vae, rows, 0, trainer.device)
@@ -141,7 +141,7 @@ class Workload:
 
     @torch.no_grad()
     def plain_write(self, rows: int = SENTENCES, beam: int | None = None, words: int = WORDS) -> None:
-        """What any search of W beams must compute: per word one read and logits, of N and then N W rows."""
+        """The minimum work of decoding with W beams: one decoder step and logits per word, on N W rows."""
         trainer, decoder = self.trainer, self.decoder
         with autocast(trainer.precision, trainer.device):
             state = decoder.start(sample_prior(trainer.vae, rows, 0, trainer.device))
@@ -155,20 +155,20 @@ class Workload:
 
     @torch.no_grad()
     def importance(self, samples: int = SAMPLES) -> None:
-        """IW-NLL of the batch with K samples, the encoder once, in chunks as `seqvae evaluate` takes them."""
+        """IW-NLL of the batch with K samples and one encoder pass, in the chunks of `seqvae evaluate`."""
         batch, trainer = self.batch, self.trainer
         chunk = samples_at_once(batch, cells_at_once(trainer.device))
         with autocast(trainer.precision, trainer.device):
             score_batch(trainer.vae, batch, samples, chunk)
 
     def importance_by_loop(self) -> None:
-        """The same as a loop over samples, each with its own run of the encoder."""
+        """The same as a loop over samples, each with its own encoder pass."""
         for _ in range(SAMPLES):
             self.importance(1)
 
 
 def make_workload(trainer: Trainer) -> Workload:
-    """The bench of a trainer, on the batch whose size in units is the median of its first ones."""
+    """The workload of a trainer, on the batch of median size in tokens among the first ones."""
     trainer.step_module.train()
     first = range(min(50, trainer.batch_source.steps_per_epoch))
     batches = [(step, trainer.batch_source.update(step)[0]) for step in first]

@@ -1,4 +1,4 @@
-"""The command line: a command is read, call, print."""
+"""The command line: each command reads its options, calls a function and prints the result."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ for group in (
         app.command(command.__name__.rstrip("_").replace("_", "-"))(made)
 
 
-SPINS = 1000  # some 20 microseconds, the time that the slowest thread of an operation lags behind
+SPINS = 1000  # about 20 microseconds: by how much the slowest thread of an operation lags behind
 
 
 def set_wait_policy() -> None:
@@ -79,13 +79,13 @@ def set_wait_policy() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command; a user's mistake is one line and exit code 2, a fault of ours keeps its traceback."""
+    """Run a command; a user's mistake prints one line and exits with 2, a bug keeps its traceback."""
     set_wait_policy()
     write_what_can_be_written()
     warnings.formatwarning = _format_warning
     try:
         code = app(arguments, standalone_mode=False)
-    except SystemExit as end:  # with which typer answers a reader that left: `seqvae sample ... | head`
+    except SystemExit as end:  # typer raises it on a closed pipe: `seqvae sample ... | head`
         if not isinstance(end.__context__, BrokenPipeError):
             raise
         code = 0
@@ -99,14 +99,14 @@ def main(arguments: list[str] | None = None) -> None:
 def _format_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
 ) -> str:
-    """One line for what users did; a place in the code for all other warnings."""
+    """One line for a deprecated name that the user wrote; file and line for all other warnings."""
     if issubclass(category, FutureWarning) and "is deprecated: use" in str(message):
         return f"seqvae: {message}\n"
     return f"{filename}:{lineno}: {category.__name__}: {message}\n"
 
 
 def _report_error(error: Exception) -> int:
-    """Say what went wrong; the exit code."""
+    """Print what went wrong and return the exit code."""
     if isinstance(error, UserError):
         print(f"seqvae: {escape_controls(str(error))}", file=sys.stderr)
         return 2
@@ -123,5 +123,5 @@ def _report_error(error: Exception) -> int:
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "seqvae"
     if message := usage():
-        print(f"seqvae: {message} (`{command} --help` tells more)", file=sys.stderr)
+        print(f"seqvae: {message} (`{command} --help` says more)", file=sys.stderr)
     return 2

@@ -13,7 +13,7 @@ from seqvae.errors import UserError
 from seqvae.utils.tables import align_columns
 
 PRESETS = ("reference", "batch128", "wide", "lstm", "transformer", "gru1024", "lstm1024", "conv")
-PROFILED = PRESETS[:5]  # where none is named: the others take a CPU minutes
+PROFILED = PRESETS[:5]  # by default; the others take minutes on a CPU
 
 
 def bench(
@@ -28,19 +28,20 @@ def bench(
     profile: Annotated[
         Path | None, typer.Option(help="Draw where an update's time goes, of each preset.")
     ] = None,
-    ablation: Annotated[bool, typer.Option(help="Training without each trick.")] = False,
+    ablation: Annotated[bool, typer.Option(help="Training without each optimisation.")] = False,
     threads: Annotated[bool, typer.Option(help="Training under each way in which threads may wait.")] = False,
     peers: Annotated[
-        Path | None, typer.Option(help="Training beside other projects, whose clones this folder holds.")
+        Path | None,
+        typer.Option(help="Compare training speed with other projects, whose clones this folder holds."),
     ] = None,
     text: Annotated[
         Path | None, typer.Option(help="With --peers: what all train on; made up by default.")
     ] = None,
-    rounds: Annotated[int, typer.Option(help="Turns of each, with --threads and --peers.", min=1)] = 5,
+    rounds: Annotated[int, typer.Option(help="Repetitions of each, with --threads and --peers.", min=1)] = 5,
     use: Annotated[bool, typer.Option(help="Time sampling, encoding and likelihoods too.")] = True,
     json: JSON = False,
 ) -> None:
-    """Time training, sampling, encoding and likelihoods beside the limit of this machine."""
+    """Time training, sampling, encoding and likelihoods, and compare with the limit of this machine."""
     if sum(map(bool, (curves, profile, ablation, threads, peers))) > 1 or (sweep and not curves):
         modes = "--curves, --profile, --ablation, --threads and --peers"
         raise UserError(f"give one of {modes}, and --sweep with --curves alone")

@@ -1,4 +1,4 @@
-"""Numbers on a command line that no computation can use are refused at once, whatever the command."""
+"""Checks of numbers on the command line: too large or not finite is an error, for every command."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_FLOAT = 3.4e38  # of single precision
 
 
 def checks_numbers(command: Callable[..., None]) -> Callable[..., None]:
-    """The command, which refuses counts beyond 32 bits, seeds beyond 64 and numbers that are not finite."""
+    """Wrap `command` to reject counts beyond 32 bits, seeds beyond 62 and numbers that are not finite."""
 
     @functools.wraps(command)
     def checked(*args: Any, **given: Any) -> None:
@@ -35,5 +35,5 @@ def _check(name: str, value: object) -> None:
 
 
 def _shown(value: int) -> str:
-    """A number, shortened where it is long."""
+    """The number as text; a description if it has 30 digits or more."""
     return str(value) if abs(value) < 10**30 else "a number of many digits"

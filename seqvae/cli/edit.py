@@ -1,4 +1,4 @@
-"""`seqvae edit`: sentences moved from what some others share to what yet others share."""
+"""`seqvae edit`: shift the codes of sentences along the difference of two groups' mean codes."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from seqvae.cli.writing import Writing, writes_sentences
 @writes_sentences
 def edit(
     run: RUN,
-    towards: Annotated[list[str], typer.Option(help="Files of sentences that have what is wanted.")],
-    away: Annotated[list[str], typer.Option(help="Files of sentences that have its opposite.")],
+    towards: Annotated[list[str], typer.Option(help="Files of sentences that have the attribute.")],
+    away: Annotated[list[str], typer.Option(help="Files of sentences that lack it or have its opposite.")],
     texts: TEXTS = None,
     strength: Annotated[str, typer.Option(help="How far; several as 0.5,1,2.")] = "1",
     input_: INPUT = None,
@@ -43,9 +43,9 @@ def edit(
     reading: Reading,
     writing: Writing,
 ) -> None:
-    """Move sentences through the code: from what one group of sentences shares to what another does."""
+    """Edit sentences through their codes: move them from one group of sentences towards another."""
     vae = load_vae(run, device, rate, condition=condition, reading=reading, sources=[*towards, *away])
-    require_text(vae, "`seqvae traverse RUN --attribute NAME` moves pictures")
+    require_text(vae, "`seqvae traverse RUN --attribute NAME` edits pictures")
     given = rows(vae, texts, input_, reading=reading)
     amounts = parse_numbers(strength, "--strength")
     groups = (rows(vae, None, files, reading=reading).x for files in (towards, away))

@@ -1,4 +1,4 @@
-"""`seqvae export`: a run as a folder that goes elsewhere."""
+"""`seqvae export` and `seqvae card`: copy a run to a folder that can be shared; write its model card."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from seqvae.cli.options import RUN
+from seqvae.cli.options import DEVICE, RUN, load_vae, parse_numbers
+from seqvae.cli.terminal import Terminal
 from seqvae.errors import UserError
 
 
@@ -15,7 +16,7 @@ def export(
     run: RUN,
     out: Annotated[Path, typer.Argument(help="The folder to make.", show_default=False)],
     whole: Annotated[
-        bool, typer.Option("--whole", help="With the pretrained models that the run stands on.")
+        bool, typer.Option("--whole", help="Include the pretrained models that the run builds on.")
     ] = False,
 ) -> None:
     """Copy what is needed to use a run, without its checkpoints and logs; prints the folder."""
@@ -27,4 +28,21 @@ def export(
     typer.echo(out)
 
 
-COMMANDS = (export,)
+def card(
+    run: RUN,
+    samples: Annotated[int, typer.Option(help="K of IW-NLL; papers use 500.")] = 20,
+    examples: Annotated[int | None, typer.Option(help="Only the first N examples.", min=1)] = None,
+    rates: Annotated[
+        str, typer.Option(help="Rates in nats, as 4,16, one row per rate; by default the run's.")
+    ] = "",
+    device: DEVICE = "auto",
+) -> None:
+    """Measure a run and write its model card, README.md, which export and push_to_hub copy."""
+    report = Terminal()
+    asked = parse_numbers(rates) if rates else ()
+    file = load_vae(run, device).write_card(None, samples, examples, asked, progress=report.advance)
+    report.close()
+    typer.echo(file)
+
+
+COMMANDS = (export, card)

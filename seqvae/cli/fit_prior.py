@@ -1,4 +1,4 @@
-"""`seqvae fit-prior`: a better prior for a finished run."""
+"""`seqvae fit-prior`: fit a prior to the codes of a finished run."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def fit_prior(
     device: DEVICE = "auto",
     json: JSON = False,
 ) -> None:
-    """Fit a prior to a run's encoded data and keep it in the run; tells what it brought, in nats.
+    """Fit a prior to a run's encoded data, store it in the run and print the gain in nats.
 
-    A run with a dial gets one prior for all its rates, which is told the rate.
+    A variable-rate run gets one prior for all its rates, conditioned on the rate.
     """
     from seqvae.evaluation.prior_fitting import PriorFitConfig
     from seqvae.inference import load
@@ -48,16 +48,16 @@ def fit_prior(
 
 
 def _lines(fitted: PosthocPrior) -> list[str]:
-    told = fitted.report
-    rows: list[tuple[str, ...]] = [("held-out ln p(z)", *_pair(told["log_density"]))]
-    if told["valid"]["trained"] is not None:
-        both = told["valid"]["trained"], told["valid"]["fitted"]
+    report = fitted.report
+    rows: list[tuple[str, ...]] = [("held-out ln p(z)", *_pair(report["log_density"]))]
+    if report["valid"]["trained"] is not None:
+        both = report["valid"]["trained"], report["valid"]["fitted"]
         rows += [(key, *(f"{numbers[key]:.3f}" for numbers in both)) for key in both[0]]
-    for each in told.get("rates", ()):
+    for each in report.get("rates", ()):
         both = each["trained"], each["fitted"]
         rows.append((f"iw_nll at {each['nats']:g}", *(f"{numbers['iw_nll']:.3f}" for numbers in both)))
     table = align_columns(("nats", "trained prior", "fitted prior"), rows)
-    return [f"prior {fitted.name}: {told['n']} codes, {told['epochs']} epochs", *table]
+    return [f"prior {fitted.name}: {report['n']} codes, {report['epochs']} epochs", *table]
 
 
 def _pair(values: dict[str, Any]) -> tuple[str, str]:

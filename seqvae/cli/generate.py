@@ -39,7 +39,9 @@ LENGTH = Annotated[int | None, typer.Option(help="Words at most; the run's max_t
 def sample(
     run: RUN,
     n: Annotated[int, typer.Option("-n", "--number", help="How many.", min=1)] = 10,
-    temperature: Annotated[float, typer.Option(help="Below 1 safer words, above 1 bolder ones.")] = 1.0,
+    temperature: Annotated[
+        float, typer.Option(help="Divides the logits: below 1 likelier words, above 1 rarer ones.")
+    ] = 1.0,
     top_k: Annotated[int | None, typer.Option(help="Draw from the k likeliest words.")] = None,
     top_p: Annotated[
         float | None, typer.Option(help="Draw from the likeliest words of this mass; 0.9, 1 for all words.")
@@ -89,7 +91,7 @@ def reconstruct(
     reading: Reading,
     writing: Writing,
 ) -> None:
-    """Send sentences through their codes and back; `=` marks those that came back whole."""
+    """Encode sentences and decode their codes; `=` marks exact reconstructions."""
     vae = load_vae(run, device, rate, condition=condition, reading=reading, sources=input_)
     require_text(vae, "`seqvae plot RUN reconstructions` draws pictures")
     given = rows(vae, texts, input_, reading=reading)
@@ -127,7 +129,7 @@ def interpolate(
     *,
     writing: Writing,
 ) -> None:
-    """Walk from one sentence's code to another's; the ends are their reconstructions."""
+    """Decode codes on the path between two sentences' codes; the ends are their reconstructions."""
     vae = load_vae(run, device, rate, condition=condition)
     require_text(vae, "`seqvae plot RUN interpolation` draws pictures")
     how = writing.how(vae, greedy=not beam, beam=beam)
@@ -152,7 +154,7 @@ def encode(
     vectors: VECTORS = None,
     empty: Annotated[
         Literal["nan", "mask", "drop"],
-        typer.Option(help="A row without a text: NaN, zeros and a mask beside, or no row."),
+        typer.Option(help="A row without a text becomes NaN, zeros with a mask, or no row."),
     ] = "nan",
     draw: Annotated[bool, typer.Option("--draw", help="Posterior samples, not means.")] = False,
     seed: SEED = 0,
@@ -162,7 +164,7 @@ def encode(
     *,
     reading: Reading,
 ) -> None:
-    """Write the codes of sentences, pictures or vectors to a file: a row for each row of the input."""
+    """Write the codes of sentences, pictures or vectors to a file, one row per row of the input."""
     from seqvae.distributed.collectives import distributed_session, is_main
     from seqvae.inference.inputs import Inputs
     from seqvae.inference.latent_files import check_output, write_codes
@@ -175,7 +177,7 @@ def encode(
         vae = load_vae(run, device, rate, condition=condition, reading=reading, sources=input_)
         given = rows(vae, None, input_, reading=reading) if input_ else Inputs(given_vectors(vae, vectors))
         z = vae.encode(given.x, draw, seed, condition=given.condition)
-        if vae.modality == "text":
+        if vae.modality == "text" and input_:  # vectors have no tokens
             given = given.with_column("unknown_tokens", given.spread(vae.unknown(given.x)))
         if is_main():
             write_codes(output, z, given, empty)
@@ -220,7 +222,7 @@ def decode(
 
 
 def _pair(pair: Any) -> tuple[str, str]:
-    """A sentence and what came back; a row without a sentence has two empty lines."""
+    """A sentence and its reconstruction; a row without a sentence has two empty lines."""
     return (pair.text, f"{'=' if pair.exact else '>'} {pair.reconstruction}") if pair else ("", "")
 
 

@@ -1,4 +1,4 @@
-"""`seqvae list`, `show` and `cp`: what there is, what a run is, and a config to start from."""
+"""`seqvae list`, `show`, `cp` and `selftest`: the catalogue, one config or run, a config to start from."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def list_(
         bool, typer.Option("--markdown", help="Markdown tables, with headings without KIND.")
     ] = False,
 ) -> None:
-    """Print what can be named in a config, with its arguments, year and paper."""
+    """Print what a config can name, with its arguments, year and paper."""
     if kind is not None and kind not in KINDS:
         lookup("kind", dict.fromkeys(KINDS), kind)
     rows = {"configs": _configs()} if kind == "configs" else _rows(kind)
@@ -61,7 +61,7 @@ def show(
     source: Annotated[str, typer.Argument(help="A run folder, a YAML file or a shipped config's name.")],
     json: JSON = False,
 ) -> None:
-    """Print the whole config; for a run also what it has reached."""
+    """Print the whole config; for a run also its number of steps and whether it is finished."""
     path = Path(find_config(source))
     if not path.is_dir() and "variants" in read_yaml(path):  # a comparison: `seqvae compare` runs it
         values = read_yaml(path)

@@ -1,4 +1,4 @@
-"""`seqvae lesson`: the arguments of introductory articles, each as a table, a sentence and a picture."""
+"""`seqvae lesson`: claims of introductory articles, each measured as a table, a sentence and a picture."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ SETS = Annotated[list[str] | None, typer.Option("--set", help="key.path=value ov
 
 
 def lesson(
-    name: Annotated[str | None, typer.Argument(help="Which; all are listed without one.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Name of the lesson; without it all are listed.")] = None,
     out: Annotated[Path, typer.Option(help="The folder of runs and results.")] = Path("runs/lessons"),
     data: Annotated[str | None, typer.Option(help="Pictures, as a folder of MNIST's idx files.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the trainings and of all draws.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the trainings and of all random draws.")] = 0,
     sets: SETS = None,
     json: JSON = False,
 ) -> None:
-    """Teach one thing about autoencoders: train what it takes, print a table and a sentence, draw a picture.
+    """Teach one thing about autoencoders: train the models, print a table and a sentence, plot a picture.
 
-    Runs that are there already are used again; an interrupted lesson goes on.
+    Finished runs in the folder are used again; an interrupted lesson resumes.
     """
     from seqvae.experiments.lessons import LESSONS, LessonArgs, lesson_rows, run_lesson
 

@@ -1,4 +1,4 @@
-"""What commands have in common: options, and the run, the labels and the examples that these name."""
+"""Options that commands share, and loading the run, the labels and the examples that they name."""
 
 from __future__ import annotations
 
@@ -19,10 +19,8 @@ if TYPE_CHECKING:
 
 RUN = Annotated[str, typer.Argument(help="A run folder.", show_default=False)]
 DEVICE = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-PRIOR = Annotated[str | None, typer.Option(help="A prior of the run's, as `fit-prior` named it, or trained.")]
-RATE = Annotated[
-    float | None, typer.Option(help="Nats a code has, where the run was trained for a range of them.")
-]
+PRIOR = Annotated[str | None, typer.Option(help="A prior of the run, by its `fit-prior` name, or trained.")]
+RATE = Annotated[float | None, typer.Option(help="Nats per code, for runs trained over a range of rates.")]
 CONDITION = Annotated[
     list[str] | None, typer.Option(help="LABEL=VALUE, for conditional runs; once per label.")
 ]
@@ -30,11 +28,11 @@ JSON = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 PRINT0 = Annotated[
     bool, typer.Option("--print0", help="Only the texts, as they are, each ended by a null character.")
 ]
-SEED = Annotated[int, typer.Option(help="The same seed draws the same sentences.")]
+SEED = Annotated[int, typer.Option(help="The same seed gives the same result.")]
 TEXTS = Annotated[list[str] | None, typer.Argument(help="Sentences.", show_default=False)]
 GIVEN = Annotated[list[str] | None, typer.Argument(help="Sentences, or picture files.", show_default=False)]
 VECTORS = Annotated[
-    Path | None, typer.Option(help="Vectors, a row each, for runs of encoder vectors: .npy or .parquet.")
+    Path | None, typer.Option(help="Vectors, one per row, for runs with encoder vectors: .npy or .parquet.")
 ]
 INPUT = Annotated[
     list[str] | None,
@@ -55,7 +53,7 @@ def load_vae(
     reading: Reading | None = None,
     sources: Sequence[str] | None = None,
 ) -> Any:
-    """The run for use, at the rate and told the labels that were asked for, reading sources as was said."""
+    """Load a run, with the rate, prior, labels and reading options of the command line as its defaults."""
     from seqvae.inference import load
 
     vae: Any = as_asked(load(run, device, prior))
@@ -65,17 +63,17 @@ def load_vae(
 
 
 def require_text(vae: Any, instead: str) -> None:
-    """Refuse a run that writes no sentences.
+    """Reject a run that does not generate text.
 
     Raises:
-        UserError: such a run.
+        UserError: the run is not a text run.
     """
     if vae.modality != "text":
         raise UserError(f"{vae.run.path} is a model of {vae.modality}s, which has no sentences: {instead}")
 
 
 def image_output(vae: Any, output: Path | None) -> Path | None:
-    """The file that pictures go into; None where a run writes lines.
+    """The file that pictures go into; None for a run of text.
 
     Raises:
         UserError: pictures and no file for them, or lines and a file.
@@ -91,10 +89,10 @@ def image_output(vae: Any, output: Path | None) -> Path | None:
 
 
 def parse_labels(condition: list[str], known: Sequence[str] = ()) -> dict[str, str]:
-    """Labels as people write them, LABEL=VALUE, by name; a name that is known may hold a `=` itself.
+    """Parse `LABEL=VALUE` words into values by label name; a known label name may contain `=`.
 
     Raises:
-        UserError: something else, or a label that is there twice.
+        UserError: a word in another form, or a label given twice.
     """
     found: dict[str, str] = {}
     for word in condition:
@@ -110,10 +108,10 @@ def parse_labels(condition: list[str], known: Sequence[str] = ()) -> dict[str, s
 
 
 def parse_numbers(written: str, option: str = "--rates") -> list[float]:
-    """Numbers as people write them, 2,4,8; at least one.
+    """Parse a comma-separated list of numbers, such as 2,4,8; at least one.
 
     Raises:
-        UserError: something else, or a number that is not finite.
+        UserError: the text is not such a list, or a number is not finite.
     """
     with suppress(ValueError):
         found = [float(word) for word in written.split(",")]
@@ -129,7 +127,7 @@ def rows(
     n: int | None = None,
     reading: Reading | None = None,
 ) -> Inputs:
-    """The first `n` examples that the command line names: by themselves, or in files.
+    """Read the first `n` examples that the command line names: as arguments, or in files.
 
     Raises:
         UserError: both or neither are given, or a file cannot be read or holds no example.
@@ -151,10 +149,10 @@ def rows(
 
 
 def given_vectors(vae: Any, file: Path | None) -> Any:
-    """The vectors (N, W) in a file, of a run that reads such.
+    """Read the vectors (N, W) in a file, for a run that encodes vectors.
 
     Raises:
-        UserError: the run reads other things, or the file cannot be read or holds other vectors.
+        UserError: the run does not encode vectors, or the file cannot be read or holds other vectors.
     """
     from seqvae.data.text.vectors import read_vectors
 
@@ -172,17 +170,19 @@ def read_examples(
     n: int | None,
     reading: Reading | None = None,
 ) -> Inputs:
-    """The first `n` examples that the command line names: by themselves, in files or as data.
+    """Read the first `n` examples that the command line names: as arguments, in files or as a split.
 
     Raises:
-        UserError: not one of the three, or it cannot be read.
+        UserError: not exactly one of the three is given, or it cannot be read.
     """
     from seqvae.build import modality_of
     from seqvae.inference.inputs import load_inputs
 
     if data:
         if given or source:
-            raise UserError(f"--data {' '.join(data)} names all that is asked about: leave the rest out")
+            raise UserError(
+                f"--data {' '.join(data)} names all examples: leave out the arguments and --input"
+            )
         if len(data) == 1 and data[0] in SPLITS and not Path(data[0]).exists():
             return load_inputs(vae, data[0], n)
         return rows(vae, None, data, n, reading)
@@ -193,5 +193,5 @@ def read_examples(
 
 
 def only(sources: list[str]) -> str | list[str]:
-    """A single source by itself."""
+    """The source itself if there is one, else the list."""
     return sources[0] if len(sources) == 1 else sources

@@ -1,4 +1,4 @@
-"""`seqvae plot` and `traverse`: pictures of a run, and one thing moved."""
+"""`seqvae plot` and `traverse`: figures of a run, and traversals of one dim or attribute."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ def plot(
     output: Annotated[Path, typer.Option(help="A .png or .pdf file.")],
     label: Annotated[str | None, typer.Option(help="The label that colours codes.")] = None,
     examples: Annotated[int, typer.Option(help="Evaluation examples, at most.", min=2)] = 2000,
-    seed: Annotated[int, typer.Option(help="The same seed draws the same samples.")] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same samples.")] = 0,
     beside: Annotated[str | None, typer.Option(help="Another run, for traversals side by side.")] = None,
     others: Annotated[list[str] | None, typer.Option("--with", help="Runs to compare rates with.")] = None,
     rates: Annotated[str, typer.Option(help="Nats, as 2,4,8, of a variable-rate run.")] = "",
     samples: Annotated[int, typer.Option(help="K of IW-NLL, over rates.", min=1)] = 20,
     draws: Annotated[int, typer.Option(help="Prior samples, for sample-quality.", min=2)] = 2000,
-    distortion: Annotated[float | None, typer.Option(help="Nats that p(x|z) may cost, for needs.")] = None,
+    distortion: Annotated[float | None, typer.Option(help="Distortion to reach, in nats, for needs.")] = None,
     rate: RATE = None,
     prior: PRIOR = None,
     condition: CONDITION = None,
     device: DEVICE = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print the numbers over rates too.")] = False,
 ) -> None:
-    """Draw a picture of a run into a file; prints its path."""
+    """Plot a figure of a run into a file; prints its path."""
     from seqvae.analysis.figures import draw_figure
     from seqvae.analysis.measurements import PlotInputs
     from seqvae.analysis.minimum_rate import ReconstructionTarget
@@ -77,27 +77,29 @@ def plot(
 def traverse(
     run: RUN,
     example: Annotated[
-        str | None, typer.Argument(help="A sentence, or a picture file; a prior draw without it.")
+        str | None, typer.Argument(help="A sentence, or a picture file; a prior sample without it.")
     ] = None,
-    dim: Annotated[int | None, typer.Option(help="The dim that moves, from 0.")] = None,
-    attribute: Annotated[str | None, typer.Option(help="The label that moves; text has length.")] = None,
-    low: Annotated[float, typer.Option(help="From this value, or so many deviations of the label.")] = -3.0,
-    high: Annotated[float, typer.Option(help="To this one.")] = 3.0,
+    dim: Annotated[int | None, typer.Option(help="The dim to change, from 0.")] = None,
+    attribute: Annotated[str | None, typer.Option(help="The label to change; text has length.")] = None,
+    low: Annotated[
+        float, typer.Option(help="First value of the dim, or of the label in standard deviations.")
+    ] = -3.0,
+    high: Annotated[float, typer.Option(help="Last value.")] = 3.0,
     steps: Annotated[int, typer.Option(help="Steps in all.", min=2)] = 7,
     output: Annotated[Path | None, typer.Option(help="A .png or .pdf file, for pictures.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the prior draw.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the prior sample.")] = 0,
     rate: RATE = None,
     condition: CONDITION = None,
     device: DEVICE = "auto",
     json: JSON = False,
 ) -> None:
-    """Move one dim or one attribute of a code and leave the rest: sentences, or a strip of pictures."""
+    """Change one dim or attribute of a code, keep the rest, and decode: sentences, or a strip of pictures."""
     from seqvae.analysis.traversal import Traversal, regularised_dim, traverse
 
     vae, move = load_vae(run, device, rate, condition=condition), Traversal(dim, attribute, low, high, steps)
     file = image_output(vae, output)
     if (carrier := regularised_dim(vae, move)) is not None:
-        typer.echo(f"dim {carrier} was trained to carry {attribute!r}: it moves alone", err=True)
+        typer.echo(f"dim {carrier} was trained to carry {attribute!r}: only it changes", err=True)
     decoded = vae.decode(traverse(vae, example, move, seed=seed))
     if file is not None:
         from seqvae.plots import interpolation, save

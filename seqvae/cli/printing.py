@@ -1,4 +1,4 @@
-"""Results go to stdout and nothing else does."""
+"""Printing of results to stdout: JSON, lines, texts and formatted numbers."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _ESCAPES = {"\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def emit_json(value: Any) -> None:
-    """One JSON document on stdout; characters that its encoding may lack are escaped."""
+    """Print one JSON document; characters that the encoding of stdout may lack are escaped."""
     unicode = (getattr(sys.stdout, "encoding", None) or "").lower().startswith("utf")
     typer.echo(json.dumps(value, ensure_ascii=not unicode, indent=2))
 
 
 def emit_lines(lines: Iterable[str]) -> None:
-    """Lines on stdout, each of them one line: control characters are escaped as JSON does."""
+    """Print lines; control characters in them are escaped as in JSON."""
     for line in lines:
         typer.echo(escape_controls(line))
 
 
 def emit_texts(texts: Iterable[str], print0: bool = False) -> None:
-    """Texts on stdout, a line each; with `print0` as they are, each ended by a null character."""
+    """Print one text per line; with `print0` unescaped, each ended by a null character."""
     if not print0:
         emit_lines(texts)
         return
@@ -49,7 +49,7 @@ def write_what_can_be_written() -> None:
 
 
 def format_value(value: object) -> str:
-    """A measure for people: four digits, nothing for None, the parts of lists and mappings side by side."""
+    """A metric for reading: four digits, `-` for None, the parts of lists and mappings in one line."""
     if value is None:
         return "-"
     if isinstance(value, float):

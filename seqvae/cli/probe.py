@@ -1,4 +1,4 @@
-"""`seqvae probe`: does the code know of a label that it was never told?"""
+"""`seqvae probe`: linear probes of the code for a label that training did not use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def probe(
     device: DEVICE = "auto",
     json: JSON = False,
 ) -> None:
-    """Tell a label from few labelled examples by a straight line: on the code, and on raw input beside it."""
+    """Predict a label from few labelled examples by a linear classifier on the code, and on the raw input."""
     from seqvae.analysis.linear_probe import ProbeConfig
     from seqvae.analysis.linear_probe import probe as probed
 

@@ -1,4 +1,4 @@
-"""`seqvae quality`: what prior samples of a text run are worth, beside real sentences."""
+"""`seqvae quality`: metrics of a text run's prior samples, compared with real sentences."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def quality(
     device: DEVICE = "auto",
     json: JSON = False,
 ) -> None:
-    """Measure samples: perplexity forward and reverse, repetition, copies; real sentences beside them.
+    """Measure samples and real sentences: forward and reverse perplexity, repetition, copies.
 
-    Samples are untruncated draws. A run that is told labels is told those of training examples, as often as
-    they occur, or --condition.
+    Samples are untruncated draws. A conditional run gets the labels of random training examples, or those of
+    --condition.
     """
     from seqvae.analysis.sample_quality import measure_samples
 

@@ -1,4 +1,4 @@
-"""`seqvae rate`: how many nats examples need, what they are with fewer, and a run's default rate."""
+"""`seqvae rate`: minimum rate per example, reconstructions at several rates, and a run's default rate."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from seqvae.analysis.minimum_rate import ImageMinimumRate, MinimumRate
     from seqvae.inference.inputs import Inputs
 
-RATES = Annotated[str, typer.Option(help="Nats, as 2,4,8; each doubling of the trained range by default.")]
+RATES = Annotated[
+    str, typer.Option(help="Nats, as 2,4,8; the doublings within the trained range by default.")
+]
 
 
 @reads_files
@@ -38,12 +40,14 @@ def rate(
     given: GIVEN = None,
     input_: INPUT = None,
     data: DATA = None,
-    examples: Annotated[int | None, typer.Option(help="Only the first so many.", min=1)] = None,
-    accuracy: Annotated[float, typer.Option(help="Share of the tokens that must be right.")] = 1.0,
-    distortion: Annotated[float | None, typer.Option(help="Or the nats that p(x|z) may cost.")] = None,
+    examples: Annotated[int | None, typer.Option(help="Only the first N examples.", min=1)] = None,
+    accuracy: Annotated[float, typer.Option(help="Fraction of the tokens that must be right.")] = 1.0,
+    distortion: Annotated[float | None, typer.Option(help="Or the distortion to reach, in nats.")] = None,
     draws: Annotated[int, typer.Option(help="Codes of each posterior; 0 takes its mean.", min=0)] = 0,
     rounds: Annotated[int, typer.Option(help="Bisections; each halves the error in ln R.", min=0)] = 8,
-    sweep: Annotated[bool, typer.Option("--sweep", help="Show each at several rates instead.")] = False,
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="Show the reconstructions at several rates instead.")
+    ] = False,
     ladder: Annotated[bool, typer.Option("--ladder", hidden=True)] = False,
     choose: Annotated[bool, typer.Option("--choose", help="Give the run its best default rate.")] = False,
     rates: RATES = "",
@@ -54,7 +58,7 @@ def rate(
     *,
     reading: Reading,
 ) -> None:
-    """How many nats does each example need to come back? For runs trained over a range of rates."""
+    """Find how many nats each example needs to be reconstructed, with a variable-rate run."""
     from seqvae.analysis.minimum_rate import ReconstructionTarget
 
     vae = load_vae(run, device, condition=condition, reading=reading, sources=data or input_)
@@ -66,9 +70,11 @@ def rate(
     if ladder:
         typer.echo("seqvae: --ladder is deprecated: use --sweep", err=True)
     if sweep or ladder:
-        _ladder(vae, shown, asked, output, json)
+        _reconstruct_at_rates(vae, shown, asked, output, json)
     else:
-        _needs(vae, shown, ReconstructionTarget(accuracy, distortion, draws, rounds), output, json)
+        _find_minimum_rates(
+            vae, shown, ReconstructionTarget(accuracy, distortion, draws, rounds), output, json
+        )
 
 
 def _choose(vae: Any, rates: list[float], json: bool) -> None:
@@ -81,7 +87,9 @@ def _choose(vae: Any, rates: list[float], json: bool) -> None:
     emit_json(chosen) if json else emit_lines([describe_choice(chosen)])
 
 
-def _ladder(vae: Any, shown: Inputs, rates: list[float], output: Path | None, json: bool) -> None:
+def _reconstruct_at_rates(
+    vae: Any, shown: Inputs, rates: list[float], output: Path | None, json: bool
+) -> None:
     from seqvae.analysis.rate_ladder import reconstruct_at_rates, reconstruct_images_at_rates
 
     if (file := image_output(vae, output)) is not None:
@@ -91,14 +99,14 @@ def _ladder(vae: Any, shown: Inputs, rates: list[float], output: Path | None, js
         return
     found = reconstruct_at_rates(vae, shown, rates)
     if json:
-        emit_json([vars(rung) for rung in found])
+        emit_json([vars(row) for row in found])
         return
-    for text in dict.fromkeys(rung.text for rung in found):
+    for text in dict.fromkeys(row.text for row in found):
         rows = [(f"{r.nats:g}", "=" if r.exact else "", r.reconstruction) for r in found if r.text == text]
-        emit_lines([text, *align_columns(("nats", "", "comes back as"), rows), ""])
+        emit_lines([text, *align_columns(("nats", "", "reconstruction"), rows), ""])
 
 
-def _needs(vae: Any, shown: Inputs, wanted: Any, output: Path | None, json: bool) -> None:
+def _find_minimum_rates(vae: Any, shown: Inputs, wanted: Any, output: Path | None, json: bool) -> None:
     from seqvae.analysis.minimum_rate import find_minimum_rates
     from seqvae.build import modality_of
     from seqvae.evaluation.rate_sweep import trained_range
@@ -125,7 +133,7 @@ def _nats(need: MinimumRate | ImageMinimumRate, high: float) -> str:
 
 
 def _row(need: Any) -> str:
-    """One that did not come back shows what it became."""
+    """The example; if it was not reconstructed at any rate, also its reconstruction."""
     if hasattr(need, "picture"):
         return f"{need.picture}  (distortion {need.distortion:.2f} nats)"
     return need.text if need.nats is not None else f"{need.text}  ->  {need.reconstruction}"

@@ -1,4 +1,4 @@
-"""Options of all commands that read a user's files: which columns, in which encoding and dialect."""
+"""Options of all commands that read a user's files: columns, encoding, delimiter, quotes and format."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OPTIONS: dict[str, Any] = {
     ],
     "label": Annotated[
         list[str] | None,
-        typer.Option(help="A label, as NAME or NAME=COLUMN; once a label.", rich_help_panel=_HELP),
+        typer.Option(help="A label, as NAME or NAME=COLUMN; once per label.", rich_help_panel=_HELP),
     ],
     "id_column": Annotated[
         str | None, typer.Option(help="The column that identifies rows.", rich_help_panel=_HELP)
@@ -32,10 +32,13 @@ _OPTIONS: dict[str, Any] = {
     ],
     "encoding": Annotated[
         str | None,
-        typer.Option(help="As latin-1; by a byte order mark, else UTF-8.", rich_help_panel=_HELP),
+        typer.Option(
+            help="As latin-1; by default a byte order mark decides, else UTF-8.", rich_help_panel=_HELP
+        ),
     ],
     "delimiter": Annotated[
-        str | None, typer.Option(help="Of a table, as ';' or tab; else recognised.", rich_help_panel=_HELP)
+        str | None,
+        typer.Option(help="Of a table, as ';' or tab; detected by default.", rich_help_panel=_HELP),
     ],
     "quotes": Annotated[
         Literal["double", "backslash", "none"] | None,
@@ -43,17 +46,17 @@ _OPTIONS: dict[str, Any] = {
     ],
     "format": Annotated[
         Literal["lines", "json", "csv", "tsv", "parquet"] | None,
-        typer.Option(help="Else by the name, or by the first line.", rich_help_panel=_HELP),
+        typer.Option(help="By default the file name decides, or the first line.", rich_help_panel=_HELP),
     ],
 }
 _OF_FILES = ("encoding", "delimiter", "quotes", "format")
 SPLITS = ("train", "valid", "test")
-_CHANGES = ("text_column", "image_column", *_OF_FILES)  # as config keys
+_CHANGES = ("text_column", "image_column", *_OF_FILES)  # keys of a config's data block
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a command line says about the files that it names."""
+    """The reading options of one command line."""
 
     text_column: str | None = None
     label: list[str] | None = None
@@ -66,19 +69,19 @@ class Reading:
 
     @property
     def labels(self) -> dict[str, str]:
-        """The column of each label that was named."""
+        """Column by label name, for the labels given."""
         pairs = [word.partition("=") for word in self.label or ()]
         return {name: column or name for name, _, column in pairs}
 
     @property
     def changes(self) -> dict[str, Any]:
-        """What was chosen, by the key of a config's data block."""
+        """The options given, by their key in a config's data block."""
         chosen = {key: getattr(self, key) for key in _CHANGES}
         return {key: value for key, value in chosen.items() if value is not None}
 
     @property
     def overrides(self) -> list[str]:
-        """The same as overrides of a config that is to be trained.
+        """The options given, as `--set` overrides of a training config.
 
         Raises:
             UserError: an option that training has no use for.
@@ -95,12 +98,12 @@ class Reading:
         return found
 
     def apply(self, vae: Any, sources: Sequence[str]) -> Any:
-        """The run for use, whose data block says how the named sources are read.
+        """A copy of `vae` whose data block says how the named sources are read.
 
-        The encoding, the dialect and the format of the run's own files are not those of other files.
+        Encoding, delimiter, quotes and format of the training files do not carry over to other files.
 
         Raises:
-            UserError: an option that data of the run's kind do not have, or no file that it could be about.
+            UserError: an option that this modality does not have, or options but no file to read.
         """
         data = vae.run.config.data
         if all(source in SPLITS and not Path(source).exists() for source in sources):
@@ -123,7 +126,7 @@ class Reading:
 
 
 def reads_files(command: Callable[..., None]) -> Callable[..., None]:
-    """A command with the options of `Reading`, which it gets as its argument `reading`."""
+    """Add the options of `Reading` to a command, which gets them as its argument `reading`."""
     signature = inspect.signature(command, eval_str=True)
     own = [p for p in signature.parameters.values() if p.name != "reading"]
     added = [
@@ -139,10 +142,10 @@ def reads_files(command: Callable[..., None]) -> Callable[..., None]:
     parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + added
     vars(reading_command)["__signature__"] = inspect.Signature(parameters)
     reading_command.__annotations__ = {p.name: p.annotation for p in parameters}
-    del reading_command.__wrapped__  # or its own signature would be read
+    del reading_command.__wrapped__  # typer would follow it to the signature without the options
     return reading_command
 
 
 def say(line: str) -> None:
-    """A line on stderr about how a file is read, or what became of its rows."""
+    """Print a note on stderr."""
     print(line, file=sys.stderr)

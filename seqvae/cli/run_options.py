@@ -1,4 +1,4 @@
-"""Options of all commands that load a run: how much of a text it reads, and where its corpus lies now."""
+"""Options of all commands that load a run: the maximum length, and the path of a moved corpus."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ _OPTIONS: dict[str, Any] = {
     "max_tokens": Annotated[
         int | None,
         typer.Option(
-            help="Tokens read of a sentence; as in training by default.", min=1, rich_help_panel=_HELP
+            help="Tokens read per sentence; as in training by default.", min=1, rich_help_panel=_HELP
         ),
     ],
     "corpus": Annotated[
         str | None,
-        typer.Option(help="Where the corpus lies now: a file, or the folder of it.", rich_help_panel=_HELP),
+        typer.Option(help="Path of a moved corpus: the file, or its folder.", rich_help_panel=_HELP),
     ],
 }
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What a command line says about the run that it names."""
+    """The run options of one command line."""
 
     max_tokens: int | None = None
     corpus: str | None = None
 
     def apply(self, vae: Any) -> Any:
-        """The run for use, so changed.
+        """A copy of `vae` with these options.
 
         Raises:
             UserError: tokens of a run that reads pictures, or a corpus that is not there.
@@ -51,7 +51,7 @@ _ASKED: ContextVar[RunOptions | None] = ContextVar("run options", default=None)
 
 
 def as_asked(vae: Any) -> Any:
-    """The run for use, as the command that is at work says.
+    """A copy of `vae` with the run options of the command that is running.
 
     Raises:
         UserError: as `RunOptions.apply`.
@@ -61,7 +61,7 @@ def as_asked(vae: Any) -> Any:
 
 
 def with_run_options(command: Callable[..., None]) -> Callable[..., None]:
-    """A command with the options of `RunOptions`, which `loaded` applies; one without a RUN as it is."""
+    """Add the options of `RunOptions` to a command whose first argument is RUN; `as_asked` applies them."""
     signature = inspect.signature(command, eval_str=True)
     own = list(signature.parameters.values())
     if own[:1] == [] or own[0].name != "run":
@@ -82,5 +82,5 @@ def with_run_options(command: Callable[..., None]) -> Callable[..., None]:
     parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + added
     vars(run_command)["__signature__"] = inspect.Signature(parameters)
     run_command.__annotations__ = {p.name: p.annotation for p in parameters}
-    del run_command.__wrapped__  # or its own signature would be read
+    del run_command.__wrapped__  # typer would follow it to the signature without the options
     return run_command

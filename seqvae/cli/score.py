@@ -1,4 +1,4 @@
-"""`seqvae score`: how likely each sentence or picture is."""
+"""`seqvae score`: the negative log-likelihood of each sentence or picture."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from seqvae.utils.tables import align_columns
 if TYPE_CHECKING:
     from seqvae.evaluation.score import ExampleScore
 
-HEAD = ("iw_nll", "per unit", "rate", "distortion")  # a unit is a token, or a picture
+HEAD = ("iw_nll", "per unit", "rate", "distortion")  # a unit: a token of text, or a whole picture
 
 
 @reads_files
@@ -37,8 +37,8 @@ def score(
     given: GIVEN = None,
     input_: INPUT = None,
     data: DATA = None,
-    examples: Annotated[int | None, typer.Option(help="Only the first so many.", min=1)] = None,
-    samples: Annotated[int, typer.Option(help="K of IW-NLL, the more the tighter.", min=1)] = 20,
+    examples: Annotated[int | None, typer.Option(help="Only the first N examples.", min=1)] = None,
+    samples: Annotated[int, typer.Option(help="K of IW-NLL; the bound tightens with K.", min=1)] = 20,
     sort: Annotated[bool, typer.Option("--sort", help="The least likely per token first.")] = False,
     seed: SEED = 0,
     rate: RATE = None,
@@ -49,7 +49,7 @@ def score(
     *,
     reading: Reading,
 ) -> None:
-    """Say how likely each sentence or picture is, in nats: what is odd has many."""
+    """Print the negative log-likelihood of each sentence or picture, in nats: unusual ones have many."""
     from seqvae.build import modality_of
     from seqvae.distributed.collectives import distributed_session, is_main
     from seqvae.utils.device import pick_device

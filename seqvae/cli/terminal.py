@@ -1,4 +1,4 @@
-"""Progress on a terminal: a bar where someone watches, lines where output goes to a file."""
+"""Progress on stderr: a bar on a terminal, lines in a file."""
 
 from __future__ import annotations
 
@@ -9,25 +9,30 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 class Terminal:
-    """A bar where stderr is a terminal, a line now and then where it is a file."""
+    """A `Reporter` that shows a bar if stderr is a terminal, else a line every `every_seconds`."""
 
     def __init__(self, every_seconds: float = 10.0) -> None:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self.bar: Progress | None = None
         self.every, self.last = every_seconds, 0.0
-        self.start: tuple[float, int] | None = None  # when, and how much was done then
+        self.start: tuple[float, int] | None = None  # time and number done at the phase's first call
+        self.done = 0
 
     def note(self, text: str) -> None:
-        """One line."""
+        """Print one line."""
         self.console.print(text, markup=False)
 
     def warn(self, text: str) -> None:
-        """One loud line."""
+        """Print one highlighted line."""
         self.console.print(f"WARNING: {text}", style="bold yellow", markup=False)
 
     def advance(self, done: int, total: int, what: str) -> None:
         """Move the bar, or print a line if the last one is old."""
-        self.start = self.start or (time.monotonic(), done)
+        if self.start is None or done < self.done:  # a phase begins: its speed is its own
+            self.start = time.monotonic(), done
+            if self.bar is not None:
+                self.bar.reset(self.bar.task_ids[0])
+        self.done = done
         if self.console.is_terminal:
             self._move(done, total, what)
         elif time.monotonic() - self.last >= self.every or done >= total:
@@ -35,7 +40,7 @@ class Terminal:
             self.note(f"{done}/{total}  {what}  eta {self._eta(done, total)}")
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self.bar is not None:
             self.bar.stop()
             self.bar = None

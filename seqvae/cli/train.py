@@ -1,4 +1,4 @@
-"""`seqvae train` and `seqvae evaluate`."""
+"""`seqvae train`, `seqvae evaluate` and `seqvae compare`."""
 
 from __future__ import annotations
 
@@ -37,18 +37,16 @@ def train(
     recipe: Annotated[str, typer.Option(help="The shipped config that --corpus uses.")] = "default",
     sets: Annotated[list[str] | None, typer.Option("--set", help="key.path=value over the config.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder to make; runs/NAME by default.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with this run.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Continue this run.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N, over train.device.")] = None,
     *,
     reading: Reading,
 ) -> None:
-    """Train a model; prints the run folder. Ctrl-C saves and says how to go on."""
+    """Train a model; prints the run folder. Ctrl-C saves and prints the command that resumes."""
     if vectors is not None and not corpus:
         raise UserError(f"--vectors {vectors} goes with --corpus FILE, which has the text of each row")
     if resume is not None and (config or corpus or sets or out or reading.overrides):
-        raise UserError(
-            f"--resume goes on with {resume} as it is: leave out CONFIG, --corpus, --set and --out"
-        )
+        raise UserError(f"--resume continues {resume} unchanged: leave out CONFIG, --corpus, --set and --out")
     place = [] if device is None else [f"train.device={device}"]
     overrides = [*reading.overrides, *_of_vectors(vectors), *(sets or []), *place]
     chosen = None if resume is not None else _chosen(config, corpus, recipe, overrides)
@@ -67,7 +65,7 @@ def train(
             for line in reasons:
                 report.note(line)
         path = training.train(chosen, out or _free_name(config, corpus), report)
-    if int(environ.get("RANK", 0)) == 0:  # the other processes of a run say nothing
+    if int(environ.get("RANK", 0)) == 0:  # one path per run, not one per rank
         typer.echo(path)
 
 
@@ -79,7 +77,7 @@ def evaluate(
     ] = None,
     samples: Annotated[int, typer.Option(help="K of IW-NLL; papers use 500.")] = 20,
     precision: Annotated[Literal["fp32", "bf16", "auto"], typer.Option(help="bf16 is faster.")] = "fp32",
-    examples: Annotated[int | None, typer.Option(help="Only the first so many.", min=1)] = None,
+    examples: Annotated[int | None, typer.Option(help="Only the first N examples.", min=1)] = None,
     refine: Annotated[int, typer.Option(help="SVI steps: adds the amortisation gap.", min=0)] = 0,
     factors: Annotated[bool, typer.Option("--factors", help="Adds MIG, DCI, SAP ... over labels.")] = False,
     rate: RATE = None,
@@ -91,7 +89,7 @@ def evaluate(
     *,
     reading: Reading,
 ) -> None:
-    """Measure a run: nats, rate, MI, active units, reconstructions, whether the code is read."""
+    """Measure a run: NLL, rate, MI, active units, reconstruction, and whether the decoder uses the code."""
     from seqvae.distributed.collectives import distributed_session, is_main
     from seqvae.utils.device import pick_device
 
@@ -128,10 +126,10 @@ def compare(
     comparison: Annotated[str, typer.Argument(help="A YAML of base, variants, seeds; or a shipped one.")],
     out: Annotated[Path, typer.Option(help="The folder of its runs; call again to resume or share.")],
     only: Annotated[str, typer.Option(help="Variants to work on, as lm,ae; the others' rows stay.")] = "",
-    devices: Annotated[str, typer.Option(help="A run at a time on each, as cuda:0,cuda:1.")] = "",
+    devices: Annotated[str, typer.Option(help="One run at a time on each, as cuda:0,cuda:1.")] = "",
     workers: Annotated[int, typer.Option(min=1, help="Runs at a time; they share the CPU's threads.")] = 1,
 ) -> None:
-    """Train and measure variants of a config on one protocol; prints one table, mean ± s.d. over seeds."""
+    """Train and evaluate variants of a config alike; prints one table, mean ± s.d. over seeds."""
     from seqvae.experiments.compare import available_slots, load_comparison
     from seqvae.experiments.compare import compare as compared
 
@@ -157,7 +155,7 @@ def _chosen(config: str | None, corpus: list[str] | None, recipe: str, sets: lis
 
 
 def _of_vectors(vectors: Path | None) -> list[str]:
-    """What has to be set for a model that reads the vectors in a file."""
+    """Overrides for a model that encodes the vectors in a file."""
     return [] if vectors is None else ["encoder={name: vectors}", f"data.vectors={dumps(str(vectors))}"]
 
 

@@ -1,4 +1,4 @@
-"""Configs of runs: their schema, reading and writing them, the registry, and those shipped."""
+"""Run configs: schema, loading, overrides, registry of components, shipped configs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading and writing configs: YAML in, checked values out, `--set a.b=c` on top."""
+"""Load and dump configs: YAML with `--set a.b=c` overrides, validated against the schema."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from seqvae.errors import UserError, suggest
 
 
 def load_config(source: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
-    """Read a YAML file, lay `key.path=value` overrides over it and check the whole.
+    """Read a YAML file, apply `key.path=value` overrides and validate the result.
 
     Raises:
-        UserError: no such file, not YAML, an unknown key (with the nearest right one), a wrong value.
+        UserError: no such file, not YAML, an unknown key (the nearest valid one is suggested), a wrong value.
     """
     return parse_config(read_yaml(Path(source)), overrides, where=str(source))
 
@@ -32,12 +32,12 @@ def parse_config(
     where: str = "config",
     saved: bool = False,
 ) -> RunConfig:
-    """Like `load_config`, from values already read; `where` says in errors whose they are.
+    """Like `load_config`, from values already read; `where` is their source, for error messages.
 
-    Of values that were `saved`, perhaps by an older version, old keys are renamed without a warning.
+    If they were `saved` in a run, perhaps by an older version, old keys are renamed without a warning.
 
     Raises:
-        UserError: an unknown key (with the nearest right one), a wrong value, or an override that is none.
+        UserError: an unknown key (the nearest valid one is suggested), a wrong value, a malformed override.
     """
     merged: Any = _deep_copy(values)
     for override in overrides:
@@ -59,7 +59,7 @@ def parse_config(
 
 
 def _deep_copy(value: Any) -> Any:
-    """A deep copy in which blocks that YAML anchors share are apart."""
+    """A deep copy in which blocks that share a YAML anchor are separate."""
     if isinstance(value, Mapping):
         return {key: _deep_copy(inner) for key, inner in value.items()}
     return [_deep_copy(inner) for inner in value] if isinstance(value, list | tuple) else value
@@ -81,7 +81,7 @@ def _name_components(values: dict[str, Any], made: type[RunConfig]) -> None:
 
 
 def _explain(error: ValidationError, made: type[RunConfig]) -> str:
-    """The first problem, in one line, with the nearest right key."""
+    """The first problem in one line; for an unknown key, with the nearest valid one."""
     problem = error.errors()[0]
     path = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":

@@ -1,4 +1,4 @@
-"""`--set key.path=value`: values laid over a nested config before it is checked."""
+"""`--set key.path=value`: overrides of a nested config, applied before validation."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _STEP = re.compile(r'"([^"]*)"|([^".=]*)')
 def apply_override(values: dict[str, Any], override: str, model: type[BaseModel] | None = None) -> None:
     """Set `a.b=c`, or `remedies.0.rate=c`, in nested values; a key with a dot in it is quoted, `a."b.c"=d`.
 
-    c is YAML; where `model` says that the value is a text, or a list or mapping of texts, these are taken
-    as they stand: `data.text_column=no`, `=#text` and `=Review: text` name such columns. A new `name` empties
+    c is YAML; if `model` declares the value as a string, or a list or mapping of strings, these are taken
+    verbatim: `data.text_column=no`, `=#text` and `=Review: text` name such columns. A new `name` empties
     its block first: another class takes other arguments.
 
     Raises:
-        UserError: no such form, a place that a list does not have, or no YAML.
+        UserError: another form, an index outside of a list, or not YAML.
     """
     keys, text = _split(override)
     *parents, last = keys
@@ -45,7 +45,7 @@ def apply_override(values: dict[str, Any], override: str, model: type[BaseModel]
 
 
 def _split(override: str) -> tuple[list[str], str]:
-    """The keys of the path, and what stands behind the `=`."""
+    """The keys of the path, and the text after the `=`."""
     keys, at = [], 0
     while found := _STEP.match(override, at):
         keys.append(found[1] if found[1] is not None else found[2])
@@ -59,7 +59,7 @@ def _split(override: str) -> tuple[list[str], str]:
 
 
 def type_at(model: type[BaseModel], keys: Sequence[str]) -> Any:
-    """The declared type of the value at a path, None where it is not declared (in open blocks)."""
+    """The declared type of the value at a path, None if it is not declared (in open blocks)."""
     kind: Any = model
     for key in keys:
         kind = _member(kind, key)
@@ -77,7 +77,7 @@ def _member(kind: Any, key: str) -> Any:
 
 
 def _options(kind: Any) -> tuple[Any, ...]:
-    """The members of a union, or the type itself; without what `Annotated` adds."""
+    """The members of a union, or the type itself, without the metadata of `Annotated`."""
     if get_origin(kind) is Annotated:
         return _options(get_args(kind)[0])
     if get_origin(kind) in (Union, UnionType):
@@ -104,7 +104,7 @@ def _names_only(option: Any) -> bool:
 
 
 def _texts_in(text: str, options: Sequence[Any]) -> Any:
-    """A list or a mapping, of whose members those that are declared as texts stay as they stand."""
+    """A list or mapping; members declared as strings are kept verbatim."""
     typed = parse_yaml(text)
     plain = yaml.load(text, yaml.BaseLoader)
     members = [get_args(option)[-1] for option in options if get_origin(option) in (list, dict)]
@@ -132,11 +132,11 @@ def _enter(block: Any, key: str, override: str) -> Any:
 
 
 def _key(block: dict[Any, Any], key: str) -> Any:
-    """`key` as the block writes it: YAML's keys may be numbers."""
+    """`key` in the type that the block uses: YAML keys may be numbers."""
     return int(key) if key.isdecimal() and key.isascii() and int(key) in block else key
 
 
 def _position(block: list[Any], key: str, override: str) -> int:
     if not (key.isdecimal() and key.isascii()) or int(key) >= len(block):
-        raise UserError(f"--set {override!r}: {key!r} is no place in a list of {len(block)}")
+        raise UserError(f"--set {override!r}: {key!r} is not an index of a list of {len(block)}")
     return int(key)

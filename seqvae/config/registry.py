@@ -1,4 +1,4 @@
-"""From a name and arguments in a config to an object; errors list the right names."""
+"""Look up a class by its config name and construct it from config arguments; errors list valid names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def lookup(kind: str, table: Mapping[str, T], name: str) -> T:
     """`table[name]`.
 
     Raises:
-        UserError: no such name; it lists those there are.
+        UserError: no such name; the message lists the valid ones.
     """
     if name not in table:
         raise UserError(f"unknown {kind} {name!r}: {suggest(name, table)}")
@@ -26,7 +26,7 @@ def lookup(kind: str, table: Mapping[str, T], name: str) -> T:
 
 
 def construct(kind: str, table: Mapping[str, Callable[..., T]], spec: Any, **provided: Any) -> T:
-    """Build what `spec` (a config block with a name and arguments) asks for.
+    """Construct the object that `spec` (a config block with a name and arguments) describes.
 
     The arguments are checked and coerced against the class's own signature; `provided` are those that
     the build knows (sizes, vocabularies) and a config may not set.
@@ -66,7 +66,7 @@ def _type_hints(made: Callable[..., Any]) -> dict[str, Any]:
 
 def _coerce(where: str, value: Any, hint: Any) -> Any:
     try:
-        settings = None if is_dataclass(hint) else ConfigDict(allow_inf_nan=False)  # these have their own
+        settings = None if is_dataclass(hint) else ConfigDict(allow_inf_nan=False)  # dataclasses have theirs
         found = TypeAdapter(hint, config=settings).validate_python(value)
         if isinstance(found, int) and abs(found) >= 2**31:
             raise UserError(f"{where} got {value!r}: give a number below {2**31}")
@@ -77,7 +77,7 @@ def _coerce(where: str, value: Any, hint: Any) -> Any:
 
 
 def describe(table: Mapping[str, Any], provided: Iterable[str] = ()) -> list[dict[str, Any]]:
-    """A row an entry for people to read: name, the arguments a config may set, year and paper.
+    """One row per entry of a table: name, arguments that a config may set, year and paper.
 
     `provided` are arguments that the build fills in and a config may not set.
     """

@@ -1,4 +1,4 @@
-"""Keys of configs that have new names: old ones load and warn."""
+"""Renamed config keys, values and shipped configs: the old names still load, with a warning."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ CONFIGS = {
 
 
 def rename_old_keys(values: dict[str, Any], where: str, warn: bool = True) -> None:
-    """Give the old keys of a run's config, nested as in YAML, their new names in place.
+    """Rename the old keys of a run's config in place.
 
     Args:
-        values: the config; it is changed.
-        where: whose config it is, for errors and warnings.
-        warn: whether to say so; configs of saved runs hold every key, which nobody wrote by hand.
+        values: the config as nested dicts and lists; it is modified.
+        where: the source of the config, for errors and warnings.
+        warn: whether to warn; not for configs of saved runs, whose keys no user wrote.
 
     Raises:
-        UserError: a key is there by both names.
+        UserError: a key is given under both names.
     """
     for path, block, names in _blocks(values):
         for old, new in names.items():
@@ -52,7 +52,7 @@ def rename_old_keys(values: dict[str, Any], where: str, warn: bool = True) -> No
 
 
 def current_config_name(name: str) -> str:
-    """The name that a shipped config has today, by the one it may have had before."""
+    """The current name of a shipped config, from a name that may be old."""
     if name not in CONFIGS:
         return name
     _warn(f"config {name}", CONFIGS[name])

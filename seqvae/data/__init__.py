@@ -1,1 +1,1 @@
-"""Data sets: reading, splitting, caching and batching examples of every modality."""
+"""Data sets: reading, splitting, caching and batching examples of all modalities."""

@@ -1,31 +1,19 @@
-"""What files contain, as hashes: caches are named by them, so that a changed file is read again."""
+"""Hashes of file contents, which name cache entries, so that a changed file is read again."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import time
-import uuid
 from collections.abc import Callable
 from pathlib import Path
+
+from seqvae.data.cache import cache_root, content_key
+from seqvae.utils.atomic_files import write_atomically
 
 _SETTLED = (
     2.0  # seconds; a file changed later than that before its hash may change again within one clock tick
 )
-
-
-def cache_root() -> Path:
-    """`$SEQVAE_CACHE`, or `seqvae` in the user's cache folder."""
-    if root := os.environ.get("SEQVAE_CACHE"):
-        return Path(root)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seqvae"
-
-
-def content_key(*parts: object) -> str:
-    """The name under which what these parts decide is found again."""
-    joined = "\n".join(map(str, parts))
-    return hashlib.blake2b(joined.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def file_hash(path: Path) -> str:
@@ -35,10 +23,10 @@ def file_hash(path: Path) -> str:
 
 
 def remembered_hash(path: Path, hashed: Callable[[Path], str] | None = None) -> str:
-    """The hash of a file's bytes; they are read again unless the system says that nobody wrote to the file.
+    """The hash of a file's bytes, cached until the system reports a change of the file.
 
     Size and modification time can be kept while the content changes (`cp -p`, `touch -r`), the time of the
-    last change of the inode cannot. A file that was changed in the last two seconds is not remembered.
+    last change of the inode cannot. The hash of a file changed within the last two seconds is not cached.
     """
     state = _state(path)
     kind = [] if hashed is None else [hashed.__name__]
@@ -59,9 +47,7 @@ def _state(path: Path) -> str:
 
 
 def _write_note(note: Path, text: str) -> None:
-    """Remember; where the cache cannot be written, the next run reads the file again."""
-    work = note.with_name(f".{note.name}.{uuid.uuid4().hex[:8]}")
+    """Store a hash; if the cache is not writable, the next run reads the file again."""
     with contextlib.suppress(OSError):
         note.parent.mkdir(parents=True, exist_ok=True)
-        work.write_text(text, encoding="utf-8")
-        work.replace(note)
+        write_atomically(note, lambda file: file.write_text(text, encoding="utf-8"), shared=True)

@@ -1,4 +1,4 @@
-"""Data sets that `datasets` saved in a folder, or that are on the Hub: their splits, whatever they hold."""
+"""Splits of data sets saved by `datasets` in a folder, or on the Hub, for all modalities."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def is_saved(path: Path) -> bool:
 
 
 def load_split(source: str, path: Path | None, split: str) -> Any:
-    """A `datasets.Dataset`; a split named in the source, after `@`, goes before `split`.
+    """Load a `datasets.Dataset`; a split named in the source, after `@`, overrides `split`.
 
-    `path` is the folder where there is one; else the source is a Hub id, `owner/name` or `owner/name:config`.
+    `path` is the folder, or None for a Hub id, `owner/name` or `owner/name:config`.
 
     Raises:
         UserError: it cannot be loaded, or has no such split.
@@ -42,7 +42,7 @@ def load_split(source: str, path: Path | None, split: str) -> Any:
 
 
 def find_heldout_split(source: str, path: Path | None, part: str) -> str | None:
-    """`source@split` for the validation or test part that the data set brings, if any.
+    """`source@split` for the data set's own validation or test split, if it has one.
 
     Raises:
         UserError: it cannot be loaded.
@@ -65,7 +65,7 @@ def _split_names(source: str, path: Path | None) -> list[str]:
 
 
 def _load_saved(folder: Path) -> Any:
-    """What `datasets` saved there: a split, or several by name."""
+    """Load a folder saved by `datasets`: one split, or several by name."""
     import datasets
 
     if not is_saved(folder):
@@ -81,6 +81,6 @@ def _load(
 ) -> Any:
     try:
         return load()
-    except Exception as error:  # network, rights, formats: each library has its own
+    except Exception as error:  # network, permissions, formats: each library raises its own errors
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise UserError(f"{source} cannot be loaded{whence} ({reason}): {remedy}") from None

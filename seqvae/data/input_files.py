@@ -1,4 +1,4 @@
-"""Files as users name them: packed files, pipes, standard input and globs become files to read twice."""
+"""Input files: packed files, globs, pipes and standard input, which are copied to be read again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from seqvae.data.content import cache_root, file_hash
+from seqvae.data.cache import cache_root
+from seqvae.data.content import file_hash
 from seqvae.errors import UserError
 
 PACKED = (".gz", ".bz2", ".xz", ".zst", ".zstd")
@@ -28,7 +29,7 @@ _CHUNK = 1 << 20  # bytes
 
 
 def suffix(path: str | Path) -> str:
-    """The format by name in lower case, `.gz`, `.bz2`, `.xz` and `.zst` aside: `a.CSV.gz` gives `.csv`."""
+    """The suffix in lower case, without `.gz`, `.bz2`, `.xz` and `.zst`: `a.CSV.gz` gives `.csv`."""
     name = Path(path).name.lower()
     for packed in PACKED:
         name = name.removesuffix(packed)
@@ -37,7 +38,7 @@ def suffix(path: str | Path) -> str:
 
 @contextlib.contextmanager
 def open_unpacked(path: Path) -> Iterator[IO[bytes]]:
-    """The bytes of a file, unpacked where it begins as gzip, bzip2, xz or zstd files do, whatever its name.
+    """Open a file, unpacked if its first bytes are those of gzip, bzip2, xz or zstd, for any name.
 
     Raises:
         UserError: it cannot be read, is a damaged archive, or is a zip archive.
@@ -49,14 +50,14 @@ def open_unpacked(path: Path) -> Iterator[IO[bytes]]:
     except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
         raise UserError(f"{path} is a damaged {kind} file ({error}): fetch or pack it again") from None
     except OSError as error:
-        if error.errno is None:  # of a library that unpacks: the system gives each of its errors a number
+        if error.errno is None:  # from an unpacking library: errors of the system have a number
             reason = str(error).splitlines()[0]
             raise UserError(f"{path} is a damaged {kind} file ({reason}): fetch or pack it again") from None
         raise UserError(f"{path} cannot be read ({error.strerror}): check the path and its rights") from None
 
 
 def is_packed(path: Path) -> bool:
-    """Whether a file begins as gzip, bzip2, xz or zstd files do."""
+    """Whether a file's first bytes are those of gzip, bzip2, xz or zstd."""
     return _packing(path) != "plain"
 
 
@@ -89,12 +90,12 @@ def _zstd(path: Path) -> Any:
 
 
 def in_words(source: str | Sequence[str]) -> str:
-    """A source, or several, as messages name them."""
+    """A source, or several, as text for messages."""
     return source if isinstance(source, str) else ", ".join(source)
 
 
 def expand(source: str | Sequence[str]) -> list[str]:
-    """Each source by itself: a list's members, and for a glob the files that match it, in their order.
+    """Expand a source or several into a list: globs become their matching files, sorted.
 
     Raises:
         UserError: an empty list, or a glob that no file matches.
@@ -115,13 +116,13 @@ def _matches(source: str) -> list[str]:
 
 
 def regular_file(source: str, keep: bool = False) -> str:
-    """`source`, or the path of a copy of what comes from a pipe or, for `-`, from standard input.
+    """Return `source`, or the path of a copy of a pipe or of standard input (`-`).
 
-    A pipe is read once, and data are read more often. The copy is in the cache under its content's hash where
-    a run shall find it again (`keep`), else it is gone when the program ends.
+    A pipe can be read only once, but data are read several times. With `keep` the copy is stored in the cache
+    under its content's hash, for later use by a run; otherwise it is deleted when the program ends.
 
     Raises:
-        UserError: nothing came, or standard input is the terminal or several processes share it.
+        UserError: empty input, no standard input, or several processes share it.
     """
     if source == STDIN:
         return str(_stored(_standard_input(), keep, source))
@@ -153,7 +154,7 @@ def _standard_input() -> Any:
 
 
 def _stored(stream: Any, keep: bool, source: str) -> Path:
-    """A copy of a stream as a file."""
+    """Copy a stream to a file."""
     folder = cache_root() / "piped" if keep else Path(_scratch())
     try:
         path = _copied(stream, folder)
@@ -177,7 +178,7 @@ def _copied(stream: Any, folder: Path) -> Path:
     return Path(name)
 
 
-_folder: list[str] = []  # of the copies that end with the program; made when the first is needed
+_folder: list[str] = []  # folder of temporary copies; made when first needed
 
 
 def _scratch() -> str:

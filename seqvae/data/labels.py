@@ -1,11 +1,12 @@
-"""Labels of training data: what a model is to know of each, and which examples keep theirs.
+"""Labels of training data: their statistics, and subsampling of labelled examples.
 
 Shapes: N examples of a split, L columns of labels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,18 +16,27 @@ import torch
 from seqvae.errors import UserError
 from seqvae.keyed_noise import KeyedNoise
 
-MOST_CLASSES = 64  # whole numbers of more values than that are a number, not classes
+MOST_CLASSES = 64  # integers with more distinct values are numbers, not classes
 
 Columns = npt.NDArray[np.float32]
+Categories = Mapping[str, Sequence[str]]  # the names of the classes, per label
+
+
+def hash_labels(names: Sequence[str], labels: Columns) -> dict[str, str]:
+    """A hash of each column of labels (N, L), by which a run recognises its data."""
+    return {
+        f"label {name!r}": hashlib.blake2b(np.ascontiguousarray(column).tobytes(), digest_size=16).hexdigest()
+        for name, column in zip(names, labels.T, strict=True)
+    }
 
 
 def label_statistics(name: str, values: Columns, names: Sequence[str] = ()) -> dict[str, Any]:
-    """What a model is to know of a label, from its values (N,) in training: `classes`, or `mean` and `sd`.
+    """Statistics of a label from its training values (N,): `classes`, or `mean` and `sd`.
 
-    Names are classes, and so are whole numbers of at most `MOST_CLASSES` different values.
+    Names are classes, and so are integers with at most `MOST_CLASSES` distinct values.
 
     Raises:
-        UserError: fewer than two values, which tell nothing.
+        UserError: fewer than two distinct values, which carry no information.
     """
     kept = values[np.isfinite(values)]
     different = np.unique(kept)
@@ -40,12 +50,12 @@ def label_statistics(name: str, values: Columns, names: Sequence[str] = ()) -> d
 
 
 def subsample_labels(labels: Columns, keep: int, seed: int) -> Columns:
-    """(N, L): labels of which `keep` examples keep theirs, all others are missing; by the seed alone.
+    """Labels (N, L) of which only `keep` random examples keep theirs; the others become NaN.
 
-    Of each class of the first label alike many are kept, as far as it has them, where it has classes enough.
+    Each class of the first label keeps equally many, as far as possible. The choice depends only on the seed.
 
     Raises:
-        UserError: no labels, or fewer examples that have them.
+        UserError: no labels, or fewer labelled examples than `keep`.
     """
     if not labels.shape[1]:
         raise UserError(f"data.num_labeled got {keep}, data.labels names no label to keep: name one")
@@ -63,7 +73,7 @@ def subsample_labels(labels: Columns, keep: int, seed: int) -> Columns:
 
 
 def _occurrence_index(values: Columns) -> npt.NDArray[np.int64]:
-    """(N,): how many equal values came before each: 0 for the first of each class, then 1 ..."""
+    """(N,): number of equal values before each one: 0 for the first of each class, then 1 ..."""
     order = np.argsort(values, kind="stable")
     ordered = values[order]
     starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])

@@ -1,1 +1,1 @@
-"""Several processes on one run: collectives, shares of the global batch, its statistics, FSDP."""
+"""Training on several ranks: collectives, shards of the global batch, batch statistics, FSDP."""

@@ -1,7 +1,7 @@
-"""The share that each process has of a global batch, and statistics of the batch that know the other shares.
+"""Shards of the global batch, and differentiable collectives for statistics over all of it.
 
-The global batch defines a run: each process reads its rows of it, and its loss weighs as much as its share.
-Shapes: B examples of this process, M of all of them.
+The global batch defines a run: each rank reads its rows of it, and its loss is weighted by its shard's size.
+Shapes: B examples of this rank, M of all ranks.
 """
 
 from __future__ import annotations
@@ -21,56 +21,57 @@ from seqvae.distributed.collectives import all_gather_ints, all_reduce_sum, rank
 
 
 def local_rows(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The rows of a global batch that this process reads: a stretch, as long as the others' but for one.
+    """The rows of a global batch that this rank reads; shard sizes differ by one row at most.
 
-    All rows where there are fewer than processes: nobody reads an empty batch.
+    All rows if there are fewer than ranks, because no rank may have an empty batch.
     """
     return rows if len(rows) < world_size() else np.array_split(rows, world_size())[rank()]
 
 
 @dataclass(frozen=True)
 class BatchShard:
-    """What this process reads of a global batch."""
+    """This rank's shard of a global batch."""
 
-    sizes: tuple[int, ...]  # examples, a process
-    place: int  # of this process among them
-    copied: bool  # all read the same examples, of which there are fewer than processes
+    sizes: tuple[int, ...]  # examples per rank
+    place: int  # index of this rank in `sizes`
+    copied: bool  # every rank reads all examples, because there are fewer than ranks
     num_targets: int  # of the global batch
 
     @property
     def total(self) -> int:
-        """M."""
+        """M, the number of examples of the global batch."""
         return self.sizes[0] if self.copied else sum(self.sizes)
 
     @property
     def weight(self) -> float:
-        """What a mean over B examples counts in that over M; the processes' weights add up to 1."""
+        """Weight of a mean over B examples in the mean over M; the ranks' weights sum to 1."""
         return self.sizes[self.place] / sum(self.sizes)
 
     @property
     def rows(self) -> slice:
-        """Where the B examples lie among the M."""
+        """The positions of the B examples among the M."""
         start = 0 if self.copied else sum(self.sizes[: self.place])
         return slice(start, start + self.sizes[self.place])
 
 
 def exchange_shards(parts: Sequence[Any]) -> list[BatchShard]:
-    """The shares that the batches `parts` on the CPU are; every process must ask."""
+    """The shards of which this rank holds the CPU batches `parts`. A collective: call it on every rank."""
     own = [number for part in parts for number in (part.size, int(part.index[0]), part.num_targets)]
-    told = np.array(all_gather_ints(own)).reshape(world_size(), len(parts), 3)
+    gathered = np.array(all_gather_ints(own)).reshape(world_size(), len(parts), 3)
     found = []
-    for sizes, first, units in told.transpose(1, 2, 0).tolist():
-        copied = world_size() > 1 and len(set(first)) == 1  # no example comes twice in an update
+    for sizes, first, units in gathered.transpose(1, 2, 0).tolist():
+        # an update never has an example twice, so equal first rows mean that all ranks read the same
+        copied = world_size() > 1 and len(set(first)) == 1
         found.append(BatchShard(tuple(sizes), rank(), copied, units[0] if copied else sum(units)))
     return found
 
 
-_active_shards: list[BatchShard] = []  # the share that is being computed, the innermost last
+_active_shards: list[BatchShard] = []  # stack of the shards being computed
 
 
 @contextmanager
 def global_batch_statistics(share: BatchShard) -> Iterator[None]:
-    """Inside, statistics of a batch are those of the global one; every process must be inside."""
+    """Context in which batch statistics are global. They are collectives: enter it on every rank."""
     if world_size() == 1:
         yield
         return
@@ -82,7 +83,7 @@ def global_batch_statistics(share: BatchShard) -> Iterator[None]:
 
 
 class _AllReduceSum(torch.autograd.Function):
-    """Sum over processes; the gradient is that of the sum of all processes' losses."""
+    """Sum over ranks; the gradient is that of the sum of all ranks' losses."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -94,7 +95,7 @@ class _AllReduceSum(torch.autograd.Function):
 
 
 class _AllGatherRows(torch.autograd.Function):
-    """Rows of all processes (M, ...), of which this one's get the gradients of all processes' losses."""
+    """Rows (M, ...) of all ranks; the gradient of this rank's rows is that of the sum of all losses."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, share: BatchShard) -> Tensor:
@@ -112,7 +113,7 @@ class _AllGatherRows(torch.autograd.Function):
 
 
 def global_mean(mean: Tensor) -> Tensor:
-    """The mean over the global batch, from this process's mean over its examples; differentiable."""
+    """The mean over the global batch, from this rank's mean over its examples; differentiable."""
     if not _active_shards:
         return mean
     wide = mean if mean.dtype == torch.float64 else mean.float()
@@ -121,7 +122,7 @@ def global_mean(mean: Tensor) -> Tensor:
 
 
 def all_gather_rows(x: Tensor) -> Tensor:
-    """The rows (M, ...) of all processes, in the order of the global batch, from (B, ...); differentiable."""
+    """The rows (M, ...) of all ranks, in the order of the global batch, from (B, ...); differentiable."""
     if not _active_shards or _active_shards[-1].copied:
         return x
     wide = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
@@ -130,7 +131,7 @@ def all_gather_rows(x: Tensor) -> Tensor:
 
 
 def local_slice(x: Tensor) -> Tensor:
-    """The rows (B, ...) of this process, of those of all (M, ...)."""
+    """This rank's rows (B, ...) of the rows (M, ...) of all ranks."""
     return x[_active_shards[-1].rows] if _active_shards else x
 
 

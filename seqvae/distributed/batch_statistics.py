@@ -1,4 +1,4 @@
-"""Statistics of the global batch, whichever processes share it."""
+"""Statistics of the global batch, which do not depend on the number of ranks."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from seqvae.distributed.batch_shards import global_mean
 
 
 def batch_mean(x: Tensor) -> Tensor:
-    """Mean over the global batch (dim 0), kept as a dim of 1: where batch statistics are taken."""
+    """Mean (1, ...) over the global batch, from x (B, ...); differentiable."""
     return global_mean(x.mean(0, keepdim=True))

@@ -1,6 +1,6 @@
-"""One run on several processes: which one this is, what they agree on, and sums over all of them.
+"""Process group, rank and collectives of a run on several ranks; no-ops on one.
 
-torchrun starts the processes and says in environment variables who is who. Alone nothing is sent.
+torchrun starts the processes and sets the rank of each in environment variables.
 """
 
 from __future__ import annotations
@@ -20,42 +20,42 @@ from torch import Tensor, nn
 
 from seqvae.errors import LocalError, UserError
 
-TIMEOUT = timedelta(minutes=30)  # one process validates while the others wait
+TIMEOUT = timedelta(minutes=30)  # long, because the others wait while rank 0 validates
 
 
 def world_size() -> int:
-    """How many processes work on this run."""
+    """The number of ranks of this run."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """The number of this process, from 0."""
+    """The rank of this process, from 0."""
     return dist.get_rank() if world_size() > 1 else 0
 
 
 def is_main() -> bool:
-    """Whether this is the one process that writes and speaks."""
+    """Whether this is rank 0, which alone writes files and logs."""
     return rank() == 0
 
 
 def local_rank() -> int:
-    """The number of this process on its machine, as torchrun tells it; 0 where nothing is told."""
+    """The rank of this process on its machine, set by torchrun; 0 without torchrun."""
     return int(os.environ.get("LOCAL_RANK", 0))
 
 
 def launched_world_size() -> int:
-    """How many processes torchrun has started for this run; 1 without it."""
+    """The number of processes that torchrun started for this run; 1 without torchrun."""
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[None]:
-    """Meet the processes that torchrun started, and part from them at the end; alone nothing happens.
+    """Initialise the process group under torchrun and destroy it on exit; a no-op without torchrun.
 
-    Tensors of a CUDA device travel by NCCL, all others by gloo.
+    CUDA tensors use NCCL, all others gloo.
 
     Raises:
-        UserError: another process is gone, or has the same CUDA device.
+        UserError: the connection to another rank is lost, or two ranks have the same CUDA device.
     """
     ours = launched_world_size() > 1 and not dist.is_initialized()
     if ours:
@@ -69,7 +69,7 @@ def process_group(device: torch.device) -> Iterator[None]:
     except RuntimeError as error:
         if world_size() == 1 or not _is_connection_error(error):
             raise
-        leave = ours and device.type != "cuda"  # NCCL may wait for ever for who is gone
+        leave = ours and device.type != "cuda"  # NCCL may wait forever for a rank that has died
         raise UserError(
             f"process {rank()} of {world_size()} lost the others ({str(error).splitlines()[0][:100]}): "
             "see what they said, then go on with --resume"
@@ -80,12 +80,12 @@ def process_group(device: torch.device) -> Iterator[None]:
 
 
 def refuse_shared_device(device: torch.device) -> None:
-    """Refuse two processes on one CUDA device, which end in NCCL's segmentation fault or wait for ever.
+    """Reject two ranks on one CUDA device, for which NCCL crashes or waits forever.
 
-    They ask each other by gloo, before NCCL has anything to do.
+    The check uses gloo, before NCCL is first used.
 
     Raises:
-        UserError: on every process.
+        UserError: two ranks share a device; raised on every rank.
     """
     if world_size() == 1 or device.type != "cuda":
         return
@@ -102,20 +102,20 @@ def refuse_shared_device(device: torch.device) -> None:
 
 
 def _card(device: torch.device) -> str:
-    """What no other card has: its number among those that a process sees may be another's too."""
+    """The UUID of a GPU: its index depends on the devices that are visible to the process."""
     return str(torch.cuda.get_device_properties(device).uuid)
 
 
 def _is_connection_error(error: RuntimeError) -> bool:
-    told = str(error).lower()
-    return isinstance(error, dist.DistError) or "gloo" in told or "nccl" in told
+    message = str(error).lower()
+    return isinstance(error, dist.DistError) or "gloo" in message or "nccl" in message
 
 
 def main_first(action: Callable[[], Any]) -> Any:
-    """What `action` gives to every process; the first one acts before the others, who find its files.
+    """Run `action` on rank 0, then on the other ranks, which find the files it made; returns its result.
 
     Raises:
-        UserError: the error of the first process that had one, on all of them.
+        UserError: the first rank's error, raised on every rank.
     """
     if world_size() == 1:
         return action()
@@ -129,10 +129,10 @@ def main_first(action: Callable[[], Any]) -> Any:
 
 
 def run_on_main(action: Callable[[], Any]) -> Any:
-    """What `action` gives to the first process, on all of them; it must survive pickling.
+    """Run `action` on rank 0 and return its result on every rank; the result must be picklable.
 
     Raises:
-        UserError: the first process had it.
+        UserError: raised by `action`; on every rank.
     """
     if world_size() == 1:
         return action()
@@ -153,19 +153,24 @@ def _try_action(action: Callable[[], Any]) -> tuple[Any, str | None]:
 def _raise_first_error(error: str | None) -> None:
     errors: list[str | None] = [None] * world_size()
     dist.all_gather_object(errors, error)
-    for told in errors:
-        if told is not None:
-            raise UserError(told)
+    for message in errors:
+        if message is not None:
+            raise UserError(message)
 
 
 def map_sharded(items: Sequence[Any], work: Callable[[Any], Any], device: torch.device) -> list[Any]:
-    """What `work` makes of every item, in their order: each process works on a stretch, all have the whole.
+    """Apply `work` to every item, with the items sharded over ranks. A collective: call it on every rank.
 
-    What it makes must survive pickling; tensors of another process's CUDA device come to `device`. Every
-    process must ask, with the same items.
+    Args:
+        items: the same items on every rank.
+        work: a function of one item; its result must be picklable.
+        device: the device to which CUDA tensors in the results of other ranks are moved.
+
+    Returns:
+        All results on every rank, in the order of `items`.
 
     Raises:
-        UserError: that of the first process that had one, on all of them.
+        UserError: the first rank's error, raised on every rank.
     """
     if world_size() == 1:
         return [work(item) for item in items]
@@ -176,18 +181,18 @@ def map_sharded(items: Sequence[Any], work: Callable[[Any], Any], device: torch.
     torch.save(made, packed)
     dist.all_gather_object(parts, packed.getvalue())
     here = {f"cuda:{number}": str(device) for number in range(torch.cuda.device_count())}
-    # what this program has just packed, no file of anybody's: objects may be unpickled
+    # safe to unpickle: these bytes come from the other ranks, not from a file
     loaded = (torch.load(io.BytesIO(part), here, weights_only=False) for part in parts)
     return [result for part in loaded for result in part]
 
 
 @contextmanager
 def distributed_session(device: torch.device, *ends: type[Exception]) -> Iterator[None]:
-    """`process_group`, and what stops all is said by the first process: the others leave in silence.
+    """A `process_group` in which rank 0 alone reports user errors; the other ranks exit silently.
 
     Raises:
-        UserError: of the first process; and what else `ends` a run.
-        LocalError: of the process that has it.
+        UserError: on rank 0, as are the exceptions `ends`.
+        LocalError: on the rank where it occurs.
     """
     quiet: tuple[type[Exception], ...] = (UserError, *ends)
     with process_group(device):
@@ -201,7 +206,7 @@ def distributed_session(device: torch.device, *ends: type[Exception]) -> Iterato
 
 
 def all_gather_ints(numbers: Sequence[int]) -> list[list[int]]:
-    """As many integers from every process, a row each; they never touch a device."""
+    """Integers of every rank, one row per rank, gathered on the CPU."""
     if world_size() == 1:
         return [list(numbers)]
     own = torch.tensor(numbers, dtype=torch.long)
@@ -211,19 +216,19 @@ def all_gather_ints(numbers: Sequence[int]) -> list[list[int]]:
 
 
 def all_reduce_max(number: int) -> int:
-    """The largest of the processes' numbers."""
+    """The maximum of the ranks' numbers."""
     return max(row[0] for row in all_gather_ints([number]))
 
 
 def all_reduce_sum(x: Tensor) -> Tensor:
-    """The sum of the processes' tensors, a new one."""
+    """The sum of the ranks' tensors, as a new tensor."""
     total = x.detach().clone(memory_format=torch.contiguous_format)
     dist.all_reduce(total)
     return total
 
 
 def all_reduce_coalesced_(tensors: Iterable[Tensor]) -> None:
-    """Replace each tensor by its sum over processes: all of them in one message."""
+    """Replace each tensor by its sum over ranks, with one all_reduce for all tensors."""
     chosen = list(tensors)
     if world_size() == 1 or not chosen:
         return
@@ -234,7 +239,7 @@ def all_reduce_coalesced_(tensors: Iterable[Tensor]) -> None:
 
 
 def broadcast_module(module: nn.Module) -> None:
-    """Every process takes the first one's weights and buffers."""
+    """Copy the weights and buffers of rank 0 to all ranks."""
     if world_size() == 1:
         return
     with torch.no_grad():

@@ -1,8 +1,8 @@
-"""One model spread over processes, for models too large for one device (FSDP2: `fully_shard` of torch).
+"""Sharded parameters for models too large for one device (FSDP2, torch's `fully_shard`).
 
-Each process keeps a share of every parameter, of its gradient and of the optimizer's memory of it, cut along
-the first dim. What a step computes with is gathered for as long as it is needed: a module that says
-`shards = True` in its own time, all else for the whole step.
+Each rank keeps a shard of every parameter, its gradient and its optimizer state, split along the first dim.
+Full parameters are gathered while they are needed: those of a module that declares `shards = True` during
+its own forward and backward pass, all others for the whole step.
 """
 
 from __future__ import annotations
@@ -19,27 +19,29 @@ from seqvae.errors import UserError
 
 
 def is_dtensor(x: object) -> bool:
-    """Whether a tensor is this process's share of a larger one."""
-    return hasattr(x, "full_tensor")  # asked so that nobody has to import DTensor, which takes a while
+    """Whether a tensor is a DTensor, this rank's shard of a larger one."""
+    return hasattr(x, "full_tensor")  # not isinstance: importing DTensor is slow
 
 
 def apply_fsdp(module: nn.Module, device: torch.device) -> nn.Module:
-    """Spread a module's parameters over all processes, each share on `device`; the module comes back.
+    """Shard a module's parameters over all ranks, onto `device`, in place; returns the module.
 
-    Its `backward` leaves the sum of the processes' gradients, each process its share (Zhao et al. 2023).
+    `backward` reduce-scatters the sum of the ranks' gradients (Zhao et al. 2023).
 
     Raises:
-        UserError: a parameter that cannot be cut.
+        UserError: a parameter that cannot be sharded.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import FSDPModule, fully_shard
 
     for name, parameter in module.named_parameters():
         if parameter.ndim == 0:
-            raise UserError(f"train.shard cannot cut {name}, which is a single number: leave train.shard out")
-    # keys and values that a block gives out are views; nobody writes into them
+            raise UserError(
+                f"train.shard cannot split {name}, which is a single number: leave train.shard out"
+            )
+    # harmless: the keys and values that a block returns are views that are never written to
     warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
-    # shares are gathered into FSDP's buffer, not into cuDNN's
+    # expected: parameters are gathered into FSDP's buffer, not into cuDNN's
     warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
     mesh = init_device_mesh(device.type, (world_size(),))
     for part in [m for m in module.modules() if getattr(m, "shards", False)]:
@@ -47,15 +49,15 @@ def apply_fsdp(module: nn.Module, device: torch.device) -> nn.Module:
     fully_shard(module, mesh=mesh)
     for part in module.modules():
         if isinstance(part, FSDPModule):
-            part.set_gradient_divide_factor(1.0)  # a sum: losses are weighted by what each process reads
-            part.set_force_sum_reduction_for_comms(True)  # gloo knows no other
+            part.set_gradient_divide_factor(1.0)  # a sum, not a mean: losses are weighted by shard size
+            part.set_force_sum_reduction_for_comms(True)  # gloo supports only sums
     return module
 
 
 def full_state_dict(states: Any) -> Any:
-    """The same nest of dicts and lists with whole tensors in host memory; every process must ask.
+    """The same nested dicts and lists with unsharded CPU tensors. A collective: call it on every rank.
 
-    None in place of each on all processes but the first, which alone writes.
+    On ranks other than 0, which do not write files, None replaces each sharded tensor.
     """
     if isinstance(states, dict):
         return {key: full_state_dict(value) for key, value in states.items()}
@@ -68,10 +70,10 @@ def full_state_dict(states: Any) -> Any:
 
 
 def local_optimizer_state(states: dict[str, Any], optimizer: Optimizer) -> dict[str, Any]:
-    """An optimizer's saved `states` with those tensors cut that belong to a parameter that is cut.
+    """An optimizer's saved `states`, with the tensors sharded that belong to sharded parameters.
 
-    Of the saved groups only their parameters are taken. Their settings are those of the config, as the
-    optimizer has them, or belong to the device of the run that wrote them (`fused`, `capturable`).
+    From the saved groups only their parameters are used. Settings come from the config, as the current
+    optimizer has them, because saved ones may belong to another device (`fused`, `capturable`).
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     kept = {
@@ -84,10 +86,11 @@ def local_optimizer_state(states: dict[str, Any], optimizer: Optimizer) -> dict[
 
 
 def _shard_state(value: Any, parameter: Any) -> Any:
-    """This process's share of a value of a parameter's shape; the value where there is nothing to cut."""
+    """This rank's shard of a value that has its parameter's shape; other values unchanged."""
     if not is_dtensor(parameter) or not isinstance(value, Tensor) or value.shape != parameter.shape:
         return value
     from torch.distributed.tensor import distribute_tensor
 
     where = parameter.device_mesh, parameter.placements
-    return distribute_tensor(value, *where, src_data_rank=None)  # every process has read the whole
+    # src_data_rank=None: no communication, since every rank has read the full tensor
+    return distribute_tensor(value, *where, src_data_rank=None)

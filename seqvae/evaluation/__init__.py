@@ -1,1 +1,1 @@
-"""Measuring a model: likelihoods, rates, priors fitted afterwards, metrics."""
+"""Evaluation of models: metrics, likelihoods per example, rate sweeps, post-hoc priors."""

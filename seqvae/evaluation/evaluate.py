@@ -1,4 +1,4 @@
-"""A model over a data set becomes one dict of numbers, checked against what must be true.
+"""`evaluate`: all metrics of a model on a data set, checked against inequalities that must hold.
 
 Shapes: K importance samples, B examples of a batch, N evaluation examples, T tokens, D latent dims.
 """
@@ -33,26 +33,26 @@ from seqvae.evaluation.metrics.evaluation_pass import (
 from seqvae.evaluation.metrics.holes import hole_metrics
 from seqvae.evaluation.metrics.information import choose_partners
 from seqvae.evaluation.metrics.keys import ALWAYS
-from seqvae.evaluation.metrics.rate import standard_error
+from seqvae.evaluation.metrics.latent_usage import standard_error
 from seqvae.interfaces import Batch, ModalityMetrics
 from seqvae.models.priors import StandardPrior
 from seqvae.models.vae import VAE
 
-KEYS = ALWAYS  # of every report
-VALIDATED = (  # of a validation
+KEYS = ALWAYS  # keys of every report
+VALIDATED = (  # keys of a validation
     "n", "neg_elbo", "rate", "distortion", "active_units", "kl_per_dim", "mi_low", "mi_n", "label_accuracy",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """Sizes that the report states or that change no number."""
+    """Settings that the report states, or that do not affect the numbers."""
 
-    seed: int = 0  # of the MI subset, the shuffle and the prior draws
-    mi_examples: int = 10_000  # MI over a subset where there are more
+    seed: int = 0  # of the MI subset, the shuffle and the prior samples
+    mi_examples: int = 10_000  # MI is estimated on a subset if there are more
     prior_draws: int = 1000
-    cells: int | None = None  # samples x examples x tokens in a chunk of the decoder; None: what fits
-    together: bool = False  # whether all processes ask, and share the examples out
+    cells: int | None = None  # samples x examples x tokens per decoder chunk; None: what fits
+    together: bool = False  # whether all ranks call it and share the examples
 
 
 def evaluate(
@@ -64,48 +64,63 @@ def evaluate(
     settings: EvaluationSettings | None = None,
     progress: ProgressCallback | None = None,
 ) -> dict[str, Any]:
-    """Measure a model: a JSON-able dict with `KEYS` and a few more; None where one does not apply.
+    """Measure a model on N examples, without remedies, at beta = 1 and in evaluation mode.
 
-    Nats an example, means over the N of them; `measures` adds what only its modality has. No remedies,
-    beta = 1, evaluation mode, the precision of the caller's autocast. Rate and distortion are means over the
-    same K = `samples` codes an example as IW-NLL. All noise is keyed by example, so batch size and order
-    change nothing but rounding.
+    Likelihoods are in nats per example, means over the examples. Rate and distortion are means over the same
+    K codes per example as IW-NLL. All noise is keyed by example, so that batch size and order affect only
+    rounding. The precision is that of the caller's autocast.
+
+    Args:
+        vae: the model.
+        batches: the evaluation examples.
+        samples: K, importance samples per example.
+        measures: metrics of the modality, such as perplexity.
+        settings: seed, sizes of subsets and chunks.
+        progress: called as (examples done, N, what).
+
+    Returns:
+        A dict of JSON values with `KEYS` and more; None for a metric that does not apply.
 
     Raises:
-        UserError: no example, or no sample.
-        MeasurementError: the numbers break an inequality that holds for every model.
+        UserError: no example, or `samples` below 1.
+        MeasurementError: the numbers violate an inequality that holds for every model, so there is a bug.
     """
     settings, began = settings or EvaluationSettings(), time.perf_counter()
     batches = _examples(batches, samples)
-    walk, cells = EvaluationPass(vae, batches, progress, settings.together), settings.cells
+    evaluation, cells = EvaluationPass(vae, batches, progress, settings.together), settings.cells
     cells = cells_at_once(device_of(vae)) if cells is None else cells
     with evaluation_mode(vae):
-        gathered = run_evaluation_pass(walk, samples, lambda batch: samples_at_once(batch, cells))
+        gathered = run_evaluation_pass(evaluation, samples, lambda batch: samples_at_once(batch, cells))
         report = {**dict.fromkeys(KEYS), **likelihood_metrics(gathered)}
-        said: list[str] = []
+        warned: list[str] = []
         if measures is not None:
-            report |= _without_cautions(measures.per_target(batches, gathered.get("iw_nll")), said)
+            report |= _without_cautions(measures.per_target(batches, gathered.get("iw_nll")), warned)
         report |= code_metrics(gathered, settings.mi_examples, settings.seed)
         if vae.latent.is_diagonal_gaussian and isinstance(vae.prior, StandardPrior):
             report |= hole_metrics(gathered.posteriors)
         if gathered.dim > 0:
-            report |= _shuffled_code_loss(walk, gathered, measures, settings.seed)
+            report |= _shuffled_code_loss(evaluation, gathered, measures, settings.seed)
         if gathered.dim > 0 and measures is not None:
-            report |= _without_cautions(_reconstruction_metrics(walk, gathered, measures), said)
+            report |= _without_cautions(_reconstruction_metrics(evaluation, gathered, measures), warned)
             report |= measures.sample_metrics(settings.prior_draws, settings.seed)
         report |= classifier_metrics(vae, batches)
-    report["cautions"] = [*cautions(report), *said]
+    report["cautions"] = [*cautions(report), *warned]
     report |= {"precision": _precision(vae), "seconds": time.perf_counter() - began}
     check_report(report, one_prior=vae.labels is None or not vae.prior.condition)
     return {name: _jsonable(value) for name, value in report.items()}
 
 
 def validate(vae: VAE, batches: Iterable[Batch], *, mi_examples: int = 0) -> dict[str, Any]:
-    """The light walk of the training loop: one code an example, no remedies, beta = 1.
+    """The validation of the training loop: one code per example, no remedies, beta = 1.
 
-    `n`, `distortion`, `active_units` and, where q(z|x) has a density, `neg_elbo`, `rate`, `kl_per_dim` (a
-    list), and `mi_low` over at most `mi_examples` (`mi_n` of them; 0: none); `label_accuracy` of a
-    classifier; what does not apply is left out.
+    Args:
+        vae: the model.
+        batches: the validation examples.
+        mi_examples: examples over which MI is estimated, at most; 0 for no MI.
+
+    Returns:
+        `n`, `distortion` and `active_units`; if q(z|x) has a density `neg_elbo`, `rate`, `kl_per_dim` (a
+        list), `mi_low` and `mi_n`; `label_accuracy` of a classifier. Nats per example.
 
     Raises:
         UserError: no example.
@@ -118,9 +133,9 @@ def validate(vae: VAE, batches: Iterable[Batch], *, mi_examples: int = 0) -> dic
     return {name: numbers[name] for name in VALIDATED if name in numbers}
 
 
-def _without_cautions(numbers: dict[str, Any], said: list[str]) -> dict[str, Any]:
-    """The numbers, whose cautions go to those that were `said` already."""
-    said += numbers.pop("cautions", [])
+def _without_cautions(numbers: dict[str, Any], found: list[str]) -> dict[str, Any]:
+    """The numbers without their cautions, which are appended to `found`."""
+    found += numbers.pop("cautions", [])
     return numbers
 
 
@@ -133,35 +148,35 @@ def _examples(batches: Iterable[Batch], samples: int) -> Sequence[Batch]:
 
 
 def require_samples(samples: int) -> None:
-    """Refuse a likelihood from no sample.
+    """Reject a number of samples below 1.
 
     Raises:
-        UserError: fewer than one.
+        UserError: `samples` is below 1.
     """
     if samples < 1:
         raise UserError(f"samples must be at least 1, got {samples}: papers use 500, a quick look 20")
 
 
 def _shuffled_code_loss(
-    walk: EvaluationPass, gathered: PerExample, measures: ModalityMetrics | None, seed: int
+    evaluation: EvaluationPass, gathered: PerExample, measures: ModalityMetrics | None, seed: int
 ) -> dict[str, Any]:
-    """Nats an example lost when each is scored with the code of another one, whole and by place."""
+    """Nats per example lost if each is scored with another example's code, in total and by position."""
     if gathered.n < 2:
         return {}
     other = gathered["z"][choose_partners(gathered["index"], seed)]
 
     def lost(batch: Batch, rows: slice) -> tuple[Tensor, Any]:
-        gains = _gains(walk.vae, batch, gathered["z"][rows], other[rows], measures)
+        gains = _gains(evaluation.vae, batch, gathered["z"][rows], other[rows], measures)
         return gains.sum(-1), None if measures is None else measures.position_gains(gains, batch)
 
-    gaps, places = zip(*walk.over("shuffle", lost), strict=True)
+    gaps, places = zip(*evaluation.over("shuffle", lost), strict=True)
     gap = torch.cat(gaps).cpu()
     numbers = {"shuffle_gap": float(gap.mean()), "shuffle_gap_se": standard_error(gap)}
     return numbers | ({} if measures is None else measures.summarise_positions(places))
 
 
 def _gains(vae: VAE, batch: Batch, z: Tensor, other: Tensor, measures: ModalityMetrics | None) -> Tensor:
-    """Log p(x|z) - log p(x|z of another) by place (B, P); P = 1 where places cannot be told apart."""
+    """Log p(x|z) - log p(x|z of another example) by position (B, P); P = 1 without positions."""
 
     def scored(codes: Tensor) -> Tensor:
         likelihood = vae.likelihood(codes[None].to(batch.index.device), vae.condition(batch))
@@ -173,15 +188,15 @@ def _gains(vae: VAE, batch: Batch, z: Tensor, other: Tensor, measures: ModalityM
 
 
 def _reconstruction_metrics(
-    walk: EvaluationPass, gathered: PerExample, measures: ModalityMetrics
+    evaluation: EvaluationPass, gathered: PerExample, measures: ModalityMetrics
 ) -> dict[str, Any]:
-    """How well examples come back from their codes, and from one draw of each posterior."""
+    """Reconstruction metrics from posterior means, and from one posterior sample per example."""
 
     def back(batch: Batch, rows: slice) -> Any:
         codes, drawn = (gathered[name][rows].to(batch.index.device) for name in ("code", "z"))
         return measures.compare_reconstructions(batch, codes, drawn)
 
-    return measures.summarise_reconstructions(walk.over("reconstruction", back))
+    return measures.summarise_reconstructions(evaluation.over("reconstruction", back))
 
 
 def _precision(vae: nn.Module) -> str:
@@ -192,5 +207,5 @@ def _precision(vae: nn.Module) -> str:
 
 
 def _jsonable(value: Any) -> Any:
-    """None for what JSON cannot hold: the error of a single example, a perplexity beyond all floats."""
+    """None for numbers that JSON cannot represent, such as NaN, the standard error of one example."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

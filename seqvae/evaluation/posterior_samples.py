@@ -1,4 +1,4 @@
-"""Where codes come from to which something is fitted: posteriors, drawn anew for every epoch.
+"""Sources of codes for fitting a prior: posteriors that are sampled anew in every epoch.
 
 Shapes: N examples, M of them held out, B examples of one batch, D latent dims, H features, C conditions.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LatentCodes:
-    """Codes z (N, D), and the conditions c (N, C) that they were drawn under, where there are some."""
+    """Codes z (N, D), and the conditions c (N, C) of their posteriors, if there are any."""
 
     z: Tensor
     c: Tensor | None = None
@@ -32,83 +32,83 @@ class LatentCodes:
         return len(self.z)
 
     def rows(self, chosen: Tensor | slice) -> LatentCodes:
-        """Those of the chosen examples."""
+        """The codes of the chosen examples."""
         return LatentCodes(self.z[chosen], None if self.c is None else self.c[chosen])
 
     def split(self, size: int) -> Iterator[LatentCodes]:
-        """All of them, at most `size` at a time."""
+        """Iterate over all codes in parts of at most `size`."""
         return (self.rows(slice(start, start + size)) for start in range(0, len(self), size))
 
 
 def concat_codes(parts: Sequence[LatentCodes]) -> LatentCodes:
-    """One after the other."""
-    told = [part.c for part in parts if part.c is not None]
-    return LatentCodes(torch.cat([part.z for part in parts]), torch.cat(told) if told else None)
+    """Concatenate codes."""
+    conditions = [part.c for part in parts if part.c is not None]
+    return LatentCodes(torch.cat([part.z for part in parts]), torch.cat(conditions) if conditions else None)
 
 
 class PosteriorSource(Protocol):
-    """B examples whose codes are drawn anew whenever they are asked for."""
+    """B examples whose codes are sampled anew at every call."""
 
     @property
     def device(self) -> torch.device:
-        """Where the codes are drawn."""
+        """The device of the codes."""
         ...
 
     def __len__(self) -> int: ...
 
     def sample(self, random: KeyedNoise) -> LatentCodes:
-        """A code of each example (B, D), with the examples' own noise."""
+        """Sample a code per example (B, D), with the examples' own noise."""
         ...
 
 
 @dataclass(frozen=True)
 class FixedPosterior:
-    """Examples with one posterior each, and the condition (B, C) that it was told, where there is one."""
+    """Examples with one posterior each, and its condition (B, C) if there is one."""
 
     q: Posterior
     c: Tensor | None = None
 
     @property
     def device(self) -> torch.device:
-        """Where the codes are drawn."""
+        """The device of the codes."""
         return self.q.mean.device
 
     def __len__(self) -> int:
         return len(self.q.mean)
 
     def sample(self, random: KeyedNoise) -> LatentCodes:
-        """A draw of each posterior."""
+        """Sample each posterior."""
         return LatentCodes(self.q.rsample(1, random)[0], self.c)
 
 
 @dataclass(frozen=True)
 class RandomRatePosterior:
-    """Examples with features h (B, H), for each of which the latent draws a rate as it does in training."""
+    """Examples with features h (B, H), whose rates are sampled as in training."""
 
-    vae: VAE  # with a dial
+    vae: VAE  # with a variable rate
     batch: Batch
     h: Tensor
 
     @property
     def device(self) -> torch.device:
-        """Where the codes are drawn."""
+        """The device of the codes."""
         return self.h.device
 
     def __len__(self) -> int:
         return len(self.h)
 
     def sample(self, random: KeyedNoise) -> LatentCodes:
-        """A rate for each example, and a draw of its posterior at that rate."""
+        """Sample a rate per example, and its posterior at that rate."""
         latent: Any = self.vae.latent
-        asking = self.batch.replace(condition=latent.sample_rates(random))
-        q = self.vae.posterior(asking, self.h)
-        return LatentCodes(q.rsample(1, random)[0], self.vae.condition(asking))
+        conditioned = self.batch.replace(condition=latent.sample_rates(random))
+        q = self.vae.posterior(conditioned, self.h)
+        return LatentCodes(q.rsample(1, random)[0], self.vae.condition(conditioned))
 
 
 def merge_sources(sources: Sequence[PosteriorSource]) -> list[PosteriorSource]:
-    """One source for all examples, if all are `FixedPosterior`s made of tensors (B, D); else as they are.
+    """One source for all examples if all are `FixedPosterior`s made of tensors (B, D), else the same sources.
 
-    One draw then serves all of them. Codes stay the same, since noise is keyed by example.
+    One call then samples all of them. Codes stay the same, since noise is keyed by example.
     """
     fixed = [source for source in sources if isinstance(source, FixedPosterior)]
     tables = [_tables(source.q) for source in fixed]
@@ -128,7 +128,7 @@ def _tables(q: Any) -> list[Tensor] | None:
 
 
 class PosteriorPool:
-    """Codes of all examples, a fresh draw an epoch; those held out, a `share` of them, are drawn once.
+    """Codes of all examples, sampled anew per epoch; the held-out fraction `share` is sampled once.
 
     Raises:
         UserError: too few codes.
@@ -140,7 +140,7 @@ class PosteriorPool:
         self.random = KeyedNoise(seed, 0, torch.arange(sum(sizes), device=sources[0].device))
         self.parts = torch.split(self.random.index, sizes)
         held = math.ceil(share * sum(sizes))
-        if sum(sizes) - held < 2:  # a variance needs two
+        if sum(sizes) - held < 2:  # a variance needs two codes
             raise UserError(f"a prior cannot be fitted to {sum(sizes)} codes: encode more examples")
         order = self.random.uniform("held out").argsort(stable=True)
         self.kept, rest = order[held:], order[:held]

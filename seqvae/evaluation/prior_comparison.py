@@ -1,4 +1,4 @@
-"""What another prior brings to the same model, in nats on the same codes.
+"""Comparison of two priors of the same model, in nats on the same codes.
 
 Shapes: S samples, P priors, B examples, N of them in all.
 """
@@ -18,8 +18,8 @@ from seqvae.evaluation.metrics.evaluation_pass import (
     device_of,
     evaluation_mode,
 )
+from seqvae.evaluation.metrics.latent_usage import standard_error
 from seqvae.evaluation.metrics.likelihood import draws, iw_nll
-from seqvae.evaluation.metrics.rate import standard_error
 from seqvae.interfaces import Batch, Prior
 from seqvae.models.vae import VAE
 
@@ -31,11 +31,19 @@ def compare_priors(
     samples: int = 20,
     progress: ProgressCallback | None = None,
 ) -> dict[str, Any]:
-    """What another prior does to the same data, on the same codes: `trained`, `fitted` and the difference.
+    """Compare a model's own prior with another one, on the same data and codes.
 
-    `rate`, `neg_elbo` and `iw_nll` (K = `samples`) in nats an example under the model's own prior and under
-    `prior`; `neg_elbo_gain` and `iw_nll_gain`, positive where `prior` is better, with errors over examples.
-    None where q(z|x) has no density (a plain autoencoder), of which they say nothing.
+    Args:
+        vae: the model.
+        prior: the other prior.
+        batches: evaluation examples.
+        samples: K of IW-NLL.
+        progress: called as (examples done, N, what).
+
+    Returns:
+        `n`; `trained` and `fitted` with `rate`, `neg_elbo` and `iw_nll` in nats per example under the model's
+        own prior and under `prior`; `neg_elbo_gain` and `iw_nll_gain`, positive if `prior` is better, with
+        standard errors. `trained` and `fitted` are None if q(z|x) has no density (a plain autoencoder).
     """
     if not vae.latent.has_density:
         return {"n": sum(batch.size for batch in batches), "trained": None, "fitted": None}
@@ -49,8 +57,8 @@ def compare_priors(
                 progress(done, sum(b.size for b in batches), "both priors")
     both = torch.cat(parts, -1).cpu()  # (2 priors, 3 numbers, N)
     names = ("rate", "neg_elbo", "iw_nll")
-    told = [dict(zip(names, row.mean(-1).tolist(), strict=True)) for row in both]
-    gains: dict[str, Any] = {"n": both.shape[-1], "trained": told[0], "fitted": told[1]}
+    means = [dict(zip(names, row.mean(-1).tolist(), strict=True)) for row in both]
+    gains: dict[str, Any] = {"n": both.shape[-1], "trained": means[0], "fitted": means[1]}
     for place, name in ((1, "neg_elbo"), (2, "iw_nll")):
         gain = both[0, place] - both[1, place]
         gains |= {f"{name}_gain": float(gain.mean()), f"{name}_gain_se": standard_error(gain)}

@@ -1,4 +1,4 @@
-"""Post-hoc priors: a mixture or a flow that is fitted to the codes of a finished model.
+"""Post-hoc priors: a mixture or a flow fitted to the codes of a finished model.
 
 Shapes: N examples, M of them held out, K components, D latent dims.
 """
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from seqvae.errors import UserError
 from seqvae.evaluation.metrics.evaluation_pass import ProgressCallback, detached_float64
-from seqvae.evaluation.metrics.rate import standard_error
+from seqvae.evaluation.metrics.latent_usage import standard_error
 from seqvae.evaluation.posterior_samples import LatentCodes, PosteriorPool, PosteriorSource
 from seqvae.interfaces import Prior
 from seqvae.keyed_noise import KeyedNoise
@@ -26,34 +26,34 @@ from seqvae.models.priors.mixture import MixturePrior
 
 Count = Annotated[int, Field(gt=0)]
 RATES: dict[type[Prior], float] = {MixturePrior: 5e-3, FlowPrior: 2e-3}
-FLOOR = 1e-3  # of a component's variance, as a share of all codes': equal codes would have no best density
-LLOYD, CENTRED = 10, 10_000  # rounds of k-means, and codes that it looks at
-UPDATES, LEAST = 50, 16  # updates an epoch has where codes are few, in batches no smaller
-SHRINK = 10  # a cluster's variance counts as if so many more codes had the mean of all clusters'
+FLOOR = 1e-3  # minimum variance relative to all codes', else the density of equal codes is unbounded
+LLOYD, CENTRED = 10, 10_000  # rounds of k-means, and number of codes that it uses
+UPDATES, LEAST = 50, 16  # minimum updates per epoch and minimum batch size, if codes are few
+SHRINK = 10  # pseudo-count that shrinks a cluster's variance to the mean within-cluster variance
 
 
 @dataclass(frozen=True)
 class PriorFitConfig:
-    """How a prior is fitted; an epoch reads one fresh draw of each example's posterior."""
+    """Settings of a prior fit; an epoch uses one new sample of each example's posterior."""
 
     seed: int = 0
     epochs: Count = 60
     batch_size: Count = 512  # at most
-    lr: float | None = None  # RATES of the prior where none is given; halved by an epoch that brought nothing
-    patience: Count = 5  # such epochs before it stops
-    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1  # share of the examples that only judges
-    rate: float | None = None  # nats; where a run has a dial: at this rate alone, not at all of them
+    lr: float | None = None  # default from RATES; halved after an epoch without improvement
+    patience: Count = 5  # number of such epochs before it stops
+    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1  # fraction of the examples used only to measure
+    rate: float | None = None  # nats; of a variable-rate run: fit at this rate only, not at all rates
 
 
 @dataclass(frozen=True)
 class PriorFit:
-    """A fitted prior, with E ln p(z) of the held-out codes in nats: as it was given, and fitted."""
+    """A fitted prior, with E ln p(z) of the held-out codes in nats before and after the fit."""
 
     prior: Prior
     before: float
     after: float
     after_se: float  # over held-out examples
-    n: int  # examples that it was fitted to
+    n: int  # examples used for the fit
     held_out: int
     epochs: int
 
@@ -64,12 +64,18 @@ def fit_prior(
     how: PriorFitConfig | None = None,
     progress: ProgressCallback | None = None,
 ) -> PriorFit:
-    """Maximise E_x E_q(z|x) ln p(z|c) over the prior's parameters: it becomes the aggregated posterior.
+    """Maximise E_x E_q(z|x) ln p(z|c) over the prior's parameters, so that it fits the aggregated posterior.
 
     The ex-post density estimation of Ghosh et al. 2020 (From Variational to Deterministic Autoencoders) by
-    Adam on fresh posterior samples; the codes of a plain autoencoder are points and stay as they are. The
-    epoch of the best held-out density is kept. A mixture starts at k-means, a flow at a diagonal Gaussian.
-    The same seed and prior give the same fit.
+    Adam on new posterior samples per epoch (the codes of a plain autoencoder are points and do not change).
+    The epoch with the best held-out density is kept. A mixture is initialised by k-means, a flow as a
+    diagonal Gaussian. The same seed and prior give the same fit.
+
+    Args:
+        prior: the prior; it is modified.
+        sources: the posteriors of the training examples.
+        how: settings of the fit.
+        progress: called as (epoch, epochs, what).
 
     Raises:
         UserError: a prior without parameters, or too few codes.
@@ -97,14 +103,14 @@ def log_density(prior: Prior, codes: LatentCodes) -> tuple[float, float]:
 
 
 def held_out_codes(sources: Sequence[PosteriorSource], how: PriorFitConfig) -> LatentCodes:
-    """The M codes by which a fit with these settings is judged."""
+    """The M held-out codes of a fit with these settings."""
     return PosteriorPool(sources, how.seed, how.held_out).held
 
 
 def _maximise(
     prior: Prior, pool: PosteriorPool, how: PriorFitConfig, progress: ProgressCallback | None
 ) -> int:
-    """Epochs until the held-out density has not risen for some; the prior is left as the best one was."""
+    """Train until the held-out density stops rising, and restore the best epoch; returns the epochs."""
     lr = RATES.get(type(prior), 1e-3) if how.lr is None else how.lr
     optimizer = torch.optim.Adam(prior.parameters(), lr=lr)
     best, kept, worse, epoch = log_density(prior, pool.held)[0], copy.deepcopy(prior.state_dict()), 0, 0
@@ -138,7 +144,7 @@ def _step(prior: Prior, codes: LatentCodes, optimizer: torch.optim.Optimizer, fl
 
 
 def init_from_codes(prior: Prior, z: Tensor, random: KeyedNoise) -> None:
-    """Put a mixture or a flow near codes (N, D) before the first step; other priors stay as they are."""
+    """Initialise a mixture or a flow from codes (N, D); other priors are not changed."""
     with torch.no_grad():
         if isinstance(prior, MixturePrior):
             init_mixture(prior, z, random)
@@ -147,7 +153,7 @@ def init_from_codes(prior: Prior, z: Tensor, random: KeyedNoise) -> None:
 
 
 def init_mixture(prior: MixturePrior, z: Tensor, random: KeyedNoise) -> None:
-    """Weights, means and variances of the clusters that k-means finds in codes (N, D).
+    """Initialise a mixture with the weights, means and variances of k-means clusters of codes (N, D).
 
     Raises:
         UserError: fewer codes than components.
@@ -171,15 +177,15 @@ def init_mixture(prior: MixturePrior, z: Tensor, random: KeyedNoise) -> None:
 def k_means(z: Tensor, count: int, random: KeyedNoise) -> Tensor:
     """(K, D): the centres of `count` clusters of codes (N, D).
 
-    Seeded one after the other with the odds of k-means++ (Arthur & Vassilvitskii 2007), then Lloyd's rounds;
-    a cluster that loses all its codes keeps its centre.
+    Initialised by k-means++ (Arthur & Vassilvitskii 2007), then Lloyd's iterations;
+    a cluster without codes keeps its centre.
     """
     chance = random.for_n(1).uniform("centres", count)[0]  # (K,)
     centres = z[int(chance[0] * len(z))][None]
-    far = torch.cdist(z, centres)[:, 0] ** 2  # to the nearest centre so far
+    far = torch.cdist(z, centres)[:, 0] ** 2  # squared distance to the nearest centre so far
     for k in range(1, count):
-        ladder = (far + 1e-12).double().cumsum(0)
-        chosen = torch.searchsorted(ladder, chance[k].double() * ladder[-1]).clamp(max=len(z) - 1)
+        cumulative = (far + 1e-12).double().cumsum(0)
+        chosen = torch.searchsorted(cumulative, chance[k].double() * cumulative[-1]).clamp(max=len(z) - 1)
         centres = torch.cat([centres, z[chosen][None]])
         far = torch.minimum(far, ((z - z[chosen]) ** 2).sum(1))
     for _ in range(LLOYD):
@@ -191,9 +197,9 @@ def k_means(z: Tensor, count: int, random: KeyedNoise) -> Tensor:
 
 
 def init_flow(prior: FlowPrior, z: Tensor) -> None:
-    """The diagonal Gaussian of codes (N, D), by the constants of the last two couplings (one has half).
+    """Initialise a flow as the diagonal Gaussian of codes (N, D), by the biases of the last two couplings.
 
-    A standard deviation beyond e^-STRETCH ... e^STRETCH stays at that end.
+    Each of the two covers half of the dims. Standard deviations are clipped to e^-STRETCH ... e^STRETCH.
     """
     half = prior.dim // 2
     log_sd, mean = 0.5 * torch.log(z.var(0).clamp(min=1e-8)), z.mean(0)

@@ -1,4 +1,4 @@
-"""One model at several of its rates: measured on the same examples, and the rate that is best by IW-NLL.
+"""Rate sweeps: a variable-rate model measured at several rates, and the rate with the best IW-NLL.
 
 Shapes: N examples, K importance samples.
 """
@@ -19,13 +19,13 @@ from seqvae.interfaces import Batch, Latent, Prior, PriorDistribution
 from seqvae.models.sampling import with_rate
 from seqvae.models.vae import VAE
 
-EXAMPLES, SAMPLES = 500, 10  # validation examples and K, by which a default rate is chosen
-NEAR = 1e-3  # in ln R: rates that are the same
+EXAMPLES, SAMPLES = 500, 10  # validation examples and K for the choice of a default rate
+NEAR = 1e-3  # rates whose ln R differs by less are equal
 REPORTED_KEYS = ("rate", "distortion", "neg_elbo", "iw_nll", "iw_nll_se", "mi_low")
 
 
 def is_variable_rate(latent: Latent) -> bool:
-    """Whether a latent serves a range of rates."""
+    """Whether a latent was trained for a range of rates."""
     return getattr(latent, "rate_range", None) is not None
 
 
@@ -33,33 +33,33 @@ def trained_range(latent: Latent) -> tuple[float, float]:
     """The lowest and the highest rate in nats that a latent was trained for.
 
     Raises:
-        UserError: it has no dial.
+        UserError: the latent has no range of rates.
     """
-    dial: Any = getattr(latent, "rate_range", None)
-    if dial is None:
-        latent.rate_condition(torch.ones(1))  # says that there is none
+    trained: Any = getattr(latent, "rate_range", None)
+    if trained is None:
+        latent.rate_condition(torch.ones(1))  # raises with advice for this latent
         raise UserError(f"{type(latent).__name__} has no range of rates")
-    return dial.low, dial.high
+    return trained.low, trained.high
 
 
 def rate_grid(low: float, high: float, steps: int = 1) -> list[float]:
-    """Rates from `low` to `high` nats, both included, `steps` to each doubling: 2, 4, 8, 16, 32, 64.
+    """Rates from `low` to `high` nats, both included, `steps` per doubling: 2, 4, 8, 16, 32, 64.
 
-    Where the range is no power of 2, they stand as near to that as equal ratios allow.
+    If the ratio of the range is not a power of 2, the ratio of neighbours is the nearest that fits.
     """
-    rungs = round(steps * math.log2(high / low))
+    intervals = round(steps * math.log2(high / low))
     if high == low:
         return [low]
-    rungs = max(1, rungs)
-    found = (low * (high / low) ** (i / rungs) for i in range(rungs + 1))
+    intervals = max(1, intervals)
+    found = (low * (high / low) ** (i / intervals) for i in range(intervals + 1))
     return [float(f"{nats:.6g}") for nats in found]  # 8, not 7.999999999999998
 
 
 def resolve_rates(latent: Latent, rates: Sequence[float] | None = None, steps: int = 1) -> list[float]:
-    """The rates in nats that somebody gave, from low to high, or the ladder over the trained range.
+    """The given rates in nats, in ascending order, or by default a `rate_grid` over the trained range.
 
     Raises:
-        UserError: a rate outside that range, or the latent has no dial.
+        UserError: a rate outside that range, or the latent has no range of rates.
     """
     low, high = trained_range(latent)
     if not rates:
@@ -69,25 +69,25 @@ def resolve_rates(latent: Latent, rates: Sequence[float] | None = None, steps: i
 
 
 class FixedRatePrior(Prior):
-    """A prior that was fitted at one rate of a run with a dial: codes of another one are not its own.
+    """A prior that was fitted at one rate of a variable-rate run, and must not be used at another.
 
-    `nats` is that rate; the middle of the range where a run does not say it.
+    `nats` is that rate; by default the geometric mean of the range.
     """
 
     def __init__(self, prior: Prior, latent: Any, nats: float | None = None) -> None:
         super().__init__()
         self.prior = prior
-        self.dial: Any = latent.rate_range
-        self.nats: float = self.dial.geometric_mean if nats is None else nats
+        self.rate_range: Any = latent.rate_range
+        self.nats: float = self.rate_range.geometric_mean if nats is None else nats
 
     def forward(self, c: Tensor | None = None) -> PriorDistribution:
-        """The distribution.
+        """The distribution p(z|c).
 
         Raises:
-            UserError: c (B, C) asks for another rate.
+            UserError: the condition c (B, C) has another rate.
         """
         if c is not None:
-            asked = self.dial.nats(c[:, -1:])  # labels stand before it
+            asked = self.rate_range.nats(c[:, -1:])  # the last column is the rate, after the labels
             wrong = asked[(asked / self.nats).log().abs() > NEAR]
             if len(wrong):
                 raise UserError(
@@ -120,10 +120,19 @@ def find_best_rate(
     samples: int = SAMPLES,
     progress: ProgressCallback | None = None,
 ) -> dict[str, Any]:
-    """The rate with the lowest mean IW-NLL, in `nats`, and what was `found` at each of the rates.
+    """Find the rate with the lowest mean IW-NLL.
 
-    K = `samples` codes an example. The bound is looser where codes carry more, so that few samples speak
-    for low rates: -ELBO is that of one.
+    The bound is looser at high rates, so that few samples favour low rates (K = 1 is -ELBO).
+
+    Args:
+        vae: a variable-rate model.
+        batches: evaluation examples.
+        rates: candidates in nats; the doublings within the trained range by default.
+        samples: K of IW-NLL.
+        progress: called as (examples done, N, what).
+
+    Returns:
+        The rate `nats`, `by`, `samples`, `examples`, and the metrics `found` at each rate.
 
     Raises:
         UserError: no example, or a rate that the model was not trained for.
@@ -136,7 +145,7 @@ def find_best_rate(
 
 
 def describe_choice(choice: Mapping[str, Any]) -> str:
-    """A choice in a line."""
+    """Describe the result of `find_best_rate` in one line."""
     found = ", ".join(f"{row['nats']:g}: {row['iw_nll']:.2f}" for row in choice["found"])
     return (
         f"default rate {choice['nats']:g} nats, the best IW-NLL of {choice['examples']} validation examples "

@@ -1,4 +1,4 @@
-"""How likely each example is: what `evaluate` averages, one row an example.
+"""Scores per example: the likelihoods that `evaluate` averages.
 
 Shapes: N examples, K importance samples.
 """
@@ -24,12 +24,12 @@ from seqvae.models.vae import VAE
 
 @dataclass(frozen=True)
 class ExampleScore:
-    """Nats of one example; None where q(z|x) has no density.
+    """Likelihoods of one example in nats; None if q(z|x) has no density.
 
-    `iw_nll` bounds -ln p(x) from above, the tighter the more samples; of a language model it is exact.
-    `neg_elbo` = `rate` + `distortion`. `units` are the predicted tokens, `</s>` counted; 1 for a picture.
-    `unknown` of them are outside the vocabulary, each of which costs what the unknown token costs, whatever
-    the word; None for a picture.
+    `iw_nll` is an upper bound of -ln p(x) that tightens with the number of samples; exact for a language
+    model. `neg_elbo` = `rate` + `distortion`. `units` is the number of predicted tokens including `</s>`; 1
+    for an image. `unknown` is the number of out-of-vocabulary tokens, which are scored as the unknown token;
+    None for an image.
     """
 
     iw_nll: float | None
@@ -43,22 +43,21 @@ class ExampleScore:
 def score_examples(
     vae: VAE, batches: Sequence[Batch], samples: int = 20, progress: ProgressCallback | None = None
 ) -> list[ExampleScore]:
-    """A row for each of the N examples, in their order, from K = `samples` codes each.
+    """Scores of N examples, in order, from K = `samples` codes each. A collective: call it on every rank.
 
-    The noise is keyed by content: neither batch size, place nor company changes a score but by rounding, and
-    the same example twice has the same score.
-    Where several processes work together all of them must ask, and each scores its share.
+    The noise is keyed by content: batch size, position and the other examples affect a score only by
+    rounding, and equal examples have equal scores.
 
     Raises:
-        UserError: no sample.
+        UserError: `samples` is below 1.
     """
     require_samples(samples)
     if not batches:
         return []
     cells = cells_at_once(device_of(vae))
     with evaluation_mode(vae):
-        walk = EvaluationPass(vae, batches, progress, together=True)
-        found = run_evaluation_pass(walk, samples, lambda batch: samples_at_once(batch, cells))
+        evaluation = EvaluationPass(vae, batches, progress, together=True)
+        found = run_evaluation_pass(evaluation, samples, lambda batch: samples_at_once(batch, cells))
     distortion: list[float] = found["distortion"].tolist()
     units = [int(count) for count in chain.from_iterable(batch.target_counts.tolist() for batch in batches)]
     if "iw_nll" not in found:

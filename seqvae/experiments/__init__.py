@@ -1,1 +1,1 @@
-"""Many runs: comparisons, lessons, and the jobs that execute them."""
+"""Experiments with several runs: comparisons, lessons, and the scheduling of their jobs."""

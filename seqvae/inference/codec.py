@@ -1,4 +1,4 @@
-"""A trained model as a way to codes and back, of any modality: `encode`, `decode`, paths, rates and labels.
+"""Base class of trained models: encode, decode, paths between codes, default rate and labels.
 
 Shapes: N examples, D latent dims.
 """
@@ -35,7 +35,7 @@ from seqvae.runs.checkpoint import Run
 
 
 class LatentCodec(RunFolder, library_name="seqvae"):
-    """What a trained VAE reads and writes; every modality says how its examples become batches."""
+    """A trained VAE that encodes and decodes; subclasses turn the examples of a modality into batches."""
 
     modality: ClassVar[str]
 
@@ -47,7 +47,7 @@ class LatentCodec(RunFolder, library_name="seqvae"):
 
     @property
     def latent_dim(self) -> int:
-        """D, or 0 for a model without a code."""
+        """D, or 0 for a language model without a code."""
         return self.vae.latent.dim
 
     def encode(
@@ -58,13 +58,20 @@ class LatentCodec(RunFolder, library_name="seqvae"):
         rate: Rate = None,
         condition: Condition | None = None,
     ) -> Tensor:
-        """Codes (N, D): posterior means, or one draw of each posterior, at `rate` nats (one, or one each).
+        """Encode examples. A collective under torchrun: call it on every rank, each encodes its shard.
 
-        The noise of a draw is keyed by (seed, content of the example), so that other examples and their order
-        change nothing; an example that is given n times gets n different draws.
+        The noise of a sample is keyed by (seed, content of the example), so that it does not depend on the
+        other examples or their order; an example that is given n times gets n different samples.
 
-        `condition`, {label: value}, gives a conditional run the labels of all of them, or of each by
-        lists. Where several processes work together all of them must ask, and each encodes its share.
+        Args:
+            examples: N sentences, or images, or vectors for a run that encodes vectors.
+            sample: draw z ~ q(z|x) instead of the posterior mean (mode).
+            seed: seed of the samples.
+            rate: nats per code of a variable-rate run, one number or N; the run's default rate if None.
+            condition: {label: value} of a conditional run, with one value or a list of N.
+
+        Returns:
+            Codes (N, D) fp32 on the CPU.
 
         Raises:
             UserError: an example that cannot be read, a model without a code, a rate out of its range, or
@@ -82,20 +89,20 @@ class LatentCodec(RunFolder, library_name="seqvae"):
         condition: Condition | None = None,
         repeats_differ: bool = True,
     ) -> tuple[Tensor, Tensor | None]:
-        """Codes (N, D) of the examples, and the condition of each, c (N, C)."""
+        """Codes (N, D) of the examples, and their conditions c (N, C) or None."""
         self._require_code()
         vae = self.vae if condition is None else with_own_labels(self.vae)
 
         def coded(batch: Batch) -> tuple[Tensor, Tensor | None]:
             return choose_codes(vae.posterior(batch), batch, sample), vae.condition(batch)
 
-        asked = self._conditioned_batches(examples, seed, rate, condition, repeats_differ)
+        asked = self.conditioned_batches(examples, seed, rate, condition, repeats_differ)
         parts = map_sharded(list(asked), coded, self.device)
-        told = [c for _, c in parts if c is not None]
+        conditions = [c for _, c in parts if c is not None]
         found = torch.cat([torch.zeros(0, self.latent_dim, device=self.device), *(z for z, _ in parts)])
-        return found.cpu(), torch.cat(told).cpu() if told else None
+        return found.cpu(), torch.cat(conditions).cpu() if conditions else None
 
-    def _conditioned_batches(
+    def conditioned_batches(
         self,
         examples: Sequence[Any],
         seed: int,
@@ -103,7 +110,7 @@ class LatentCodec(RunFolder, library_name="seqvae"):
         condition: Condition | None,
         repeats_differ: bool = False,
     ) -> Iterator[Batch]:
-        """What a user gave, as batches that carry what is asked of each."""
+        """The user's examples as batches that carry their labels and rates."""
         if isinstance(examples, str | bytes | PathLike):
             raise UserError(f"examples got {examples!r}, which is one of them: give a list, [{examples!r}]")
         n = len(examples)
@@ -111,7 +118,13 @@ class LatentCodec(RunFolder, library_name="seqvae"):
         return with_conditions(self._batches(examples, seed, repeats_differ), labels, rates)
 
     def path(self, a: Any, b: Any, steps: int = 8, path: CodePath = "linear") -> Tensor:
-        """Codes (steps, D) from the code of `a` to that of `b`.
+        """Codes (steps, D) from the code of `a` to that of `b`, both included.
+
+        Args:
+            a: an example.
+            b: another one.
+            steps: number of codes.
+            path: `linear` interpolation, or `slerp` along the great arc.
 
         Raises:
             UserError: fewer than two steps.
@@ -122,7 +135,7 @@ class LatentCodec(RunFolder, library_name="seqvae"):
         return interpolate_codes(ends[0], ends[1], steps, path)
 
     def with_defaults(self, rate: float | None = None, condition: Condition | None = None) -> Self:
-        """`with_rate` and `with_condition`, each where it is given.
+        """Apply `with_rate` and `with_condition`, each if it is given.
 
         Raises:
             UserError: as these.
@@ -132,18 +145,18 @@ class LatentCodec(RunFolder, library_name="seqvae"):
 
     @abstractmethod
     def decode(self, z: Any) -> Any:
-        """What the codes (N, D) stand for."""
+        """Decode codes (N, D) to examples."""
 
     def with_rate(self, nats: float) -> Self:
-        """The same model with another default rate, which all that it does then has.
+        """The same model with another default rate, in nats, which all its methods then use.
 
         Raises:
-            UserError: a rate outside the range that was trained, or the run has no dial.
+            UserError: a rate outside the trained range, or not a variable-rate run.
         """
         return type(self)(replace(self.run, vae=with_rate(self.vae, nats)), self.device)
 
     def with_condition(self, condition: Condition) -> Self:
-        """The same model with these labels for whatever it reads and writes then: {label: value}.
+        """The same model with fixed labels {label: value}, which all its methods then use.
 
         Raises:
             UserError: labels that do not match those it was trained with, or it was trained with none.
@@ -152,16 +165,16 @@ class LatentCodec(RunFolder, library_name="seqvae"):
 
     @abstractmethod
     def _batches(self, examples: Sequence[Any], seed: int, repeats_differ: bool = False) -> Iterator[Batch]:
-        """What a user gave, as batches on the device, with noise keyed by content.
+        """The user's examples as batches on the device, with noise keyed by content.
 
         The same example given again has the same noise, unless `repeats_differ`.
         """
 
     def _codes(self, z: Any) -> Tensor:
-        """Codes (N, D) as a user gives them.
+        """Check the user's codes (N, D).
 
         Raises:
-            UserError: codes of another size, or some that are no numbers.
+            UserError: codes of another size, or with NaN or infinite values.
         """
         given: Tensor = torch.as_tensor(z, dtype=torch.float32)
         if given.ndim != 2 or given.shape[1] != self.latent_dim:

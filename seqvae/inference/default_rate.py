@@ -1,4 +1,4 @@
-"""Another default rate for a finished run: chosen on its validation data, written into its folder."""
+"""Choice of a new default rate for a finished variable-rate run, on its validation data."""
 
 from __future__ import annotations
 
@@ -23,13 +23,23 @@ def choose_rate(
     samples: int = SAMPLES,
     progress: ProgressCallback | None = None,
 ) -> dict[str, Any]:
-    """Give a finished run another default rate, the best by IW-NLL on its validation data; what was found.
+    """Set the default rate of a finished run to the best by IW-NLL on its validation data.
 
-    It is written into the run's weights and card, as training does at its end; priors that were fitted to
-    the run stay with it.
+    The rate is written into the run's weights and config.json, as at the end of training; priors that were
+    fitted to the run stay valid.
+
+    Args:
+        run: a variable-rate run.
+        rates: candidate rates in nats; the doublings within the trained range by default.
+        examples: validation examples, at most.
+        samples: K of the IW-NLL.
+        progress: called as (done, total, what).
+
+    Returns:
+        The entry `rate` of config.json: the chosen `nats` and the measurements.
 
     Raises:
-        UserError: a run without a dial, or a rate that it was not trained for.
+        UserError: not a variable-rate run, or a rate outside the trained range.
     """
     trained_range(run.vae.latent)
     modality = modality_of(run.config)

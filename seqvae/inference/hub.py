@@ -1,4 +1,4 @@
-"""A run folder as what the Hub calls a model: saved, loaded, pushed and fetched."""
+"""Run folders as Hugging Face Hub models: save, load, push and download."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from huggingface_hub import ModelHubMixin, snapshot_download
+from huggingface_hub import ModelCard, ModelHubMixin, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from seqvae.errors import UserError
+from seqvae.inference.model_card import CARD, model_card
 from seqvae.inference.posthoc_priors import FOLDER as PRIORS
 from seqvae.models.pretrained.golden import FOLDER as BASES
 from seqvae.models.pretrained.golden import GOLDEN_FILE, copy_bases
@@ -24,7 +25,7 @@ RUN_FILES = ("config.yaml", "config.json", WEIGHTS, *_TOKENIZER, MODULES, MODELI
 
 
 def loaded_files(run: Path) -> list[Path]:
-    """What of a run folder `from_pretrained` reads."""
+    """The files of a run folder that `from_pretrained` reads."""
     named = [run / name for name in (*RUN_FILES, GOLDEN_FILE)]
     inside = [file for folder in (PRIORS, BASES) for file in sorted((run / folder).rglob("*"))]
     return [file for file in (*named, *inside) if file.is_file()]
@@ -38,16 +39,18 @@ class RunFolder(ModelHubMixin, library_name="seqvae"):
 
     @classmethod
     def _encode_arg(cls, arg: Any) -> Any:
-        """A run by its folder: of a dataclass the mixin keeps a deep copy, here that of the whole model."""
+        """Encode a run as its path: the mixin would deep-copy a dataclass, here the whole model."""
         return str(arg.path) if isinstance(arg, Run) else super()._encode_arg(arg)
 
     def save_pretrained(self, save_directory: str | Path, whole: bool = False, **options: Any) -> str | None:
-        """Copy what `from_pretrained` reads into a folder, and write a model card beside it.
+        """Copy the files that `from_pretrained` reads to a folder, with the card written by `seqvae card`.
 
-        With `whole`, the pretrained models that the run stands on go along: the folder then needs no other.
+        If the run has no card, one without metrics is written.
+
+        With `whole`, the pretrained models that the run builds on are copied too.
 
         Raises:
-            UserError: the folder is the run itself, or a pretrained model is not there.
+            UserError: the folder is the run itself, or a pretrained model is missing.
         """
         if Path(save_directory).resolve() == self.run.path.resolve():
             raise UserError(f"{save_directory} is this run already: save into another folder")
@@ -55,15 +58,20 @@ class RunFolder(ModelHubMixin, library_name="seqvae"):
             copy_bases(self.run.config, Path(save_directory))
         return super().save_pretrained(save_directory, **options)
 
+    def generate_model_card(self, *_: Any, **__: Any) -> ModelCard:
+        """The card of a run that has none, without metrics."""
+        return model_card(self.run)
+
     def _save_pretrained(self, save_directory: Path) -> None:
-        for file in loaded_files(self.run.path):
+        card = self.run.path / CARD
+        for file in [*loaded_files(self.run.path), *([card] if card.is_file() else [])]:
             target = save_directory / file.relative_to(self.run.path)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(file, target)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Self:
-        """The model of a run folder or Hub id; `device`, and the Hub's `revision`, `token`, `cache_dir` ...
+        """Load a run folder or Hub id; options: `device`, and the Hub's `revision`, `token`, `cache_dir` ...
 
         Raises:
             UserError: neither a run folder nor a model on the Hub, or damaged.
@@ -90,7 +98,7 @@ class RunFolder(ModelHubMixin, library_name="seqvae"):
         device: str = "cpu",
         **_: Any,
     ) -> Self:
-        """A run folder, or a Hub id; every weight must be there."""
+        """Load a run folder or download a Hub id; every weight must be present."""
         folder = Path(model_id)
         if not folder.is_dir():
             folder = _download(model_id, revision, cache_dir, force_download, local_files_only, token)

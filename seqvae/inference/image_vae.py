@@ -1,6 +1,6 @@
-"""Pictures in, pictures out: a trained image VAE for use.
+"""`ImageVAE`: a trained image VAE that encodes, samples, reconstructs and interpolates images.
 
-Shapes: N pictures of C x H x W values in [0, 1], D latent dims, T points of a path.
+Shapes: N images of C x H x W values in [0, 1], D latent dims, T points of a path.
 """
 
 from __future__ import annotations
@@ -18,27 +18,25 @@ from seqvae.config.schema import ImageRunConfig
 from seqvae.data.image.batch import ImageBatch
 from seqvae.data.image.batching import batch_from_pixels, keys_of
 from seqvae.data.image.codec import ImageProcessor
-from seqvae.data.image.dataset import DEFAULT_PICTURES, load_examples
+from seqvae.data.image.dataset import load_examples
 from seqvae.data.image.feed import measured_feed
 from seqvae.data.image.image_store import ImageStore
 from seqvae.data.image.load_files import levels, load_images
-from seqvae.data.input_files import in_words
-from seqvae.data.synthetic import PICTURES
 from seqvae.errors import UserError
 from seqvae.evaluation.metrics.image import ImageMetrics
+from seqvae.inference.inputs import Inputs, Note, own_labels
 from seqvae.inference.pretrained import PretrainedVAE
 from seqvae.interfaces import Batch, ModalityMetrics
 from seqvae.keyed_noise import KeyedNoise, distinguish_repeats
 from seqvae.models.sampling import Condition, Rate, make_condition, sample_prior
 from seqvae.models.sampling import Path as CodePath
 from seqvae.runs.checkpoint import Run
-from seqvae.runs.run_data import check_split, load_run_data
 
-VALUES = 1 << 22  # pixel values that a model is given or draws at once
+VALUES = 1 << 22  # pixel values per batch, at most
 
 
 class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
-    """A trained image VAE for use; pictures are arrays or tensors (N, C, H, W), or files."""
+    """A trained image VAE; images are arrays or tensors (N, C, H, W), or file names."""
 
     modality = "image"
 
@@ -49,10 +47,12 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
         self.config = run.config
 
     def decode(self, z: Any, rate: Rate = None, condition: Condition | None = None) -> Tensor:
-        """Pictures (N, C, H, W) of codes (N, D): the mean of p(x|z).
+        """Images (N, C, H, W) of codes (N, D): the mean of p(x|z).
 
-        `condition`, {label: value}, gives a conditional run the labels of all of them, or of each by
-        lists.
+        Args:
+            z: codes (N, D).
+            rate: nats per code of a variable-rate run, one number or N; the run's default rate if None.
+            condition: {label: value} of a conditional run, with one value or a list of N.
 
         Raises:
             UserError: codes of another size, a rate that the model was not trained for, or labels that are
@@ -69,7 +69,14 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
         rate: Rate = None,
         condition: Condition | None = None,
     ) -> Tensor:
-        """Pictures (n, C, H, W) of prior codes: means of p(x|z), or with `draw` their pixels drawn too.
+        """Images (n, C, H, W) of codes sampled from the prior.
+
+        Args:
+            n: number of images.
+            seed: seed of all random draws.
+            draw: sample the pixels from p(x|z) instead of taking its mean.
+            rate: nats per code of a variable-rate run, one number or n; the run's default rate if None.
+            condition: {label: value} of a conditional run, with one value or a list of n.
 
         Raises:
             UserError: a rate that the model was not trained for, or labels that are missing or unknown.
@@ -86,7 +93,14 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
         rate: Rate = None,
         condition: Condition | None = None,
     ) -> Tensor:
-        """Each picture through its code and back, (N, C, H, W): the mean of p(x|z).
+        """Reconstructions (N, C, H, W): the mean of p(x|z) at the code of each image.
+
+        Args:
+            pictures: images (N, C, H, W), or file names.
+            sample: draw z ~ q(z|x) instead of the posterior mean.
+            seed: seed of the samples.
+            rate: nats per code of a variable-rate run, one number or N; the run's default rate if None.
+            condition: {label: value} of a conditional run, with one value or a list of N.
 
         Raises:
             UserError: as `encode`.
@@ -103,7 +117,15 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
         rate: float | None = None,
         condition: Condition | None = None,
     ) -> Tensor:
-        """Pictures (T, C, H, W) on the path between two codes, the ends' own reconstructions included.
+        """Images (T, C, H, W) on the path between the codes of two images; the ends are reconstructions.
+
+        Args:
+            a: an image (C, H, W) or file name.
+            b: another one.
+            steps: T.
+            path: `linear`, or `slerp` along the great arc.
+            rate: nats per code of a variable-rate run; the run's default rate if None.
+            condition: {label: value} of a conditional run.
 
         Raises:
             UserError: as `encode`, or fewer than two steps.
@@ -115,13 +137,13 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
     def _render(
         self, z: Tensor, random: KeyedNoise | None, c: Tensor | None = None, batch_size: int = 256
     ) -> Tensor:
-        """Pictures of codes (N, D), told c (N, C) or what the model says."""
+        """Images of codes (N, D), conditioned on c (N, C) or on the model's defaults."""
         parts = []
         batch_size = max(1, min(batch_size, VALUES // prod(self.codec.shape)))
         for start in range(0, len(z), batch_size):
             rows = slice(start, start + batch_size)
-            heard = None if c is None else c[rows].to(self.device)
-            likelihood: Any = self.vae.likelihood(z[None, rows].to(self.device), heard)
+            part_c = None if c is None else c[rows].to(self.device)
+            likelihood: Any = self.vae.likelihood(z[None, rows].to(self.device), part_c)
             if random is None:
                 parts.append(likelihood.mean[0].cpu())
             else:
@@ -142,10 +164,10 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
             yield batch.replace(index=torch.arange(start, start + batch.size)).to(self.device)
 
     def _pixels(self, examples: Any) -> Any:
-        """uint8 (N, C, H, W) of what a user gives.
+        """The user's images as uint8 (N, C, H, W).
 
         Raises:
-            UserError: pictures of another shape, or files that are none.
+            UserError: images of another shape, or files that are not images.
         """
         if isinstance(examples, list | tuple) and examples and isinstance(examples[0], str | Path):
             return load_images(examples, self.codec)
@@ -162,29 +184,46 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
     def evaluation_inputs(
         self, data: str | Sequence[str] | None, batch_size: int, examples: int | None
     ) -> tuple[str, Sequence[Batch], ModalityMetrics]:
-        """The name of the evaluation data, its batches, and what measures them."""
-        where, store = self._store(data)
+        """The name of the evaluation data, its batches, and the metrics of the modality."""
+        where, store = self.evaluation_store(data)
         batches = measured_feed(store, self.codec, batch_size, examples)
         discrete = all(self._of(batch).support != "real" for batch in batches[:1])
         return where, batches, ImageMetrics(lambda z, batch: self._of(batch, z), discrete)
 
     def _of(self, batch: ImageBatch, z: Tensor | None = None) -> Any:
-        """p(x|z) of a batch for codes (B, D), by default at 0."""
+        """p(x|z) for a batch and its codes (B, D), zeros by default."""
         batch = batch.to(self.device)
         z = torch.zeros(batch.size, self.latent_dim, device=self.device) if z is None else z
         return self.vae.likelihood(z[None], self.vae.condition(batch))
 
-    @property
-    def _embedded_factors(self) -> Sequence[str]:
-        data = self.config.data
-        return () if data.train else tuple(PICTURES[data.name or DEFAULT_PICTURES].factors)
+    def read_store(self, data: str | Sequence[str], id_column: str | None = None) -> ImageStore:
+        """The images of other data than the run's: see `PretrainedVAE.read_store`.
 
-    def _store(self, data: str | Sequence[str] | None) -> tuple[str, ImageStore]:
-        if data is not None:
-            store = load_examples(data, self.codec, self.config.data, self._categories)
-            self._check_labels(store, [f"{label}: {why}" for label, why in store.lost.items()])
-            return in_words(data), store
-        splits = load_run_data(self.run)
-        name = "test" if "test" in splits.splits else "valid"
-        check_split(self.run.path, self.run.card, splits, name)
-        return name, splits.splits[name]
+        Raises:
+            UserError: as there.
+        """
+        store = load_examples(data, self.codec, self.config.data, self.categories, id_column)
+        self.check_labels(store, [f"{label}: {why}" for label, why in store.lost.items()])
+        return store
+
+    def store_examples(self, store: ImageStore, count: int) -> Any:
+        """The first `count` images of a store, uint8 (N, C, H, W)."""
+        return store.pixels[:count]
+
+    def read_inputs(
+        self,
+        source: str | Sequence[str],
+        count: int | None = None,
+        id_column: str | None = None,
+        note: Note = lambda line: None,
+    ) -> Inputs:
+        """The first `count` rows of a source: see `PretrainedVAE.read_inputs`.
+
+        Raises:
+            UserError: as there.
+        """
+        store = self.read_store(source, id_column)
+        total = store.total if count is None else min(count, store.total)
+        places = [place for place in store.places.tolist() if place < total]
+        n, ids = len(places), store.ids and store.ids[:total]
+        return Inputs(store.pixels[:n], own_labels(self, store.labels[:n]), places, total, ids)

@@ -1,30 +1,22 @@
-"""Examples for use with a model: sentences or pictures, their labels, and where each stands in its source.
+"""Inputs of a model: sentences or images, their labels, and the row of each in its source.
 
-Shapes: N examples, M chosen ones, R rows of a source, C x H x W a picture.
+Shapes: N examples, M chosen ones, R rows of a source, C x H x W an image.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from seqvae.data.image.dataset import load_examples
-from seqvae.data.input_files import in_words, regular_files
-from seqvae.data.text.corpus import is_table, read_corpus
-from seqvae.data.text.readers import Example
-from seqvae.data.text.splits import read_options
-from seqvae.errors import UserError
-from seqvae.inference import ImageVAE, PretrainedVAE, TextVAE
 from seqvae.models.sampling import Condition
-from seqvae.runs.run_data import load_run_data
+
+if TYPE_CHECKING:
+    from seqvae.inference.pretrained import PretrainedVAE
 
 SPLITS = ("train", "valid", "test")
 Note = Callable[[str], object]
@@ -32,14 +24,14 @@ Note = Callable[[str], object]
 
 @dataclass(frozen=True)
 class Inputs:
-    """Sentences, or pictures (N, C, H, W), and the labels of each where the model is conditional.
+    """Sentences, or images (N, C, H, W), with their labels if the model is conditional.
 
-    Of the R rows of their source they are those at `places`; without places they are all of it. `ids` and
-    `columns` have a value for each row.
+    The examples are the rows `places` of the R rows of their source, or all rows if `places` is None. `ids`
+    and `columns` have one value per row of the source.
     """
 
     x: Any
-    condition: Condition | None = None  # {label: a value of all, or a list of one for each}
+    condition: Condition | None = None  # {label: one value, or a list of N}
     places: Sequence[int] | None = None
     total: int | None = None
     ids: Sequence[Any] | None = None
@@ -50,16 +42,16 @@ class Inputs:
 
     @property
     def names(self) -> list[str]:
-        """What people know each by: a sentence itself, a picture's place."""
+        """A name per example for output: the sentence itself, or the number of an image."""
         return self.x if isinstance(self.x, list) else [str(place) for place in range(len(self))]
 
     @property
     def left_out(self) -> int:
-        """How many rows of the source are no examples: empty texts, or broken pictures."""
+        """Number of rows of the source that are not examples: empty texts, or broken images."""
         return 0 if self.total is None else self.total - len(self)
 
     def spread(self, values: Sequence[Any], missing: Any = None) -> list[Any]:
-        """A value for each row of the source, `missing` where it holds no example."""
+        """One value per row of the source, `missing` for rows that are not examples."""
         if self.places is None or self.total is None:
             return list(values)
         found = [missing] * self.total
@@ -68,43 +60,57 @@ class Inputs:
         return found
 
     def with_column(self, name: str, values: Sequence[Any]) -> Inputs:
-        """The same examples, of whose source's rows (R,) more is known, unless they have that column."""
+        """Add a column of the source's rows (R,), unless there is one of that name."""
         return replace(self, columns={**self.columns, name: self.columns.get(name, values)})
 
     @property
     def identified(self) -> list[dict[str, Any]]:
-        """Of each row of the source its `id`, where a column was named that identifies rows."""
+        """{"id": ...} per row of the source, or {} if no id column was chosen."""
         if self.ids is None:
             return [{} for _ in range(len(self) if self.total is None else self.total)]
         return [{"id": each} for each in self.ids]
 
     def rows(self, rows: Tensor) -> Inputs:
-        """Those of the chosen places (M,)."""
+        """The examples at the positions `rows` (M,)."""
         places = rows.tolist()
         chosen = [self.x[row] for row in places] if isinstance(self.x, list) else self.x[rows.numpy()]
         if self.condition is None:
             return Inputs(chosen)
-        told = self.condition.items()
-        each = {k: [v[row] for row in places] if isinstance(v, list | tuple) else v for k, v in told}
+        labels = self.condition.items()
+        each = {k: [v[row] for row in places] if isinstance(v, list | tuple) else v for k, v in labels}
         return Inputs(chosen, each)
 
 
 def load_inputs(vae: PretrainedVAE, data: str | Sequence[str] | None, count: int | None = None) -> Inputs:
-    """The first `count` sentences, or pictures uint8 (N, C, H, W), of a split of the run's data or of a file.
+    """The first `count` examples of a split of the run's data or of a file, as `encode` takes them.
 
-    A model conditioned on labels, without values fixed for all, takes those of each.
+    A model conditioned on labels, without values fixed for all, gets those of each example.
 
     Raises:
         UserError: the run has no such split, the file cannot be read, or a label is missing or unknown.
     """
-    store, labels = _store(vae, data), vae.vae.labels
-    rows = range(len(store) if count is None else min(count, len(store)))
-    told = None
-    if labels is not None and not labels.fixed:
-        told = labels.decode_columns(torch.tensor(store.labels[: len(rows)]))
-    if isinstance(vae, TextVAE):
-        return Inputs(list(vae.tokenizer.decode_batch(store.tokens(i).tolist() for i in rows)), told)
-    return Inputs(store.pixels[: len(rows)], told)
+    store = load_store(vae, data)
+    n = len(store) if count is None else min(count, len(store))
+    return Inputs(vae.store_examples(store, n), own_labels(vae, store.labels[:n]))
+
+
+def load_store(vae: PretrainedVAE, data: str | Sequence[str] | None) -> Any:
+    """All examples of a split of the run's data, of files, or by default of its test split.
+
+    Raises:
+        UserError: as `load_inputs`.
+    """
+    if not isinstance(data, str) or data not in SPLITS or Path(data).exists():
+        return vae.evaluation_store(data)[1]
+    return vae.split_store(data)
+
+
+def own_labels(vae: PretrainedVAE, values: Any) -> Condition | None:
+    """The label values (N, L) as a condition, if the model is conditioned on labels and none are fixed."""
+    labels = vae.vae.labels
+    if labels is None or labels.fixed:
+        return None
+    return labels.decode_columns(torch.tensor(values))
 
 
 def examples_in(
@@ -114,76 +120,9 @@ def examples_in(
     id_column: str | None = None,
     note: Note = lambda line: None,
 ) -> Inputs:
-    """The first `count` rows of a file, or of several, as they stand there: texts, or pictures.
-
-    A row without a text is no example, but it keeps its place. `note` is given lines about what was
-    recognised and what was left out.
+    """The first `count` rows of a file, or of several: see `PretrainedVAE.read_inputs`.
 
     Raises:
-        UserError: it cannot be read, or holds no example; or a label of the condition is missing.
+        UserError: as there.
     """
-    if isinstance(vae, ImageVAE):
-        return _pictures_in(vae, source, count, id_column)
-    assert isinstance(vae, TextVAE)
-    source = regular_files(source)
-    data = vae.config.data
-    labels = tuple(data.labels) if is_table(source, read_options(data)) else ()
-    options = replace(read_options(data, labels, lenient=True), id_column=id_column, note=note)
-    found = list(islice(read_corpus(source, options), count))
-    lengths = vae.tokenizer.encode_flat([row.text for row in found])[1]
-    places = np.flatnonzero(lengths).tolist()
-    if not places:
-        raise UserError(f"{in_words(source)} holds no sentence: give at least one a line")
-    return Inputs(
-        [found[place].text for place in places],
-        _condition(vae, labels, [found[place] for place in places], note),
-        places,
-        len(found),
-        None if id_column is None else [row.id for row in found],
-        {label: [row.labels[i] for row in found] for i, label in enumerate(labels)},
-    )
-
-
-def _pictures_in(
-    vae: ImageVAE, source: str | Sequence[str], count: int | None, id_column: str | None
-) -> Inputs:
-    store = load_examples(source, vae.codec, vae.config.data, vae._categories, id_column)
-    vae._check_labels(store, [f"{label}: {why}" for label, why in store.lost.items()])
-    total = store.total if count is None else min(count, store.total)
-    places = [place for place in store.places.tolist() if place < total]
-    labels = vae.vae.labels
-    told = None
-    if labels is not None and not labels.fixed:
-        told = labels.decode_columns(torch.tensor(store.labels[: len(places)]))
-    return Inputs(store.pixels[: len(places)], told, places, total, store.ids and store.ids[:total])
-
-
-def _condition(
-    vae: PretrainedVAE, names: Sequence[str], rows: Sequence[Example], note: Note
-) -> Condition | None:
-    """What the model is told of each row, where it is told labels and nobody chose any for all."""
-    told = vae.vae.labels
-    if told is None or told.fixed or not names:
-        return None
-    condition: dict[str, list[Any]] = {}
-    for label in told.specs:
-        place = names.index(label.name)
-        values = [row.labels[place] for row in rows]
-        known = [value if label.accepts(value) else None for value in values]
-        strange = Counter(str(v) for v, k in zip(values, known, strict=True) if k is None and v is not None)
-        if known.count(None) == len(known):
-            raise label.missing_error
-        if lost := known.count(None):
-            unknown = f" ({', '.join(map(repr, list(strange)[:3]))} unknown to training)" if strange else ""
-            note(f"{lost:,} of {len(rows):,} rows without label {label.name!r}{unknown}")
-        condition[label.name] = known
-    return condition
-
-
-def _store(vae: Any, data: str | Sequence[str] | None) -> Any:
-    if not isinstance(data, str) or data not in SPLITS or Path(data).exists():
-        return vae._store(data)[1]
-    splits = load_run_data(vae.run, data).splits
-    if data not in splits:
-        raise UserError(f"{vae.run.path} has no {data} split: it has {', '.join(splits)}")
-    return splits[data]
+    return vae.read_inputs(source, count, id_column, note)

@@ -1,4 +1,4 @@
-"""Codes on disk: a NumPy array, or a Parquet table with the sentences beside them."""
+"""Files of codes: a NumPy array, or a Parquet table that also holds the sentences."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from seqvae.inference.inputs import Inputs
 
 ENDINGS = (".npy", ".parquet")
-Empty = Literal["nan", "mask", "drop"]  # what a row without an example has
+Empty = Literal["nan", "mask", "drop"]  # what a row without an example becomes
 
 
 def check_output(file: Path) -> None:
-    """Refuse a file that exists or has an ending we cannot write, before any work is done.
+    """Reject a file that exists or has an unknown extension, before any work is done.
 
     Raises:
-        UserError: one of these.
+        UserError: in these cases, or if its folder does not exist.
     """
     if file.suffix not in ENDINGS:
         raise UserError(f"{file} ends in {file.suffix or 'nothing'}: codes are written as .npy or .parquet")
@@ -36,14 +36,14 @@ def check_output(file: Path) -> None:
 
 
 def write_codes(file: Path, z: Tensor, given: Inputs | None = None, empty: Empty = "nan") -> None:
-    """Codes (N, D) of examples to `file`, a row for each row of their source unless `empty` is drop.
+    """Write codes (N, D) to `file`, one row per row of their source (per example if `empty` is drop).
 
-    A row without an example has NaN (`nan`), or zeros and False in a file `NAME.mask.npy` beside (`mask`). In
-    Parquet the code is a list `z` (null for a masked row), and what is known of each row is beside it: its
-    number `row` in the source, `id`, `text` and label columns.
+    A row without an example has NaN (`nan`), or zeros and False in the file `NAME.mask.npy` (`mask`). In
+    Parquet the code is the list column `z` (null for a masked row), next to the row's number `row` in the
+    source, its `id`, `text` and label columns.
 
     Raises:
-        UserError: it cannot be written there.
+        UserError: the file cannot be written.
     """
     dropped = empty == "drop" or given is None
     found = z if dropped or given is None else _spread(z, given, 0.0 if empty == "mask" else torch.nan)
@@ -67,7 +67,7 @@ def write_codes(file: Path, z: Tensor, given: Inputs | None = None, empty: Empty
 
 
 def mask_file(file: Path) -> Path:
-    """Where it is said which rows of `file` hold a code."""
+    """The file with the mask (N,) of the rows of `file` that hold a code."""
     return file.with_suffix(".mask.npy")
 
 
@@ -80,7 +80,7 @@ def _spread(z: Tensor, given: Inputs, missing: float) -> Tensor:
 
 
 def _known(given: Inputs, dropped: bool) -> dict[str, Sequence[Any]]:
-    """What is known of each row, of all of them or of those that are examples."""
+    """Columns of the Parquet file besides z, for all rows or only for those with an example."""
     places = range(len(given)) if given.places is None else given.places
     rows = places if dropped else range(given.total if given.total is not None else len(given))
     columns: dict[str, Sequence[Any]] = {"row": list(rows)}
@@ -95,7 +95,7 @@ def _known(given: Inputs, dropped: bool) -> dict[str, Sequence[Any]]:
 
 
 def _array(values: Sequence[Any]) -> Any:
-    """A column of the values' own type; as texts where they have several."""
+    """A column of the values' own type; of strings if their types differ."""
     import pyarrow as pa
 
     plain = [str(value) if isinstance(value, str) else value for value in values]
@@ -112,10 +112,10 @@ def _codes(rows: Sequence[list[float] | None]) -> Any:
 
 
 def read_codes(file: Path) -> Tensor:
-    """Codes (N, D) as `write_codes` wrote them; NaN in a row without a code.
+    """Read codes (N, D) written by `write_codes`; rows without a code are NaN.
 
     Raises:
-        UserError: no such file, or nothing like codes in it.
+        UserError: no such file, or it does not hold codes.
     """
     if not file.is_file():
         raise UserError(f"no file {file}: `seqvae encode` writes one")
@@ -127,14 +127,14 @@ def read_codes(file: Path) -> Tensor:
         rows = pq.read_table(file, columns=["z"])["z"].to_pylist()
         width = next((len(row) for row in rows if row is not None), 0)
         return torch.tensor([[torch.nan] * width if row is None else row for row in rows])
-    except Exception as error:  # of a damaged header NumPy raises whatever Python's own parser does
+    except Exception as error:  # for a damaged header NumPy raises any error of Python's parser
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        reason = reason.split(". ")[0]  # NumPy goes on to advise against safety
+        reason = reason.split(". ")[0]  # NumPy's next sentence advises allow_pickle=True, which is unsafe
         raise UserError(f"{file} holds no codes ({reason}): give a file that `seqvae encode` wrote") from None
 
 
 def coded_rows(z: Tensor) -> Tensor:
-    """(N,) bool: which rows (N, D) hold a code; all, where they are no rows of numbers."""
+    """(N,) bool: which rows of z (N, D) hold a code; all True for another shape, which `decode` rejects."""
     if z.ndim != 2 or not z.shape[1]:
         return torch.ones(len(z) if z.ndim else 0, dtype=torch.bool)
     return ~z.isnan().all(1)
@@ -144,12 +144,12 @@ def _read_npy(file: Path) -> Tensor:
     found = np.load(file, allow_pickle=False)
     if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu":
         raise TypeError(f"{getattr(found, 'dtype', 'several arrays')} is no array of numbers")
-    with np.errstate(over="ignore"):  # a number beyond single precision is infinite, and refused as such
+    with np.errstate(over="ignore"):  # a number beyond fp32 becomes infinite, and is rejected later
         return torch.from_numpy(found.astype(np.float32))
 
 
 def _masked(z: Tensor, file: Path) -> Tensor:
-    """NaN in the rows that the file beside says are no codes."""
+    """Set the rows to NaN that the mask file marks as no codes."""
     if not mask_file(file).is_file():
         return z
     mask = torch.from_numpy(np.load(mask_file(file), allow_pickle=False))

@@ -1,7 +1,7 @@
-"""Priors fitted to a finished run: what they bring, and how they are kept beside its weights.
+"""Priors fitted to a finished run after training, stored in its folder.
 
 priors/NAME.safetensors  the weights of the prior
-priors/NAME.json         its kind and arguments, what it was fitted to, and what it brought
+priors/NAME.json         its kind and arguments, the weights it was fitted to, and its measured gain
 
 Shapes: D latent dims.
 """
@@ -47,26 +47,26 @@ from seqvae.utils.atomic_files import explain_disk_errors, sha256_of, write_atom
 FORMAT = 1
 FOLDER = "priors"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-BATCH = 256  # examples that are encoded at once
-AT_EACH = 256  # validation examples, at most, on which a prior is measured at each rate
+BATCH = 256  # examples encoded per batch
+AT_EACH = 256  # validation examples, at most, for the gain at each rate
 
 
 @dataclass(frozen=True)
 class FitBudget:
-    """How much data a run's prior is fitted to and judged on."""
+    """How much data a prior is fitted and measured on."""
 
     examples: int = 50_000  # of the training split, at most
-    valid: int = 1000  # of the validation split, on which `compare_priors` is measured
+    valid: int = 1000  # of the validation split, for `compare_priors`
     samples: int = 20  # K of its IW-NLL
 
 
 @dataclass(frozen=True)
 class PosthocPrior:
-    """A prior with its name, how to build it, and what is told of it."""
+    """A fitted prior: its name, module, config block and report."""
 
     name: str
     prior: Prior
-    spec: Component  # its row in the table of priors, and arguments
+    spec: Component  # its name in the table of priors, and its arguments
     report: dict[str, Any]
 
 
@@ -78,10 +78,18 @@ def fit_posthoc_prior(
     amounts: FitBudget | None = None,
     progress: ProgressCallback | None = None,
 ) -> PosthocPrior:
-    """Fit a prior to the encoded training data of a run, measure what it brought, and keep it in the run.
+    """Fit a prior to the encoded training data of a run, measure its gain, and store it in the run.
 
-    For a variable-rate run one prior is fitted to codes of all its rates, told ln R (`how.rate`: to one);
-    where the model is conditioned on labels, so is the prior.
+    For a variable-rate run one prior is fitted to codes of all rates, conditioned on ln R, or to the codes of
+    one rate (`how.rate`). If the model is conditioned on labels, so is the prior.
+
+    Args:
+        run: the run; its training and validation data must be available.
+        spec: name and arguments of the prior.
+        name: name under which it is stored.
+        how: seed, rate and optimisation of the fit.
+        amounts: number of examples to fit and to measure on.
+        progress: called as (done, total, what).
 
     Raises:
         UserError: codes that do not fill R^D, a name that is taken, or a prior that does not exist.
@@ -122,7 +130,7 @@ def _compare_at_each_rate(
 
 
 def build_prior(spec: Component, latent: Latent, seed: int = 0, condition: int = 0) -> Prior:
-    """A prior for these codes that nothing was fitted to yet; the same seed, the same weights.
+    """Build an untrained prior for these codes, with initial weights from `seed`.
 
     Raises:
         UserError: an unknown prior or argument.
@@ -133,7 +141,7 @@ def build_prior(spec: Component, latent: Latent, seed: int = 0, condition: int =
 
 
 def training_batches(feed: BatchSource, examples: int) -> Iterator[Batch]:
-    """The batches of one epoch until at least so many examples came, each example once."""
+    """Batches of one epoch, until they hold at least `examples` examples; each example occurs once."""
     seen = 0
     for step in range(feed.steps_per_epoch):
         for batch in feed.update(step):
@@ -144,19 +152,19 @@ def training_batches(feed: BatchSource, examples: int) -> Iterator[Batch]:
 
 
 def encode_posteriors(vae: VAE, batches: Iterable[Batch], any_rate: bool = False) -> list[PosteriorSource]:
-    """q(z|x) of each batch, in evaluation mode and without gradients; at `any_rate` of a dial, drawn anew."""
+    """q(z|x) of each batch, in evaluation mode and without gradients; with `any_rate` at rates drawn anew."""
     device = device_of(vae)
     with evaluation_mode(vae):
         there = (batch.to(device) for batch in batches)
         if any_rate:
             return [RandomRatePosterior(vae, batch, vae.encoder(batch).float()) for batch in there]
         fixed = [FixedPosterior(vae.posterior(batch).detach(), _labels(vae, batch)) for batch in there]
-    # one draw of all examples has few launches; a CPU draws faster in parts that its caches hold
+    # one draw for all examples needs few kernel launches; a CPU is faster in parts that fit its caches
     return merge_sources(fixed) if is_asynchronous(device) else list(fixed)
 
 
 def _labels(vae: VAE, batch: Batch) -> Tensor | None:
-    """What of its condition (B, C) an example's labels are."""
+    """The label part of the condition (B, C), without the rate."""
     c = None if vae.labels is None else vae.condition(batch)
     return c if c is None or vae.labels is None else c[:, : vae.labels.dim]
 
@@ -167,10 +175,10 @@ def with_prior(vae: VAE, prior: Prior) -> VAE:
 
 
 def require_real_codes(latent: Latent) -> None:
-    """Refuse latents whose codes do not live in all of R^D.
+    """Reject latents whose codes do not fill R^D.
 
     Raises:
-        UserError: such a latent.
+        UserError: no code, or codes on a sphere or discrete.
     """
     if latent.dim == 0 or latent.default_prior != "standard":
         raise UserError(
@@ -180,41 +188,41 @@ def require_real_codes(latent: Latent) -> None:
 
 
 def save_posthoc_prior(path: Path, fitted: PosthocPrior) -> Path:
-    """Write a prior's two files into the folder of its run; the JSON of them.
+    """Write a prior's two files to the folder of its run; returns the JSON file.
 
     Raises:
-        UserError: a name that is taken or no file's, or the disk is full.
+        UserError: the name is taken or not a valid file name, or the disk is full.
     """
     _check_free(path, fitted.name)
     card = {"format_version": FORMAT, "prior": fitted.spec.model_dump(), **fitted.report}
     card["model"] = sha256_of(path / WEIGHTS)
-    weights, told = _files(path, fitted.name)
+    weights, card_file = _files(path, fitted.name)
     with explain_disk_errors(path):
         weights.parent.mkdir(exist_ok=True)
         write_atomically(weights, lambda p: write_weights(fitted.prior, p))
-    _write(told, card)
-    return told
+    _write(card_file, card)
+    return card_file
 
 
 def load_posthoc_prior(path: Path, name: str, latent: Latent) -> Prior:
-    """A prior that was fitted to the run in a folder, in evaluation mode; `latent` is the run's.
+    """Load a prior fitted to the run in a folder, in evaluation mode; `latent` is that of the run.
 
     Raises:
-        UserError: none of that name, damaged files, or the run's weights are other ones than then.
+        UserError: no such prior, damaged files, or the run's weights have changed since the fit.
     """
-    weights, told = _files(path, name)
-    if not told.is_file():
+    weights, card_file = _files(path, name)
+    if not card_file.is_file():
         known = suggest(name, posthoc_prior_names(path))
         raise UserError(f"{path} has no prior {name!r}: {known}; `seqvae fit-prior {path}` fits one")
     try:
-        card: dict[str, Any] = json.loads(told.read_text(encoding="utf-8"))
+        card: dict[str, Any] = json.loads(card_file.read_text(encoding="utf-8"))
         spec, version, model = Component.model_validate(card["prior"]), card["format_version"], card["model"]
     except (ValueError, KeyError, TypeError):
-        raise UserError(f"{told} was not written by seqvae: remove it and fit the prior again") from None
+        raise UserError(f"{card_file} was not written by seqvae: remove it and fit the prior again") from None
     if version > FORMAT:
-        raise UserError(f"{told} has format {version}, this seqvae reads up to {FORMAT}: update seqvae")
+        raise UserError(f"{card_file} has format {version}, this seqvae reads up to {FORMAT}: update seqvae")
     if model != sha256_of(path / WEIGHTS):
-        raise UserError(f"{told} was fitted to other weights than {path} has now: remove it, fit again")
+        raise UserError(f"{card_file} was fitted to other weights than {path} has now: remove it, fit again")
     prior = build_prior(spec, latent, condition=card.get("condition", 0))
     read_weights(prior, weights)
     if is_variable_rate(latent) and not card.get("any_rate"):
@@ -249,15 +257,15 @@ def _serves(latent: Any, nats: float | None, rate: Rate) -> bool:
 
 
 def adopt_posthoc_priors(path: Path, model: str) -> None:
-    """Priors of the weights whose digest was `model` become those of the run's weights as they are now.
+    """Make the priors fitted to weights with sha256 `model` valid for the run's current weights.
 
-    For weights in which nothing has changed but the default rate.
+    Only for weights in which nothing but the default rate has changed.
     """
     for name in posthoc_prior_names(path):
-        told = _files(path, name)[1]
-        card = json.loads(told.read_text(encoding="utf-8"))
+        card_file = _files(path, name)[1]
+        card = json.loads(card_file.read_text(encoding="utf-8"))
         if card.get("model") == model:
-            _write(told, {**card, "model": sha256_of(path / WEIGHTS)})
+            _write(card_file, {**card, "model": sha256_of(path / WEIGHTS)})
 
 
 def _write(file: Path, card: dict[str, Any]) -> None:
@@ -267,7 +275,7 @@ def _write(file: Path, card: dict[str, Any]) -> None:
 
 
 def posthoc_prior_names(path: Path) -> list[str]:
-    """The priors that were fitted to a run."""
+    """Names of the priors stored in a run."""
     return sorted(file.stem for file in (path / FOLDER).glob("*.json"))
 
 

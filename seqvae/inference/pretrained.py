@@ -1,4 +1,4 @@
-"""A trained model as something to measure, of any modality: on its own data, or on a file.
+"""Base class of trained models for use: score and evaluate on the run's data or on files.
 
 Shapes: N examples, D latent dims.
 """
@@ -9,6 +9,7 @@ import logging
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -17,7 +18,9 @@ from torch import Tensor
 
 from seqvae.build import modality_of
 from seqvae.config.registry import lookup
+from seqvae.data.input_files import in_words
 from seqvae.distributed.collectives import is_main
+from seqvae.errors import UserError
 from seqvae.evaluation.evaluate import EvaluationSettings, evaluate
 from seqvae.evaluation.metrics.amortisation_gap import SVIConfig
 from seqvae.evaluation.metrics.amortisation_gap import amortisation_gap as refinement
@@ -26,6 +29,8 @@ from seqvae.evaluation.metrics.factors_report import factor_metrics
 from seqvae.evaluation.prior_comparison import compare_priors
 from seqvae.evaluation.score import ExampleScore, score_examples
 from seqvae.inference.codec import LatentCodec
+from seqvae.inference.inputs import Inputs, Note
+from seqvae.inference.model_card import CARD, Measured, model_card
 from seqvae.inference.posthoc_priors import (
     best_posthoc_prior,
     load_posthoc_prior,
@@ -36,15 +41,16 @@ from seqvae.inference.remarks import say_prior
 from seqvae.interfaces import Batch, ModalityMetrics
 from seqvae.models.sampling import Condition, Rate, with_own_labels
 from seqvae.runs.checkpoint import TRAINED, load_run
-from seqvae.runs.run_data import load_run_data, with_corpus
+from seqvae.runs.run_data import check_split, load_run_data, with_corpus
+from seqvae.utils.atomic_files import write_atomically
 from seqvae.utils.device import autocast, pick_precision
 
-LOG = logging.getLogger("seqvae")  # without a handler of the user's, Python prints its warnings on stderr
+LOG = logging.getLogger("seqvae")  # if the user adds no handler, Python prints its warnings on stderr
 REFINED = ("neg_elbo_refined", "rate_refined", "amortisation_gap", "amortisation_gap_se")
 
 
 class PretrainedVAE(LatentCodec, library_name="seqvae"):
-    """A trained VAE for use; every modality has its own face."""
+    """A trained VAE that can also be evaluated; one subclass per modality."""
 
     def score(
         self,
@@ -55,14 +61,25 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
         condition: Condition | None = None,
         progress: ProgressCallback | None = None,
     ) -> list[ExampleScore]:
-        """Nats of each example, `iw_nll` from `samples` codes, and how many tokens they are for.
+        """Negative log-likelihoods of examples, in nats. The rest as in `encode`.
+
+        Args:
+            examples: N sentences or images.
+            samples: K importance samples of `iw_nll`, -ln (1/K) sum_k p(x, z_k) / q(z_k|x).
+            seed: seed of the samples, keyed by content.
+            rate: nats per code of a variable-rate run, one number or N; the run's default rate if None.
+            condition: {label: value} of a conditional run, with one value or a list of N.
+            progress: called as (done, total, what).
+
+        Returns:
+            N scores: `iw_nll`, `rate` and `distortion` in nats per example, and the number of tokens.
 
         Raises:
             UserError: as `encode`, but a model without a code scores too; or no sample.
         """
         vae = self.vae if condition is None else with_own_labels(self.vae)
         return score_examples(
-            vae, list(self._conditioned_batches(examples, seed, rate, condition)), samples, progress
+            vae, list(self.conditioned_batches(examples, seed, rate, condition)), samples, progress
         )
 
     def evaluate(
@@ -77,20 +94,30 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
         refine: int = 0,
         factors: bool = False,
     ) -> dict[str, Any]:
-        """All measures (`seqvae.evaluation.evaluate.KEYS` and more) on the test split, or on the file `data`.
+        """All metrics (`seqvae.evaluation.evaluate.KEYS` and more). A collective: call it on every rank.
 
-        The report says which data and which precision it was: bf16 is faster and rounds. A run without a
-        test split is measured on its validation split; `examples` takes only the first so many. With `refine`
-        steps of SVI for each example, `amortisation_gap` says what the encoder leaves on the table. With
-        `factors`, what `factor_scores` says is there too. Where several processes work together all of them
-        must ask, and share the examples out: the numbers are those of one.
+        Several ranks share the examples; the numbers are those of one rank on all of them.
+
+        Args:
+            data: a file or several; the test split by default, or the validation split if there is none.
+            samples: K of the IW-NLL.
+            progress: called as (done, total, what).
+            batch_size: examples per batch.
+            precision: fp32, bf16 (faster, rounded) or auto.
+            examples: only the first `examples` examples.
+            rate: nats per code of a variable-rate run; the run's default rate if None.
+            refine: steps of SVI per example, which add `amortisation_gap` (nats).
+            factors: add the metrics of `factor_scores`.
+
+        Returns:
+            {metric: value}, with the name of the data under `data`; see docs/metrics.md for units.
 
         Raises:
             UserError: the file, or the run's own data, cannot be read; a rate out of the run's range; factors
                 are asked for and `factor_scores` has none.
         """
         vae = self.with_defaults(rate)
-        told = vae.factor_scores(data, progress, batch_size, examples) if factors else {}
+        scores = vae.factor_scores(data, progress, batch_size, examples) if factors else {}
         where, batches, measures = vae.evaluation_inputs(data, batch_size, examples)
         how: dict[str, Any] = {"settings": EvaluationSettings(together=True), "progress": progress}
         with autocast(pick_precision(precision, self.device), self.device):
@@ -98,7 +125,48 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
             if refine:
                 found = refinement(vae.vae, batches, SVIConfig(steps=refine, samples=samples), progress)
                 report |= {key: found[key] for key in REFINED}
-        return {"data": where, **report, **told}
+        return {"data": where, **report, **scores}
+
+    def write_card(
+        self,
+        data: str | Sequence[str] | None = None,
+        samples: int = 20,
+        examples: int | None = None,
+        rates: Sequence[float] = (),
+        shown: int = 5,
+        progress: ProgressCallback | None = None,
+    ) -> Path:
+        """Measure as `evaluate` does, and write the run's model card for the Hub: README.md in its folder.
+
+        Args:
+            data: as in `evaluate`.
+            samples: K of the IW-NLL.
+            examples: only the first `examples` examples.
+            rates: nats per code of a variable-rate run, one row of the table per rate; by default the run's.
+            shown: number of reconstructed sentences of the data, and of samples, that the card lists.
+            progress: called as (done, total, what).
+
+        Returns:
+            The file.
+
+        Raises:
+            UserError: as `evaluate`.
+        """
+        asked: dict[str, float | None] = {f"{rate:g} nats": rate for rate in rates}
+        reports = {
+            name: self.evaluate(data, samples, progress, examples=examples, rate=rate)
+            for name, rate in (asked or {"the default": None}).items()
+        }
+        measured = Measured(reports, *self._shown_examples(data, shown))
+        file = self.run.path / CARD
+        write_atomically(file, lambda path: model_card(self.run, measured).save(path))
+        return file
+
+    def _shown_examples(
+        self, data: str | Sequence[str] | None, n: int
+    ) -> tuple[list[tuple[str, str]], list[str]]:
+        """Pairs of n examples and their reconstructions, and n samples; empty if they are not text."""
+        return [], []
 
     def factor_scores(
         self,
@@ -107,30 +175,30 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
         batch_size: int = 64,
         examples: int | None = None,
     ) -> dict[str, Any]:
-        """Whether each factor of the data has a dim of its own, and its nats: see `factor_metrics`.
+        """Disentanglement metrics (MIG, DCI, SAP ...) over factors of the data: see `factor_metrics`.
 
-        The factors are the run's labels; those of the embedded data where it was trained without any.
+        The factors are the run's labels, or those of the embedded data if the run has no labels.
 
         Raises:
-            UserError: no labels, labels that are no factors, or the model has no code.
+            UserError: no labels, labels that cannot be factors, or a model without a code.
         """
-        names = self.run.config.data.labels or self._embedded_factors
+        names = self.run.config.data.labels or self.embedded_factors
         labelled = self.with_labels(names)
         batches = labelled.evaluation_inputs(data, batch_size, examples)[1]
         return factor_metrics(EvaluationPass(self.vae, batches, progress, together=True), names)
 
     def with_labels(self, names: Sequence[str]) -> Self:
-        """The same model, whose data bring these labels of each example."""
+        """The same model with these label columns read from its data."""
         return self.with_data(labels=list(names))
 
     def with_data(self, **changes: Any) -> Self:
-        """The same model, whose config has other values of `data`: how files that it is given are read."""
+        """The same model with other values of its config's `data` block, which say how files are read."""
         data = self.run.config.data.model_copy(update=changes)
         config = self.run.config.model_copy(update={"data": data})
         return type(self)(replace(self.run, config=config), self.device)
 
     def with_corpus(self, place: str) -> Self:
-        """The same model, whose corpus lies at `place` now: a file, or the folder of its files.
+        """The same model with its corpus read from `place`: a file, or the folder of its files.
 
         Raises:
             UserError: nothing is there, or the run was trained on embedded data.
@@ -138,7 +206,7 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
         return type(self)(with_corpus(self.run, place), self.device)
 
     def with_prior(self, name: str) -> Self:
-        """The same model under a prior that `seqvae fit-prior` fitted to it, or under the `trained` one.
+        """The same model with a prior that `seqvae fit-prior` stored in the run, or with the `trained` one.
 
         Raises:
             UserError: no such prior, or it was fitted to other weights.
@@ -173,7 +241,7 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
         examples: int | None = None,
         progress: ProgressCallback | None = None,
     ) -> dict[str, Any]:
-        """What a fitted prior changes on the run's evaluation data: see `compare_priors`.
+        """The gain of a fitted prior on the run's evaluation data, in nats: see `compare_priors`.
 
         Raises:
             UserError: as `with_prior`, or the data cannot be read.
@@ -181,8 +249,8 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
         batches = self.evaluation_inputs(None, 64, examples)[1]
         return compare_priors(self.vae, self.with_prior(name).vae.prior, batches, samples, progress)
 
-    def _check_labels(self, store: Any, notes: Sequence[str]) -> None:
-        """Refuse other data that lack a label of the condition; print what else is to say about them."""
+    def check_labels(self, store: Any, notes: Sequence[str]) -> None:
+        """Reject data that lack a label of the condition; log `notes` and unknown label values."""
         labels = self.vae.labels
         if labels is not None and not labels.fixed and self.vae.classifier is None:
             held = torch.from_numpy(np.array(store.labels))
@@ -191,16 +259,16 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
         for note in notes if is_main() else ():
             LOG.warning(
                 "%s", note.encode("utf-8", "backslashreplace").decode()
-            )  # a file name may be any bytes
+            )  # file names may hold bytes that are not UTF-8
 
     @property
-    def _categories(self) -> dict[str, Sequence[str]]:
-        """The names of classes in training, by label: other data number theirs alike."""
+    def categories(self) -> dict[str, Sequence[str]]:
+        """Class names of each label in training, so that other data number their classes alike."""
         return {} if self.vae.labels is None else self.vae.labels.categories
 
     @property
     def label_names(self) -> tuple[str, ...]:
-        """What the run's data say of each example."""
+        """The label columns of the run's data."""
         names: tuple[str, ...] = load_run_data(self.run).labels
         return names
 
@@ -215,12 +283,68 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
         return torch.cat([batch.labels for batch in batches])[:, names.index(name)]
 
     @property
+    def embedded_factors(self) -> Sequence[str]:
+        """Names of the factors of the embedded data that the run was trained on; none of other data."""
+        return modality_of(self.run.config).embedded_factors(self.run.config.data)
+
+    def evaluation_store(self, data: str | Sequence[str] | None) -> tuple[str, Any]:
+        """The name and the examples of the evaluation data: `data`, else the run's test or validation split.
+
+        Raises:
+            UserError: they cannot be read, or have changed since training.
+        """
+        if data is not None:
+            return in_words(data), self.read_store(data)
+        splits = load_run_data(self.run)
+        name = "test" if "test" in splits.splits else "valid"
+        check_split(self.run.path, self.run.card, splits, name)
+        return name, splits.splits[name]
+
+    def split_store(self, name: str) -> Any:
+        """The examples of the split `name` of the run's data.
+
+        Raises:
+            UserError: there is no such split, or it has changed since training.
+        """
+        splits = load_run_data(self.run, name).splits
+        if name not in splits:
+            raise UserError(f"{self.run.path} has no {name} split: it has {', '.join(splits)}")
+        return splits[name]
+
     @abstractmethod
-    def _embedded_factors(self) -> Sequence[str]:
-        """What the embedded data that the run was trained on know of each example; nothing of other data."""
+    def read_store(self, data: str | Sequence[str], id_column: str | None = None) -> Any:
+        """The examples of other data than the run's, from one source or several, read as the config says.
+
+        Raises:
+            UserError: they cannot be read, or lack a label that the model needs.
+        """
+
+    @abstractmethod
+    def store_examples(self, store: Any, count: int) -> Any:
+        """The first `count` examples of a store, as `encode` takes them."""
+
+    @abstractmethod
+    def read_inputs(
+        self,
+        source: str | Sequence[str],
+        count: int | None = None,
+        id_column: str | None = None,
+        note: Note = lambda line: None,
+    ) -> Inputs:
+        """The first `count` rows of a source, as they are there; a row without an example keeps its place.
+
+        Args:
+            source: one source or several.
+            count: rows at most.
+            id_column: a column whose values identify the rows.
+            note: called with lines about what was recognised and what was left out.
+
+        Raises:
+            UserError: the source cannot be read or holds no example, or a label of the condition is missing.
+        """
 
     @abstractmethod
     def evaluation_inputs(
         self, data: str | Sequence[str] | None, batch_size: int, examples: int | None
     ) -> tuple[str, Sequence[Batch], ModalityMetrics]:
-        """The name of the evaluation data, its batches, and what measures them."""
+        """The name of the evaluation data, its batches, and the metrics of the modality."""

@@ -1,4 +1,4 @@
-"""What is said, once per run, about texts that a model is given: those cut, left out or not understood."""
+"""Notes, once per run, on input texts: truncated, left out, or with unknown tokens."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ MORE = "--max-tokens N (with_max_tokens) reads more"
 
 
 def say_cut(run: Path, what: str, most: int) -> None:
-    """That texts are read up to the longest that training read."""
+    """Note that texts are truncated to `most` tokens."""
     line = f"{what} have more than {most} tokens and are cut there, as in training: {MORE}"
     say_once(run, f"cut at {most}", line)
 
 
 def say_lengths(run: Path, where: str, counts: Counts, most: int) -> None:
-    """What the longest length left of a split or a file."""
+    """Note how many sentences of a split or file the maximum length truncated or dropped."""
     if counts.truncated:
         say_cut(run, f"{counts.truncated:,} of the {counts.kept:,} sentences of {where}", most)
     if counts.dropped:
@@ -27,7 +27,7 @@ def say_lengths(run: Path, where: str, counts: Counts, most: int) -> None:
 
 
 def say_unknown(run: Path, rows: Sequence[Sequence[bool]], written: str) -> None:
-    """How many tokens the vocabulary lacks, by `rows` of which it does, and what the model reads there."""
+    """Note how many tokens are out of vocabulary (`rows` marks them) and read as `written`."""
     unknown, sentences = sum(map(sum, rows)), sum(map(any, rows))
     if unknown:
         say_once(

@@ -1,4 +1,4 @@
-"""Strings in, strings out: a trained text VAE for use.
+"""`TextVAE`: a trained text VAE that encodes, samples, reconstructs, interpolates and edits sentences.
 
 Shapes: N sentences, D latent dims, T points of a path.
 """
@@ -15,11 +15,9 @@ import torch
 from torch import Tensor
 
 from seqvae.config.schema import TextRunConfig
-from seqvae.data.input_files import in_words
-from seqvae.data.synthetic import CORPORA
 from seqvae.data.text.batch import TextBatch
 from seqvae.data.text.batching import batch_from_ids, keys_of, token_bounded, with_source
-from seqvae.data.text.dataset import DEFAULT_CORPUS, load_examples
+from seqvae.data.text.dataset import load_examples
 from seqvae.data.text.feed import measured_feed
 from seqvae.data.text.readers import Example
 from seqvae.data.text.repetition import most_repeated
@@ -33,8 +31,10 @@ from seqvae.evaluation.metrics.text import TextGeneration, TextMetrics
 from seqvae.evaluation.metrics.text_scores import marked
 from seqvae.evaluation.score import ExampleScore
 from seqvae.inference.constraint import NO_TEXT, Check, Constraint
+from seqvae.inference.inputs import Inputs, Note
 from seqvae.inference.pretrained import PretrainedVAE
 from seqvae.inference.remarks import say_cut, say_lengths, say_unknown
+from seqvae.inference.text_inputs import read_sentences
 from seqvae.interfaces import Batch, ModalityMetrics
 from seqvae.keyed_noise import KeyedNoise, Signed, distinguish_repeats, hash_codes
 from seqvae.models.pretrained.sources import source_reader
@@ -43,17 +43,16 @@ from seqvae.models.sampling import Path as CodePath
 from seqvae.models.text.decoding import UNTRUNCATED, GenerationConfig, generate_tokens
 from seqvae.models.text.likelihood import TextDecoder
 from seqvae.runs.checkpoint import Run
-from seqvae.runs.run_data import check_split, load_run_data
 from seqvae.utils.accelerator import is_asynchronous
 
 Rule = Constraint | str | Check | None
-WRITTEN, GPU_WRITTEN = 256, 2048  # sentences at once
-WRITTEN_TOKENS = 1 << 15  # of them at once, on a CPU
+WRITTEN, GPU_WRITTEN = 256, 2048  # sentences generated per batch, on a CPU and on a GPU
+WRITTEN_TOKENS = 1 << 15  # tokens per batch, on a CPU
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """A sentence and what came back of it; one with an unknown word is never `exact`."""
+    """A sentence and its reconstruction; a sentence with an unknown token is never `exact`."""
 
     text: str
     reconstruction: str
@@ -62,14 +61,14 @@ class Reconstruction:
 
 @dataclass(frozen=True)
 class PathPoint:
-    """A point between two sentences: `t` runs from 0 to 1."""
+    """A sentence on the path between two others, at `t` from 0 to 1."""
 
     t: float
     text: str
 
 
 class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
-    """A trained text VAE for use."""
+    """A trained text VAE; see `from_pretrained`."""
 
     modality = "text"
 
@@ -81,7 +80,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
 
     @cached_property
     def source(self) -> SourceReader | None:
-        """What reads texts for the encoder, where it does not read the run's tokens."""
+        """The reader of the encoder's own input, if it does not read the run's tokens."""
         return source_reader(self.config)
 
     @property
@@ -98,10 +97,19 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         condition: Condition | None = None,
         constraint: Rule = None,
     ) -> list[str]:
-        """A sentence for each code (N, D), read as one of `rate` nats; greedy unless `how` says otherwise.
+        """Decode codes to sentences.
 
-        `constraint`: what a sentence must be, see `Constraint`. Where texts are filtered, a code whose
-        sentence is not valid is read again with words drawn; `NO_TEXT` (empty) says that none was valid.
+        Args:
+            z: codes (N, D).
+            how: how words are chosen; greedy by default.
+            seed: seed of the words, if `how` samples them.
+            rate: nats per code of a variable-rate run, one number or N; the run's default rate if None.
+            condition: {label: value} of a conditional run, with one value or a list of N.
+            constraint: what a sentence must be, see `Constraint`. Where texts are filtered, words are drawn
+                again for a code whose sentence is not valid; `NO_TEXT` (empty) if no draw was valid.
+
+        Returns:
+            N sentences.
 
         Raises:
             UserError: codes of another size, a rate out of the run's range, labels that do not match, or a
@@ -121,14 +129,20 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         condition: Condition | None = None,
         constraint: Rule = None,
     ) -> list[str]:
-        """`n` sentences from prior codes at `rate` nats; words are drawn too unless `how` says otherwise.
+        """Generate `n` sentences from codes sampled from the prior.
+
+        Args:
+            n: number of sentences.
+            how: how words are chosen; sampled by default.
+            seed: seed of codes and words.
+            rate: nats per code of a variable-rate run, one number or n; the run's default rate if None.
+            condition: {label: value} of a conditional run, with one value or a list of n.
+            constraint: what a sentence must be, see `Constraint`. Where texts are filtered, each of the n is
+                drawn again, code and words, until it is valid; those without a valid draw are left out.
 
         By default words are drawn from the likeliest nine tenths (`top_p`), the unknown token is not written,
         and no 4-gram is repeated more than in training text: `UNTRUNCATED` is the model's own distribution.
         Codes are those of the prior that was fitted to the run, if one was, or of `with_prior`.
-
-        `constraint`: what a sentence must be, see `Constraint`. Where texts are filtered, each of the n is
-        drawn again, code and words, until it is valid; those without a valid draw are left out.
 
         Raises:
             UserError: a rate out of the run's range, labels that are missing or unknown, or a constraint that
@@ -163,15 +177,20 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         repeats_differ: bool = True,
         constraint: Rule = None,
     ) -> list[Reconstruction]:
-        """Each sentence through its code and back; greedy from the posterior mean by default.
+        """Encode sentences and decode their codes.
 
-        `rate`: nats of all of them or of each, where the run has a dial; the run's own rate by default.
-        `condition`: labels of all of them, {label: value}, or lists of one for each, where it is conditional.
-        `repeats_differ`: whether a sentence that is given n times gets n different draws.
-        `constraint`: as for `decode`.
+        Args:
+            texts: N sentences.
+            how: how words are chosen; greedy by default.
+            sample: draw z ~ q(z|x) instead of the posterior mean.
+            seed: seed of codes and words.
+            rate: nats per code of a variable-rate run, one number or N; the run's default rate if None.
+            condition: {label: value} of a conditional run, with one value or a list of N.
+            repeats_differ: whether a sentence that is given n times gets n different samples.
+            constraint: as for `decode`.
 
-        The unknown token is written where the training text itself writes it, and a 4-gram is repeated as
-        often as in training text or in one of the `texts`: a copy is never ruled out.
+        The unknown token is written where the training text itself contains it, and a 4-gram is repeated as
+        often as in training text or in one of the `texts`: an exact copy is never excluded.
 
         Raises:
             UserError: as `encode` and `decode`.
@@ -185,18 +204,18 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         return [Reconstruction(a, b, a == b and not unknown) for a, b, unknown in pairs]
 
     def unknown(self, texts: Sequence[str]) -> list[int]:
-        """(N,) how many tokens of each sentence the vocabulary lacks, of those that the model reads."""
+        """(N,) number of out-of-vocabulary tokens per sentence, among those that the model reads."""
         return [sum(row) for row in self._unknown(texts)]
 
     def references(self, texts: Sequence[str]) -> list[list[int]]:
-        """The ids of each sentence, for comparison with others: unknown tokens are equal to nothing."""
+        """The ids of each sentence for comparison with others; an unknown token equals no other token."""
         return marked(self._ids(texts), self._unknown(texts))
 
     def _unknown(self, texts: Sequence[str]) -> list[list[bool]]:
         return self.tokenizer.unknown(list(texts), self._ids(texts))
 
     def score(self, examples: Sequence[str], *arguments: Any, **options: Any) -> list[ExampleScore]:
-        """As for any run (see `PretrainedVAE.score`), with how many tokens of each sentence are `unknown`.
+        """As `PretrainedVAE.score`, and `unknown`, the number of out-of-vocabulary tokens per sentence.
 
         Raises:
             UserError: as there, or the encoder reads vectors, which sentences alone do not have.
@@ -221,7 +240,17 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         condition: Condition | None = None,
         constraint: Rule = None,
     ) -> list[PathPoint]:
-        """`steps` sentences on the path between two codes, the ends' own reconstructions included.
+        """Decode the path between the codes of two sentences; the ends are their reconstructions.
+
+        Args:
+            a: a sentence.
+            b: another one.
+            steps: T, number of points.
+            path: `linear`, or `slerp` along the great arc.
+            how: how words are chosen; greedy by default.
+            rate: nats per code of a variable-rate run; the run's default rate if None.
+            condition: {label: value} of a conditional run.
+            constraint: as for `decode`.
 
         Raises:
             UserError: as `encode` and `decode`, or fewer than two steps.
@@ -241,12 +270,20 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         condition: Condition | None = None,
         constraint: Rule = None,
     ) -> list[str]:
-        """Each sentence, moved in code space from what the sentences `away` share to what `towards` share.
+        """Shift the code of each sentence by `strength` times the `direction`, and decode it.
 
-        `shifted` by `strength` times the `direction` from the ones to the others.
+        Args:
+            texts: sentences to edit.
+            towards: sentences that have the attribute.
+            away: sentences that lack it or have its opposite.
+            strength: factor of the difference of the two groups' mean codes.
+            how: how words are chosen; greedy by default.
+            rate: nats per code of a variable-rate run; the run's default rate if None.
+            condition: {label: value} of a conditional run.
+            constraint: as for `decode`.
 
         Raises:
-            UserError: as `encode` and `decode`; or no sentence to move to or from.
+            UserError: as `encode` and `decode`; or an empty group.
         """
         vae = self.with_defaults(rate, condition)
         return vae.shifted(texts, strength * vae.direction(towards, away), how, constraint)
@@ -254,14 +291,14 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
     def direction(self, towards: Sequence[str], away: Sequence[str]) -> Tensor:
         """(D,): mean code of `towards` - mean code of `away`.
 
-        The attribute vectors of Larsen et al. 2016, of sentences.
+        The attribute vectors of Larsen et al. 2016, applied to sentences.
 
         Raises:
             UserError: as `encode`; or no sentence in one of the groups.
         """
         for name, group in (("towards", towards), ("away", away)):
             if not group:
-                raise UserError(f"`{name}` holds no sentence: give some of those that have what is to change")
+                raise UserError(f"`{name}` holds no sentence: give some sentences of this group")
         return self.encode(towards).mean(0) - self.encode(away).mean(0)
 
     def shifted(
@@ -271,7 +308,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         how: GenerationConfig | None = None,
         constraint: Rule = None,
     ) -> list[str]:
-        """The sentence at each one's code plus `step`, (D,) or (N, D); greedy unless `how` says otherwise.
+        """Decode the code of each sentence plus `step` (D,) or (N, D); greedy unless `how` says otherwise.
 
         Raises:
             UserError: as `encode` and `decode`.
@@ -281,7 +318,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         return self._texts(z + step, how or self._greedy(), 0, c, keys, constraint)
 
     def attribute(self, batches: Sequence[Batch], name: str) -> Tensor:
-        """A label of each sentence (N,), or its `length` in tokens, `</s>` counted.
+        """A label per sentence (N,), or its `length` in tokens including `</s>`.
 
         Raises:
             UserError: no label of that name.
@@ -293,8 +330,8 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
     def evaluation_inputs(
         self, data: str | Sequence[str] | None, batch_size: int, examples: int | None
     ) -> tuple[str, Sequence[Batch], ModalityMetrics]:
-        """The name of the evaluation data, its batches, and what measures them."""
-        where, store = self._store(data)
+        """The name of the evaluation data, its batches, and the metrics of the modality."""
+        where, store = self.evaluation_store(data)
         say_lengths(self.run.path, where, store.counts, self.config.data.max_tokens)
         batches = measured_feed(store, self.tokenizer, batch_size, examples)
         unk = self.tokenizer.special.unk
@@ -309,28 +346,57 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         )
         return where, batches, TextMetrics(tools)
 
-    @property
-    def _embedded_factors(self) -> Sequence[str]:
-        data = self.config.data
-        return () if data.train else tuple(CORPORA[data.name or DEFAULT_CORPUS].factors)
+    def _shown_examples(
+        self, data: str | Sequence[str] | None, n: int
+    ) -> tuple[list[tuple[str, str]], list[str]]:
+        """The first n sentences with reconstructions, and n samples; empty if decoding needs labels."""
+        if self.vae.labels is not None and not self.vae.labels.fixed:
+            return [], []
+        store, samples = self.evaluation_store(data)[1], self.sample(n)
+        rows = np.arange(min(n, len(store)))
+        texts = self.tokenizer.decode_batch([store.tokens(i).tolist() for i in rows])
+        if not self.latent_dim:
+            return [], samples
+        if self.reads_vectors and store.source is not None:
+            back = self.decode(self.encode(store.source.rows(rows).values))
+            return list(zip(texts, back, strict=True)), samples
+        return [(found.text, found.reconstruction) for found in self.reconstruct(texts)], samples
 
-    def _store(self, data: str | Sequence[str] | None) -> tuple[str, TokenStore]:
-        if data is not None:
-            given = (data, self.tokenizer, self.config.data, self._categories, self.source)
-            own = data if isinstance(data, str) and data.endswith(".parquet") else None
-            store = load_examples(*given, own if self.reads_vectors else None)
-            self._check_labels(store, [*store.notes, *store.lost_labels])
-            return in_words(data), store
-        splits = load_run_data(self.run)
-        name = "test" if "test" in splits.splits else "valid"
-        check_split(self.run.path, self.run.card, splits, name)
-        return name, splits.splits[name]
+    def read_store(self, data: str | Sequence[str], id_column: str | None = None) -> TokenStore:
+        """The sentences of other data than the run's: see `PretrainedVAE.read_store`.
+
+        Raises:
+            UserError: as there.
+        """
+        given = (data, self.tokenizer, self.config.data, self.categories, self.source)
+        own = data if isinstance(data, str) and data.endswith(".parquet") else None
+        store = load_examples(*given, own if self.reads_vectors else None)
+        self.check_labels(store, [*store.notes, *store.lost_labels])
+        return store
+
+    def store_examples(self, store: TokenStore, count: int) -> list[str]:
+        """The first `count` sentences of a store."""
+        return list(self.tokenizer.decode_batch(store.tokens(i).tolist() for i in range(count)))
+
+    def read_inputs(
+        self,
+        source: str | Sequence[str],
+        count: int | None = None,
+        id_column: str | None = None,
+        note: Note = lambda line: None,
+    ) -> Inputs:
+        """The first `count` rows of a source: see `PretrainedVAE.read_inputs`.
+
+        Raises:
+            UserError: as there.
+        """
+        return read_sentences(self, source, count, id_column, note)
 
     def _reconstruct_greedily(self, z: Tensor, batch: TextBatch) -> list[list[int]]:
         return self._written(z, self._measured(), c=self.vae.condition(batch))
 
     def _sample_greedily(self, batches: Sequence[Batch], n: int, seed: int) -> list[list[int]]:
-        """N greedy draws; a model conditioned on labels takes those of examples."""
+        """Greedy decodings of `n` prior samples; a conditional model gets labels of random examples."""
         c = resample_conditions(self.vae, batches, n)
         return self._written(sample_prior(self.vae, n, seed, c=c), self._measured(), c=c)
 
@@ -365,7 +431,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         keys: Signed,
         constraint: Rule,
     ) -> list[str]:
-        """A sentence per code (N, D), told c (N, C) or what the model says; empty where none is valid."""
+        """A sentence per code (N, D), with condition c (N, C) or the default one; empty where none is valid."""
         how = self._resolve(how)
         rule = None if constraint is None else Constraint.of(constraint)
         how = how if rule is None else rule.restrict(how, self.tokenizer)
@@ -393,10 +459,10 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         keys: Signed | None = None,
         number: int = 0,
     ) -> list[list[int]]:
-        """Word ids for codes (N, D), told c (N, C) or what the model says, a batch after the other.
+        """Generate token ids from codes (N, D), conditioned on c (N, C) or on the model's defaults.
 
-        `keys` (N,) are those of the words' noise, by default the places of the codes; each `number` of a draw
-        has noise of its own.
+        `keys` (N,) key the noise of the words; by default the position of the code; each
+        `number` of a draw has noise of its own.
         """
         decoder, written = self.vae.decoder, []
         assert isinstance(decoder, TextDecoder)
@@ -420,7 +486,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         return [row[:most] for row in ids]
 
     def with_max_tokens(self, tokens: int) -> TextVAE:
-        """The same model, which reads so many tokens of a sentence: by default those that training read.
+        """The same model, which reads `tokens` tokens per sentence instead of training's `max_tokens`.
 
         Raises:
             UserError: fewer than one.
@@ -432,17 +498,17 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         return TextVAE(replace(self.run, config=config), self.device)
 
     def _read(self, text: str) -> str:
-        """A text as training's encoder read it: clean, and as far as the kept tokens reach."""
+        """The text as in training: cleaned, and truncated where `max_tokens` ends."""
         text, most = clean_text(text), self.config.data.max_tokens
         if len(self.tokenizer.encode(text)) <= most:
             return text
         return text[: self.tokenizer.characters(text, most)]
 
     def _vectors(self, given: Any) -> Array:
-        """Vectors (N, W) as a user gives them.
+        """Check the user's vectors (N, W).
 
         Raises:
-            UserError: sentences, another width than the run's, or some that are no numbers.
+            UserError: sentences, another width than the run's, or NaN or infinite values.
         """
         if len(given) and isinstance(given[0], str):
             raise UserError(
@@ -458,16 +524,16 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         return vectors
 
     def _keys(self, texts: Sequence[Any], repeats_differ: bool) -> Signed:
-        """(N,) what the noise of each sentence is keyed by: its tokens, and perhaps the how-manieth it is.
+        """(N,) noise key of each sentence, a hash of its tokens, or of each vector.
 
-        Of a vector it is the vector itself.
+        With `repeats_differ` the key also depends on how often the same input came before.
         """
         vectors = self._vectors(texts) if self.reads_vectors else None
         keys = keys_of(self._ids(texts)) if vectors is None else hash_codes(torch.from_numpy(vectors))
         return distinguish_repeats(keys) if repeats_differ else keys
 
     def batches(self, texts: Sequence[Any], batch_size: int = 64) -> Iterator[TextBatch]:
-        """Sentences, or vectors where the encoder reads these, as batches on the model's device.
+        """Sentences, or vectors if the encoder reads these, as batches on the model's device.
 
         Raises:
             UserError: as `encode`.
@@ -477,7 +543,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
     def _batches(
         self, texts: Sequence[Any], seed: int, repeats_differ: bool = False, batch_size: int = 64
     ) -> Iterator[TextBatch]:
-        """Sentences, or vectors (N, W) where the encoder reads these: then there are no tokens."""
+        """Sentences, or vectors (N, W) if the encoder reads these: then the batch has no tokens."""
         vectors = self._vectors(texts) if self.reads_vectors else None
         ids = self._ids(texts) if vectors is None else [[] for _ in vectors]
         if vectors is None:
@@ -497,10 +563,10 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
 
 
 def _clean(place: int, text: Any) -> str:
-    """A text as training read it.
+    """The text, cleaned as in training.
 
     Raises:
-        UserError: something else.
+        UserError: not a string.
     """
     if not isinstance(text, str):
         raise UserError(f"text {place} is {str(text)[:40]!r}, a {type(text).__name__}: give strings")

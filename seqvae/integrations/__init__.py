@@ -1,1 +1,1 @@
-"""Doors of other libraries to a trained run; saved runs name the classes here, so these never move."""
+"""Adapters to other libraries. Saved runs name the classes here, so their paths must not change."""

@@ -1,4 +1,4 @@
-"""A text run as a model of sentence-transformers: `SentenceTransformer(run, trust_remote_code=True)`.
+"""A text run as a sentence-transformers model: `SentenceTransformer(run, trust_remote_code=True)`.
 
 Shapes: B sentences, D latent dims.
 """
@@ -25,7 +25,7 @@ _TENSORS = tuple(f.name for f in fields(TextBatch) if f.type == "Tensor")
 
 
 class TextVAEModule(InputModule):  # type: ignore[misc,unused-ignore]
-    """Texts to codes, the only module of its model; `encode(texts, rate=8)` asks for a rate in nats.
+    """The only module of the model: texts to codes; `encode(texts, rate=8)` sets a rate in nats.
 
     Raises:
         UserError: the run has no code, or its encoder reads vectors.
@@ -51,7 +51,7 @@ class TextVAEModule(InputModule):  # type: ignore[misc,unused-ignore]
     def forward(
         self, features: dict[str, Tensor | Any], rate: float | None = None, **kwargs: Any
     ) -> dict[str, Tensor | Any]:
-        """`sentence_embedding` (B, D): the mean of q(z|x), or its mode where q has one; with gradients."""
+        """`sentence_embedding` (B, D): the point estimate (mean or mode) of q(z|x); differentiable."""
         index = features["index"]
         given = {name: features[name] for name in _TENSORS}
         batch = TextBatch(**given, special=self.face.tokenizer.special, random=KeyedNoise(0, 0, index))
@@ -61,28 +61,28 @@ class TextVAEModule(InputModule):  # type: ignore[misc,unused-ignore]
         return {**features, "sentence_embedding": point_estimate(self.model.posterior(batch))}
 
     def get_embedding_dimension(self) -> int:
-        """D."""
+        """D, the latent dim."""
         return self.face.latent_dim
 
     def save(self, output_path: str, *args: Any, **kwargs: Any) -> None:
-        """Copy the run's files."""
+        """Copy the run's files to `output_path`."""
         self.face._save_pretrained(Path(output_path))
 
     @classmethod
     def load(  # type: ignore[override,unused-ignore]
         cls, model_name_or_path: str, subfolder: str = "", **options: Any
     ) -> TextVAEModule:
-        """The module of a run folder or Hub id."""
+        """Load a run folder or Hub id."""
         names = {"cache_folder": "cache_dir", "token": "token", "revision": "revision"}
         given = {ours: options[theirs] for theirs, ours in names.items() if options.get(theirs) is not None}
         return cls(TextVAE.from_pretrained(model_name_or_path, **given))
 
 
 def load(run: str | Path, device: str | None = None) -> SentenceTransformer:
-    """A run as a `SentenceTransformer`, without a question of trust: the class is here already.
+    """Load a run as a `SentenceTransformer`; needs no `trust_remote_code`.
 
     Raises:
-        UserError: not a text run, or one that encodes no sentences.
+        UserError: not a text run, or one that does not encode sentences.
     """
     return SentenceTransformer(modules=[TextVAEModule(TextVAE.from_pretrained(run))], device=device)
 

@@ -1,4 +1,4 @@
-"""A text VAE as a transformer of scikit-learn: sentences to codes, and codes back to sentences.
+"""A text VAE as a scikit-learn transformer: sentences to codes, and codes to sentences.
 
 Shapes: N sentences, D latent dims.
 """
@@ -19,18 +19,18 @@ from sklearn.exceptions import NotFittedError
 
 
 class TextVAETransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc,unused-ignore]
-    """`fit` trains a run on sentences, or takes a trained `run`; `transform` gives codes (N, D).
+    """`fit` trains a run on sentences, or loads a trained `run`; `transform` returns codes (N, D).
 
     Args:
         run: the folder of a trained run; `fit` then trains nothing.
         recipe: the shipped config that `fit` trains, as `seqvae list configs` names it.
-        sets: `key.path=value` over it.
+        sets: `key.path=value` overrides of it.
         out: the folder of the run that `fit` makes; a temporary one by default.
-        rate: nats per code, where the run was trained for a range of them.
+        rate: nats per code of a variable-rate run.
         device: auto, cpu, cuda or cuda:N.
 
-    A pickle holds the run's files, so that it can be opened elsewhere; of a run on pretrained models it holds
-    what was trained, and the models must be there. Nothing of torch is imported before `fit` or `transform`.
+    A pickle contains the run's files, so that it can be opened elsewhere; pretrained models that the run
+    builds on are not included. torch is imported only by `fit` or `transform`.
 
     Example: `make_pipeline(TextVAETransformer("runs/mine"), LogisticRegression()).fit(texts, labels)`.
     """
@@ -48,10 +48,10 @@ class TextVAETransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc,
         self.rate, self.device = rate, device
 
     def fit(self, X: Iterable[str], y: Any = None) -> TextVAETransformer:  # noqa: N803
-        """Train a run on sentences, or load the one that was given.
+        """Train a run on sentences, or load the given one.
 
         Raises:
-            UserError: no such run, or whatever is wrong with the recipe or the sentences.
+            UserError: no such run, or any problem with the recipe or the sentences.
         """
         self._vae: Any = None
         self.run_ = self.run if self.run is not None else self._trained(X)
@@ -71,7 +71,7 @@ class TextVAETransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc,
         return str(train(config, self.out or home / "run"))
 
     def _temporary(self) -> str:
-        """A folder that goes when this object goes."""
+        """A temporary folder that is deleted with this object."""
         home = tempfile.mkdtemp(prefix="seqvae-sklearn-")
         weakref.finalize(self, shutil.rmtree, home, ignore_errors=True)
         return home
@@ -88,18 +88,18 @@ class TextVAETransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc,
         return self._vae
 
     def transform(self, X: Iterable[str]) -> npt.NDArray[np.float32]:  # noqa: N803
-        """Codes (N, D), the means of q(z|x); of a run that reads vectors, X is a matrix (N, W)."""
+        """Codes (N, D), means of q(z|x); if the run encodes vectors, X is a matrix (N, W)."""
         vae = self._loaded()
         given = np.asarray(X) if vae.reads_vectors else [str(text) for text in X]
         codes: npt.NDArray[np.float32] = vae.encode(given).numpy()
         return codes
 
     def inverse_transform(self, X: Any) -> npt.NDArray[np.object_]:  # noqa: N803
-        """The greedy sentence (N,) of each code (N, D)."""
+        """Greedy sentences (N,) of codes (N, D)."""
         return np.array(self._loaded().decode(np.asarray(X, np.float32)), dtype=object)
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
-        """Z0, z1 ... (D,)."""
+        """Names z0, z1 ... (D,)."""
         self._loaded()
         return np.array([f"z{i}" for i in range(self.n_features_out_)], dtype=object)
 
@@ -113,7 +113,7 @@ class TextVAETransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc,
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
-        """The arguments, and the files of the run in the place of the loaded model."""
+        """The arguments, and the files of the run instead of the loaded model."""
         state = {k: v for k, v in super().__getstate__().items() if k not in ("_vae", "run_")}
         if hasattr(self, "run_"):
             state["_files"] = _packed(Path(self.run_))
@@ -132,7 +132,7 @@ class TextVAETransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc,
 
 
 def _packed(run: Path) -> dict[str, bytes]:
-    """What of a run `from_pretrained` reads."""
+    """The content of the files that `from_pretrained` reads, by name."""
     from seqvae.inference.hub import loaded_files
 
     return {file.relative_to(run).as_posix(): file.read_bytes() for file in loaded_files(run)}

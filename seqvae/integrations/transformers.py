@@ -1,4 +1,4 @@
-"""A text run as a model of transformers: `AutoModel.from_pretrained(run, trust_remote_code=True)` encodes.
+"""A text run as a transformers model: `AutoModel.from_pretrained(run, trust_remote_code=True)`.
 
 Shapes: B sentences, T tokens, D latent dims.
 """
@@ -19,13 +19,13 @@ from seqvae.runs.modules_file import MODEL_TYPE
 
 
 class SeqVAEConfig(PreTrainedConfig):  # type: ignore[misc,no-untyped-call,unused-ignore]
-    """config.json of a run, as transformers holds it."""
+    """The config.json of a run as a transformers config."""
 
     model_type = MODEL_TYPE
 
 
 class SeqVAEModel(PreTrainedModel):  # type: ignore[misc,no-untyped-call,unused-ignore]
-    """Token ids of the run's own tokenizer to codes: the means of q(z|x), or their modes."""
+    """Token ids of the run's own tokenizer to codes: point estimates of q(z|x)."""
 
     config_class = SeqVAEConfig
     base_model_prefix = "vae"
@@ -46,10 +46,10 @@ class SeqVAEModel(PreTrainedModel):  # type: ignore[misc,no-untyped-call,unused-
         config: SeqVAEConfig | None = None,
         **options: Any,
     ) -> Self:
-        """The model of a run folder or Hub id; every weight must be there.
+        """Load a run folder or Hub id; every weight must be present.
 
         Raises:
-            UserError: no such run, or one that encodes no sentences.
+            UserError: no such run, or one that does not encode sentences.
         """
         hub = {k: options[k] for k in ("revision", "token", "cache_dir") if options.get(k) is not None}
         face = TextVAE.from_pretrained(pretrained_model_name_or_path, **hub)

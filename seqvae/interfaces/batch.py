@@ -106,7 +106,31 @@ ReadBatchT = TypeVar("ReadBatchT", bound=Batch, default=Any, contravariant=True)
 
 
 class MovableBatch:
-    """Mixin for frozen dataclasses of tensors: copy, pin or move all of them at once."""
+    """Mixin for frozen dataclasses of tensors: copy, pin or move all of them at once.
+
+    By default each example is one target, as an image is.
+    """
+
+    index: Tensor  # (B,)
+
+    @property
+    def size(self) -> int:
+        """B, the number of examples."""
+        return len(self.index)
+
+    @property
+    def num_targets(self) -> int:
+        """Number of predicted targets."""
+        return self.size
+
+    @property
+    def target_counts(self) -> Tensor:
+        """(B,): number of targets per example."""
+        return torch.ones_like(self.index)
+
+    def replace(self, **values: Any) -> Self:
+        """A copy with some fields replaced."""
+        return replace(self, **values)  # type: ignore[type-var]
 
     def changed(self, **values: Any) -> Self:
         """Deprecated name of `replace`."""

@@ -1,7 +1,7 @@
-"""Pictures out of arrays and dicts: a pure function each, from numbers to a matplotlib figure.
+"""Figures from arrays and dicts: pure functions that return a matplotlib figure.
 
-No function here knows a model or a run, and none touches pyplot's state: a figure is made, looked at or
-saved, and forgotten. matplotlib (the extra `plots`) is imported when the first picture is drawn.
+No function here depends on models or runs, and none changes pyplot's global state. matplotlib (the extra
+`plots`) is imported when the first figure is made.
 """
 
 from __future__ import annotations

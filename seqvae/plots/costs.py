@@ -1,4 +1,4 @@
-"""What computing costs: as sizes grow, and part by part of an update."""
+"""Plots of compute costs: over sizes, and by part of an update."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 GUIDE = "#999999"
 POWERS: dict[float, str] = {0: "constant", 1: "∝ size", -1: "∝ 1 / size"}
 COLUMNS = 3
-LIGHT = ("#88CCEE", "#DDCC77")  # on which ink reads better than white
-NARROW = 0.045  # a share whose number does not fit into it
+LIGHT = ("#88CCEE", "#DDCC77")  # colours on which dark text is more legible than white
+NARROW = 0.045  # below this fraction the number does not fit into the bar
 PARTS = {  # key of `step_ms`: its name
     "data": "data",
     "encoder": "encoder",
@@ -33,7 +33,7 @@ PARTS = {  # key of `step_ms`: its name
 
 @dataclass(frozen=True)
 class Costs:
-    """One panel: what the axes are, measured lines by name, and the slopes that theory knows."""
+    """One panel: the axes' names, measured lines by name, and the slopes that theory predicts."""
 
     size: str
     cost: str
@@ -44,11 +44,11 @@ class Costs:
 def cost_curves(panels: Sequence[Costs]) -> Figure:
     """Costs over sizes, both axes logarithmic: a power law is a straight line, its power the slope.
 
-    Grey lines have the slopes that theory knows, where one term is all; they pass through the last point of
-    the first line (a falling one through its first).
+    Grey lines have the slopes that theory predicts if one term dominates; they pass through the last point of
+    the first line (a falling one through its first point).
 
     Raises:
-        UserError: no panel, or one without a point.
+        UserError: no panel, or a panel without a point.
     """
     if not panels or not all(panel.lines and all(panel.lines.values()) for panel in panels):
         raise UserError("cost_curves got no numbers: give a cost at some size for each line")
@@ -62,7 +62,7 @@ def cost_curves(panels: Sequence[Costs]) -> Figure:
     for axes in drawn[len(panels) :]:
         axes.set_visible(False)
     look: Any = {"color": GUIDE, "linestyle": "--", "linewidth": 1.0}
-    guide = drawn[0].plot([], [], label="slope that theory knows", **look)
+    guide = drawn[0].plot([], [], label="slope in theory", **look)
     known = {line.get_label(): line for axes in drawn for line in axes.lines}
     legend_beside(figure, [*(known[name] for name in names), *guide])
     return figure
@@ -83,14 +83,14 @@ def _panel(axes: Axes, panel: Costs, names: Sequence[str]) -> None:
 
 
 def _limits(axes: Axes, lines: Sequence[Array]) -> None:
-    """Room around all points, a decade of costs at least: a flat line must look flat."""
+    """Limits with room around all points, at least a decade of costs, so that a flat line looks flat."""
     sizes, costs = ([float(v) for points in lines for v in points[:, i]] for i in (0, 1))
     middle, half = (min(costs) * max(costs)) ** 0.5, max(10.0, 2 * max(costs) / min(costs)) ** 0.5
     axes.set(xlim=(min(sizes) / 1.25, max(sizes) * 1.25), ylim=(middle / half, middle * half))
 
 
 def _guide(axes: Axes, points: Array, slope: float) -> None:
-    """A grey line of a slope, with its name on it near the end far from the point it passes through."""
+    """Draw a grey line of a slope, labelled near the end away from the point that it passes through."""
     x, y = (float(v) for v in (points[0] if slope < 0 else points[-1]))
     ends = np.array([points[0, 0], points[-1, 0]])
     heights = y * (ends / x) ** slope
@@ -108,7 +108,7 @@ def _guide(axes: Axes, points: Array, slope: float) -> None:
 
 
 def _plain_ticks(axes: Axes, sizes: Sequence[float]) -> None:
-    """Sizes where they were measured, at most five of them; costs as numbers and not as powers."""
+    """Ticks at measured sizes, at most five of them; costs as plain numbers, not as powers of ten."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     step = -(-len(sizes) // 5)
@@ -127,12 +127,12 @@ def _short(size: float) -> str:
 
 
 def profile(steps: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Where an update's time goes: a bar a name, of the shares that `PARTS` have of its `step_ms`.
+    """Time of an update by part: one bar per name, with the fractions of `PARTS` in its `step_ms`.
 
-    A part alone may take longer than its place in the whole leaves it: shares are those of the parts' sum.
+    Parts are timed separately and may sum to more than the whole: fractions are of the parts' sum.
 
     Raises:
-        UserError: nothing to draw.
+        UserError: no times.
     """
     if not steps or not all(sum(step.get(part, 0.0) for part in PARTS) > 0 for step in steps.values()):
         raise UserError("profile got no times: give the step_ms of `seqvae bench --json` by name")
@@ -151,7 +151,7 @@ def profile(steps: Mapping[str, Mapping[str, float]]) -> Figure:
 
 
 def _shares(step: Mapping[str, float]) -> Iterator[tuple[float, str, float]]:
-    """Where each part begins, its key and its share, all of the sum."""
+    """Start, key and fraction of each part, as fractions of the sum."""
     total, left = sum(step.get(part, 0.0) for part in PARTS), 0.0
     for part in PARTS:
         share = step.get(part, 0.0) / total

@@ -1,4 +1,4 @@
-"""Plots of measured numbers: training curves, and where in a sentence z is used."""
+"""Plots of training curves, and of the gain from z by token position."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Lines = Iterable[Mapping[str, Any]]  # of metrics.jsonl
+Lines = Iterable[Mapping[str, Any]]  # lines of metrics.jsonl
 CURVES = ("rate", "distortion", "beta", "active_units")  # keys of metrics.jsonl
-AXES = {"beta": "beta, the weight of the KL"}  # of training alone, no metric
-STARTING = 0.1  # share of the steps whose fall would press the rest of the curve flat
+AXES = {"beta": "beta, the weight of the KL"}  # a key of training lines that is not a metric
+STARTING = 0.1  # first fraction of the steps, whose steep fall would flatten the rest of the curve
 
 
 def curves(runs: Mapping[str, Lines]) -> Figure:
-    """Training curves of one run or several, by name: the lines of metrics.jsonl.
+    """Training curves of one run or several, by name, from the lines of metrics.jsonl.
 
-    Four panels over the step: rate and distortion in nats an example, beta, active units. Faint lines are
-    means over training batches, strong ones the validations (no remedies, beta = 1). Training's rate and
-    distortion of the first tenth of the steps may leave their panels at the top.
+    Four panels over the step: rate and distortion in nats per example, beta, active units. Faint lines are
+    means over training batches, strong lines the validations (no remedies, beta = 1). Training's rate and
+    distortion in the first tenth of the steps may exceed the panels at the top.
 
     Raises:
-        UserError: no run, or not a line in any.
+        UserError: no run, or no line in any.
     """
     given = {name: list(lines) for name, lines in runs.items()}
     if not any(given.values()):
@@ -66,9 +66,9 @@ def curves(runs: Mapping[str, Lines]) -> Figure:
 
 
 def gain_by_position(gains: Mapping[str, Sequence[float]]) -> Figure:
-    """Where in a sentence z is read: nats that a token loses when z is another sentence's, by run.
+    """Gain from z by position: nats that a token loses if z is another sentence's, by run.
 
-    Horizontal: the token's position from 1; vertical: nats a token. A flat zero is a code that is not read.
+    Horizontal: the token's position from 1; vertical: nats per token. Zero everywhere: z is ignored.
 
     Raises:
         UserError: no run, or no position in any.
@@ -92,24 +92,24 @@ def gain_by_position(gains: Mapping[str, Sequence[float]]) -> Figure:
 
 
 def _series(lines: Sequence[Mapping[str, Any]], kind: str, key: str) -> tuple[list[int], list[float]]:
-    """Steps and values of a key in the lines of a kind."""
+    """Steps and values of a key in the lines of one kind."""
     found = [(m["step"], m[key]) for m in lines if m.get("kind") == kind and m.get(key) is not None]
     return [step for step, _ in found], [value for _, value in found]
 
 
 def _curve(axes: Axes, series: tuple[list[int], list[float]], look: dict[str, Any]) -> None:
-    """A line; a point where there is only one."""
+    """Draw a line; a point if there is only one value."""
     axes.plot(*series, **look, marker="." if len(series[0]) == 1 else None)
 
 
 def _kinds(axes: Axes) -> list[Any]:
-    """What faint and strong lines are, for the legend."""
+    """Legend entries for faint and strong lines."""
     strong = axes.plot([], [], color=INK, linewidth=1.5, label="validation")
     return strong + axes.plot([], [], color=INK, linewidth=0.8, alpha=0.35, label="training batches")
 
 
 def _heights(axes: Axes, key: str, runs: Iterable[Sequence[Mapping[str, Any]]]) -> None:
-    """From zero, but for the distortion; as high as validations and the later training batches are."""
+    """Limits from zero (except for distortion) to the maximum of validations and later training batches."""
     values, later = [], []
     for lines in runs:
         start = STARTING * max((m["step"] for m in lines), default=0)

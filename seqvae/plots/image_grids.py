@@ -1,7 +1,7 @@
-"""Plots made of pictures: pairs, grids, strips, the manifold, and rows along one coordinate.
+"""Plots made of images: pairs, grids, strips, the manifold, and traversals of single dims.
 
-Shapes: N examples, R rows, S steps, C channels (1 or 3, or left out), H, W picture, D latent dims. Pixels
-are in [0, 1]; what lies outside is clipped.
+Shapes: N examples, R rows, S steps, C channels (1 or 3, or left out), H, W image, D latent dims. Pixels
+are in [0, 1]; values outside are clipped.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-CELL = 0.62  # inches a picture
-GREY = 0.82  # the grey between pictures: seen beside black and beside white ones
+CELL = 0.62  # inches per image
+GREY = 0.82  # grey between images, visible next to black and white
 ROWS = 12  # of traversals
 
 
 def reconstructions(originals: Numbers, returned: Numbers, columns: int = 10) -> Figure:
-    """Pairs, each original above what came back of it: (N, C, H, W) twice.
+    """Pairs of images (N, C, H, W): each original above its reconstruction.
 
-    No axes but the names of the rows; `columns` pairs side by side, more below them.
+    No axes but the names of the rows; `columns` pairs per row.
 
     Raises:
-        UserError: no pictures, or not as many of the one as of the other.
+        UserError: no images, or different numbers of the two.
     """
     above, below = _pixels(originals, 1), _pixels(returned, 1)
     if above.shape != below.shape:
@@ -45,10 +45,10 @@ def reconstructions(originals: Numbers, returned: Numbers, columns: int = 10) ->
 
 
 def samples(pictures: Numbers, columns: int = 10) -> Figure:
-    """A grid of pictures (N, C, H, W), row by row as they were drawn; no axes.
+    """A grid of images (N, C, H, W), row by row in the given order; no axes.
 
     Raises:
-        UserError: no pictures.
+        UserError: no images.
     """
     flat = _pixels(pictures, 1)
     columns = min(columns, len(flat))
@@ -56,25 +56,25 @@ def samples(pictures: Numbers, columns: int = 10) -> Figure:
 
 
 def interpolation(strips: Numbers, names: Sequence[str] = ()) -> Figure:
-    """Strips of pictures (R, S, C, H, W): a row a path between two codes, perhaps with a name each.
+    """Strips of images (R, S, C, H, W): one row per path between two codes, optionally named.
 
-    The horizontal axis is t, the share of the way from the first code to the second.
+    The horizontal axis is t, from 0 at the first code to 1 at the second.
 
     Raises:
-        UserError: no pictures, or names that are not one a row.
+        UserError: no images, or not one name per row.
     """
     grid = _pixels(strips, 2)
     if names and len(names) != len(grid):
-        raise UserError(f"interpolation got {len(names)} names for {len(grid)} rows: give one a row")
+        raise UserError(f"interpolation got {len(names)} names for {len(grid)} rows: give one per row")
     figure = _wall(grid)
     shares = [f"{t:.3g}" for t in np.linspace(0, 1, grid.shape[1])]
-    _name_columns(figure.axes[0], grid, shares, "t, share of the way")
+    _name_columns(figure.axes[0], grid, shares, "t, fraction of the way")
     _name_rows(figure.axes[0], grid, names or [""] * len(grid))
     return figure
 
 
 def rate_ladder(originals: Numbers, strips: Numbers, rates: Sequence[float]) -> Figure:
-    """Pictures (N, C, H, W) and what comes back of them at each of T rates (N, T, C, H, W), a row each.
+    """Images (N, C, H, W) and their reconstructions at T rates (N, T, C, H, W), one row per image.
 
     Raises:
         UserError: sizes that do not fit together.
@@ -82,8 +82,8 @@ def rate_ladder(originals: Numbers, strips: Numbers, rates: Sequence[float]) -> 
     first, grid = _pixels(originals, 1), _pixels(strips, 2)
     if grid.shape[:2] != (len(first), len(rates)):
         raise UserError(
-            f"ladder got {grid.shape[0]} x {grid.shape[1]} pictures for {len(first)} originals "
-            f"and {len(rates)} rates: give a row an original and a picture a rate"
+            f"rate_ladder got {grid.shape[0]} x {grid.shape[1]} pictures for {len(first)} originals "
+            f"and {len(rates)} rates: give one row per original and one picture per rate"
         )
     grid = np.concatenate([first[:, None], grid], 1)
     figure = _wall(grid)
@@ -93,40 +93,40 @@ def rate_ladder(originals: Numbers, strips: Numbers, rates: Sequence[float]) -> 
 
 
 def rows_of(strips: Numbers, names: Sequence[str]) -> Figure:
-    """Rows of pictures (R, S, C, H, W), a name beside each: the same S examples, treated in R ways.
+    """Rows of images (R, S, C, H, W) with a name each: the same S examples, treated in R ways.
 
     Raises:
-        UserError: no pictures, or names that are not one a row.
+        UserError: no images, or not one name per row.
     """
     grid = _pixels(strips, 2)
     if len(names) != len(grid):
-        raise UserError(f"rows_of got {len(names)} names for {len(grid)} rows: give one a row")
+        raise UserError(f"rows_of got {len(names)} names for {len(grid)} rows: give one per row")
     figure = _wall(grid)
     _name_rows(figure.axes[0], grid, names, large=True)
     return figure
 
 
 def manifold_axis(n: int) -> Array:
-    """N coordinates (n,) that hold the same prior mass between them: Gaussian inverse CDF at (i + ½)/n.
+    """Coordinates (n,) with equal prior mass between neighbours: Gaussian inverse CDF at (i + ½)/n.
 
-    The grid of the manifold picture of Kingma and Welling (2014).
+    The grid of the manifold figure of Kingma and Welling (2014).
     """
     return np.array([NormalDist().inv_cdf((i + 0.5) / n) for i in range(n)])
 
 
 def manifold(pictures: Numbers, axis: Numbers, dims: Sequence[int] = (0, 1)) -> Figure:
-    """A plane of the code: pictures (R, R, C, H, W), dims[0] of the code axis[column], dims[1] axis[row].
+    """A plane of the code: images (R, R, C, H, W) with z[dims[0]] = axis[column], z[dims[1]] = axis[row].
 
-    Both axes are labelled with the coordinate; that of rows grows upwards. `axis` comes from `manifold_axis`.
+    Both axes show the coordinate; that of rows grows upwards. `axis` comes from `manifold_axis`.
 
     Raises:
-        UserError: no square of pictures, or an axis of another length.
+        UserError: the images are not a square grid, or the axis has another length.
     """
     grid, places = _pixels(pictures, 2), to_array(axis)
     if not len(grid) == grid.shape[1] == len(places):
         raise UserError(
             f"manifold got {len(grid)} x {grid.shape[1]} pictures and an axis of {len(places)}: "
-            "give as many rows and columns as the axis has places"
+            "give as many rows and columns as the axis has values"
         )
     grid = grid[::-1]
     figure = _wall(grid)
@@ -138,10 +138,10 @@ def manifold(pictures: Numbers, axis: Numbers, dims: Sequence[int] = (0, 1)) -> 
 
 
 def traversals(pictures: Numbers, kl: Numbers, values: Numbers, rows: int = ROWS) -> Figure:
-    """Rows in which one coordinate moves and the rest stay: pictures (D, S, C, H, W) of dims 0 … D-1.
+    """Traversals: images (D, S, C, H, W), where row d changes only dim d of the code.
 
-    `kl` (D,) in nats orders the rows, the highest first, and stands beside each; at most `rows` are shown.
-    The horizontal axis holds `values` (S,), those that the coordinate takes, commonly -3 … 3.
+    Rows are sorted and labelled by `kl` (D,) in nats, the highest first; at most `rows` are shown. The
+    horizontal axis shows the `values` (S,) of the dim, commonly -3 … 3.
 
     Raises:
         UserError: sizes that do not fit together.
@@ -172,19 +172,19 @@ def traversals_beside(
 
 
 def _by_nats(pictures: Numbers, kl: Numbers, steps: int, rows: int) -> tuple[Array, list[str]]:
-    """Pictures (R, S, H, W, 3) of the `rows` dims of most nats, and what stands beside each."""
+    """Images (R, S, H, W, 3) of the `rows` dims with the highest KL, and their row labels."""
     grid, nats = _pixels(pictures, 2), to_array(kl)
     if grid.shape[:2] != (len(nats), steps):
         raise UserError(
             f"traversals got {grid.shape[0]} x {grid.shape[1]} pictures for {len(nats)} dims "
-            f"and {steps} values: give a row a dim and a picture a value"
+            f"and {steps} values: give one row per dim and one picture per value"
         )
     order = np.argsort(-nats, kind="stable")[:rows]
     return grid[order], [f"$z_{{{d}}}$  {nats[d]:.2f} nats" for d in order]
 
 
 def _pixels(values: Numbers, lead: int) -> Array:
-    """Pictures (…, H, W, 3) in [0, 1] from (…, C, H, W) or (…, H, W), with `lead` dims before."""
+    """Images (…, H, W, 3) in [0, 1] from (…, C, H, W) or (…, H, W), with `lead` leading dims."""
     found = to_array(values)
     if found.ndim == lead + 2:
         found = np.expand_dims(found, lead)
@@ -196,7 +196,7 @@ def _pixels(values: Numbers, lead: int) -> Array:
 
 
 def _filled(row: Array, columns: int) -> Array:
-    """The first `columns` pictures; a short row ends in places that stay empty, NaN."""
+    """The first `columns` images; a short row is padded with NaN, which is drawn empty."""
     row = row[:columns]
     return np.concatenate([row, np.full((columns - len(row), *row.shape[1:]), np.nan)])
 
@@ -206,22 +206,22 @@ def _gap(grid: Array) -> int:
 
 
 def _wall(grid: Array) -> Figure:
-    """A figure of all pictures (R, S, H, W, 3), pixel beside pixel."""
+    """A figure of a grid of images (R, S, H, W, 3)."""
     figure = _sized(grid)
     _paint(figure.subplots(), grid)
     return figure
 
 
 def _sized(grid: Array, panels: int = 1) -> Figure:
-    """An empty figure with room for as many pictures (R, S, H, W, 3), `panels` times beside each other."""
+    """An empty figure with room for `panels` grids of images (R, S, H, W, 3), side by side."""
     rows, columns, height, width, _ = grid.shape
-    size = max(CELL, 6 / columns) if columns < 10 else CELL  # few pictures are shown larger
+    size = max(CELL, 6 / columns) if columns < 10 else CELL  # few images are shown larger
     size = min(size, 1.1, 12 / max(rows, columns))
     return new_figure(panels * (max(3.0, columns * size * width / height) + 1.2), rows * size + 0.5)
 
 
 def _paint(axes: Axes, grid: Array) -> None:
-    """All pictures (R, S, H, W, 3) as one image, with a thin line between them."""
+    """Draw a grid of images (R, S, H, W, 3) as one image, with thin lines between them."""
     rows, columns, height, width, _ = grid.shape
     gap = _gap(grid)
     wall = np.ones((rows * (height + gap) + gap, columns * (width + gap) + gap, 3))
@@ -236,7 +236,7 @@ def _paint(axes: Axes, grid: Array) -> None:
 
 
 def _name_rows(axes: Axes, grid: Array, names: Sequence[str], label: str = "", large: bool = False) -> None:
-    """A name left of each row of pictures."""
+    """Put a name left of each row of images."""
     gap = _gap(grid)
     places = [gap + r * (grid.shape[2] + gap) + grid.shape[2] / 2 - 0.5 for r in range(len(grid))]
     axes.set_yticks(places, names, fontsize=LABEL if large else SMALL, color=INK)
@@ -245,7 +245,7 @@ def _name_rows(axes: Axes, grid: Array, names: Sequence[str], label: str = "", l
 
 
 def _name_columns(axes: Axes, grid: Array, names: Sequence[str], label: str) -> None:
-    """A name below each column of pictures, and of the axis."""
+    """Put a name below each column of images, and name the axis."""
     gap = _gap(grid)
     places = [gap + c * (grid.shape[3] + gap) + grid.shape[3] / 2 - 0.5 for c in range(grid.shape[1])]
     axes.set_xticks(places, names, fontsize=SMALL, color=INK)

@@ -1,6 +1,6 @@
-"""Plots of latent dims: the aggregated posterior against the prior, and which dims carry the nats.
+"""Plots of latent dims: the aggregated posterior against the prior, and the KL per dim.
 
-Shapes: N examples, D latent dims, M draws of the prior.
+Shapes: N examples, D latent dims, M prior samples.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PANELS = 16  # dims of the posterior picture
+PANELS = 16  # dims in the posterior plot
 BINS = 40
-ACTIVE = 0.01  # nats; below it a dim's bar is drawn faint
+ACTIVE = 0.01  # nats; the bars of dims below are faint
 
 
 def posterior(
     z: Numbers, kl: Numbers | None = None, prior: Numbers | None = None, panels: int = PANELS
 ) -> Figure:
-    """The aggregated posterior against the prior, a panel a dim: one draw z ~ q(z|x) an example (N, D).
+    """The aggregated posterior against the prior, one panel per dim, from samples z ~ q(z|x) (N, D).
 
     Horizontal: the coordinate; vertical: density. Bars are the codes of the data, the line is the prior:
-    the standard normal density, or the histogram of draws `prior` (M, D). `kl` (D,) in nats orders the
-    panels, the highest first, and stands in their titles; at most `panels` are drawn.
+    the standard normal density, or the histogram of samples `prior` (M, D). Panels are sorted and labelled by
+    `kl` (D,) in nats, the highest first; at most `panels` are drawn.
 
     Raises:
         UserError: no codes (N, D), or `kl` or `prior` of another D.
@@ -73,23 +73,23 @@ def posterior(
 
 
 def kl_per_dim(kl: Numbers) -> Figure:
-    """Bars of the rate by dim, the highest first: `kl` (D,) in nats.
+    """Bars of the KL per dim, the highest first: `kl` (D,) in nats.
 
-    Horizontal: the dim's number; vertical: its KL in nats. The title gives their sum, and how many exceed
+    Horizontal: the dim; vertical: its KL in nats. The title gives their sum, and how many exceed
     0.01 nats; the others are faint.
 
     Raises:
-        UserError: not one number a dim.
+        UserError: `kl` has another shape.
     """
     nats = to_array(kl).astype(float)
     if nats.ndim != 1 or not len(nats):
-        raise UserError(f"kl_per_dim got numbers of shape {nats.shape}: give one a dim, (D,)")
+        raise UserError(f"kl_per_dim got numbers of shape {nats.shape}: give one per dim, (D,)")
     order = np.argsort(-nats, kind="stable")
     figure = new_figure(min(12.0, max(4.0, 0.22 * len(nats) + 1)), 2.8)
     axes = figure.subplots()
     tones = [COLOURS[0] if value > ACTIVE else FAINT for value in nats[order]]
     axes.bar(range(len(nats)), nats[order], color=tones, width=0.8)
-    step = -(-len(nats) // 64)  # beyond 64 dims not every number finds room
+    step = -(-len(nats) // 64)  # beyond 64 dims there is no room for every number
     axes.set_xticks(range(0, len(nats), step), [str(d) for d in order[::step]])
     used = int((nats > ACTIVE).sum())
     title = f"rate {nats.sum():.2f} nats, {used} of {len(nats)} dims above {ACTIVE} nats"

@@ -1,4 +1,4 @@
-"""Numbers against the rate of a model that serves many, and how much rate examples need."""
+"""Plots over the rate of a variable-rate model, and of the minimum rates of examples."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Points = Sequence[tuple[float, float]]  # (rate, distortion), or (rate, another number)
-Panels = Mapping[str, Mapping[str, Points]]  # the name of an axis: numbers against the rate, by model
+Points = Sequence[tuple[float, float]]  # (rate, distortion), or (rate, another metric)
+Panels = Mapping[str, Mapping[str, Points]]  # {axis name: {model: points over the rate}}
 DASHED = ("--", ":", "-.")
 BINS = 24
 
 
 def minimum_rates(nats: Sequence[float | None], high: float, what: str = "examples") -> Figure:
-    """How many nats examples need to come back: a histogram over ln R.
+    """Histogram over ln R of the rates that examples need to be reconstructed.
 
-    None is one that does not come back at the highest rate; all of these are one bar right of it.
+    None is an example that is not reconstructed at the highest rate; these are one bar right of it.
 
     Raises:
         UserError: no example.
     """
     if not len(nats):
-        raise UserError("needs got no example: give the nats that examples need")
+        raise UserError("minimum_rates got no example: give the nats that examples need")
     found = np.array([value for value in nats if value is not None], dtype=float)
     beyond = len(nats) - len(found)
     low = min([*found, high / 2])
@@ -42,14 +42,14 @@ def minimum_rates(nats: Sequence[float | None], high: float, what: str = "exampl
         axes.bar(left, beyond, left * ((high / low) ** (1 / BINS) - 1), align="edge", color=colour(1))
     _doubling(axes, [low, high])
     median = float(np.median([np.inf if value is None else value for value in nats]))
-    told = [f"median {median:.1f} nats"] if np.isfinite(median) else []
-    told += [f"{beyond:,} of {len(nats):,} do not come back at {high:g}"] if beyond else []
-    label_axes(axes, "rate needed to come back (nats)", what, ", ".join(told))
+    notes = [f"median {median:.1f} nats"] if np.isfinite(median) else []
+    notes += [f"{beyond:,} of {len(nats):,} are not reconstructed at {high:g}"] if beyond else []
+    label_axes(axes, "rate needed for reconstruction (nats)", what, ", ".join(notes))
     return figure
 
 
 def against_rate(panels: Panels, levels: Mapping[str, Mapping[str, float]] | None = None) -> Figure:
-    """Numbers against the rate, a panel each; `levels` are horizontal lines by panel and name.
+    """Metrics over the rate, one panel each; `levels` are horizontal lines by panel and name.
 
     Raises:
         UserError: no panel.
@@ -71,7 +71,7 @@ def against_rate(panels: Panels, levels: Mapping[str, Mapping[str, float]] | Non
 def panel(
     axes: Axes, label: str, numbers: Mapping[str, Points], names: Sequence[str], joined: Collection[str]
 ) -> None:
-    """Each name's numbers in the colour of its place: points, a line if `joined`; without a rate a level."""
+    """Draw each name's points, with a line if `joined`; a name without a positive rate is a level."""
     rates = [rate for found in numbers.values() for rate, _ in found if rate > 0]
     for name, found in numbers.items():
         i, pairs = names.index(name), pairs_of(found)
@@ -86,7 +86,7 @@ def panel(
 
 
 def _doubling(axes: Axes, rates: Sequence[float]) -> None:
-    """A horizontal axis of ln R with ticks at powers of two."""
+    """Make the horizontal axis logarithmic with ticks at powers of two."""
     axes.set_xscale("log", base=2)
     if rates:
         low, high = np.floor(np.log2(min(rates)) + 1e-3), np.ceil(np.log2(max(rates)) - 1e-3)
@@ -96,5 +96,5 @@ def _doubling(axes: Axes, rates: Sequence[float]) -> None:
 
 
 def pairs_of(found: Points) -> Array:
-    """(N, 2)."""
+    """Points as an array (N, 2)."""
     return np.array([(float(x), float(y)) for x, y in found])

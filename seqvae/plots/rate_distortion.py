@@ -1,4 +1,4 @@
-"""The rate-distortion plane, and beside it what else a model is at each of its rates."""
+"""The rate-distortion plane, and other metrics over the rate next to it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Report = Mapping[str, Any]  # an evaluation with the `variant` that it is of
+Report = Mapping[str, Any]  # an evaluation, with the name of its model as `variant`
 DASHED = ("--", ":", "-.")
 BESIDE = (
     "neg_elbo",
@@ -35,7 +35,7 @@ BESIDE = (
     "mi_low",
     "token_accuracy",
     "squared_error",
-)  # beside the plane, over the rate
+)  # drawn next to the plane, over the rate
 
 
 def rate_distortion(
@@ -44,21 +44,24 @@ def rate_distortion(
     levels: Mapping[str, float] | None = None,
     panels: Panels | None = None,
 ) -> Figure:
-    """The rate-distortion plane: where each model spends its nats (Alemi et al. 2018).
+    """The rate-distortion plane of Alemi et al. 2018.
 
-    Horizontal: rate, vertical: distortion, both in nats an example; on a grey line their sum, -ELBO, is the
-    same, and lower left is better. `points` are (rate, distortion) by name: a large mark at the mean, small
-    ones at the single seeds where there are several. `lines` are joined in the order of their rates, as one
-    checkpoint at many rates. `levels` are values of -ELBO to compare with, by name, as a language model's.
-    `panels` beside the plane show other numbers of the same names against the rate.
+    Horizontal: rate, vertical: distortion, both in nats per example. Grey lines connect equal sums (-ELBO);
+    lower left is better.
+
+    Args:
+        points: (rate, distortion) by name: a large mark at the mean, small ones at single seeds.
+        lines: points of one checkpoint at many rates, connected in the order of their rates.
+        levels: values of -ELBO to compare with, by name, such as a language model's.
+        panels: other metrics of the same names over the rate, drawn next to the plane.
 
     Raises:
-        UserError: nothing to draw.
+        UserError: no point.
     """
     marks = {name: pairs_of(found) for name, found in points.items() if len(found)}
     paths = {name: pairs_of(found) for name, found in (lines or {}).items() if len(found)}
     if not marks and not paths:
-        raise UserError("rate_distortion got no point: give runs with a rate, as an autoencoder has none")
+        raise UserError("rate_distortion got no point: give runs with a rate (an autoencoder has none)")
     figure, axes, beside = _room(panels or {})
     handles = [_path(axes, i, *item) for i, item in enumerate(paths.items())]
     handles += [_mark(axes, len(paths) + i, *item) for i, item in enumerate(marks.items())]
@@ -75,14 +78,14 @@ def rate_distortion(
 def rate_distortion_of(
     reports: Sequence[Report], without_code: Collection[str] = (), beside: bool = False
 ) -> Figure:
-    """The plane, drawn from evaluations: `variant`, `rate`, `distortion` and what else was measured.
+    """The rate-distortion plane of evaluations, with keys `variant`, `rate`, `distortion` and more.
 
-    Those of one checkpoint at several rates have the name of it as `dial` and are joined; the others are a
-    point a seed. The mean -ELBO of the variants `without_code` is a level. With `beside`, the numbers of
-    `BESIDE` that were measured are drawn against the rate too.
+    Evaluations of one checkpoint at several rates have its name under `dial` (a key of saved reports) and are
+    connected; the others are one point per seed. The mean -ELBO of the variants `without_code` is a level.
+    With `beside`, the metrics of `BESIDE` that were measured are drawn over the rate too.
 
     Raises:
-        UserError: nothing to draw.
+        UserError: no evaluation with a rate.
     """
     known = [report for report in reports if report.get("rate") is not None]
     lines: dict[str, Points] = {name: _of(known, name, "distortion") for name in _names(known, "dial")}
@@ -104,7 +107,7 @@ def _names(reports: Iterable[Report], key: str, unless: str = "") -> list[str]:
 
 
 def _of(reports: Iterable[Report], name: str, key: str) -> Points:
-    """(rate, number) of a name: one a seed, or one a rate that was asked for, the mean over seeds."""
+    """(rate, metric) of a name: one per seed, or one per requested rate, the mean over seeds."""
     own = [r for r in reports if r.get("dial", r["variant"]) == name and r.get(key) is not None]
     groups: dict[Any, list[Report]] = {}
     for place, report in enumerate(own):
@@ -117,7 +120,7 @@ def _mean(reports: Iterable[Report], key: str) -> float:
 
 
 def _room(panels: Panels) -> tuple[Figure, Axes, list[Axes]]:
-    """The axes of the plane, and those of small panels beside it, two in a row."""
+    """The axes of the plane, and those of the small panels next to it, two per row."""
     if not panels:
         figure = new_figure(7.6, 5.4)
         return figure, figure.subplots(), []
@@ -129,7 +132,7 @@ def _room(panels: Panels) -> tuple[Figure, Axes, list[Axes]]:
 
 
 def _mark(axes: Axes, i: int, name: str, found: Array) -> Any:
-    """A point a seed, and their mean."""
+    """Draw one point per seed, and their mean."""
     if len(found) > 1:
         axes.scatter(
             found[:, 0],
@@ -153,7 +156,7 @@ def _path(axes: Axes, i: int, name: str, found: Array) -> Any:
 
 
 def _bounds(axes: Axes, found: Array, levels: Iterable[float]) -> None:
-    """Room around all points, from rate 0."""
+    """Limits with room around all points, from rate 0."""
     right = max(1.0, 1.08 * found[:, 0].max())
     low, high = min([found[:, 1].min(), *levels]), max([found[:, 1].max(), *levels])
     room = max(1.0, 0.08 * (high - low))
@@ -161,7 +164,7 @@ def _bounds(axes: Axes, found: Array, levels: Iterable[float]) -> None:
 
 
 def _iso_lines(axes: Axes) -> Any:
-    """Grey lines of equal -ELBO at round numbers, each named near its lower end."""
+    """Draw grey lines of equal -ELBO at round numbers, each labelled near its lower end."""
     from matplotlib.ticker import MaxNLocator
 
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
@@ -171,7 +174,7 @@ def _iso_lines(axes: Axes) -> Any:
     for total in MaxNLocator(12).tick_values(low + left, high + right):
         start, end = max(left, total - high), min(right, total - low)
         if end - start < 0.12 * (right - left):
-            continue  # a corner is too short for a name
+            continue  # a corner has no room for a label
         axes.plot([start, end], [total - start, total - end], color=FAINT, linewidth=0.6, zorder=1)
         place = end - 0.05 * (right - left)
         axes.text(place, total - place, f"{total:g}", bbox=paper, **look)
@@ -179,7 +182,7 @@ def _iso_lines(axes: Axes) -> Any:
 
 
 def _level(axes: Axes, i: int, name: str, total: float) -> Any:
-    """A dark line of equal -ELBO."""
+    """Draw a dark line of equal -ELBO."""
     left, right = axes.get_xlim()
     ends = (left, right)
     look: dict[str, Any] = {"color": INK, "linestyle": DASHED[i % len(DASHED)], "linewidth": 1.2}

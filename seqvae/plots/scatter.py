@@ -1,4 +1,4 @@
-"""Plots of codes: the plane of a 2-D code, and t-SNE of any other.
+"""Scatter plots of codes: two dims of the code, or t-SNE.
 
 Shapes: N examples, D latent dims.
 """
@@ -33,22 +33,22 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-KINDS = 20  # more different whole numbers than this are a quantity
-WORDS = 12  # classes whose names still find room inside the plane
-LOOKED_AT, NEAR = 1000, 18  # points of a class that place its name; the share of their distances that is near
+KINDS = 20  # with more distinct integers a label is a quantity
+WORDS = 12  # up to this many classes are named inside the plane
+LOOKED_AT, NEAR = 1000, 18  # points used to place a class name; fraction of the median distance that is near
 
 
 def codes(
     points: Numbers, labels: Numbers | None = None, name: str = "", dims: Sequence[int] = (0, 1)
 ) -> Figure:
-    """A plane of the code: posterior means (N, 2) coloured by `labels` (N,), `name` says what they are.
+    """Posterior means (N, 2) coloured by `labels` (N,), whose name is `name`.
 
-    Axes: the coordinates `dims`, to one scale, with the circles of 1, 2 and 3 standard deviations of the
-    standard normal prior. Words and up to 20 whole numbers are classes with a legend; other numbers get a
+    Axes: the dims `dims` on the same scale, with circles at 1, 2 and 3 standard deviations of the
+    standard normal prior. Strings and up to 20 integers are classes with a legend; other numbers get a
     colour bar; NaN is a missing label, in grey.
 
     Raises:
-        UserError: codes of another size, or labels that are not one an example.
+        UserError: codes of another size, or not one label per example.
     """
     where = _plane(points)
     figure, axes = _scatter(where, labels, name)
@@ -60,11 +60,11 @@ def codes(
 def tsne(points: Numbers, labels: Numbers | None = None, name: str = "") -> Figure:
     """An embedding (N, 2) of codes coloured by `labels` (N,), from `tsne_embedding`.
 
-    The axes carry no numbers: of t-SNE only who is near whom means something (van der Maaten and
+    The axes have no ticks: only the neighbourhoods of t-SNE have a meaning (van der Maaten and
     Hinton 2008).
 
     Raises:
-        UserError: points of another size, or labels that are not one an example.
+        UserError: points of another size, or not one label per example.
     """
     figure, axes = _scatter(_plane(points), labels, name)
     label_axes(axes, "t-SNE, first coordinate (no unit)", "t-SNE, second coordinate (no unit)", grid=False)
@@ -73,7 +73,7 @@ def tsne(points: Numbers, labels: Numbers | None = None, name: str = "") -> Figu
 
 
 def tsne_embedding(codes: Numbers, seed: int = 0) -> Array:
-    """Codes (N, D) laid out on a plane (N, 2) by scikit-learn's t-SNE, perplexity 30 or less for few.
+    """Embed codes (N, D) into a plane (N, 2) by scikit-learn's t-SNE, perplexity 30 (less for few codes).
 
     Raises:
         UserError: scikit-learn is not installed, or fewer than 5 codes.
@@ -88,7 +88,7 @@ def tsne_embedding(codes: Numbers, seed: int = 0) -> Array:
 def _plane(points: Numbers) -> Array:
     found = to_array(points).astype(float)
     if found.ndim != 2 or found.shape[1] != 2 or not len(found):
-        raise UserError(f"a plane got points of shape {found.shape}: give (N, 2), or lay codes out by t-SNE")
+        raise UserError(f"a plane got points of shape {found.shape}: give (N, 2), or embed codes by t-SNE")
     return found
 
 
@@ -120,7 +120,7 @@ def _scatter(where: Array, labels: Numbers | None, name: str) -> tuple[Figure, A
 
 
 def _is_classes(labels: Array) -> bool:
-    """Words, truth values, and few whole numbers."""
+    """Whether labels are classes: strings, booleans, or few distinct integers."""
     if labels.dtype.kind not in "iuf":
         return True
     return bool((labels == np.round(labels)).all()) and len(np.unique(labels)) <= KINDS
@@ -129,7 +129,7 @@ def _is_classes(labels: Array) -> bool:
 def _classes(
     figure: Figure, axes: Axes, where: Array, labels: Array, name: str, looks: dict[str, Any]
 ) -> None:
-    """A colour a class; its name in the legend and, for few, at one of its own points."""
+    """Draw one colour per class, named in the legend and, if there are few, at one of its points."""
     kinds: Sequence[Any] = np.unique(labels).tolist()
     handles = []
     for i, kind in enumerate(kinds):
@@ -138,12 +138,12 @@ def _classes(
         axes.scatter(*inside.T, color=colour(i), marker=marker(i), **looks)
         handles.append(axes.scatter([], [], color=colour(i), marker=marker(i), s=25, label=shown))
         if len(kinds) <= WORDS:
-            _written(axes, _middle(inside), shown)
+            _write(axes, _middle(inside), shown)
     legend_beside(figure, handles, name)
 
 
 def _middle(points: Array) -> Array:
-    """The point (2,) of (N, 2) with most others near: in a class of two clouds the median lies in neither."""
+    """The point (2,) of (N, 2) with the densest neighbourhood; the median of two clusters is in neither."""
     some = points[:LOOKED_AT]
     apart = np.square(some[:, None] - some[None]).sum(-1)  # (n, n)
     near = np.exp(-apart / max(np.median(apart) / NEAR, 1e-12)).sum(1)
@@ -151,7 +151,7 @@ def _middle(points: Array) -> Array:
     return middle
 
 
-def _written(axes: Axes, place: Array, text: str) -> None:
+def _write(axes: Axes, place: Array, text: str) -> None:
     from matplotlib.patheffects import withStroke
 
     halo = [withStroke(linewidth=3.5, foreground="white")]
@@ -161,7 +161,7 @@ def _written(axes: Axes, place: Array, text: str) -> None:
 
 
 def _circles(axes: Axes) -> None:
-    """One, two and three standard deviations of the prior."""
+    """Draw circles at one, two and three standard deviations of the prior."""
     turn = np.linspace(0, 2 * np.pi, 200)
     for radius in (1, 2, 3):
         axes.plot(radius * np.cos(turn), radius * np.sin(turn), color=FAINT, linewidth=0.7, zorder=0.5)

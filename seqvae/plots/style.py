@@ -1,6 +1,6 @@
-"""What all pictures share: an empty figure, axes without junk, colours that everybody can tell apart.
+"""Shared style of all plots: empty figures, axes, and colours safe for colour-blind readers.
 
-Shapes: N examples, C channels, H, W picture, D latent dims.
+Shapes: N examples, C channels, H, W image, D latent dims.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ Numbers = Any  # a numpy array, a torch tensor on any device, or nested lists
 
 DPI = 150
 SUFFIXES = (".png", ".pdf")
-# Paul Tol's "muted" scheme, safe for colour-blind readers, the strongest contrasts first
+# Paul Tol's "muted" scheme, safe for colour-blind readers, strongest contrasts first
 COLOURS = (
     "#332288", "#CC6677", "#117733", "#88CCEE", "#DDCC77",
     "#AA4499", "#44AA99", "#882255", "#999933", "#777777",
 )  # fmt: skip
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (4, 1.2, 1, 1.2)))
-SCALE = "viridis"  # of continuous labels
+SCALE = "viridis"  # colour map of continuous labels
 INK, FAINT = "#222222", "#BBBBBB"
 LABEL, SMALL = 9, 7.5  # points
-MANY = 26  # legend entries that still fit into one column
+MANY = 26  # legend entries per column
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, in inches, whose layout cuts nothing off.
+    """An empty figure of a size in inches, with a layout that clips nothing.
 
     Raises:
         UserError: matplotlib is not installed.
@@ -52,45 +52,45 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def check_picture(path: str | Path) -> Path:
-    """The path of a picture's file, looked at before what it shows takes its time.
+    """Check the path of a figure, before the time-consuming measurements for it.
 
     Raises:
-        UserError: another suffix than .png or .pdf, or a folder that is not there.
+        UserError: another suffix than .png or .pdf, or a folder that does not exist.
     """
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"a picture's file got {path.name!r}: end it with {' or '.join(SUFFIXES)}")
     if not path.parent.is_dir():
-        raise UserError(f"cannot write {path} (no such folder): give a file in a folder that is there")
+        raise UserError(f"cannot write {path} (no such folder): give a file in a folder that exists")
     return path
 
 
 def save(figure: Figure, path: str | Path) -> Path:
-    """Write a figure whole or not at all, in the format of the suffix: .png (150 dpi) or .pdf.
+    """Write a figure atomically, in the format of its suffix: .png (150 dpi) or .pdf.
 
     Raises:
-        UserError: another suffix, or a folder that is not there or cannot be written to.
+        UserError: another suffix, or a folder that does not exist or is not writable.
     """
     import matplotlib
 
     path = check_picture(path)
     kind = path.suffix.lower()[1:]
-    stamps: Any = {"CreationDate": None} if kind == "pdf" else None  # the same picture is the same file
+    stamps: Any = {"CreationDate": None} if kind == "pdf" else None  # equal figures give equal files
     looks: Any = {"format": kind, "dpi": DPI, "bbox_inches": "tight", "pad_inches": 0.08}
-    with matplotlib.rc_context({"pdf.fonttype": 42}):  # letters stay letters
+    with matplotlib.rc_context({"pdf.fonttype": 42}):  # embed fonts, so that text stays text
         write_named(path, lambda p: figure.savefig(p, metadata=stamps, **looks))
     return path
 
 
 def to_array(values: Numbers) -> Array:
-    """A numpy array of numbers or words; a tensor may be on a device and have gradients."""
+    """Convert to a numpy array; a tensor may be on any device and require gradients."""
     if hasattr(values, "detach"):
         values = values.detach().cpu().float()
     return np.asarray(values)
 
 
 def label_axes(axes: Axes, x: str = "", y: str = "", title: str = "", grid: bool = True) -> None:
-    """Name the axes, and leave of the frame what the eye needs."""
+    """Name the axes, and remove the top and right frame."""
     axes.set_xlabel(x, fontsize=LABEL, color=INK)
     axes.set_ylabel(y, fontsize=LABEL, color=INK)
     if title:
@@ -104,29 +104,29 @@ def label_axes(axes: Axes, x: str = "", y: str = "", title: str = "", grid: bool
 
 
 def use_whole_numbers(axis: Axis) -> None:
-    """Ticks at whole numbers only: there is no half unit."""
+    """Put ticks at integers only."""
     from matplotlib.ticker import MaxNLocator
 
     axis.set_major_locator(MaxNLocator(integer=True))
 
 
 def colour(index: int) -> str:
-    """The colour of the n-th kind; they come again after ten."""
+    """The colour of the n-th kind; colours repeat after ten."""
     return COLOURS[index % len(COLOURS)]
 
 
 def marker(index: int) -> str:
-    """The marker of the n-th kind: with its colour it stays unique for 70."""
+    """The marker of the n-th kind; with its colour unique up to 70 kinds."""
     return MARKERS[(index // len(COLOURS)) % len(MARKERS)]
 
 
 def dashes(index: int) -> Any:
-    """The dashes of the n-th kind: with their colour they stay unique for 40."""
+    """The dashes of the n-th kind; with their colour unique up to 40 kinds."""
     return DASHES[(index // len(COLOURS)) % len(DASHES)]
 
 
 def legend_beside(figure: Figure, handles: Sequence[Any], title: str = "") -> None:
-    """One legend right of everything, in as many columns as it needs."""
+    """Put one legend right of all axes, in as many columns as it needs."""
     figure.legend(
         handles=list(handles),
         loc="outside right upper",

@@ -1,4 +1,4 @@
-"""Alignment: the code alone must tell the activations that a frozen encoder made of the sentence.
+"""Alignment: the code alone must predict the activations of a frozen encoder for the sentence.
 
 Shapes: S samples, B examples, D latent dims, W activations.
 """

@@ -1,1 +1,1 @@
-"""A run on disk: checkpoints, weights and the log of metrics."""
+"""The run folder: checkpoints, weights, the log of metrics and the data that it was trained on."""

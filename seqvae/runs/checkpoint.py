@@ -1,14 +1,14 @@
-"""The run folder on disk: what is in it, how it is written whole or not at all, how it is read safely.
+"""The files of a run folder, written atomically and read safely (no pickled code is run).
 
 config.yaml              the resolved config
 config.json              the same for programs: format, sizes, the config, what was selected
 model.safetensors        the selected weights, with their own hash in them
 tokenizer.json, tokenizer_config.json (text)
 modules.json             the class by which sentence-transformers reads the run (text)
-golden.json              what a model on pretrained weights made of three sentences, compared at loading
-base/PART/               these weights themselves, where a run was exported whole
-metrics.jsonl            one line a logged step or validation
-checkpoints/step-N/      weights, optimizer, objective and step, to go on from
+golden.json              outputs of a model with pretrained weights for three sentences, compared at loading
+base/PART/               these pretrained weights, in a run exported with --whole
+metrics.jsonl            one line per logged step or validation
+checkpoints/step-N/      weights, optimizer, objective and step, to resume from
 """
 
 from __future__ import annotations
@@ -38,32 +38,32 @@ from seqvae.models.vae import VAE
 from seqvae.runs.modules_file import automatic_classes, write_modules
 from seqvae.runs.weights import WEIGHTS, own_copies, read_weights, write_weights
 from seqvae.utils.atomic_files import (
+    atomic_folder,
     explain_disk_errors,
-    flush_folder,
     list_checkpoints,
     sha256_of,
     write_atomically,
 )
 
 FORMAT = 1
-TRAINED = "trained"  # the prior of the training
-Splits = Mapping[str, Mapping[str, str]]  # of each split, hashes of its examples and of each label
+TRAINED = "trained"  # name of the prior of the training
+Splits = Mapping[str, Mapping[str, str]]  # per split: hashes of its examples and of each label column
 _STATE_KEYS = {"format_version", "progress", "sha256", "sha256_of_progress"}
 
 
 @dataclass
 class TrainState:
-    """Where a training stands; saved with every checkpoint."""
+    """The progress of a training; saved with every checkpoint."""
 
     step: int = 0
-    inner: int = 0  # updates of the encoder alone, which no schedule counts
-    best: float | None = None  # the selected measure, lower is better
+    inner: int = 0  # updates of the encoder alone, which schedules do not count
+    best: float | None = None  # value of the selection metric, lower is better
     best_step: int | None = None
     worse: int = 0  # validations since the best one
     lr_factor: float = 1.0  # of the plateau rule
-    collapsed: bool = False  # the code, at the last validation after the schedules had settled
+    collapsed: bool = False  # at the last validation after the end of the schedules
     seconds: float = 0.0
-    tokens: int = 0  # or pictures
+    tokens: int = 0  # or images
     finished: bool = False
     last_validation: dict[str, Any] = field(default_factory=dict)
     unlogged: dict[str, Any] = field(default_factory=dict)  # sums since the last logged line
@@ -82,10 +82,10 @@ class Run:
 
 
 def require_empty(path: Path) -> None:
-    """Refuse a folder with something in it, or a place where none can be made.
+    """Reject a path that holds files, or where no folder can be made.
 
     Raises:
-        UserError: something is there already, nothing is overwritten; or nothing may be written there.
+        UserError: the path exists and is not an empty folder, or it is not writable.
     """
     if path.is_file() or (path.is_dir() and any(path.iterdir())):
         raise UserError(
@@ -100,10 +100,10 @@ def require_empty(path: Path) -> None:
 def create_run(
     path: Path, config: RunConfig, codec: Processor, data: str = "", splits: Splits | None = None
 ) -> None:
-    """Make the folder with config and codec in it.
+    """Create the run folder with its config and its processor (a text run's tokenizer).
 
     Raises:
-        UserError: something is there already, or the disk is full.
+        UserError: the folder is not empty, or the disk is full.
     """
     require_empty(path)
     with explain_disk_errors(path):
@@ -123,10 +123,10 @@ def write_card(
     data: str,
     splits: Splits | None = None,
 ) -> None:
-    """Write config.json: all that is needed to build the model again, and what its weights are.
+    """Write config.json: everything needed to rebuild the model, and which weights were selected.
 
-    `data` is the fingerprint of the training data, by which a resumed run knows that they are the same;
-    `splits` are the hashes of each split, by which everybody does who uses one later.
+    `data` is the fingerprint of the training data, which a resumed run compares with its own;
+    `splits` holds the hashes of each split, which every later use of a split compares.
     """
     card = {
         "format_version": FORMAT,
@@ -143,13 +143,13 @@ def write_card(
     _write_json(path, card)
 
 
-def update_card(path: Path, **told: Any) -> None:
-    """Say more in config.json than training does: what was measured or chosen afterwards."""
-    _write_json(path, {**read_card(path), **told})
+def update_card(path: Path, **values: Any) -> None:
+    """Add values to config.json that were measured or chosen after training."""
+    _write_json(path, {**read_card(path), **values})
 
 
 def _write_json(path: Path, card: dict[str, Any]) -> None:
-    """config.json; what UTF-8 cannot hold, half a surrogate pair, is escaped."""
+    """Write config.json; lone surrogates, which UTF-8 cannot encode, are escaped."""
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
     with suppress(UnicodeEncodeError), explain_disk_errors(path):
         write_atomically(path / "config.json", lambda p: p.write_text(text, encoding="utf-8"))
@@ -160,7 +160,7 @@ def _write_json(path: Path, card: dict[str, Any]) -> None:
 
 
 def load_run(source: str | Path, device: str | torch.device = "cpu") -> Run:
-    """A run for use, in evaluation mode.
+    """Load a run in evaluation mode.
 
     Raises:
         UserError: not a run folder, of a newer format, not trained yet, or with damaged weights.
@@ -179,10 +179,10 @@ def load_run(source: str | Path, device: str | torch.device = "cpu") -> Run:
 
 
 def read_card(path: Path) -> dict[str, Any]:
-    """config.json of a run.
+    """Read config.json of a run.
 
     Raises:
-        UserError: the folder is no run, or a newer seqvae wrote it.
+        UserError: the folder is not a run, or a newer seqvae wrote it.
     """
     try:
         card: dict[str, Any] = json.loads((path / "config.json").read_text(encoding="utf-8"))
@@ -201,7 +201,7 @@ def read_card(path: Path) -> dict[str, Any]:
 
 
 def ignored_changes(path: Path, config: RunConfig) -> list[str]:
-    """A line for each value that config.yaml has and the run, which goes by config.json, has not."""
+    """One line per value of config.yaml that differs from config.json, which alone counts."""
     file = path / "config.yaml"
     if not file.is_file():
         return []
@@ -220,7 +220,7 @@ def ignored_changes(path: Path, config: RunConfig) -> list[str]:
 
 
 def flat(values: Any, path: str = "") -> dict[str, Any]:
-    """Nested values by their paths, `a.b` or `a.0`; empty blocks by themselves."""
+    """Flatten nested values to {`a.b` or `a.0`: value}; an empty block counts as a value."""
     inner = (
         values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
     )
@@ -231,13 +231,13 @@ def flat(values: Any, path: str = "") -> dict[str, Any]:
 
 
 def load_parts(vae: VAE, codec: Processor, source: str | Path, parts: list[str]) -> None:
-    """Take the named parts from a finished run, as AE pre-training does (Li et al. 2019).
+    """Load the weights of the named parts from a finished run, as in AE pre-training (Li et al. 2019).
 
     Raises:
-        UserError: not a run, a part of another shape, or one that reads or writes words by other numbers than
-            `codec`, the new run's.
+        UserError: not a run, a part of another shape, or an encoder or decoder whose vocabulary differs from
+            that of `codec`, the new run's.
     """
-    given = load_run(source)  # built whole: a file of tied weights holds each of them once
+    given = load_run(source)  # builds all parts: a file of tied weights holds each of them once
     words = given.codec.vocabulary, codec.vocabulary
     if None not in words and words[0] != words[1] and {"encoder", "decoder"} & set(parts):
         raise UserError(
@@ -260,37 +260,27 @@ def save_checkpoint(
     progress: TrainState,
     keep: int,
 ) -> Path:
-    """Write checkpoints/step-N whole or not at all, then drop all but the newest `keep`.
+    """Write checkpoints/step-N atomically, then delete all but the newest `keep`.
 
     Raises:
-        UserError: the disk is full; the last good checkpoint stays and is named.
+        UserError: the disk is full; the last good checkpoint is kept, and named in the message.
     """
     target = path / "checkpoints" / f"step-{progress.step}"
-    unfinished = target.with_name(f".unfinished-{target.name}")
-    with explain_disk_errors(path):
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-        try:
-            write_weights(vae, unfinished / WEIGHTS)
-            _save_states(objective.state_dict(), unfinished / "objective.pt")
-            _save_states(optimizers, unfinished / "optimizers.pt")
-            files = {f.name: sha256_of(f) for f in sorted(unfinished.iterdir())}
-            state = {"format_version": FORMAT, "progress": asdict(progress), "sha256": files}
-            state["sha256_of_progress"] = _digest_of(state["progress"])
-            (unfinished / "state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
-            flush_folder(unfinished)
-        except BaseException:
-            shutil.rmtree(unfinished, ignore_errors=True)
-            raise
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(unfinished, target)
+    with explain_disk_errors(path), atomic_folder(target) as work:
+        write_weights(vae, work / WEIGHTS)
+        _save_states(objective.state_dict(), work / "objective.pt")
+        _save_states(optimizers, work / "optimizers.pt")
+        files = {f.name: sha256_of(f) for f in sorted(work.iterdir())}
+        state = {"format_version": FORMAT, "progress": asdict(progress), "sha256": files}
+        state["sha256_of_progress"] = _digest_of(state["progress"])
+        (work / "state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
     for old in list_checkpoints(path)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
     return target
 
 
 def load_checkpoint(folder: Path, vae: nn.Module, objective: nn.Module) -> tuple[dict[str, Any], TrainState]:
-    """Put weights and remedies back; the optimizers' states and the progress come out.
+    """Load weights and the objective's state in place; return the optimizers' states and the progress.
 
     Raises:
         UserError: a file of it is missing, truncated or changed.
@@ -300,7 +290,9 @@ def load_checkpoint(folder: Path, vae: nn.Module, objective: nn.Module) -> tuple
         for name, known in state["sha256"].items():
             if sha256_of(folder / name) != known:
                 raise UserError(f"{folder / name} is damaged: remove {folder} to go on from the one before")
-        known = state.get("sha256_of_progress", _digest_of(state["progress"]))  # older ones have none
+        known = state.get(
+            "sha256_of_progress", _digest_of(state["progress"])
+        )  # checkpoints of older versions have none
         if known != _digest_of(state["progress"]) or not state.keys() <= _STATE_KEYS:
             raise UserError(
                 f"{folder / 'state.json'} is damaged: remove {folder} to go on from the one before"
@@ -316,18 +308,18 @@ def load_checkpoint(folder: Path, vae: nn.Module, objective: nn.Module) -> tuple
 
 
 def _digest_of(progress: Any) -> str:
-    """A hash of the progress that state.json holds: what is read is what was written."""
+    """The sha256 of the progress, by which a changed state.json is detected."""
     return hashlib.sha256(json.dumps(progress, sort_keys=True).encode()).hexdigest()
 
 
 def _save_states(states: dict[str, Any], file: Path) -> None:
-    """Tensors in host memory, none of them a view: the file is read on any device and holds nothing twice."""
+    """Save with every tensor copied to the CPU: loads on any device, and no shared storage is saved twice."""
     with file.open("wb") as content:  # given a path, torch hides why the disk refused
         torch.save(own_copies(states), content)
 
 
 def _load_states(file: Path) -> dict[str, Any]:
-    """Tensors and plain values; a pickle that would run code is refused."""
+    """Load tensors and plain values; a pickle that would run code is refused."""
     try:
         states: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu")
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:

@@ -1,4 +1,4 @@
-"""What a run writes down while it trains: metrics.jsonl, TensorBoard, and the sums in between."""
+"""The log of a training: metrics.jsonl, TensorBoard, and the running sums between logged lines."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ class Meter:
     began: float = 0.0
 
     def add(self, values: Tensor, units: int) -> None:
-        """One update's numbers."""
+        """Add the numbers of one update."""
         self.total = values if self.total is None else self.total + values
         self.updates, self.units = self.updates + 1, self.units + units
 
     def state(self) -> dict[str, Any]:
-        """What was added, as plain values; fp32 sums survive them exactly."""
+        """The sums as plain values (a Python float holds every fp32 exactly)."""
         total = None if self.total is None else self.total.tolist()
         return {"total": total, "updates": self.updates, "units": self.units}
 
     def load(self, state: dict[str, Any], device: torch.device) -> None:
-        """Take up what `state` gave."""
+        """Restore what `state` returned."""
         total = state.get("total")
         self.total = None if total is None else torch.tensor(total, device=device)
         self.updates, self.units = state.get("updates", 0), state.get("units", 0)
 
     def means(self, names: list[str], unit: str) -> dict[str, float]:
-        """What was added, as means an update, and units a second; then start afresh."""
+        """Return means per update and units per second since the last call, and reset."""
         assert self.total is not None
         values = dict(zip(names, (self.total / self.updates).tolist(), strict=True))
         values[f"{unit}_per_s"] = self.units / max(1e-9, time.monotonic() - self.began)
@@ -53,10 +53,10 @@ class Meter:
 
 
 class RunLog:
-    """metrics.jsonl, and TensorBoard's files where they are asked for; the first process alone writes.
+    """Writer of metrics.jsonl and, if `tensorboard`, of TensorBoard's files; only rank 0 writes.
 
     Raises:
-        UserError: TensorBoard is asked for and not installed; said before any work is done.
+        UserError: `tensorboard` and it is not installed; raised before any work is done.
     """
 
     def __init__(self, path: Path, tensorboard: bool) -> None:
@@ -65,7 +65,7 @@ class RunLog:
         self.make_writer = _summary_writer() if tensorboard else None
 
     def write(self, kind: str, step: int, values: dict[str, Any]) -> None:
-        """One line, `kind` is train or valid."""
+        """Write one line; `kind` is train or valid."""
         if not is_main():
             return
         append_metrics(self.path, {"kind": kind, "step": step, **values})
@@ -77,7 +77,7 @@ class RunLog:
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """While open TensorBoard is written too; what it holds back is written at the end."""
+        """Context in which TensorBoard is written too; its buffer is flushed at the end."""
         if self.make_writer is None or not is_main():
             yield
             return
@@ -89,13 +89,13 @@ class RunLog:
 
 
 def append_metrics(path: Path, line: dict[str, Any]) -> None:
-    """One line more in metrics.jsonl."""
+    """Append one line to metrics.jsonl."""
     with explain_disk_errors(path), (path / "metrics.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of metrics.jsonl; a half-written or damaged one is passed over."""
+    """The lines of metrics.jsonl; half-written or damaged lines are skipped."""
     file = path / "metrics.jsonl"
     if not file.is_file():
         return
@@ -107,14 +107,14 @@ def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def forget_metrics_after(path: Path, step: int) -> None:
-    """Drop lines of steps that a resumed run will take again."""
+    """Drop the lines of steps that a resumed run will repeat."""
     kept = [json.dumps(m) + "\n" for m in read_metrics(path) if m["step"] <= step]
     with explain_disk_errors(path):
         write_atomically(path / "metrics.jsonl", lambda p: p.write_text("".join(kept), encoding="utf-8"))
 
 
 def _summary_writer() -> Any:
-    """TensorBoard's class.
+    """Import TensorBoard's `SummaryWriter`.
 
     Raises:
         UserError: it is not installed.

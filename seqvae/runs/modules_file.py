@@ -1,4 +1,4 @@
-"""The files by which other libraries find, in the folder of a text run, the classes that read it."""
+"""Files in a text run's folder by which sentence-transformers and transformers find its classes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from seqvae.models.latents import LATENTS
 
 MODULES, MODELING = "modules.json", "modeling_seqvae.py"
 MODEL_TYPE = "seqvae"
-# in saved runs: these never move
+# saved runs name these paths, so they must not change
 _SENTENCE_MODULE = "seqvae.integrations.sentence_transformers.TextVAEModule"
 _CODE = """from seqvae.integrations.transformers import SeqVAEConfig, SeqVAEModel
 
@@ -21,7 +21,7 @@ __all__ = ["SeqVAEConfig", "SeqVAEModel"]
 
 
 def encodes_sentences(config: RunConfig) -> bool:
-    """Whether a run reads sentences and has a code."""
+    """Whether a run encodes sentences to codes."""
     reads = lookup("latent", LATENTS, config.latent.name).needs_encoder
     return config.modality == "text" and reads and config.encoder.name != "vectors"
 
@@ -36,7 +36,7 @@ def write_modules(folder: Path, config: RunConfig) -> None:
 
 
 def automatic_classes(config: RunConfig) -> dict[str, Any]:
-    """What config.json says to `transformers.AutoModel` of a run that encodes sentences."""
+    """Entries of config.json by which `transformers.AutoModel` opens a run that encodes sentences."""
     if not encodes_sentences(config):
         return {}
     module = MODELING.removesuffix(".py")

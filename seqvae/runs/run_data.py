@@ -1,4 +1,4 @@
-"""The data of a finished run: read again, and compared with what it was trained on."""
+"""Load the data of a finished run again and check that the splits are those of its training."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ MEND = "name the corpus as it was with --corpus PATH, or measure a file as it is
 
 
 def load_run_data(run: Run, *used: str) -> Any:
-    """The data of a run, of which the splits `used` hold what they held in training.
+    """Load the data of a run and check that the splits `used` are unchanged since training.
 
     Raises:
-        UserError: the files are not there any more, cannot be read, or hold other examples or labels now.
+        UserError: the files are missing, cannot be read, or hold other examples or labels than in training.
     """
     if (gone := missing_source(run.config.data)) is not None:
         raise UserError(
-            f"{run.path} was trained on {gone}, which is not there: name where it lies now with --corpus PATH"
+            f"{run.path} was trained on {gone}, which is not there: give its new path with --corpus PATH"
         )
     data: Any = modality_of(run.config).load_data(run.config, run.codec)
     for name in used:
@@ -34,17 +34,17 @@ def load_run_data(run: Run, *used: str) -> Any:
 
 
 def check_split(path: Path, card: Mapping[str, Any], data: Data, name: str) -> None:
-    """Refuse a split that holds something else than in training; of an older run, which keeps less, say so.
+    """Reject a split that differs from that of training; an older run, which stores less, only warns.
 
     Raises:
-        UserError: such a split.
+        UserError: the split's examples or labels differ.
     """
     if "splits" not in card:
         _check_older(path, card, data)
         return
     known = card["splits"].get(name)
     if name not in data.splits or known is None:
-        return  # whoever asks for a split that is not there says so
+        return  # a missing split is reported by the code that reads it
     found = data.split_fingerprint(name)
     if changed := [key for key in known.keys() & found.keys() if known[key] != found[key]]:
         what = "other examples" if "examples" in changed else f"another {', '.join(sorted(changed))}"
@@ -62,7 +62,7 @@ def _check_older(path: Path, card: Mapping[str, Any], data: Data) -> None:
 
 
 def with_corpus(run: Run, place: str) -> Run:
-    """The run, whose corpus lies at `place` now: a file, or the folder of its files.
+    """A copy of the run whose corpus is read from `place`: a file, or the folder of its files.
 
     Raises:
         UserError: nothing is there, or the run was trained on embedded data.

@@ -1,9 +1,9 @@
-"""Weights on disk: safetensors that carry their own hash, read whole or refused.
+"""Weights as safetensors files that contain their own sha256, checked when they are read.
 
-The entry `sha256` of a file's metadata is the hash of that file with zeros in its place. So file and hash are
-one, however the file is copied; files without it, of older runs or other programs, are read unchecked.
+The metadata entry `sha256` is the hash of the file with zeros in place of that entry. So file and hash stay
+together when the file is copied; files without it, of older runs or other programs, are read unchecked.
 
-What is written does not depend on how a backend lays weights out: cuDNN keeps all weights of an RNN as views
+The file does not depend on how a backend lays out weights: cuDNN keeps all weights of an RNN as views
 of one buffer, which `safetensors.torch.save_model` takes for tied weights and refuses.
 """
 
@@ -24,12 +24,12 @@ from seqvae.errors import UserError
 from seqvae.utils.atomic_files import explain_disk_errors, list_checkpoints, sha256_of, write_atomically
 
 WEIGHTS = "model.safetensors"
-_BLANK = "0" * 64  # where the hash will be
-_LONGEST = 100_000_000  # bytes that safetensors lets a header have
+_BLANK = "0" * 64  # placeholder of the hash
+_LONGEST = 100_000_000  # maximum size of a safetensors header, in bytes
 
 
 def save_weights(path: Path, vae: nn.Module) -> None:
-    """Put the selected weights into the root of the run.
+    """Write the selected weights to the root of the run folder.
 
     Raises:
         UserError: the disk is full.
@@ -39,9 +39,9 @@ def save_weights(path: Path, vae: nn.Module) -> None:
 
 
 def write_weights(module: nn.Module, file: Path) -> None:
-    """Every weight once, tied ones too, and the hash of the file in it.
+    """Write every weight once, tied ones included, and the file's hash into its metadata.
 
-    Of tied weights the first name by the alphabet is kept; the metadata say of each other name which it is.
+    Tied weights are stored under the alphabetically first name; the metadata map each other name to it.
     """
     state = module.state_dict()
     kept = {other: names[0] for names in tied_names(module) for other in names[1:]}
@@ -55,10 +55,10 @@ def write_weights(module: nn.Module, file: Path) -> None:
 
 
 def tied_names(module: nn.Module) -> list[list[str]]:
-    """The groups of names under which a module holds one and the same tensor, each in alphabetical order.
+    """Groups of names that share one tensor, each group in alphabetical order.
 
-    Two names are tied where they are the same parameter or the same part of the same memory. Views of one
-    buffer that lie beside each other in it are not tied.
+    Two names are tied if they are the same parameter or the same part of the same memory. Adjacent views of
+    one buffer are not tied.
     """
     groups: dict[Hashable, list[str]] = {}
     for name, value in sorted(module.state_dict(keep_vars=True).items()):
@@ -67,18 +67,18 @@ def tied_names(module: nn.Module) -> list[list[str]]:
 
 
 def _identity(x: Tensor) -> Hashable:
-    storage = x.untyped_storage()._cdata  # an address would be the same for all storages without memory
+    storage = x.untyped_storage()._cdata  # not data_ptr(): it is 0 for every storage without memory
     return storage, x.storage_offset(), x.shape, x.stride(), x.dtype
 
 
 def own_copy(x: Tensor) -> Tensor:
-    """The tensor in host memory of its own: contiguous, and no view of a larger buffer."""
+    """A contiguous CPU copy of the tensor that is not a view of a larger buffer."""
     host = x.detach().cpu().contiguous()
     return host if host.untyped_storage().nbytes() == host.nbytes else host.clone()
 
 
 def own_copies(states: Any) -> Any:
-    """The same nest of dicts and lists with an `own_copy` in place of each tensor."""
+    """The same nested dicts and lists with `own_copy` applied to each tensor."""
     if isinstance(states, dict):
         return {key: own_copies(value) for key, value in states.items()}
     if isinstance(states, list | tuple):
@@ -87,7 +87,7 @@ def own_copies(states: Any) -> Any:
 
 
 def _with_tied_names(found: dict[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
-    """Add the names that a file leaves out because it holds their weight under another one.
+    """Add the tied names that a file leaves out, with the weight of the name that it holds.
 
     Raises:
         RuntimeError: the file holds tied weights that differ.
@@ -101,7 +101,7 @@ def _with_tied_names(found: dict[str, Tensor], module: nn.Module) -> dict[str, T
 
 
 def is_damaged(file: Path) -> bool:
-    """Whether a byte has changed since `write_weights`; False of a file that carries no hash."""
+    """Whether the file has changed since `write_weights`; False for a file without a hash."""
     with file.open("rb") as content:
         size, header = _head(content)
         try:
@@ -132,12 +132,12 @@ def read_weights(module: nn.Module, file: Path) -> None:
 
 
 def _head(content: BinaryIO) -> tuple[bytes, bytes]:
-    """The size of the header as it is written, and the header."""
+    """The 8 bytes with the header's size, and the header."""
     size = content.read(8)
     return size, content.read(min(int.from_bytes(size, "little"), _LONGEST))
 
 
 def _repair_hint(file: Path) -> str:
-    """What to do about a file of no use."""
+    """What the user can do about a damaged file."""
     others = list_checkpoints(file.parent)
     return f"restore it, or copy {others[-1] / WEIGHTS} over it" if others else "restore it"

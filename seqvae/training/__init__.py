@@ -1,1 +1,1 @@
-"""Training: the loop, one update, the optimizer, selection of the best checkpoint."""
+"""Training: the loop, one update, CUDA graph capture, optimizers, selection of the best checkpoint."""

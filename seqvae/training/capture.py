@@ -1,7 +1,7 @@
-"""Updates recorded once for each shape of a batch and replayed: CUDA graphs, or on a CPU plain calls.
+"""Updates captured once per batch shape and replayed: CUDA graphs, or plain calls on a CPU.
 
-An update of a small recurrent model is hundreds of short kernels, and launching them one by one takes a GPU's
-host several times longer than the kernels do. A recorded update is launched whole.
+An update of a small recurrent model is hundreds of short kernels, and launching them one by one takes the
+host several times longer than the GPU takes to run them. A captured update is launched as a whole.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ Replay = Callable[[], Tensor]
 
 
 class Recorder(Protocol):
-    """Records a function of no arguments, which then may run many times with other values in its tensors."""
+    """Records a function without arguments, which can then run many times on new values in its tensors."""
 
     def record(self, body: Replay) -> Replay:
-        """The function as it is to be called from now on; recording it changes no tensor."""
+        """Return the function to call from now on; recording changes no tensor."""
         ...
 
 
 class GraphRecorder:
-    """CUDA graphs that share one pool of memory: one of them runs at a time."""
+    """Records CUDA graphs that share one memory pool, since only one of them runs at a time."""
 
     def __init__(self) -> None:
         self.pool: Any = None
 
     def record(self, body: Replay) -> Replay:
-        """A graph of the kernels that `body` launches."""
+        """Capture the kernels that `body` launches."""
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self.pool):
             out = body()
@@ -56,18 +56,18 @@ class GraphRecorder:
 
 
 class CallRecorder:
-    """Calls the function itself: the same fixed tensors without a graph."""
+    """Calls the function itself, on the same fixed tensors, without a graph."""
 
     def record(self, body: Replay) -> Replay:
-        """The function."""
+        """Return `body` unchanged."""
         return body
 
 
 class CapturedUpdates:
-    """Runs `update` on batches of any shape through fixed tensors, one recording for each shape.
+    """Runs `update` on batches of any shape through fixed tensors, with one recording per shape.
 
-    What a recording reads beside the fixed tensors is constant: sizes of the batch on all processes, and
-    which parts of the model move.
+    Everything else that a recording reads is constant: the batch sizes of all ranks, and which parts of
+    the model are trained.
     """
 
     def __init__(self, update: Update, recorder: Recorder | None = None) -> None:
@@ -77,7 +77,7 @@ class CapturedUpdates:
         self.recorded: dict[Any, tuple[list[Batch], Replay]] = {}
 
     def __call__(self, parts: Sequence[Batch], ours: Sequence[BatchShard], seed: int) -> Tensor:
-        """Numbers of one update on `parts`, which lie on the CPU; `seed` is that of module dropout."""
+        """Run one update on `parts` (on the CPU), with `seed` for module dropout; its numbers for the log."""
         if self.update.device.type == "cuda":
             parts = [part.pad_to_multiple(GRAIN).pin_memory() for part in parts]
         key = self._key(parts, ours)
@@ -91,9 +91,9 @@ class CapturedUpdates:
             return replay().clone()
 
     def _key(self, parts: Sequence[Batch], ours: Sequence[BatchShard]) -> Any:
-        moved = self.update.module.objective.trainable_parts()
+        trained = self.update.module.objective.trainable_parts()
         sizes = tuple((share.sizes, share.place, share.copied) for share in ours)
-        return tuple(part.shapes for part in parts), sizes, moved
+        return tuple(part.shapes for part in parts), sizes, trained
 
     def _record(self, parts: Sequence[Batch], ours: Sequence[BatchShard]) -> tuple[list[Batch], Replay]:
         update = self.update
@@ -103,15 +103,15 @@ class CapturedUpdates:
             return update(fixed, ours)
 
         with static_execution():
-            # torch.compile makes code for each shape anew, which no recording can hold
+            # torch.compile compiles for each new shape, which must not happen inside a capture
             if update.device.type == "cuda" and (not self.recorded or update.config.compile):
                 self._warm_up(body)
             with capturable(update.optimizers.values()):
                 return fixed, self.recorder.record(body)
 
     def _warm_up(self, body: Replay) -> None:
-        """Run the update on a stream of its own, as recording wants it, and put everything back."""
-        with _everything_kept(self.update):
+        """Run the update on a side stream, as CUDA graphs require, then restore the update's state."""
+        with _restore_state(self.update):
             stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
@@ -121,10 +121,10 @@ class CapturedUpdates:
 
 
 @contextmanager
-def _everything_kept(update: Update) -> Iterator[None]:
-    """Put weights, buffers and optimizers' states back, in their places; states that were not there are zero.
+def _restore_state(update: Update) -> Iterator[None]:
+    """On exit restore weights, buffers and optimizer states in place; new states become zero.
 
-    Zeros are what a fused optimizer begins with: moments, momentum and its count of steps.
+    A fused optimizer starts with zeros: moments, momentum and its step count.
     """
     kept = [(x, x.detach().clone()) for x in _tensors(update.module)]
     states = {name: copy.deepcopy(o.state_dict()["state"]) for name, o in update.optimizers.items()}
@@ -148,18 +148,18 @@ def capture_obstacle(mode: str, device: torch.device, sharded: bool, objective_s
     """Why updates are not captured under `train.capture: mode`; empty if they are.
 
     Raises:
-        UserError: `always` was asked for where it cannot be.
+        UserError: the mode is `always` and updates cannot be captured.
     """
     if mode == "never":
         return "train.capture is never"
     if sharded:
-        reason = "train.shard gathers parameters as a step goes on"
+        reason = "train.shard gathers parameters during a step"
     elif objective_says:
         reason = objective_says
     elif mode == "auto" and device.type != "cuda":
         reason = "there is no CUDA device"
     elif mode == "auto" and collectives.world_size() > 1:
-        reason = "several processes share it: ask with train.capture=always"
+        reason = "there are several processes: ask with train.capture=always"
     else:
         return ""
     if mode == "always":

@@ -1,4 +1,4 @@
-"""The training loop; it contains no remedy."""
+"""The training loop. Remedies act through the objective's hooks; none is named here."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def train(config: RunConfig, out: str | Path, report: Reporter | None = None) ->
     """Train a config into a new run folder, which is returned.
 
     Raises:
-        UserError: what the user can mend; the last good checkpoint stays.
-        Interrupted: a signal came; the message says how to go on.
+        UserError: an error that the user can fix; the last good checkpoint is kept.
+        Interrupted: a signal arrived; the message says how to resume.
     """
     check_config(config)
     path, config = Path(out), with_absolute_paths(config)
@@ -62,7 +62,7 @@ def train(config: RunConfig, out: str | Path, report: Reporter | None = None) ->
 
 
 def resume(path: str | Path, report: Reporter | None = None, device: str | None = None) -> Path:
-    """Go on with an unfinished run, as if it had never stopped; on `device` where the run's is not here.
+    """Resume an unfinished run exactly where it stopped; on `device` instead of the run's own if given.
 
     Raises:
         UserError: no run there, a damaged checkpoint, or a run that is finished.
@@ -110,7 +110,7 @@ def _run(path: Path, config: RunConfig, data: Data, report: Reporter, new: bool)
 
 
 def _need_less(path: Path, config: RunConfig) -> str:
-    """What to do where memory does not suffice."""
+    """The advice of an out-of-memory error."""
     found = list_checkpoints(path)
     safe = f"the last good checkpoint is {found[-1]}" if found else "no checkpoint was written yet"
     length = " or data.max_tokens" if isinstance(config, TextRunConfig) else ""
@@ -121,12 +121,12 @@ def _need_less(path: Path, config: RunConfig) -> str:
 
 
 def _distributed_run(config: RunConfig) -> AbstractContextManager[None]:
-    """With all processes of this run."""
+    """The process group of this run."""
     return collectives.distributed_session(pick_device(config.train.device), Interrupted)
 
 
 class TrainingLoop:
-    """The way of a run: update, log, measure, choose and save, until the end."""
+    """The training loop: update, log, validate, select and save, until the last step."""
 
     def __init__(self, trainer: Trainer) -> None:
         self.trainer, self.report = trainer, trainer.report
@@ -137,8 +137,8 @@ class TrainingLoop:
         """Train to the end, or until a signal or an early stop.
 
         Raises:
-            UserError: a loss that is no number, or a full disk.
-            Interrupted: a signal came; everything is saved.
+            UserError: the loss is not finite, or the disk is full.
+            Interrupted: a signal arrived; everything is saved.
         """
         self._announce()
         self.trainer.meter.began = time.monotonic()
@@ -153,7 +153,7 @@ class TrainingLoop:
             self.report.close()
 
     def _after_step(self, stop: Stop) -> None:
-        """What is due after an update: log, validate, save, and stop where a signal came."""
+        """Log, validate and save if due after this update, and stop if a signal arrived."""
         trainer, settings = self.trainer, self.settings
         every = settings.validate_every or trainer.batch_source.steps_per_epoch
         step = trainer.progress.step
@@ -173,10 +173,10 @@ class TrainingLoop:
             )
 
     def log(self) -> None:
-        """Write the means since the last line, and show them."""
+        """Write the means since the last logged line, and show them."""
         trainer, step = self.trainer, self.trainer.progress.step
         began = time.monotonic()
-        values = trainer.meter.means(trainer.names, trainer.unit)  # a GPU still works on the last updates
+        values = trainer.meter.means(trainer.names, trainer.unit)  # waits for the GPU's queued updates
         trainer.progress.seconds += time.monotonic() - began
         trainer.stop_unless_finite(torch.tensor(list(values.values())), step - 1)
         values["lr"] = float(trainer.optimizers["model"].param_groups[0]["lr"])
@@ -187,7 +187,7 @@ class TrainingLoop:
         self.report.advance(step, trainer.total, format_numbers(shown))
 
     def validate(self) -> None:
-        """Measure at beta = 1 without remedies, and choose."""
+        """Validate at beta = 1 without remedies, and select the checkpoint."""
         with self.trainer.full_model() as found:
             self._validate(found.vae)
 
@@ -208,14 +208,14 @@ class TrainingLoop:
             self._report_collapse(metrics)
 
     def _report_collapse(self, metrics: dict[str, Any]) -> None:
-        run, cures = self.trainer, modality_of(self.trainer.config).remedy_hint
+        run, remedies = self.trainer, modality_of(self.trainer.config).remedy_hint
         dim = run.vae.latent.dim
         cause = run.data.collapse_cause() if is_collapsed(metrics, dim) else None
-        if news := collapse_message(run.progress, metrics, dim, cures, cause):
-            (self.report.warn if run.progress.collapsed else self.report.note)(news)
+        if message := collapse_message(run.progress, metrics, dim, remedies, cause):
+            (self.report.warn if run.progress.collapsed else self.report.note)(message)
 
     def _measure(self, vae: VAE, settled: bool) -> dict[str, Any]:
-        """MI is asked for by a remedy, or, over fewer examples, to see whether the code has collapsed."""
+        """Validate, with MI if a remedy wants it or, over fewer examples, to detect collapse once settled."""
         batches = self.trainer.batch_source.valid(self.settings.valid_examples)
         many = EvaluationSettings.mi_examples if self.trainer.objective.wants_mi() else settled * MI_EXAMPLES
         return validate(vae, batches, mi_examples=many)
@@ -231,7 +231,7 @@ class TrainingLoop:
         write_card(self.path, run.config, data.codec, run.progress, selected, *found)
 
     def finish(self) -> None:
-        """Mark the run as finished and say what it came to."""
+        """Mark the run as finished and report its result."""
         progress = self.trainer.progress
         chosen = collectives.run_on_main(self._chosen_rate)
         progress.finished = True
@@ -248,7 +248,7 @@ class TrainingLoop:
         )
 
     def _chosen_rate(self) -> dict[str, Any] | None:
-        """The default rate of a run with a dial, put into the selected weights; how it was chosen."""
+        """Choose the default rate of a variable-rate run and store it in the weights; None for other runs."""
         if not is_variable_rate(self.trainer.vae.latent):
             return None
         vae = load_run(self.path, self.trainer.device).vae
@@ -262,11 +262,11 @@ class TrainingLoop:
         return patience is not None and self.trainer.progress.worse >= patience
 
     def _stop_note(self) -> str:
-        """Why a run came to its end before its last step."""
+        """Why a run ended before its last step; empty if it did not."""
         progress, total = self.trainer.progress, self.trainer.total
         if progress.step == total:
             return ""
-        return f" of {total}, as {progress.worse} validations brought nothing better (train.patience),"
+        return f" of {total}, as {progress.worse} validations in a row were no better (train.patience),"
 
     def _announce(self) -> None:
         trainer = self.trainer
@@ -285,7 +285,7 @@ def _splits(data: Data) -> dict[str, dict[str, str]]:
 
 @contextmanager
 def _repeatable() -> Iterator[None]:
-    """Let cuDNN choose kernels that give the same bits twice, or a resumed run would end elsewhere."""
+    """Use deterministic cuDNN kernels: a resumed run must equal an uninterrupted one bit for bit."""
     before = torch.backends.cudnn.deterministic
     torch.backends.cudnn.deterministic = True
     try:

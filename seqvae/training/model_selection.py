@@ -1,4 +1,4 @@
-"""Which weights a run keeps, and when it says that its code has collapsed."""
+"""Checkpoint selection by a validation metric, and detection of posterior collapse."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from seqvae.runs.checkpoint import TrainState
 from seqvae.training.optim import PLATEAU
 
 LOW_RATE = 0.5  # nats
-LOW_MI = 0.5  # nats that a code tells of its example, or this share of the ln N that it could
-MI_EXAMPLES = 500  # validation examples among which that is told
+LOW_MI = 0.5  # nats of I(x; z), or this fraction of its maximum ln N if that is below 1
+MI_EXAMPLES = 500  # validation examples over which MI is estimated
 
 
 def select_checkpoint(
     progress: TrainState, metrics: dict[str, Any], settings: TrainConfig, settled: bool
 ) -> str | None:
-    """Why the weights of this validation are kept, or None; `progress` remembers the best.
+    """The reason to keep the weights of this validation, or None; updates the best value in `progress`.
 
-    Before the schedules have settled the last ones are kept and none is the best: a plain -ELBO would
-    choose the collapsed start.
+    Before the schedules have settled, the latest weights are kept and none counts as best: plain -ELBO would
+    select the collapsed start of training.
     """
     if settings.select == "last":
         return "the last validated"
@@ -38,29 +38,29 @@ def select_checkpoint(
 
 
 def is_collapsed(metrics: dict[str, Any], dim: int) -> bool:
-    """Whether a code of `dim` dims carries nothing of its example.
+    """Whether a code of `dim` dims carries no information about its example.
 
-    Less than `LOW_RATE` nats, no active unit, or a mutual information below `LOW_MI`: a code may cost nats
-    that are the same for all examples.
+    True for a rate below `LOW_RATE`, no active unit, or a mutual information below `LOW_MI`. The rate alone
+    does not suffice: a code may cost nats and be the same for all examples.
     """
     rate, units = metrics.get("rate"), metrics.get("active_units")
     if rate is None or dim == 0:
         return False
-    return bool(rate < LOW_RATE or units == 0 or _tells_nothing(metrics))
+    return bool(rate < LOW_RATE or units == 0 or _has_low_mi(metrics))
 
 
-def _tells_nothing(metrics: dict[str, Any]) -> bool:
+def _has_low_mi(metrics: dict[str, Any]) -> bool:
     mi, n = metrics.get("mi_low"), metrics.get("mi_n", 0)
     return mi is not None and n > 1 and mi < LOW_MI * min(1.0, math.log(n))
 
 
 def collapse_message(
-    progress: TrainState, metrics: dict[str, Any], dim: int, cures: str, cause: str | None = None
+    progress: TrainState, metrics: dict[str, Any], dim: int, remedies: str, cause: str | None = None
 ) -> str | None:
-    """What to say when a code of `dim` dims begins or ceases to carry nothing; None while that stays so.
+    """The message when a code of `dim` dims collapses or recovers; None while nothing changes.
 
-    `progress` remembers which it was, over a stop of the run too; `cures` is what to try, `cause` what in the
-    data keeps any code from carrying something, where that is known.
+    `progress` holds the last state, also over a resume; `remedies` is what to try, `cause` the reason in the
+    data why no code can carry information, if one is known.
     """
     before, progress.collapsed = progress.collapsed, is_collapsed(metrics, dim)
     if progress.collapsed == before:
@@ -72,12 +72,9 @@ def collapse_message(
         return f"the code is no longer collapsed: {found}"
     if cause is not None:
         return f"the code carries nothing ({found}), as {cause}"
-    if metrics["rate"] >= LOW_RATE and metrics["active_units"] and _tells_nothing(metrics):
-        return (
-            f"the code has collapsed: {found}, so what it costs is the same for all examples and tells them "
-            f"not apart. Try {cures}"
-        )
+    if metrics["rate"] >= LOW_RATE and metrics["active_units"] and _has_low_mi(metrics):
+        return f"the code has collapsed: {found}, so it is almost the same for all examples. Try {remedies}"
     return (
         f"the code has collapsed: {found}, so the decoder does not read z and all samples look alike. "
-        f"Try {cures}"
+        f"Try {remedies}"
     )

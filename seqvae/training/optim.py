@@ -1,4 +1,4 @@
-"""Optimizers and learning rates."""
+"""Optimizers, parameter groups and learning rate schedules."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from seqvae.errors import UserError
 from seqvae.numerics import as_step
 
 MOMENTUM = 0.9
-PLATEAU = 0.5  # the learning rate's factor when a validation is no better
+PLATEAU = 0.5  # factor of the learning rate after a validation without improvement
 
 
 def make_optimizer(config: TrainConfig, module: nn.Module, without: Iterable[nn.Parameter] = ()) -> Optimizer:
-    """The optimizer of all of a module's parameters but those in `without`; matrices alone decay.
+    """Make the optimizer of a module's parameters except `without`; only matrices have weight decay.
 
     Raises:
         UserError: `config.groups` names no parameter.
@@ -31,17 +31,17 @@ def make_optimizer(config: TrainConfig, module: nn.Module, without: Iterable[nn.
     parameters = [p for _, p in named]
     groups = parameter_groups(config, named)
     if config.optimizer == "sgd":
-        fused = not any(map(is_dtensor, parameters))  # of cut ones torch has a fused Adam alone
+        fused = not any(map(is_dtensor, parameters))  # for DTensors torch has only a fused Adam
         return SGD(groups, lr=config.lr, momentum=MOMENTUM, fused=fused)
     kind = AdamW if config.optimizer == "adamw" else Adam
     return kind(groups, lr=config.lr, fused=True)
 
 
 def parameter_groups(config: TrainConfig, named: Sequence[tuple[str, nn.Parameter]]) -> list[dict[str, Any]]:
-    """Matrices and vectors of the rest, then of each of `config.groups`; `lr_scale` is a group's factor.
+    """Parameter groups: matrices and vectors of the rest, then of each of `config.groups`, with `lr_scale`.
 
     Raises:
-        UserError: a group that names no parameter.
+        UserError: a group that matches no parameter.
     """
     members: dict[str, list[nn.Parameter]] = {"": [], **{name: [] for name in config.groups}}
     for name, parameter in named:
@@ -63,10 +63,10 @@ def parameter_groups(config: TrainConfig, named: Sequence[tuple[str, nn.Paramete
 
 
 def put_rate_on_device(optimizer: Optimizer, device: torch.device) -> None:
-    """Let the learning rate lie in a tensor on the device, so that a captured step can read a new one.
+    """Keep the learning rate in a tensor on the device, so that a captured step reads new values.
 
-    To be called after `load_state_dict`, which replaces it. Fused kernels read fp32 on CUDA; on a CPU fp64
-    gives the very numbers that a Python float gives.
+    Call it after `load_state_dict`, which replaces the tensor. Fused kernels read fp32 on CUDA; on a CPU fp64
+    gives the same numbers as a Python float.
     """
     dtype = torch.float32 if device.type == "cuda" else torch.float64
     for group in optimizer.param_groups:
@@ -75,7 +75,7 @@ def put_rate_on_device(optimizer: Optimizer, device: torch.device) -> None:
 
 @contextmanager
 def capturable(optimizers: Iterable[Optimizer]) -> Iterator[None]:
-    """Inside, steps may be recorded in a CUDA graph; set for good, torch warns at each step outside."""
+    """Context in which optimizer steps may be captured; set permanently, torch warns at every other step."""
     groups = [g for optimizer in optimizers for g in optimizer.param_groups if "capturable" in g]
     for group in groups:
         group["capturable"] = True
@@ -87,7 +87,7 @@ def capturable(optimizers: Iterable[Optimizer]) -> Iterator[None]:
 
 
 def portable_state(optimizer: Optimizer) -> dict[str, Any]:
-    """The state of an optimizer as any device loads it: learning rates are plain numbers."""
+    """The optimizer's state with learning rates as plain numbers, which any device can load."""
     state = optimizer.state_dict()
     return {**state, "param_groups": [{**g, "lr": float(g["lr"])} for g in state["param_groups"]]}
 
@@ -95,7 +95,7 @@ def portable_state(optimizer: Optimizer) -> dict[str, Any]:
 def learning_rate(
     config: TrainConfig, step: Tensor | int, total: int, factor: Tensor | float = 1.0
 ) -> Tensor:
-    """Lr x warm-up x decay at update `step` of `total`, () fp64; `factor` is what the plateau rule set."""
+    """Lr x warm-up x decay at update `step` of `total`, () fp64; `factor` is that of the plateau rule."""
     t = as_step(step)
     rate = config.lr * factor * torch.ones_like(t)
     if config.warmup:
@@ -108,7 +108,7 @@ def learning_rate(
 
 
 def set_learning_rate(optimizer: Optimizer, lr: Tensor) -> None:
-    """The rate () times each group's factor, without reading it where a group holds a tensor."""
+    """Set lr () times each group's factor; no host sync if the group keeps its rate in a tensor."""
     for group in optimizer.param_groups:
         own = lr * group.get("lr_scale", 1.0)
         if isinstance(group["lr"], Tensor):

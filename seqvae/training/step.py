@@ -23,10 +23,10 @@ from seqvae.utils.device import autocast
 
 
 class Update:
-    """One update of a model and its objective, which never reads a value of a tensor on the host.
+    """One update of a model and its objective, without reading a tensor's value on the host.
 
-    All that varies from update to update lies in tensors: the batches, `step` () int64, `lr_factor` () fp64,
-    and what remedies keep in their buffers. So a GPU may record it once for each shape and replay it.
+    All that changes between updates is in tensors: the batches, `step` () int64, `lr_factor` () fp64,
+    and the buffers of remedies. So a CUDA graph can capture it once per shape and replay it.
     """
 
     def __init__(
@@ -42,15 +42,15 @@ class Update:
         self.precision, self.device = precision, device
         self.step = torch.zeros((), dtype=torch.long, device=device)
         self.lr_factor = torch.ones((), dtype=torch.float64, device=device)
-        self.names: list[str] = ["total"]  # of the numbers that an update gives
+        self.names: list[str] = ["total"]  # of the numbers that an update returns
 
     def set_schedule(self, step: int, lr_factor: float) -> None:
-        """Put the coming update's number and the plateau rule's factor where the function reads them."""
+        """Copy the number of the next update and the plateau rule's factor into the tensors it reads."""
         self.step.fill_(step)
         self.lr_factor.fill_(lr_factor)
 
     def __call__(self, parts: Sequence[Batch], ours: Sequence[BatchShard]) -> Tensor:
-        """Move the model by one update on `parts` (on the device) of a batch; numbers for the log."""
+        """Update the model on the `parts` (on the device) of a batch; return the numbers for the log."""
         rate = learning_rate(self.config, self.step, self.total, self.lr_factor)
         for optimizer in self.optimizers.values():
             set_learning_rate(optimizer, rate)
@@ -61,7 +61,7 @@ class Update:
         return values
 
     def encoder_only(self, parts: Sequence[Batch], ours: Sequence[BatchShard]) -> Tensor:
-        """Move the encoder alone; the loss (), mean over the examples of the global batch."""
+        """Update only the encoder; return the loss (), the mean over the global batch."""
         rate = learning_rate(self.config, self.step, self.total, self.lr_factor)
         for optimizer in self.optimizers.values():
             set_learning_rate(optimizer, rate)
@@ -73,11 +73,11 @@ class Update:
         return loss.total
 
     def gradients(self, parts: Sequence[Batch], ours: Sequence[BatchShard]) -> Loss:
-        """Back-propagate the parts of a batch; their loss, detached."""
+        """Back-propagate the parts of a batch; return their loss, detached."""
         return forward_backward(self.module, parts, ours, self.step, self.precision, self.device)
 
     def _optimizer_step(self, loss: Loss) -> Tensor:
-        """Let the optimizers move what has gradients; the numbers for the log."""
+        """Reduce and clip the gradients and step the optimizers; return the numbers for the log."""
         all_reduce_gradients(self.module)
         norm, *_ = clip_grad_norms(self.optimizers.values(), self.config.clip)  # the model's
         values = torch.cat([self._log_values(loss), norm[None].float()])
@@ -94,14 +94,14 @@ class Update:
         return torch.stack([v.float() for v in named.values()])
 
     def _keep_gradients(self, parts: frozenset[str]) -> None:
-        """Gradients of a frozen part are None before clipping, or the optimizer would move it."""
+        """Set the gradients of parts that are not trained to None, before clipping counts them."""
         for name in set(PARTS) - parts:
             for parameter in getattr(self.module.vae, name).parameters():
                 parameter.grad = None
 
 
 def step_seed(seed: int, step: int, inner: int) -> int:
-    """The seed of module dropout in one update, another one for each process."""
+    """The seed of module dropout in one update, different on each rank."""
     words = (1, seed * 0x9E3779B1, step * 0x85EBCA77, inner * 0xC2B2AE3D27D4EB4F)
     return (sum(words) + collectives.rank() * 0x165667B19E3779F9) % 2**63
 
@@ -114,11 +114,11 @@ def forward_backward(
     precision: str,
     device: torch.device,
 ) -> Loss:
-    """Loss, detached, of the global batch of which `parts` are this process's, with their shares of it.
+    """Forward and backward over this rank's `parts` of the global batch; the global loss, detached.
 
-    Gradients are this process's summand: `all_reduce_gradients` adds them up. The loss of a part counts what
-    its examples are of the global batch, so that the sum of the processes' losses is the mean over all
-    examples, and so is every gradient that a statistic of the batch sends to other processes.
+    Gradients are this rank's summand: `all_reduce_gradients` adds them up. Each part's loss is weighted by
+    its fraction of the global batch, so that the sum of the ranks' losses is the mean over all
+    examples, and the same holds for gradients that batch statistics send to other ranks.
     """
     size = sum(share.total for share in ours)
     weights = [share.total / size * share.weight for share in ours]
@@ -126,19 +126,21 @@ def forward_backward(
     for part, share, weight in zip(parts, ours, weights, strict=True):
         with autocast(precision, device), global_batch_statistics(share):
             loss: Loss = module(part, step)
-        total: Tensor = (loss.total + loss.adversary) * weight  # a part's mean counts as its examples do
+        total: Tensor = (
+            loss.total + loss.adversary
+        ) * weight  # accumulation: the mean over a part counts by its examples
         total.backward()  # type: ignore[no-untyped-call,unused-ignore]
         losses.append(loss.detach())
     return _all_reduce_loss(mean_loss(losses, weights))
 
 
 def count_targets(ours: Sequence[BatchShard]) -> tuple[int, int]:
-    """Predicted tokens or pictures, and examples, of an update of the global batch."""
+    """Predicted tokens or images, and examples, in one update of the global batch."""
     return sum(share.num_targets for share in ours), sum(share.total for share in ours)
 
 
 def _all_reduce_loss(loss: Loss) -> Loss:
-    """The sum of the processes' parts of a loss."""
+    """Sum the ranks' parts of a loss."""
     if collectives.world_size() == 1:
         return loss
     names = ("total", "rate", "distortion", "kl_per_dim", "beta", "adversary")
@@ -149,33 +151,33 @@ def _all_reduce_loss(loss: Loss) -> Loss:
 
 
 def all_reduce_gradients(module: nn.Module) -> None:
-    """Add the processes' gradients up, in one message after all of them are there.
+    """Sum the gradients over ranks, in one message after the backward pass.
 
-    By hand and not by DistributedDataParallel: one rule then holds for parts of an update (whose gradients
-    are added up once), for the encoder's own updates (what is frozen has None, and sends nothing) and for
-    heads of remedies and second players that only some updates use. Its hooks would also send buckets
-    between the messages by which statistics of the batch send gradients back, in an order that no one
-    promises. What is None is so on every process: all run the same code on their share, and no share is
-    empty. The price is that nothing is sent while gradients are still computed. Of parameters that are cut
-    (`sharding`) each process has its share of the sum already.
+    By hand instead of DistributedDataParallel: one rule then holds for accumulated parts (whose gradients
+    are summed once), for encoder-only updates (frozen parameters have gradient None and send nothing) and for
+    remedies' heads and discriminators that only some updates use. DDP's hooks would also send buckets
+    between the collectives that batch statistics issue in the backward pass, in an order that is not
+    guaranteed. A gradient that is None is None on every rank: all run the same code and no shard is
+    empty. The cost: communication does not overlap with computation. FSDP (`distributed.fsdp`) has
+    already reduced the gradients of sharded parameters.
     """
     gradients = [p.grad for p in module.parameters() if p.grad is not None]
     collectives.all_reduce_coalesced_(grad for grad in gradients if not is_dtensor(grad))
 
 
 def clip_grad_norms(optimizers: Iterable[Optimizer], limit: float | None) -> list[Tensor]:
-    """Clip each optimizer's gradients apart; the norms () before clipping."""
+    """Clip each optimizer's gradients separately; the norms () before clipping."""
     return [
         _clip_grad_norm([p for group in o.param_groups for p in group["params"]], limit) for o in optimizers
     ]
 
 
 def _clip_grad_norm(parameters: Iterable[nn.Parameter], limit: float | None) -> Tensor:
-    """Clip gradients by their norm (), that of all processes' shares; it is returned."""
+    """Clip gradients by their global norm (), over all shards; return the norm before clipping."""
     moved = [p for p in parameters if p.grad is not None]
     norm: Any = nn.utils.get_total_norm([p.grad for p in moved if p.grad is not None])
     norm = norm.full_tensor() if is_dtensor(norm) else norm
-    # a factor of 1 is spared where asking is free: a pass over all gradients is a twentieth of a step
+    # where the comparison costs no sync, skip a factor of 1: scaling all gradients takes 5 % of a step
     if limit is not None and (norm.is_cuda or is_static() or not bool(norm < limit)):
         nn.utils.clip_grads_with_norm_(moved, limit, norm)
     clear: Tensor = norm

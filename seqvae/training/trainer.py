@@ -1,4 +1,4 @@
-"""What a run trains - model, objective, optimizers, and where they stand - and one update of it."""
+"""The trainer: model, objective, optimizers and progress of a run, and one update of them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from seqvae.utils.atomic_files import list_checkpoints
 from seqvae.utils.device import pick_device, pick_precision
 from seqvae.utils.reporter import Reporter
 
-DEFAULT_EPOCHS, DEFAULT_STEPS = 10, (3000, 6000)  # where a config gives neither
+DEFAULT_EPOCHS, DEFAULT_STEPS = 10, (3000, 6000)  # if a config sets neither
 
 
 def total_steps(config: RunConfig, steps_per_epoch: int) -> int:
@@ -47,10 +47,10 @@ def total_steps(config: RunConfig, steps_per_epoch: int) -> int:
 
 
 class Trainer:
-    """One run between two updates: `update` makes the next one, `save` and `restore` keep where it stands.
+    """The state of a run: `update` makes the next update, `save` writes a checkpoint.
 
     Raises:
-        UserError: a config that cannot be built, or `init` names no run of its kind.
+        UserError: a config that cannot be built, or `init` does not name a run that fits it.
     """
 
     def __init__(self, path: Path, config: RunConfig, data: Data, report: Reporter) -> None:
@@ -82,23 +82,21 @@ class Trainer:
         states = self._restore()
         self.full_copy = self._place_model()
         self.discriminators = self.objective.discriminators()
-        apart = [p for rival in self.discriminators for p in rival.parameters()]
+        apart = [p for discriminator in self.discriminators for p in discriminator.parameters()]
         self.optimizers = {"model": make_optimizer(settings, self.step_module, without=apart)}
         if apart:
             plain = settings.model_copy(update={"groups": {}})  # these name parameters of the model
             self.optimizers["adversary"] = make_optimizer(plain, nn.ModuleList(self.discriminators))
         for name, state in states.items():
             self.optimizers[name].load_state_dict(local_optimizer_state(state, self.optimizers[name]))
-        if (
-            self.full_copy is None and not settings.shard
-        ):  # a fused optimizer of cut parameters wants a number
+        if self.full_copy is None and not settings.shard:  # a fused optimizer of DTensors takes no tensor lr
             for optimizer in self.optimizers.values():
                 put_rate_on_device(optimizer, self.device)
         self.step = Update(
             self.step_module, self.optimizers, settings, self.total, self.precision, self.device
         )
         self.captured = CapturedUpdates(self.step)
-        self._told_of_capture = ""
+        self._noted_obstacle = ""
         self._obstacle()
         if settings.compile:
             self._compile()
@@ -107,25 +105,25 @@ class Trainer:
 
     @property
     def names(self) -> list[str]:
-        """Of the numbers that updates add to the meter."""
+        """Names of the numbers that updates add to the meter."""
         return self.step.names
 
     def _obstacle(self) -> str:
-        """Why the coming update is not captured, noted where it changes on a GPU; empty if it is.
+        """Why the next update is not captured, empty if it is; on a GPU a change is reported.
 
         Raises:
-            UserError: `train.capture: always` where it cannot be.
+            UserError: `train.capture: always` and the update cannot be captured.
         """
         settings = self.config.train
         says = self.objective.capture_obstacle()
         reason = capture_obstacle(settings.capture, self.device, settings.shard, says)
-        if self.device.type == "cuda" and reason != self._told_of_capture:
+        if self.device.type == "cuda" and reason != self._noted_obstacle:
             self.report.note(f"updates run one by one: {reason}" if reason else "updates run as CUDA graphs")
-        self._told_of_capture = reason
+        self._noted_obstacle = reason
         return reason
 
     def _compile(self) -> None:
-        """Compile what says that it gains by it; names of weights do not change."""
+        """Compile the modules that declare `compiles`; in place, so that names of weights stay."""
         if wanted := _no_compiler(self.device):
             self.report.warn(f"train.compile is left out: no C++ compiler {wanted!r} here, install one")
             return
@@ -134,16 +132,18 @@ class Trainer:
                 module.compile()
 
     def _restore(self) -> dict[str, Any]:
-        """Take up the newest checkpoint, where there is one; the optimizers' states, by their names."""
+        """Load the newest checkpoint if there is one; return the optimizers' states by name."""
         states: dict[str, Any] = {}
         if found := list_checkpoints(self.path):
             states, self.progress = load_checkpoint(found[-1], self.vae, self.objective)
-            self.report.note(f"going on from {found[-1]}")
-        collectives.broadcast_module(self.step_module)  # all processes begin alike
+            self.report.note(f"resuming from {found[-1]}")
+        collectives.broadcast_module(
+            self.step_module
+        )  # initial weights are drawn per process: start all ranks with those of rank 0
         return states
 
     def _place_model(self) -> TrainStep | None:
-        """Put the model on its device, or its shares on all; of shares comes what `whole` is to fill."""
+        """Move the model to its device, or shard it; then return the unsharded copy that rank 0 keeps."""
         if not self.config.train.shard:
             self.step_module.to(self.device)
             return None
@@ -157,9 +157,10 @@ class Trainer:
 
     @contextmanager
     def full_model(self) -> Iterator[TrainStep]:
-        """Model and objective to look at and to save, on the first process; every process must come along.
+        """Yield the unsharded model and objective on rank 0. A collective: call it on every rank.
 
-        Of a model that is cut it is a copy that is on the device no longer than this; elsewhere it is void.
+        For a sharded model it is a copy that is on the device only inside the context; on other ranks the
+        model is only partly filled and must not be used.
         """
         state = full_state_dict(self.step_module.state_dict())
         if self.full_copy is None:
@@ -175,7 +176,7 @@ class Trainer:
         """Write a checkpoint of this step.
 
         Raises:
-            UserError: what was learned since the last logged line is no number; the disk is full.
+            UserError: a value since the last logged line is not finite, or the disk is full.
         """
         if self.meter.total is not None:
             self.stop_unless_finite(self.meter.total, self.progress.step - 1)
@@ -190,7 +191,7 @@ class Trainer:
             )
 
     def update(self) -> None:
-        """One update, after those that a remedy gives to the encoder alone."""
+        """Make one update, after the encoder-only updates that a remedy asks for."""
         step = self.progress.step
         began = time.monotonic()
         self.step_module.train()
@@ -200,7 +201,7 @@ class Trainer:
         parts, ours, seed = self._parts(step)
         values = self.captured(parts, ours, seed) if captured else self._run(self.step, parts, ours, seed)
         if self.device.type != "cuda" or (step + 1) % self.config.train.log_every == 0:
-            self.stop_unless_finite(values, step)  # on CUDA looking means waiting: `log` and `save` look too
+            self.stop_unless_finite(values, step)  # on CUDA it is a sync: `log` and `save` check too
         units, _ = count_targets(ours)
         self.meter.add(values, units)
         self.progress.step += 1
@@ -208,9 +209,9 @@ class Trainer:
         self.progress.seconds += time.monotonic() - began
 
     def _encoder_updates(self, step: int) -> None:
-        """Updates of the encoder alone; no schedule, controller or mean of the log counts them.
+        """Update only the encoder while a remedy asks for it; schedules, controllers and the log skip these.
 
-        No checkpoint comes between them and their update, so that their number is all they have to remember.
+        No checkpoint is written between them and the full update, so only their number is saved.
         """
         losses: list[Tensor] = []
         while self.objective.extra_encoder_step(losses):
@@ -225,7 +226,7 @@ class Trainer:
             self.meter.units += units
 
     def _parts(self, step: int, inner: int = 0) -> tuple[list[Batch], list[BatchShard], int]:
-        """The parts of one update on the CPU, their shares of the global batch, and module dropout's seed."""
+        """The parts of one update on the CPU, their shards of the global batch, and the dropout seed."""
         parts = self.batch_source.update(step, inner)
         return parts, exchange_shards(parts), step_seed(self.config.train.seed, step, inner)
 
@@ -236,13 +237,13 @@ class Trainer:
         ours: Sequence[BatchShard],
         seed: int,
     ) -> Tensor:
-        """Run an update as it is, on batches of its own."""
+        """Run an update without capture."""
         torch.manual_seed(seed)
         moved = [part.to(self.device) for part in parts]
         return update([p.replace(random=replace(p.random, step=self.step.step)) for p in moved], ours)
 
     def stop_unless_finite(self, values: Tensor, step: int) -> None:
-        """Refuse to go on with numbers of update `step` that are none any more.
+        """Stop if a number of update `step` is NaN or infinite.
 
         Raises:
             UserError: a value is not finite; the message names the last good checkpoint.
@@ -258,6 +259,6 @@ class Trainer:
 
 
 def _no_compiler(device: torch.device) -> str | None:
-    """The C++ compiler that torch.compile wants and does not find on a CPU."""
+    """The C++ compiler that torch.compile needs on a CPU, if it is missing; else None."""
     wanted = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
     return wanted if device.type == "cpu" and shutil.which(wanted) is None else None

@@ -1,1 +1,1 @@
-"""Helpers that know nothing of models: files, devices, signals, memory, tables."""
+"""Helpers that do not depend on models: files, devices, signals, memory, tables."""

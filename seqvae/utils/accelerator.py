@@ -1,4 +1,4 @@
-"""What asynchronous devices need: no reads on the host, sizes from free memory, CUDA graphs."""
+"""Helpers for asynchronous devices: avoid host syncs, size work by free memory, CUDA graphs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ASYNCHRONOUS = ("cuda",)  # types of devices
 
 
 def is_asynchronous(device: torch.device) -> bool:
-    """Whether a device computes while the host continues, so that reading a number on the host waits."""
+    """Whether a device computes while the host continues, so that reading a number on the host is a sync."""
     return device.type in ASYNCHRONOUS
 
 
@@ -32,7 +32,7 @@ def free_memory(device: torch.device) -> int:
 
 
 class Graphs:
-    """Captures functions as CUDA graphs with one memory pool; on other devices it returns them as they are.
+    """Captures functions as CUDA graphs with one memory pool; on other devices it returns them unchanged.
 
     A captured function has no arguments and no results: it reads and writes tensors at fixed addresses, and
     reads nothing on the host. A tensor that it makes for another function must stay referenced, otherwise the
@@ -45,7 +45,7 @@ class Graphs:
         self.pool = torch.cuda.graph_pool_handle() if self.captures else None
 
     def warm_up(self, function: Function) -> None:
-        """Call a function on a stream of its own before it is captured: a first call may load kernels."""
+        """Call a function on a side stream before it is captured: a first call may load kernels."""
         if not self.captures:
             function()
             return
@@ -57,9 +57,9 @@ class Graphs:
             here.wait_stream(stream)
 
     def capture(self, function: Function) -> Function:
-        """Capture a function that was warmed up, without running it; returns what replays it.
+        """Capture a function that was warmed up, without running it; returns the function that replays it.
 
-        What cannot be captured is run as it is, with a warning.
+        A function that cannot be captured is returned unchanged, with a warning.
         """
         if not self.captures:
             return function

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and what is said when the disk is full."""
+"""Files and folders that are written completely or not at all, and errors of a full or read-only disk."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import errno
 import hashlib
 import os
 import re
+import shutil
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +16,8 @@ from safetensors import SafetensorError
 
 from seqvae.errors import UserError
 
-DISK_ERRORS = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EFBIG)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_RIGHT = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def list_checkpoints(path: Path) -> list[Path]:
@@ -23,9 +26,15 @@ def list_checkpoints(path: Path) -> list[Path]:
     return sorted(found, key=lambda p: int(p.name[5:]))
 
 
-def write_atomically(file: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `file`, then rename it: readers see the old or the new."""
-    unfinished = file.with_name(f".unfinished-{file.name}")
+def write_atomically(file: Path, write: Callable[[Path], object], shared: bool = False) -> None:
+    """Let `write` fill a temporary file next to `file`, then rename it: readers see the old or the new.
+
+    Args:
+        file: the file to write.
+        write: fills the file whose path it is given.
+        shared: whether several processes may write the file at the same time.
+    """
+    unfinished = _temporary(file, shared)
     try:
         write(unfinished)
         os.replace(unfinished, file)
@@ -33,11 +42,53 @@ def write_atomically(file: Path, write: Callable[[Path], object]) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def write_named(file: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file that a user named, whole or not at all.
+@contextmanager
+def atomic_folder(folder: Path, mark: str | None = None) -> Iterator[Path]:
+    """A temporary folder next to `folder` that is renamed to it at the end, or removed after an error.
+
+    Args:
+        folder: the folder to make. Without `mark` it replaces what is there, and its files are flushed first.
+        mark: a file that a complete folder holds. Several processes may make such a folder at the same time;
+            all of them write the same, so the first one's stays.
 
     Raises:
-        UserError: it cannot be written there.
+        UserError: `folder` is there and holds no `mark`.
+    """
+    work = _temporary(folder, shared=mark is not None)
+    shutil.rmtree(work, ignore_errors=True)  # of a process that was killed
+    try:
+        work.mkdir(parents=True)
+        yield work
+        if mark is None:
+            flush_folder(work)
+            shutil.rmtree(folder, ignore_errors=True)
+            os.replace(work, folder)
+        else:
+            _rename_first(work, folder, mark)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _temporary(path: Path, shared: bool) -> Path:
+    """The name under which `path` is written; a fixed one replaces what a killed process left."""
+    return path.with_name(f".unfinished-{path.name}{f'-{uuid.uuid4().hex[:8]}' if shared else ''}")
+
+
+def _rename_first(work: Path, folder: Path, mark: str) -> None:
+    try:
+        os.replace(work, folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        if not (folder / mark).exists():
+            raise UserError(f"{folder} is in the way and holds no {mark}: remove it") from None
+
+
+def write_named(file: Path, write: Callable[[Path], object]) -> None:
+    """Write a file that the user named, atomically.
+
+    Raises:
+        UserError: the file cannot be written.
     """
     try:
         write_atomically(file, write)
@@ -48,26 +99,26 @@ def write_named(file: Path, write: Callable[[Path], object]) -> None:
 
 @contextmanager
 def explain_disk_errors(path: Path) -> Iterator[None]:
-    """Turn a full or read-only disk into one line that says what is safe.
+    """Turn the error of a full or read-only disk into a user error that names the last good checkpoint.
 
     Raises:
-        UserError: instead of the OSError, or of the error that safetensors makes of it.
+        UserError: instead of the OSError, or of the error that safetensors raises for it.
     """
     try:
         yield
     except (OSError, SafetensorError, RuntimeError) as error:
         number = _error_number(error)
-        if number not in DISK_ERRORS:
+        if number not in NO_ROOM + NO_RIGHT:
             raise
         last = list_checkpoints(path)
         safe = f"the last good checkpoint is {last[-1]}" if last else "no checkpoint was written yet"
-        remedy = "allow it" if number in (errno.EACCES, errno.EROFS) else "make room"
+        remedy = "allow it" if number in NO_RIGHT else "make room"
         reason = os.strerror(number).lower()
         raise UserError(f"cannot write to {path} ({reason}): {safe}; {remedy} and resume") from None
 
 
 def _error_number(error: BaseException) -> int:
-    """The system's number of an error; torch chains it, safetensors writes it into its text."""
+    """The errno of an error: torch chains the OSError, safetensors puts the number into its message."""
     for found in (error, error.__context__):
         if isinstance(found, OSError) and found.errno:
             return found.errno
@@ -82,7 +133,8 @@ def sha256_of(file: Path) -> str:
 
 
 def flush_folder(folder: Path) -> None:
-    """Make the files durable before the rename makes them visible."""
+    """Call fsync on every file of a folder, before a rename makes it visible."""
     for file in folder.iterdir():
-        with file.open("rb") as content:
-            os.fsync(content.fileno())
+        if file.is_file():
+            with file.open("rb") as content:
+                os.fsync(content.fileno())

@@ -1,4 +1,4 @@
-"""Where a run's data lie: paths that do not depend on the working folder, and a corpus that has moved."""
+"""Paths of a run's data: absolute paths in saved configs, and corpora that have moved."""
 
 from __future__ import annotations
 
@@ -15,22 +15,16 @@ PARTS = ("train", "valid", "test")
 
 
 def with_absolute_paths(config: RunConfig) -> RunConfig:
-    """The config whose local data, tokenizer file and `init` are named by absolute paths.
+    """The config with absolute paths of its local data, tokenizer file and `init`.
 
-    A run keeps its config, and is used from another folder than it was trained in. Hub ids stay.
+    A run stores its config and may be used from another working folder. Hub ids are left unchanged.
     """
-    changed: dict[str, Any] = {"data": _mapped(config.data, _absolute)}
-    if config.init is not None:
-        changed["init"] = config.init.model_copy(update={"run": _absolute(config.init.run)})
-    tokenizer = getattr(config, "tokenizer", None)  # of text alone
-    if tokenizer is not None and isinstance(tokenizer.arguments.get("path"), str):
-        values = tokenizer.model_dump()
-        changed["tokenizer"] = type(tokenizer)(**values | {"path": _absolute(values["path"])})
-    return config.model_copy(update=changed)
+    data = _mapped(config.data, _absolute)
+    return config.model_copy(update={"data": data}).map_paths(_absolute)
 
 
 def missing_source(data: DataConfig) -> str | None:
-    """A local source of a run's data, written as an absolute path, that is not there any more."""
+    """The first local source of a run's data that no longer exists, or None."""
     for name in PARTS:
         for source in _listed(getattr(data, name)):
             if os.path.isabs(source) and not _is_there(source):
@@ -39,10 +33,10 @@ def missing_source(data: DataConfig) -> str | None:
 
 
 def moved_to(data: DataConfig, place: str) -> DataConfig:
-    """The data block whose sources lie at `place` now: the training source itself, or the folder of them all.
+    """The data block with its sources at `place`: the training source itself, or the folder of all of them.
 
     Raises:
-        UserError: a file that is not there, or data that came from no file.
+        UserError: a missing file, or a run on embedded data.
     """
     if not data.train:
         raise UserError(f"--corpus got {place!r}, but this run was trained on embedded data: leave it out")
@@ -67,7 +61,7 @@ def _beside(folder: Path, source: str) -> str:
 
 
 def _mapped(data: DataConfig, change: Callable[[str], str]) -> DataConfig:
-    """The data block with other sources, each one path or several."""
+    """The data block with `change` applied to each source."""
     given = {name: getattr(data, name) for name in PARTS if getattr(data, name)}
     return data.model_copy(
         update={
@@ -86,6 +80,6 @@ def _absolute(source: str) -> str:
 
 
 def _is_there(source: str) -> bool:
-    """Whether a source is a file, a folder (perhaps with @split), or a glob of some."""
+    """Whether a source is a file, a folder (perhaps with @split), or a glob that matches some."""
     folder = source.rpartition("@")[0]
     return bool(Path(source).exists() or (folder and Path(folder).is_dir()) or glob.glob(source))

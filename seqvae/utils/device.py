@@ -1,6 +1,6 @@
-"""Where and in which precision a run computes.
+"""Choice of the device and the precision of a run.
 
-`auto` takes CUDA where there is one, and bf16 where the hardware multiplies it fast.
+`auto` is CUDA if available, and bf16 if the hardware has fast bf16 matrix products.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from seqvae.errors import UserError
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto`, `cpu`, `cuda` or `cuda:N` as a device; of several processes each takes its own CUDA device.
+    """The device `auto`, `cpu`, `cuda` or `cuda:N`; under torchrun `cuda` is the one of the local rank.
 
     Raises:
-        UserError: no such device here, or fewer than processes.
+        UserError: no such device, or fewer CUDA devices than local ranks.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -54,7 +54,7 @@ def pick_precision(name: str, device: torch.device) -> str:
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
-    """bf16 matrix products inside, or nothing."""
+    """Context with autocast to bf16 if `precision` is bf16."""
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(device.type, torch.bfloat16)

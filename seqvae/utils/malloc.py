@@ -1,8 +1,8 @@
-"""Freed memory that stays at hand, and what is said where there is not enough of it.
+"""Keep freed host memory in the process, and report errors of missing memory.
 
-On a CPU, fresh pages cost a training step more than its optimizer. Gradients and activations of some MB are
-freed and asked for again at every update. glibc gives such memory back to the system and takes it anew, page
-by page and each page zeroed.
+On a CPU, page faults cost a training step more than its optimizer. Gradients and activations of some MB are
+freed and allocated again at every update. glibc returns such memory to the system and takes it back page
+by page, each page zeroed.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from contextlib import contextmanager, suppress
 from seqvae.errors import LocalError
 
 _TRIM, _MMAP = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of mallopt(3)
-_KEEP = 1 << 30  # bytes free at the end of the heap, and of one block, from which on they are given back
-# what CUDA, its libraries, torch's allocator on a CPU, numpy and Python say
-_SAID = re.compile(
+_KEEP = 1 << 30  # bytes: larger free tails of the heap, and larger blocks, are still returned
+# messages of CUDA, its libraries, torch's CPU allocator, numpy and Python
+_PATTERN = re.compile(
     "out of memory|not enough memory|can(no|')t allocate memory|unable to allocate|_STATUS_ALLOC_FAILED|"
     "storage size calculation overflowed",
     re.I,
 )
 _ASKED = re.compile(r"(?:tried to allocate|unable to allocate) ([\d.,]+ ?\w+)", re.I)
-_ITS_OWN = {_MMAP: 1 << 25, _TRIM: 1 << 26}  # the most to which glibc raises its thresholds by itself
+_ITS_OWN = {_MMAP: 1 << 25, _TRIM: 1 << 26}  # the largest values that glibc's dynamic thresholds reach
 
 
 @contextmanager
 def retain_freed_memory() -> Iterator[bool]:
-    """Inside, blocks of less than 1 GB are used again and not given back; whether this system can do so.
+    """Context in which freed blocks below 1 GB stay in the process; yields whether that is possible.
 
-    A setting of the whole process, and of glibc alone: elsewhere nothing happens. At the end what is free
-    goes back to the system.
+    It is a setting of the whole process, and only of glibc: a no-op elsewhere. At the end free memory is
+    returned to the system.
     """
     known = _set({_MMAP: _KEEP, _TRIM: _KEEP})
     try:
@@ -49,21 +49,21 @@ def _set(thresholds: dict[int, int]) -> bool:
 
 
 def missing_memory(error: BaseException) -> str | None:
-    """Where memory ran out and how much was asked for, if an error says that; else None."""
-    said = str(error)
-    if not isinstance(error, MemoryError) and not (isinstance(error, RuntimeError) and _SAID.search(said)):
+    """Describe an out-of-memory error: GPU or host, and the size requested; None for other errors."""
+    text = str(error)
+    if not isinstance(error, MemoryError) and not (isinstance(error, RuntimeError) and _PATTERN.search(text)):
         return None
-    where = "GPU" if re.search(r"CUDA|CUBLAS|CUDNN|NCCL", said) else "host"
-    asked = _ASKED.search(said)
+    where = "GPU" if re.search(r"CUDA|CUBLAS|CUDNN|NCCL", text) else "host"
+    asked = _ASKED.search(text)
     return f"out of memory on the {where}" + (f" ({asked[1]} were asked for)" if asked else "")
 
 
 @contextmanager
 def memory_errors(advice: Callable[[], str]) -> Iterator[None]:
-    """Turn an error about missing memory into one line that ends with `advice`.
+    """Turn an out-of-memory error into a user error of one line that ends with `advice`.
 
     Raises:
-        LocalError: in place of the error; each process has memory of its own.
+        LocalError: instead of the error; it may occur on one rank only.
     """
     try:
         yield

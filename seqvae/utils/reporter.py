@@ -1,4 +1,4 @@
-"""Where progress goes: the protocol of reporters, and one that stays silent."""
+"""The protocol of progress reporters, and a reporter that does nothing."""
 
 from __future__ import annotations
 
@@ -6,43 +6,43 @@ from typing import Any, Protocol
 
 
 class Reporter(Protocol):
-    """Somebody who is told how a run goes."""
+    """Receives the messages and the progress of a run."""
 
     def note(self, text: str) -> None:
-        """A plain fact."""
+        """Report a fact."""
         ...
 
     def warn(self, text: str) -> None:
-        """Something to act on."""
+        """Report a problem that the user should act on."""
         ...
 
     def advance(self, done: int, total: int, what: str) -> None:
-        """How far, and the numbers of the moment."""
+        """Report that `done` of `total` units are done; `what` describes the current state."""
         ...
 
     def close(self) -> None:
-        """No more progress."""
+        """End the progress display."""
         ...
 
 
 class Silent:
-    """Tells nobody."""
+    """A reporter that ignores everything."""
 
     def note(self, text: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def warn(self, text: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def advance(self, done: int, total: int, what: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 def format_numbers(values: dict[str, Any]) -> str:
-    """`rate 4.1  distortion 98.2`: the numbers of a dict in a line."""
+    """The numbers of a dict as one line, `rate 4.1  distortion 98.2`."""
     kept = {k: v for k, v in values.items() if isinstance(v, int | float)}
     return "  ".join(f"{k} {_format_number(v)}" for k, v in kept.items())
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a run between two steps, not inside one."""
+"""Handling of Ctrl-C and SIGTERM: a run stops after the current step, not inside it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-GRACE = 5.0  # seconds in which torchrun and the terminal may both tell its processes of one Ctrl-C
+GRACE = 5.0  # seconds: torchrun and the terminal may both forward one Ctrl-C to a process
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error: the user asked for it
@@ -22,16 +22,16 @@ class Interrupted(Exception):  # noqa: N818 - not an error: the user asked for i
 
 @dataclass
 class Stop:
-    """The signal that came, or 0."""
+    """The number of the signal that arrived, or 0."""
 
     number: int = 0
 
 
 @contextmanager
 def stop_on_signals(grace: float = 0.0) -> Iterator[Stop]:
-    """Remember Ctrl-C and SIGTERM instead of dying in the middle of a step; a second one kills.
+    """Record Ctrl-C and SIGTERM instead of stopping in the middle of a step; a second one kills.
 
-    Within `grace` seconds of the first the second is taken for the same one.
+    A second signal within `grace` seconds counts as the same one.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():

@@ -1,4 +1,4 @@
-"""Tables for a terminal and for a README."""
+"""Tables as aligned text and as Markdown."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ Row = Sequence[str]
 
 
 def align_columns(head: Row, rows: Sequence[Row]) -> Iterator[str]:
-    """Lines with columns as wide as they must be."""
+    """Lines of a table with aligned columns."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     for row in (head, ["-" * w for w in widths], *rows):
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def markdown_table(head: Row, rows: Sequence[Row]) -> Iterator[str]:
-    """The lines of a Markdown table; a `|` inside a cell does not end it."""
+    """Lines of a Markdown table; `|` inside a cell is escaped."""
     for row in (head, ["---"] * len(head), *rows):
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"

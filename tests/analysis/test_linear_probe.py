@@ -1,4 +1,4 @@
-"""Labels told from codes: `probe` against the probe by hand, on text and pictures, and what it refuses."""
+"""`probe` against a probe by hand, on text and images, and its error messages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_run(tmp_path_factory)
 
 
-def test_words_tell_what_words_say(run: Path) -> None:
+def test_raw_words_predict_a_label(run: Path) -> None:
     """The tiny run never saw a label; whether a sentence asks stands in its last word."""
     rows = probe(TextVAE.from_pretrained(run), "question", FEW)
     assert [row["labels"] for row in rows] == [20, 60]
@@ -97,7 +97,7 @@ def test_a_language_model_has_no_code(tmp_path_factory: pytest.TempPathFactory) 
         probe(TextVAE.from_pretrained(language_model(tmp_path_factory)), "tense", FEW)
 
 
-def test_a_run_told_labels_keeps_them_in_place(tmp_path: Path) -> None:
+def test_a_conditional_run_keeps_its_labels_in_place(tmp_path: Path) -> None:
     """A new label comes behind those that the model reads."""
     block = {**PICTURES, "data": {"name": "blob", "labels": ["x"], "examples": 120}, "condition": ["x"]}
     vae = ImageVAE.from_pretrained(train(parse_config(block), tmp_path / "run"))

@@ -1,4 +1,4 @@
-"""One run at many rates: the one it chooses for itself, its ladder, its needs, pictures and tables."""
+"""One run at many rates: the chosen default, sweeps, minimum rates, figures and tables."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_a_ladder_doubles_from_end_to_end(low: float, high: float, steps: int, r
     assert 1.5 < ratios[0] < 2.5
 
 
-def test_rates_of_a_dial() -> None:
+def test_rates_of_a_variable_rate_run() -> None:
     latent = ExactRate(4, nats=(2.0, 64.0))
     assert trained_range(latent) == (2, 64)
     assert resolve_rates(latent, [32, 4]) == [4, 32]
@@ -148,7 +148,7 @@ def test_a_training_chooses_the_default_rate(tmp_path: Path) -> None:
     assert vae.evaluate(samples=1, examples=20)["rate"] == pytest.approx(chosen["nats"], abs=1e-4)
 
 
-def test_runs_without_a_dial_have_none_to_choose(plain: Path) -> None:
+def test_runs_without_a_range_have_no_default_rate_to_choose(plain: Path) -> None:
     assert "rate" not in card(plain)
     with pytest.raises(UserError, match=NO_DIAL):
         choose_rate(load_run(plain))
@@ -260,7 +260,7 @@ def test_needs_over_a_corpus(run: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert (len(order), order) == (6, sorted(order))
     assert picture.read_bytes().startswith(b"\x89PNG")
     code, _, err = command(capsys, "rate", run, "a cat", "--data", "valid")
-    assert (code, "--data valid names all that is asked about: leave the rest out" in err) == (2, True)
+    assert (code, "--data valid names all examples: leave out the arguments and --input" in err) == (2, True)
 
 
 def test_needs_by_distortion_are_met_there_and_not_below(pictures: Any) -> None:
@@ -281,7 +281,9 @@ def test_needs_by_distortion_are_met_there_and_not_below(pictures: Any) -> None:
         loud = pictures.with_rate(16.0).vae
         known = -float(loud.likelihood(loud.posterior(batch).mean[None]).log_prob(batch))
     assert float(full[0]) == pytest.approx(known, rel=1e-5)
-    with pytest.raises(UserError, match="pictures come back by degrees: give the nats they may cost"):
+    with pytest.raises(
+        UserError, match="a picture is never exactly reconstructed: give the nats it may cost"
+    ):
         find_minimum_rates(pictures, shown, ReconstructionTarget())
 
 
@@ -313,7 +315,7 @@ def test_the_plane_holds_all_rates_and_the_other_runs(run: Path, plain: Path, lm
     ]  # fmt: skip
 
 
-def test_a_run_without_a_dial_has_its_validations_and_no_table(plain: Path) -> None:
+def test_a_run_without_a_range_has_validations_and_no_table(plain: Path) -> None:
     asked = PlotInputs(load(plain, "cpu"), examples=20)
     assert draw_figure(asked, "rate-distortion").axes
     for name in ("rate-distortion", "codes"):
@@ -382,7 +384,9 @@ def test_sample_quality_over_rates(run: Path, lm: Path, monkeypatch: pytest.Monk
     figure = draw_figure(made, "sample-quality")
     named = [text.get_text() for text in figure.legends[0].get_texts()]
     assert named == ["tiny-dial: best reverse PPL at 4 nats", "real sentences"]
-    with pytest.raises(UserError, match="sample-quality asks a language model: give its run by --with"):
+    with pytest.raises(
+        UserError, match="sample-quality needs a text run and a language model: give its run by --with"
+    ):
         draw_figure(PlotInputs(load(run, "cpu")), "sample-quality")
 
 
@@ -427,7 +431,7 @@ def test_a_comparison_has_a_row_for_each_rate_of_a_run(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "dial" / "seed-0" / "model.safetensors").stat().st_mtime_ns == trained_at
 
 
-def test_rates_of_a_variant_need_a_dial(tmp_path: Path) -> None:
+def test_rates_of_a_variant_need_a_range(tmp_path: Path) -> None:
     told = compared(tmp_path, only={"latent": {"nats": 8}, "rates": [2]})
-    with pytest.raises(UserError, match="variant 'only' has rates, its latent no range of them"):
+    with pytest.raises(UserError, match="variant 'only' has rates, but its latent has no range of rates"):
         compare(told, tmp_path / "out")

@@ -1,4 +1,4 @@
-"""Forward and reverse perplexity of samples: of a repeater, of the data themselves, and by the seed."""
+"""Forward and reverse perplexity of samples: repeated text, the data themselves, and seeds."""
 
 from __future__ import annotations
 
@@ -94,7 +94,9 @@ def test_what_is_refused(vae: TextVAE, scorer: TextVAE, tmp_path_factory: pytest
         sample_quality(vae, vae, 10)
     sets = "latent.name=none", "train.steps=20", "tokenizer.vocab_size=30"
     other = TextVAE.from_pretrained(trained(tmp_path_factory.getbasetemp(), "tiny-lm-30", *sets))
-    with pytest.raises(UserError, match=r"splits text otherwise than .+: train one on the same data and tok"):
+    with pytest.raises(
+        UserError, match=r"tokenizes text differently from .+: train one on the same data and tok"
+    ):
         real_quality(vae, other, 10)
 
 
@@ -113,7 +115,7 @@ def test_the_command_sets_samples_beside_real_sentences(
     assert table[2].split()[0] == "forward_ppl"
 
 
-def test_the_small_model_is_told_in_one_place(vae: TextVAE, tmp_path: Path) -> None:
+def test_the_config_of_the_small_model(vae: TextVAE, tmp_path: Path) -> None:
     config = replace(TINY, hidden=12).config(tmp_path / "samples.txt", vae, seed=3)
     assert config.latent.name == "none"
     assert (config.train.seed, config.train.steps) == (3, 40)

@@ -1,4 +1,4 @@
-"""Without any of its tricks a training makes the same losses, and the table says what each brings."""
+"""Training without each optimisation has the same losses, and the table has the gain of each."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from seqvae.benchmarks.ablation import (
     OPTIMISATIONS,
     OTHER_WAYS,
     UPDATES,
+    Optimisation,
     PlainGRU,
     PlainHead,
-    Trick,
     Unsorted,
     run_first_updates,
 )
@@ -36,7 +36,7 @@ GRU = [
 ]
 
 
-def losses(trick: Trick | None, updates: int = 5) -> list[float]:
+def losses(trick: Optimisation | None, updates: int = 5) -> list[float]:
     with preset_trainer("reference", GRU) as trainer:
         if trick is not None:
             trick.undo(trainer)
@@ -48,11 +48,11 @@ def losses(trick: Trick | None, updates: int = 5) -> list[float]:
 
 
 @pytest.mark.parametrize("trick", [*OPTIMISATIONS[2:], *OTHER_WAYS], ids=lambda trick: trick.instead)
-def test_without_a_trick_the_losses_are_the_same(trick: Trick) -> None:
+def test_without_a_trick_the_losses_are_the_same(trick: Optimisation) -> None:
     assert losses(trick) == pytest.approx(losses(None), rel=1e-6)
 
 
-def test_tricks_are_taken_away() -> None:
+def test_optimisations_are_removed() -> None:
     with preset_trainer("reference", [*GRU, "train.precision=bf16"]) as trainer:
         for trick in OPTIMISATIONS:
             trick.undo(trainer)

@@ -1,4 +1,4 @@
-"""The benchmark counts the products of known layers rightly, and prints what it promises."""
+"""The benchmark counts the products of known layers correctly, and prints all its figures."""
 
 from __future__ import annotations
 
@@ -266,6 +266,6 @@ def test_the_command_prints_json() -> None:
         ("reference", "train.batchsize=1", "did you mean 'batch_size'"),
     ],
 )
-def test_mistakes_are_told(preset: str, override: str, message: str) -> None:
+def test_mistakes_are_refused(preset: str, override: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         bench_config(preset, [override])

@@ -1,4 +1,4 @@
-"""Cost curves and profile: real models at every point, and pictures that show the numbers."""
+"""Cost curves and profile: real models at every point, and figures of the numbers."""
 
 from __future__ import annotations
 
@@ -152,10 +152,10 @@ def test_the_picture_has_a_panel_a_sweep_and_straight_lines() -> None:
     other = [{"sweep": "decoding", "line": line, "at": at, "cost": 5.0} for line in LINES for at in (16, 32)]
     figure = draw_curves([*ROWS, *other])
     assert [axes.get_xlabel() for axes in figure.axes] == ["vocabulary (words)", "words written"]
-    assert figure.axes[0].get_ylabel() == "training, µs a token"
+    assert figure.axes[0].get_ylabel() == "training, µs per token"
     assert {axes.get_xscale() + axes.get_yscale() for axes in figure.axes} == {"loglog"}
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == ["GRU", "Transformer", "slope that theory knows"]
+    assert legend == ["GRU", "Transformer", "slope in theory"]
     measured, guide = figure.axes[0].lines[:2]
     assert list(measured.get_xdata()) == [1000, 2000, 8000]
     (x0, x1), (y0, y1) = guide.get_xdata(), guide.get_ydata()
@@ -225,10 +225,10 @@ def test_the_commands_draw_and_print(tmp_path: Path) -> None:
         (["--ablation", "--curves", "a.png"], "give one of --curves, --profile, --ablation"),
         (["--sweep", "batch"], "--sweep with --curves alone"),
         (["--curves", "a.jpg"], "end it with .png or .pdf"),
-        (["--profile", "nowhere/a.png"], "give a file in a folder that is there"),
+        (["--profile", "nowhere/a.png"], "give a file in a folder that exists"),
     ],
 )
-def test_mistakes_are_told_before_anything_is_measured(arguments: list[str], message: str) -> None:
+def test_mistakes_are_refused_before_any_measurement(arguments: list[str], message: str) -> None:
     result = run(*arguments)
     assert isinstance(result.exception, UserError)
     assert message in str(result.exception)

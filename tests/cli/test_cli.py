@@ -1,4 +1,4 @@
-"""Every command: what it prints, that only results go to stdout, and what it leaves on disk."""
+"""Every command: its output, that only results go to stdout, and its files."""
 
 from __future__ import annotations
 
@@ -318,7 +318,7 @@ def test_a_reader_that_leaves_early(run: Path) -> None:
     assert "Traceback" not in err
 
 
-def test_a_fault_of_ours_keeps_its_traceback(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_keeps_its_traceback(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("seqvae.cli.inspect.find_config", lambda name: {}[name])
     result = cli("show", "text/quickstart")
     assert (result.code, result.out) == (1, "")
@@ -333,7 +333,7 @@ def test_a_fault_of_ours_keeps_its_traceback(cli: Cli, monkeypatch: pytest.Monke
         ({"GOMP_SPINCOUNT": "5"}, {"GOMP_SPINCOUNT": "5"}),
     ],
 )
-def test_waiting_threads_spin_shortly_and_sleep_unless_told_otherwise(
+def test_waiting_threads_spin_briefly_unless_set_otherwise(
     chosen: dict[str, str], then: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):

@@ -1,4 +1,4 @@
-"""What a person sees while a run trains goes to stderr, and is readable in a terminal and in a file."""
+"""Progress output goes to stderr, and is readable in a terminal and in a file."""
 
 from __future__ import annotations
 
@@ -41,6 +41,21 @@ def test_a_file_gets_a_line_now_and_then(
     assert [int(line.split("/")[0]) for line in lines] == [1, 11, 21, 31, 41, 51, 61, 71, 81, 91, 100]
     assert lines[1] == "11/100  rate 1  eta 1:29"
     assert lines[-1].endswith("eta 0:00")
+
+
+def test_each_phase_has_a_speed_of_its_own(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr("seqvae.cli.terminal.time.monotonic", lambda: clock[0])
+    report = Terminal(every_seconds=0)
+    for what, seconds in (("slow", 60), ("fast", 1)):
+        for done in (1, 2, 3):
+            clock[0] += seconds
+            report.advance(done, 3, what)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[1] == "2/3  slow  eta 1:00"
+    assert lines[3:5] == ["1/3  fast  eta ?", "2/3  fast  eta 0:01"]
 
 
 def test_a_terminal_gets_a_bar_that_goes_away() -> None:

@@ -146,10 +146,10 @@ def test_dump_reads_back(tmp_path: Path) -> None:
         ("=3", r"--set got '=3': write key.path=value"),
         ("train.lr=[", r"--set 'train.lr=\[': '\[' is not a YAML value"),
         ("train.lr.x=3", r"--set 'train.lr.x=3': 'lr' holds '1e-3' and has no parts to set"),
-        ("remedies.2.rate=1", r"--set 'remedies.2.rate=1': '2' is no place in a list of 2"),
-        ("remedies.first.rate=1", r"--set 'remedies.first.rate=1': 'first' is no place in a list of 2"),
-        ("remedies.-1.rate=1", r"'-1' is no place in a list of 2"),
-        ("remedies.7={name: x}", r"'7' is no place in a list of 2"),
+        ("remedies.2.rate=1", r"--set 'remedies.2.rate=1': '2' is not an index of a list of 2"),
+        ("remedies.first.rate=1", r"--set 'remedies.first.rate=1': 'first' is not an index of a list of 2"),
+        ("remedies.-1.rate=1", r"'-1' is not an index of a list of 2"),
+        ("remedies.7={name: x}", r"'7' is not an index of a list of 2"),
         ("trian.steps=3", r"config: unknown key 'trian': did you mean 'train'\?"),
         ("train.stepz=3", r"config: unknown key 'train.stepz': did you mean 'steps'\?"),
         ("data.max_token=3", r"unknown key 'data.max_token': did you mean 'max_tokens'\?"),
@@ -220,7 +220,7 @@ def test_wrong_arguments_of_models_by_message(override: str, message: str) -> No
 
 
 @pytest.mark.parametrize("name", ["none", "gaussian"])
-def test_latent_none_is_the_way_to_no_code(name: str) -> None:
+def test_latent_none_has_no_code(name: str) -> None:
     vae = built(f"latent.name={name}")
     assert (vae.latent.dim == 0) == (name == "none")
 

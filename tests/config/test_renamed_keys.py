@@ -1,4 +1,4 @@
-"""Old keys, values and names of configs load, and each says its new name."""
+"""Old keys, values and names of configs load, with a warning that has the new name."""
 
 from __future__ import annotations
 

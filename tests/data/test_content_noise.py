@@ -1,4 +1,4 @@
-"""Noise at use belongs to what an example holds: order, company and repeats change no number."""
+"""Noise in use is keyed by content: order, other examples and repeats change no number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same run on one process and on two: the same numbers, one writer, and an end for all."""
+"""The same run on one process and on two: the same numbers, one writer, and one exit."""
 
 from __future__ import annotations
 
@@ -349,7 +349,7 @@ def test_a_signal_to_one_process_stops_all_and_one_process_goes_on(straight: Pat
     assert_close_runs(straight, together / "stopped")
 
 
-def test_what_stops_all_is_said_by_the_first(together: Path) -> None:
+def test_an_error_of_all_is_reported_by_the_first(together: Path) -> None:
     kind, message = told(together, 0)["nan"]
     assert kind == "UserError"
     assert "the loss is not a number at step" in message
@@ -388,7 +388,7 @@ def test_shares_cover_the_batch(monkeypatch: pytest.MonkeyPatch, size: int) -> N
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
-def test_alone_nothing_is_shared() -> None:
+def test_a_single_process_shares_nothing() -> None:
     x = torch.randn(3, 2)
     with global_batch_statistics(BatchShard((3,), 0, False, 0)):
         assert all_gather_rows(x) is x

@@ -1,4 +1,4 @@
-"""A model cut over two processes: what one process learns, in halves, and files that are the same."""
+"""A model sharded over two processes: the same training and files as on one process."""
 
 from __future__ import annotations
 
@@ -151,10 +151,10 @@ def test_a_run_goes_on_with_another_number_of_processes(together: Path, straight
 
 def test_a_single_number_cannot_be_cut(together: Path) -> None:
     told = json.loads((together / "told-1.json").read_text())["scalar"]
-    assert told == "train.shard cannot cut spread, which is a single number: leave train.shard out"
+    assert told == "train.shard cannot split spread, which is a single number: leave train.shard out"
 
 
-def test_alone_nothing_is_cut_and_it_is_said(tmp_path: Path) -> None:
+def test_a_single_process_shards_nothing_and_a_line_says_so(tmp_path: Path) -> None:
     report = Listener()
     train(config(*CUT, "train.steps=1"), tmp_path / "run", report)
     assert "train.shard is left out: one process has no other to share with" in report.notes

@@ -286,7 +286,7 @@ def test_progress_reaches_the_end_of_each_pass() -> None:
     assert told[0] == (4, 10, "likelihood")
 
 
-def test_an_iterator_is_walked_more_than_once() -> None:
+def test_an_iterator_is_read_more_than_once() -> None:
     assert evaluate(text_vae(), iter(batches()))["shuffle_gap"] is not None
 
 

@@ -81,7 +81,7 @@ def test_nor_between_those_of_two_priors(make: Any) -> None:
 
 
 @models
-def test_the_branches_of_a_gpu_tell_the_same(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_branches_of_a_gpu_give_the_same_numbers(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     vae, batches = make(), text_batches()
     plain = evaluate(vae, batches, samples=20)
     monkeypatch.setattr(accelerator, "ASYNCHRONOUS", ("cpu", "cuda"))

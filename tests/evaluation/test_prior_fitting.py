@@ -1,4 +1,4 @@
-"""Post-hoc priors: known densities are found, the gain is that of evaluation, files come back as they were.
+"""Post-hoc priors: known densities are found, the gain agrees with evaluation, files round-trip.
 
 Shapes: N codes, B examples, D latent dims.
 """
@@ -128,7 +128,7 @@ class Scaled:
     ],
     ids=["mixture", "flow"],
 )
-def test_a_prior_that_is_told_the_condition_fits_each_of_its_values(make: Any, how: PriorFitConfig) -> None:
+def test_a_conditional_prior_fits_each_value_of_the_condition(make: Any, how: PriorFitConfig) -> None:
     held = held_out_codes([Scaled(3000)], how)
     known = -2 * (ENTROPY + float(held.c.mean()))
     torch.manual_seed(0)
@@ -189,7 +189,7 @@ class Latent(nn.Module):
         self.dim = dim
 
 
-def test_equal_codes_do_not_run_away() -> None:
+def test_equal_codes_do_not_diverge() -> None:
     """Half of the codes are one point: without a floor its component's density has no bound."""
     z = clusters(1000)
     z[::2] = z[0]
@@ -352,7 +352,7 @@ def dial(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("spec", [MIXTURE, FLOW], ids=["mixture", "flow"])
-def test_a_dial_gets_one_prior_for_all_its_rates(dial: Path, spec: Component) -> None:
+def test_a_variable_rate_run_gets_one_prior_for_all_rates(dial: Path, spec: Component) -> None:
     fitted = fit_posthoc_prior(load_run(dial), spec, "all", PriorFitConfig(epochs=8), FitBudget(200, 40, 3))
     assert [row["nats"] for row in fitted.report["rates"]] == [1, 2, 4, 8, 16]
     assert all(row["fitted"]["rate"] < row["trained"]["rate"] for row in fitted.report["rates"][-2:])
@@ -370,7 +370,7 @@ def test_a_dial_gets_one_prior_for_all_its_rates(dial: Path, spec: Component) ->
     assert vae.sample(3, rate=16.0) == vae.with_rate(16.0).sample(3)
 
 
-def test_a_prior_is_told_labels_and_the_rate(tmp_path: Path) -> None:
+def test_a_prior_is_conditioned_on_labels_and_the_rate(tmp_path: Path) -> None:
     block = "latent={name: exact_rate, dim: 4, nats: [1, 16]}"
     labels = ("data.labels=[tense]", "condition=[tense]", "train.steps=5")
     run = train(config(block, *labels), tmp_path / "told")

@@ -1,4 +1,4 @@
-"""Scores of single examples against the averages of `evaluate`, and sentences edited through the code."""
+"""Scores of single examples against the averages of `evaluate`, and edits of sentences."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_score_on_the_command_line(run: Path, vae: TextVAE, capsys: pytest.Captu
     assert len(per_unit) == len(SENTENCES)
     assert per_unit == sorted(per_unit, reverse=True)
     code, _, err = said(capsys, "score", str(run), A, "--data", "test")
-    assert (code, "names all that is asked about" in err) == (2, True)
+    assert (code, "names all examples" in err) == (2, True)
     with pytest.raises(UserError, match="samples must be at least 1, got 0"):
         vae.score([A], 0)
 

@@ -1,4 +1,4 @@
-"""TextVAE: sentences in, codes and sentences out; the same whatever the batch, the folder or the day."""
+"""TextVAE: sentences to codes and codes to sentences, independent of batch and folder."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def sentences_file(tmp_path: Path) -> str:
     return str(file)
 
 
-def test_the_embedded_sentences_bring_their_factors(vae: TextVAE) -> None:
+def test_the_embedded_sentences_have_factors(vae: TextVAE) -> None:
     assert vae.label_names == ()  # it was trained without
     found = vae.factor_scores(examples=110)
     assert found["factors"][:2] == ["question", "negation"]
@@ -60,7 +60,7 @@ def test_the_embedded_sentences_bring_their_factors(vae: TextVAE) -> None:
     assert vae.label_names == ()
 
 
-def test_plain_lines_bring_none(vae: TextVAE, sentences_file: str, tmp_path: Path) -> None:
+def test_plain_lines_have_none(vae: TextVAE, sentences_file: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no example has a label: factors need question, negation"):
         vae.factor_scores(sentences_file)
 

@@ -66,7 +66,7 @@ def test_codes_have_gradients_there(tmp_path_factory: pytest.TempPathFactory) ->
     assert float(next(model[0].model.encoder.parameters()).grad.abs().sum()) > 0
 
 
-def test_a_prompt_stands_before_the_text(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_prompt_precedes_the_text(tmp_path_factory: pytest.TempPathFactory) -> None:
     run = tiny_run(tmp_path_factory)
     model = st.SentenceTransformer(str(run), device="cpu", trust_remote_code=True)
     np.testing.assert_allclose(

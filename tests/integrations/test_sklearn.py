@@ -1,4 +1,4 @@
-"""The scikit-learn door: fits, transforms, comes back, is cloned, pickled and put into pipelines."""
+"""The scikit-learn transformer fits, transforms, inverts, is cloned, pickled and put into pipelines."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_vectors_are_transformed_too(tmp_path_factory: pytest.TempPathFactory) -
     np.testing.assert_array_equal(door.transform(matrix), load(run).encode(matrix).numpy())
 
 
-def test_no_run_there_is_told() -> None:
+def test_a_missing_run_is_refused() -> None:
     with pytest.raises(UserError, match="neither a run folder nor a model on the Hub"):
         TextVAETransformer("nowhere/at-all", device="cpu").fit(SENTENCES)
 

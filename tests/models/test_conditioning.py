@@ -1,4 +1,4 @@
-"""How layers hear a condition: known answers, and silence at first."""
+"""Conditioned layers: known answers, and no effect at first."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_layers_without_a_condition_are_a_sequence() -> None:
     assert list(layers.state_dict()) == ["0.weight", "0.bias", "2.weight", "2.bias"]
 
 
-def test_layers_tell_those_that_hear() -> None:
+def test_conditioned_layers_get_the_condition() -> None:
     layers = ConditionedSequential(nn.Linear(3, 4), *film_layers(4, 2), nn.Linear(4, 2))
     torch.nn.init.normal_(layers[1].scale)
     h, c = torch.randn(5, 3), torch.randn(5, 2)
@@ -59,7 +59,7 @@ def test_layers_tell_those_that_hear() -> None:
     torch.testing.assert_close(layers(h, c), layers[2](scaled))
 
 
-def test_a_checkpoint_from_before_is_read_as_silence(tmp_path: Path) -> None:
+def test_an_older_checkpoint_gets_zero_conditions(tmp_path: Path) -> None:
     """Of layers that did not hear yet; whatever else is missing is still refused."""
     old, file = nn.Sequential(nn.Linear(3, 4)), str(tmp_path / "old.safetensors")
     save_model(old, file)

@@ -1,4 +1,4 @@
-"""Many normals at once against each of them alone."""
+"""Many normals at once against each alone."""
 
 from __future__ import annotations
 

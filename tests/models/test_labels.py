@@ -64,7 +64,7 @@ def test_features_are_one_hot_or_standardised() -> None:
     assert LabelEncoder((TENSE, STARS, YEAR)).dim == 6
 
 
-def test_asked_labels_stand_for_all_examples() -> None:
+def test_given_labels_hold_for_all_examples() -> None:
     asked = LabelEncoder((TENSE, STARS, YEAR)).fix({"stars": "2", "year": "2010", "tense": "present"})
     expected = [[0, 1, 0, 1, 0, 1]] * 3
     assert asked.fixed_features(3, torch.device("cpu")).tolist() == expected
@@ -114,7 +114,7 @@ def test_labels_that_cannot_be_asked_for(condition: dict[str, Any], message: str
         ),
     ],
 )
-def test_labels_that_cannot_be_told(labels: Tensor, message: str) -> None:
+def test_labels_that_cannot_be_conditions(labels: Tensor, message: str) -> None:
     with pytest.raises(UserError, match=message):
         LabelEncoder((TENSE, STARS)).features(labels)
 
@@ -182,7 +182,7 @@ def test_data_hide_labels_of_training_alone() -> None:
 
 
 @pytest.mark.parametrize("name", DECODERS)
-def test_every_decoder_hears_the_label(name: str) -> None:
+def test_every_decoder_depends_on_the_label(name: str) -> None:
     vae = told_vae(name)
     z = torch.randn(1, 7, 2)
     low, high = (
@@ -192,7 +192,7 @@ def test_every_decoder_hears_the_label(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["mlp", "conv", "residual"])
-def test_every_decoder_of_pictures_hears_the_label(name: str) -> None:
+def test_every_image_decoder_depends_on_the_label(name: str) -> None:
     config = parse_config(
         {"modality": "image", "decoder": {"name": name}, "latent": {"name": "gaussian", "dim": 2}, **TOLD}
     )
@@ -206,14 +206,14 @@ def test_every_decoder_of_pictures_hears_the_label(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["gaussian", "bn_gaussian", "du_gaussian", "exact_rate", "delta", "flow", "vmf"]
 )
-def test_every_posterior_hears_the_label(name: str) -> None:
+def test_every_posterior_depends_on_the_label(name: str) -> None:
     vae = told_vae(name=name)
     one, two = (vae.posterior(with_sizes([v] * 7)).mean for v in (0.0, 1.0))
     assert not torch.allclose(one, two)
     assert torch.equal(one, vae.posterior(with_sizes([0.0] * 7), vae.encoder(text_batch())).mean)
 
 
-def test_a_label_and_a_rate_are_told_together() -> None:
+def test_a_label_and_a_rate_are_concatenated() -> None:
     vae = told_vae(name="exact_rate", nats=[2, 64], prior={"name": "conditional"})
     batch = with_sizes([0, 1, 2, 0, 1, 2, 0])
     nats = torch.tensor([2.0, 3, 5, 8, 13, 40, 64])
@@ -227,7 +227,7 @@ def test_a_label_and_a_rate_are_told_together() -> None:
     torch.testing.assert_close(standard(asked).rate, nats, atol=1e-4, rtol=0)
 
 
-def test_a_model_that_is_told_nothing_stays_as_it_was() -> None:
+def test_an_unconditional_model_is_unchanged() -> None:
     """The same weights from the same seed, and the same numbers, with labels in the batch or none."""
     config = tiny_config()
     torch.manual_seed(3)
@@ -361,7 +361,7 @@ def test_the_config_of_a_run_holds_label_statistics() -> None:
     ]
     mostly = _Data()
     mostly.labels = np.array([[0, 1], [1, 1], [np.nan, 1], [np.nan, 1], [np.nan, 1]], np.float32)
-    with pytest.raises(UserError, match=r"condition 'tense' is missing for 3 of 5 training examples: mend"):
+    with pytest.raises(UserError, match=r"condition 'tense' is missing for 3 of 5 training examples: fix"):
         with_label_statistics(lacking, mostly)  # type: ignore[arg-type]
     guessed = lacking.model_copy(
         update={"objective": parse_config({"objective": {"name": "semi_supervised"}}).objective}
@@ -407,7 +407,7 @@ def test_a_run_remembers_its_classes(vae: TextVAE) -> None:
     assert vae.vae.labels.dim == 5
 
 
-def test_whatever_is_written_is_told_the_labels(vae: TextVAE) -> None:
+def test_all_decoding_is_conditioned_on_the_labels(vae: TextVAE) -> None:
     past, question = vae.with_condition(PAST), vae.with_condition(QUESTION)
     z = past.encode(SENTENCES)
     assert torch.equal(z, vae.encode(SENTENCES, condition=PAST))
@@ -427,7 +427,7 @@ def test_whatever_is_written_is_told_the_labels(vae: TextVAE) -> None:
     assert not vae.vae.labels.fixed
 
 
-def test_what_is_not_told_is_asked_for(vae: TextVAE) -> None:
+def test_a_missing_condition_is_asked_for(vae: TextVAE) -> None:
     z = vae.encode(SENTENCES, condition=PAST)
     needs = "this model is conditioned on labels: give --condition tense=VALUE --condition question=VALUE"
     for call in (lambda: vae.decode(z), lambda: vae.sample(2)):
@@ -437,7 +437,7 @@ def test_what_is_not_told_is_asked_for(vae: TextVAE) -> None:
         vae.encode(SENTENCES)
 
 
-def test_evaluation_tells_the_data_s_own_labels(
+def test_evaluation_uses_the_labels_of_the_data(
     vae: TextVAE, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     report = vae.evaluate(samples=2, examples=40)
@@ -463,7 +463,7 @@ def test_evaluation_tells_the_data_s_own_labels(
     assert vae.with_condition(PAST).evaluate(str(plain), samples=2)["n"] == 40
 
 
-def test_samples_that_are_measured_are_told_labels_as_they_occur(vae: TextVAE) -> None:
+def test_measured_samples_have_labels_at_their_frequencies(vae: TextVAE) -> None:
     store = load_data(vae.config.data, vae.tokenizer).train
     drawn = sample_labels(vae, store, 2000, seed=1)
     assert drawn is not None
@@ -476,7 +476,7 @@ def test_samples_that_are_measured_are_told_labels_as_they_occur(vae: TextVAE) -
     assert sample_labels(vae.with_condition(PAST), store, 5, seed=1) is None
 
 
-def test_needs_and_ladders_are_told_labels(tmp_path: Path) -> None:
+def test_minimum_rates_and_sweeps_use_labels(tmp_path: Path) -> None:
     latent = {"name": "exact_rate", "dim": 4, "nats": [2, 8]}
     made = train(config_of(condition=["tense"], latent=latent), tmp_path / "run")
     examples = load_inputs(TextVAE.from_pretrained(made), "valid", 6)
@@ -545,7 +545,7 @@ def test_the_command_line_refuses(run: Path, words: list[str], message: str) -> 
     assert message in (str(result.exception) + result.output)
 
 
-def test_pictures_are_told_labels_too(tmp_path: Path) -> None:
+def test_image_models_are_conditioned_on_labels_too(tmp_path: Path) -> None:
     config = parse_config(
         {
             "modality": "image",
@@ -601,7 +601,7 @@ def test_labels_of_a_table_that_do_not_match(tmp_path: Path) -> None:
     few = missing_for(tmp_path, rows, data={"num_labeled": 400})
     assert "data.num_labeled got 400, 3" in few
     kept = missing_for(tmp_path, rows, data={"num_labeled": 10})
-    assert "training examples: mend the data, or take objective semi_supervised" in kept
+    assert "training examples: fix the data, or take objective semi_supervised" in kept
 
 
 def test_labels_of_pictures_that_do_not_match(tmp_path: Path) -> None:

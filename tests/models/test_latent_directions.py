@@ -1,4 +1,4 @@
-"""One thing moves, the rest stays: along dims and along the direction of a label."""
+"""Traversals along dims and along the direction of a label."""
 
 from __future__ import annotations
 

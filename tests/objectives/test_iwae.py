@@ -186,7 +186,7 @@ def test_further_terms_have_their_own_gradient(estimator: Any) -> None:
 
 @pytest.mark.parametrize("estimator", ["standard", "dreg"])
 @torch.no_grad()
-def test_the_log_tells_the_plain_elbo(estimator: Any) -> None:
+def test_the_log_has_the_plain_elbo(estimator: Any) -> None:
     vae, objective = tiny_vae(), IWAE([], 7, estimator)
     loss, out = objective(vae, text_batch(), 0), vae(text_batch(), 7)
     assert torch.equal(loss.rate, out.rate.mean())
@@ -219,7 +219,10 @@ ON_THE_KL = {name for name, kind in REMEDIES.items() if kind.transform_kl is not
 ON_BETA = {name for name, kind in REMEDIES.items() if kind.beta is not Remedy.beta}
 
 
-@pytest.mark.parametrize("name", [n for n, kind in REMEDIES.items() if kind.batch_type != "image"])
+OF_THE_TINY_MODEL = [n for n, kind in REMEDIES.items() if kind.batch_type != "image" and n != "align"]
+
+
+@pytest.mark.parametrize("name", OF_THE_TINY_MODEL)  # align needs an encoder of given vectors
 def test_remedies_without_a_meaning_are_refused(name: str) -> None:
     config = tiny_config(objective={"name": "iwae", "samples": 3}, remedies=[{"name": name}])
     vae = tiny_vae()

@@ -173,7 +173,7 @@ def test_it_goes_on_as_if_it_had_not_stopped(run: Path, tmp_path: Path) -> None:
     assert_same_runs(run, half)
 
 
-def test_the_command_line_tells_the_accuracy(run: Path) -> None:
+def test_the_command_line_prints_the_accuracy(run: Path) -> None:
     result = CliRunner().invoke(app, ["evaluate", str(run), "--examples", "50", "--samples", "2", "--json"])
     assert result.exit_code == 0, result.output
     assert '"label_accuracy"' in result.stdout

@@ -1,4 +1,4 @@
-"""Every picture says what its axes are, draws all it was given, and refuses what it cannot draw."""
+"""Every figure names its axes, draws all its input, and refuses what it cannot draw."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STRIPS = RANDOM.random((3, 5, 1, 8, 8))
 FIGURES: dict[str, tuple[Callable[[], Any], str, str]] = {
     "reconstructions": (lambda: plots.reconstructions(PICTURES, 1 - PICTURES, 4), "", ""),
     "samples": (lambda: plots.samples(torch.rand(7, 3, 6, 4, requires_grad=True), 3), "", ""),
-    "interpolation": (lambda: plots.interpolation(STRIPS), "t, share of the way", ""),
+    "interpolation": (lambda: plots.interpolation(STRIPS), "t, fraction of the way", ""),
     "codes": (
         lambda: plots.codes(RANDOM.normal(size=(50, 2)), np.arange(50) % 3, "digit"),
         "$z_{0}$",
@@ -72,7 +72,7 @@ FIGURES: dict[str, tuple[Callable[[], Any], str, str]] = {
     ),
     "needs": (
         lambda: plots.minimum_rates([2.0, 3.5, 9.0, None], 64, "sentences"),
-        "rate needed to come back (nats)",
+        "rate needed for reconstruction (nats)",
         "sentences",
     ),
     "ladder": (lambda: plots.rate_ladder(PICTURES[:3], STRIPS, [2, 4, 8, 16, 32]), "rate (nats)", ""),
@@ -122,7 +122,7 @@ def test_pdf_is_the_same_file_every_time(tmp_path: Path) -> None:
     [
         ("a.jpg", r"a picture's file got a.jpg: end it with .png or .pdf"),
         ("a", "end it with .png or .pdf"),
-        ("nowhere/a.png", "cannot write .*nowhere.* give a file in a folder that is there"),
+        ("nowhere/a.png", "cannot write .*nowhere.* give a file in a folder that exists"),
     ],
 )
 def test_a_file_that_cannot_be_written(file: str, message: str, tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_file_that_cannot_be_written(file: str, message: str, tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_pairs_stand_below_each_other() -> None:
+def test_pairs_are_drawn_below_each_other() -> None:
     figure = plots.reconstructions(PICTURES, 1 - PICTURES, columns=4)
     shown = wall(figure)
     assert shown.shape == (4 * 9 + 1, 4 * 9 + 1, 3)  # two blocks of two rows, a line of one pixel between
@@ -171,7 +171,7 @@ def test_traversals_are_sorted_by_kl() -> None:
     assert wall(figure)[[1, 10], 1, 0].tolist() == [0.5, 1.0]
 
 
-def test_traversals_of_two_models_stand_beside_each_other() -> None:
+def test_traversals_of_two_models_are_drawn_side_by_side() -> None:
     strips = np.stack([np.full((2, 8, 8), v) for v in (0.0, 0.5, 1.0)])
     figure = plots.traversals_beside({"a": (strips, [3, 2, 1]), "b": (strips[:2], [1, 4])}, [-3, 3])
     assert [axes.get_title() for axes in figure.axes] == ["a", "b"]
@@ -260,7 +260,7 @@ def report(variant: str, rate: float, **more: Any) -> dict[str, Any]:
     return {"variant": variant, "rate": rate, "distortion": 10 - rate, "neg_elbo": 10.0, **more}
 
 
-def test_reports_of_one_dial_are_joined_and_a_language_model_is_a_level() -> None:
+def test_reports_of_a_variable_rate_run_are_joined_and_a_language_model_is_a_level() -> None:
     dials = [report(f"d at {n}", n, dial="d", nats=n, seed=s) for n in (1.0, 4.0) for s in (0, 1)]
     dials[3]["distortion"] = 8.0  # the second seed at 4 nats
     others = [report("lm", 0.0), report("ae", 0.0) | {"rate": None}, report("a", 2.0), report("a", 3.0)]
@@ -271,7 +271,7 @@ def test_reports_of_one_dial_are_joined_and_a_language_model_is_a_level() -> Non
     assert len(figure.axes) == 1
 
 
-def test_numbers_stand_beside_the_plane_where_they_were_measured() -> None:
+def test_metrics_are_drawn_next_to_the_plane_if_they_were_measured() -> None:
     dials = [report("d", n, dial="d", nats=n, token_accuracy=n / 10, mi_low=None) for n in (1.0, 4.0)]
     figure = plots.rate_distortion_of([*dials, report("lm", 0.0)], ["lm"], beside=True)
     assert [axes.get_ylabel() for axes in figure.axes[:-1]] == ["-ELBO (nats)", "token accuracy (share)"]
@@ -281,21 +281,22 @@ def test_numbers_stand_beside_the_plane_where_they_were_measured() -> None:
     assert [tick.get_text() for tick in accuracy.get_xticklabels()] == ["1", "2", "4"]
 
 
-def test_needs_say_what_does_not_come_back() -> None:
+def test_minimum_rates_count_examples_that_are_not_reconstructed() -> None:
     axes = plots.minimum_rates([2.0, 2.0, 4.0, 4.0, 8.0, None], 16).axes[0]
     assert sum(bar.get_height() for bar in axes.patches) == 6
     assert axes.patches[-1].get_height() == 1
     assert axes.patches[-1].get_x() > 16
-    assert axes.get_title(loc="left") == "median 4.0 nats, 1 of 6 do not come back at 16"
+    assert axes.get_title(loc="left") == "median 4.0 nats, 1 of 6 are not reconstructed at 16"
     assert (
-        plots.minimum_rates([None, None], 16).axes[0].get_title(loc="left") == "2 of 2 do not come back at 16"
+        plots.minimum_rates([None, None], 16).axes[0].get_title(loc="left")
+        == "2 of 2 are not reconstructed at 16"
     )
 
 
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (lambda: plots.minimum_rates([], 16), "needs got no example"),
+        (lambda: plots.minimum_rates([], 16), "minimum_rates got no example"),
         (lambda: plots.against_rate({}), "against_rate got no numbers"),
         (lambda: plots.rate_ladder(PICTURES, STRIPS, [1, 2]), "3 x 5 pictures for 7 originals and 2 rates"),
         (lambda: plots.samples(np.zeros((0, 1, 8, 8))), r"shape \(0, 1, 8, 8\): give \(N, C, H, W\)"),
@@ -304,12 +305,12 @@ def test_needs_say_what_does_not_come_back() -> None:
         (lambda: plots.interpolation(STRIPS, ["one"]), "1 names for 3 rows"),
         (lambda: plots.manifold(STRIPS, plots.manifold_axis(3)), "3 x 5 pictures and an axis of 3"),
         (lambda: plots.traversals(STRIPS, [1, 2], range(5)), "3 x 5 pictures for 2 dims and 5 values"),
-        (lambda: plots.codes(np.zeros((9, 3))), r"shape \(9, 3\): give \(N, 2\), or lay codes out by t-SNE"),
+        (lambda: plots.codes(np.zeros((9, 3))), r"shape \(9, 3\): give \(N, 2\), or embed codes by t-SNE"),
         (lambda: plots.codes(np.zeros((9, 2)), [1, 2]), r"labels of shape \(2,\) for 9 points"),
         (lambda: plots.tsne_embedding(np.zeros((3, 8))), "at least 5 of them"),
         (lambda: plots.posterior(np.zeros(5)), r"posterior got codes of shape \(5,\)"),
         (lambda: plots.posterior(np.zeros((5, 2)), [1.0]), r"kl of shape \(1,\) for codes of 2 dims"),
-        (lambda: plots.kl_per_dim([]), r"give one a dim"),
+        (lambda: plots.kl_per_dim([]), r"give one per dim"),
         (lambda: plots.curves({"a": []}), "no line of metrics.jsonl"),
         (lambda: plots.rate_distortion({"ae": []}), "no point"),
         (lambda: plots.gain_by_position({}), "no numbers"),

@@ -25,7 +25,7 @@ def test_known_distances() -> None:
 
 
 @pytest.mark.parametrize("distance", ["mse", "cosine"])
-def test_codes_learn_to_tell_the_activations(distance: str, tmp_path: Path) -> None:
+def test_codes_learn_to_predict_the_activations(distance: str, tmp_path: Path) -> None:
     sets = ("train.steps=80", "train.lr=0.02", "latent={name: deterministic, dim: 6}")
     made = vector_config(tmp_path, *sets, remedies=[{"name": "align", "weight": 2.0, "distance": distance}])
     trainer = Trainer(tmp_path / "run", made, MODALITIES["text"].load_data(made, None), Listener())

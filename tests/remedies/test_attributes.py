@@ -24,7 +24,7 @@ from seqvae.training.loop import train
 FACTS = RunContext(10, 50, 7, 2, 7, ("mood", "size"))
 
 
-def test_attributes_stand_for_their_remedy() -> None:
+def test_attributes_become_their_remedy() -> None:
     config = tiny_config(attributes={1: "size", 0: "length"}, remedies=[{"name": "constant_beta", "beta": 2}])
     remedies = build_objective(config, build_vae(config, SIZES), FACTS).remedy_list
     assert [type(remedy).__name__ for remedy in remedies] == ["ConstantBeta", "AttributeRegularization"]
@@ -93,7 +93,7 @@ def test_the_command_line_says_which_dim_moves(run: Path) -> None:
         app, ["traverse", str(run), SENTENCES[0], "--attribute", "length", "--steps", "3"]
     )
     assert result.exit_code == 0, result.output
-    assert "dim 2 was trained to carry 'length': it moves alone" in result.stderr
+    assert "dim 2 was trained to carry 'length': only it changes" in result.stderr
     assert len(result.stdout.splitlines()) == 3
     plain = CliRunner().invoke(app, ["traverse", str(run), SENTENCES[0], "--dim", "1", "--steps", "3"])
     assert "was trained to carry" not in plain.stderr

@@ -1,4 +1,4 @@
-"""Controllers reach what they are asked for and do not wind up."""
+"""Controllers reach their targets and do not wind up."""
 
 from __future__ import annotations
 

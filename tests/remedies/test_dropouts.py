@@ -1,4 +1,4 @@
-"""KL dropout and latent dropout: how often, for whom, what stays the same in the mean, and what is refused.
+"""KL dropout and latent dropout: frequency, expected value, and what is refused.
 
 Shapes: S samples, B examples, D latent dims.
 """
@@ -54,7 +54,7 @@ def test_kl_dropout_gives_no_gradient_to_dims_left_out() -> None:
     assert 0 < int((kl.grad[0] == 0).sum()) < 60
 
 
-def test_kl_that_does_not_come_apart_goes_whole() -> None:
+def test_kl_without_a_decomposition_is_dropped_whole() -> None:
     seen = {
         float(KLDropout(0.5).transform_kl(torch.full((3, 1), 2.0), OUT, step)[0, 0]) for step in range(20)
     }

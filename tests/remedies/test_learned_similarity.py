@@ -1,4 +1,4 @@
-"""Learned similarity: a distance in features, a discriminator that learns, and no gradient astray.
+"""Learned similarity: a distance in features, a discriminator that learns, and separate gradients.
 
 Shapes: B examples, C x H x W pixels.
 """
@@ -47,7 +47,7 @@ def test_distance_is_half_the_square() -> None:
     assert feature_distance(torch.tensor([[3.0, 1.0]]), torch.tensor([[0.0, -3.0]])).tolist() == [12.5]
 
 
-def test_telling_loss_of_one_who_cannot_tell() -> None:
+def test_discriminator_loss_at_chance() -> None:
     assert float(discriminator_loss(torch.zeros(3), torch.zeros(5))) == pytest.approx(0.6931472)
     assert float(discriminator_loss(torch.full((3,), 50.0), torch.full((5,), -50.0))) < 1e-6
 
@@ -89,7 +89,7 @@ def test_the_model_gets_gradients_from_the_distance_and_the_player_from_its_own_
     assert all(p.grad is not None and bool(p.grad.any()) for p in remedy.parameters())
 
 
-def test_the_player_learns_to_tell_blurred_pictures() -> None:
+def test_the_discriminator_learns_to_detect_blurred_images() -> None:
     remedy = attached()
     player, optimizer = remedy.player, torch.optim.Adam(remedy.parameters(), 3e-3)
     for step in range(60):

@@ -1,4 +1,4 @@
-"""Noise on pixels: as much as was asked for, the example's own, and never on the targets."""
+"""Noise on pixels: its amount, keyed by example, and never on the targets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Free bits, capacity and target rate: where their minimum lies, and where there is no gradient."""
+"""Free bits, capacity and target rate: positions of their minima, and zero gradients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Schedules of beta at the points where they are known."""
+"""Schedules of beta at points with known values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What bag of words, denoising and MMD compute, against answers known by hand."""
+"""Bag of words, denoising and MMD against answers known by hand."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def batch(n: int = 64) -> TextBatch:
 
 def damaged(before: TextBatch, **rates: float) -> TextBatch:
     remedy = Denoising(**{"drop": 0.0, **rates})  # type: ignore[arg-type]
-    remedy.attach(torch.nn.Identity(), RunContext(1, 1, 1, 1, vocab_size=24))
+    vae = torch.nn.ModuleDict({"encoder": torch.nn.Identity()})
+    remedy.attach(vae, RunContext(1, 1, 1, 1, vocab_size=24))
     return remedy.on_encoder_input(before)
 
 

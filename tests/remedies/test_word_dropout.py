@@ -1,4 +1,4 @@
-"""Word dropout: what it may touch, how often, and never at evaluation.
+"""Word dropout: its words, its frequency, and none at evaluation.
 
 Shapes: B sentences, T tokens.
 """

@@ -1,4 +1,4 @@
-"""A run folder is written whole or not at all, and what is damaged or dangerous in it is refused."""
+"""A run folder is written whole or not at all, and damaged or unsafe files in it are refused."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_a_full_disk_while_the_card_is_written(
     assert not unfinished_files(run)
 
 
-def test_a_fault_of_ours_keeps_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_keeps_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "save", lambda *_: {}["no such key"])
     with pytest.raises(KeyError):
         save_checkpoint(tmp_path, nn.Linear(1, 1), nn.Module(), {}, TrainState(step=1), keep=2)
@@ -169,7 +169,7 @@ def test_a_damaged_checkpoint(copy: Path, name: str, damage: Callable[[Path], No
     shutil.rmtree(last)  # what the message says
     listener = Listener()
     resume(copy, listener)
-    assert f"going on from {copy / 'checkpoints' / 'step-2'}" in listener.notes
+    assert f"resuming from {copy / 'checkpoints' / 'step-2'}" in listener.notes
 
 
 class Bomb:

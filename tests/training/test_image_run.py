@@ -1,4 +1,4 @@
-"""A run on pictures from the config to the API, the command line and every picture of it."""
+"""A run on images from the config to the API, the command line and every figure."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_factors_are_the_runs_labels(vae: ImageVAE) -> None:
         vae.evaluate(samples=2, examples=30, factors=True)
 
 
-def test_files_bring_no_factors(vae: ImageVAE, pictures: torch.Tensor, tmp_path: Path) -> None:
+def test_files_have_no_factors(vae: ImageVAE, pictures: torch.Tensor, tmp_path: Path) -> None:
     np.save(tmp_path / "some.npy", np.uint8(pictures.numpy() * 255))
     with pytest.raises(UserError, match="no example has a label: factors need x, y of each of them"):
         vae.factor_scores(str(tmp_path / "some.npy"))
@@ -180,7 +180,7 @@ def test_every_picture_is_drawn(vae: ImageVAE, name: str, tmp_path: Path) -> Non
         assert len(np.unique(np.asarray(picture.convert("L")))) > 5  # not one flat colour
 
 
-def test_another_run_stands_beside_it(vae: ImageVAE, run: Path, tmp_path: Path) -> None:
+def test_another_run_is_drawn_next_to_it(vae: ImageVAE, run: Path, tmp_path: Path) -> None:
     vae.save_pretrained(tmp_path / "other")
     other = ImageVAE.from_pretrained(tmp_path / "other")
     titles = [
@@ -215,7 +215,7 @@ def test_text_runs_draw_what_applies(tmp_path_factory: pytest.TempPathFactory) -
         draw_figure(PlotInputs(load(language_model(tmp_path_factory), "cpu")), "codes")
 
 
-def test_pictures_have_the_dial_too(pictures: torch.Tensor, tmp_path: Path) -> None:
+def test_image_runs_have_a_variable_rate_too(pictures: torch.Tensor, tmp_path: Path) -> None:
     dial = train(config("latent={name: exact_rate, dim: 3, nats: [1, 8]}", "remedies=[]"), tmp_path / "dial")
     vae = ImageVAE.from_pretrained(dial)
     for rate in (1.0, 8.0):
@@ -246,7 +246,7 @@ def test_one_thing_of_a_code_moves(vae: ImageVAE, pictures: torch.Tensor) -> Non
     assert torch.allclose(x[0], z, atol=1e-6)
     assert torch.allclose(x[1] - x[0], x[2] - x[1], atol=1e-5)
     for move in (Traversal(), Traversal(dim=1, attribute="x")):
-        with pytest.raises(UserError, match="give --dim N or --attribute NAME, one of the two"):
+        with pytest.raises(UserError, match="give --dim N or --attribute NAME, exactly one of the two"):
             traverse(vae, None, move)
     with pytest.raises(UserError, match="unknown label 'colour'"):
         traverse(vae, None, Traversal(attribute="colour"))

@@ -1,4 +1,4 @@
-"""The loop: what it chooses, when it stops, what it writes, and whose parameters it moves."""
+"""The training loop: selection, stopping, files, and which parameters it trains."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_patience(tmp_path: Path, scripted: Any) -> None:
     scripted(5.0, 4.0, 6.0, 4.0)
     report = Listener()
     run = train(config(*FIVE, "train.patience=2"), tmp_path / "run", report)
-    early = "finished 8 steps of 10, as 2 validations brought nothing better (train.patience), in "
+    early = "finished 8 steps of 10, as 2 validations in a row were no better (train.patience), in "
     assert report.notes[-1].startswith(early)
     assert (card(run)["progress"]["step"], card(run)["progress"]["best_step"]) == (8, 4)
     assert card(run)["progress"]["finished"]
@@ -138,7 +138,7 @@ def test_a_logged_line_is_the_mean_of_its_steps(tmp_path: Path) -> None:
         assert [line[key] for line in by_three] == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_collapse_is_said_with_its_remedies(tmp_path: Path) -> None:
+def test_a_collapse_is_reported_with_remedies(tmp_path: Path) -> None:
     report = Listener()
     train(config("remedies=[{name: constant_beta, beta: 50}]"), tmp_path / "run", report)
     assert len(report.warnings) == 1, "two validations, one state"
@@ -164,14 +164,14 @@ HEALTHY = ("remedies=[{name: constant_beta, beta: 0}, {name: word_dropout, rate:
         (("remedies=[{name: constant_beta, beta: 50}, {name: linear_annealing, steps: 99}]",), 1),
     ],
 )
-def test_no_collapse_is_said_of_others(tmp_path: Path, sets: tuple[str, ...], warnings: int) -> None:
+def test_no_false_collapse_is_reported(tmp_path: Path, sets: tuple[str, ...], warnings: int) -> None:
     report = Listener()
     run = train(config(*sets, "train.validate_every=30", "train.steps=60"), tmp_path / "run", report)
     assert len(metrics(run, "valid")) == 2
     assert len(report.warnings) == warnings, "only at the end while a schedule is at work"
 
 
-def test_a_collapse_is_said_when_it_begins_and_when_it_ends(
+def test_a_collapse_is_reported_at_its_beginning_and_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rates = iter((0.1, 0.2, 0.2, 3.0, 4.0, 0.0))
@@ -192,7 +192,7 @@ def test_a_collapse_is_said_when_it_begins_and_when_it_ends(
 
 
 @pytest.mark.parametrize("modality", MODALITIES)
-def test_cures_are_remedies_that_the_modality_takes(modality: str) -> None:
+def test_suggested_remedies_support_the_modality(modality: str) -> None:
     named = [name for name in REMEDIES if name in MODALITIES[modality].remedy_hint]
     assert {"free_bits", "constant_beta", "cyclical_annealing"} <= set(named)
     assert {REMEDIES[name].batch_type for name in named} <= {"any", modality}
@@ -424,7 +424,7 @@ TRANSFORMER = [
 ]
 
 
-def test_without_a_compiler_nothing_is_compiled_and_it_is_said(
+def test_without_a_compiler_nothing_is_compiled_and_a_line_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")

@@ -1,4 +1,4 @@
-"""Optimizers decay matrices alone; learning rates pass through the points that their formulas name."""
+"""Optimizers decay matrices only; learning rates follow their formulas."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_groups_have_rates_and_decay_of_their_own() -> None:
     }
 
 
-def test_a_group_of_nothing_is_refused() -> None:
+def test_an_empty_group_is_refused() -> None:
     config = TrainConfig(groups={"decodr": {}})  # type: ignore[arg-type]
     with pytest.raises(UserError, match="'decodr', which begins no parameter's name: bias, weight"):
         make_optimizer(config, nn.Linear(2, 2))

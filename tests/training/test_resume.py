@@ -1,4 +1,4 @@
-"""A run that was killed, stopped or broken off goes on as if nothing had been."""
+"""A run that was killed, stopped or interrupted continues bit for bit."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_what_is_stopped_before_a_validation_says_what_to_do(tmp_path: Path) -> 
         load(tmp_path / "run", "cpu")
 
 
-def test_what_a_changed_config_says_is_ignored_aloud(tmp_path: Path) -> None:
+def test_changes_of_the_config_are_ignored_with_a_warning(tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         train(config(*SHORT), tmp_path / "run", Listener("step 3 "))
     file, listener = tmp_path / "run" / "config.yaml", Listener()

@@ -1,4 +1,4 @@
-"""Training losses equal those on record: a change of names, places or speed moves no number."""
+"""Training losses equal recorded ones: refactoring changes no number."""
 
 from __future__ import annotations
 

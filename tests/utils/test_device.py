@@ -1,4 +1,4 @@
-"""Where and in which precision a run computes, and what is said to who asks for what is not there."""
+"""Device and precision of a run, and the messages if they are not available."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Freed memory is used again inside, and given back outside; missing memory is one line."""
+"""Freed memory is reused inside and released outside; missing memory is one line."""
 
 from __future__ import annotations
 

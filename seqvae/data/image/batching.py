@@ -1,6 +1,6 @@
-"""From stored pictures to batches: levels become values in [0, 1], or draws of black and white.
+"""From stored images to batches: levels become values in [0, 1], or binary samples.
 
-Shapes: B pictures, N in the store, C x H x W pixels, L labels.
+Shapes: B images, N in the store, C x H x W pixels, L labels.
 """
 
 from __future__ import annotations
@@ -16,16 +16,15 @@ from seqvae.data.image.batch import ImageBatch
 from seqvae.data.image.binarize import FIXED, binarize_fixed, sample_binary
 from seqvae.data.image.codec import ImageProcessor
 from seqvae.data.image.image_store import ImageStore, iter_chunks
+from seqvae.data.splits import Rows
 from seqvae.keyed_noise import KeyedNoise, Signed, hash_content
-
-Rows = npt.NDArray[np.int64]
 
 
 def collate(
     store: ImageStore, rows: npt.NDArray[Any], codec: ImageProcessor, seed: int = 0, step: int = 0,
     draw: int = FIXED,
 ) -> ImageBatch:  # fmt: skip
-    """The pictures `rows` (B,) of a store, on the CPU; `draw` is that of stochastic binarisation."""
+    """The images `rows` (B,) of a store, on the CPU; `draw` numbers the sample of stochastic binarisation."""
     rows = np.asarray(rows, np.int64)
     pixels = np.array(store.pixels[rows])
     if codec.binarize == "stochastic":
@@ -43,9 +42,9 @@ def batch_from_pixels(
     step: int = 0,
     keys: Signed | None = None,
 ) -> ImageBatch:
-    """A batch of given pictures (B, C, H, W), numbered from 0, without labels (B, 0).
+    """A batch of given images (B, C, H, W), numbered from 0, without labels (B, 0).
 
-    Binarisation is keyed by what a picture holds, all other noise by `keys` (B,) or by the same.
+    Binarisation is keyed by content, all other noise by `keys` (B,), by default also the content.
     """
     contents = keys_of(pixels)
     if codec.binarize != "none":
@@ -57,13 +56,13 @@ def batch_from_pixels(
 
 
 def keys_of(pixels: npt.NDArray[np.uint8]) -> Signed:
-    """(B,) the key of each picture's content, see `hash_content`, from (B, C, H, W)."""
+    """(B,) hash of each image's content, see `hash_content`, from (B, C, H, W)."""
     parts = [hash_content(part.reshape(-1), np.full(len(part), part[0].size)) for part in iter_chunks(pixels)]
     return np.concatenate([np.zeros(0, np.int64), *parts])
 
 
 def keys_of_batch(batch: ImageBatch) -> Signed:
-    """(B,) the same keys of the pictures of a batch on the CPU."""
+    """(B,) the same keys for a batch on the CPU."""
     return keys_of(batch.targets.mul(255).round().to(torch.uint8).numpy())
 
 

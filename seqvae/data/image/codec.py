@@ -1,4 +1,4 @@
-"""What turns pictures into batches and back: their shape, and how pixels become black or white."""
+"""The processor of images: their shape, and how pixels are binarised."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Binarize = Literal["none", "fixed", "stochastic"]
 
 @dataclass(frozen=True)
 class ImageProcessor:
-    """The pictures a model reads: C x H x W of values in [0, 1], binarised by this protocol."""
+    """Shape C x H x W and binarisation protocol of the images that a model reads."""
 
     channels: int
     height: int
     width: int
     binarize: Binarize = "none"
     binarize_seed: int = 0
-    bits: bool | None = None  # whether the training data's whole numbers were zeros and ones
+    bits: bool | None = None  # whether integer training data were zeros and ones
 
     unit = "pictures"
     vocabulary: ClassVar[None] = None
@@ -38,20 +38,20 @@ class ImageProcessor:
 
     @property
     def sizes(self) -> dict[str, Any]:
-        """What encoders and decoders must be told of the pictures."""
+        """Constructor arguments of encoders and decoders that depend on the images."""
         return {"shape": self.shape}
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """All of it, for JSON."""
+        """All fields, as JSON values."""
         return asdict(self)
 
     @classmethod
     def from_metadata(cls, card: Mapping[str, Any]) -> Self:
-        """The codec of a card.
+        """The processor from its `metadata`.
 
         Raises:
-            UserError: what is no card of a codec.
+            UserError: not the metadata of an image processor.
         """
         names = {field.name for field in fields(cls)}
         if not isinstance(card, Mapping) or not {"channels", "height", "width"} <= set(card) <= names:
@@ -59,21 +59,21 @@ class ImageProcessor:
         return cls(**card)
 
     def save(self, folder: Path) -> None:
-        """It has no files of its own: config.json holds the card."""
+        """Do nothing: config.json holds the metadata."""
 
     def raw_features(self, batch: ImageBatch) -> Tensor:
-        """(B, C H W): the pixels, as they are scored."""
+        """(B, C H W): the target pixels."""
         return batch.targets.flatten(1)
 
     @property
     def fingerprint(self) -> str:
-        """The same for the same settings; what `bits` says is in the pixels already."""
+        """A hash of the settings; without `bits`, which the pixels already reflect."""
         kept = {name: value for name, value in self.metadata.items() if name != "bits"}
         return hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=16).hexdigest()
 
     @property
     def protocol(self) -> str:
-        """How pixels were binarised, in plain words: it belongs to every likelihood."""
+        """Description of the binarisation, without which a likelihood has no meaning."""
         drawn = f"each pixel is white with its grey value as chance, by seed {self.binarize_seed}"
         return {
             "none": "none, pixels are scored as they come",
@@ -82,5 +82,5 @@ class ImageProcessor:
         }[self.binarize]
 
     def __str__(self) -> str:
-        """As people write it: 28 x 28 x 1."""
+        """The size as text, such as 28 x 28 x 1."""
         return f"{self.height} x {self.width} x {self.channels}"

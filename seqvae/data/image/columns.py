@@ -1,6 +1,6 @@
-"""Labels of pictures as columns: numbers, or the places of names in an order.
+"""Label columns of images: numbers, or indices of category names.
 
-Shapes: N pictures.
+Shapes: N images.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import numpy.typing as npt
 from seqvae.errors import UserError
 
 MOST_CATEGORIES = 10_000
-_MOST = float(np.finfo(np.float32).max)  # labels are stored in single precision
+_MOST = float(np.finfo(np.float32).max)  # labels are stored in fp32
 
 
 class Column(NamedTuple):
-    """A label of N pictures: numbers (NaN is missing), or places in `names`."""
+    """A label of N images: numbers (NaN is missing), or indices into `names`."""
 
     values: npt.NDArray[np.float32]
     names: tuple[str, ...] = ()
 
 
 def array_column(values: npt.NDArray[Any]) -> Column:
-    """A column of an array (N,) of numbers, booleans or texts; what is not finite is missing."""
+    """A column from an array (N,) of numbers, booleans or strings; values that are not finite are missing."""
     if values.dtype.kind == "b":
         return Column(values.astype(np.float32), ("false", "true"))
     if values.dtype.kind in "US":
@@ -35,17 +35,17 @@ def array_column(values: npt.NDArray[Any]) -> Column:
 
 
 def names_column(values: Sequence[str | None]) -> Column:
-    """A column of names, in their order; None is missing."""
+    """A column of names, indexed in alphabetical order; None is missing."""
     names = tuple(sorted({value for value in values if value is not None}))
     place = {name: float(i) for i, name in enumerate(names)}
     return Column(np.array([np.nan if v is None else place[v] for v in values], np.float32), names)
 
 
 def typed_column(values: Sequence[Any], name: str) -> Column | None:
-    """A column of values as a data set types them; None where they are no labels.
+    """A column from values of a typed data set; None if they cannot be labels.
 
     Raises:
-        UserError: more names than categories have.
+        UserError: more than `MOST_CATEGORIES` names.
     """
     given = [value for value in values if value is not None]
     if all(isinstance(value, bool) for value in given):
@@ -64,7 +64,7 @@ def typed_column(values: Sequence[Any], name: str) -> Column | None:
 
 
 def join_columns(parts: Sequence[Column | None], sizes: Sequence[int]) -> Column:
-    """One label of several sources, of `sizes` pictures each; None is a source without it."""
+    """Concatenate a label of several sources of `sizes` images each; None is a source without it."""
     pairs = list(zip(parts, sizes, strict=True))
     if not any(part.names for part in parts if part is not None):
         columns = [np.full(n, np.nan, np.float32) if part is None else part.values for part, n in pairs]

@@ -1,4 +1,4 @@
-"""From a data block of a config to pictures: what a source holds, its splits and its labels."""
+"""Image data sets: splits with pixels and labels, from a config's data block."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
+import torch
 
 from seqvae.config.registry import lookup
 from seqvae.config.schema import ImageDataConfig
@@ -15,70 +17,57 @@ from seqvae.data.image.binarize import binarize_fixed
 from seqvae.data.image.codec import ImageProcessor
 from seqvae.data.image.columns import Column
 from seqvae.data.image.image_store import ImageStore, iter_chunks
-from seqvae.data.image.labels import Categories, align_labels
+from seqvae.data.image.labels import align_labels
 from seqvae.data.image.pixels import ImageSpec, with_channels
 from seqvae.data.image.readers import RawImages, ReadOptions, find_heldout_source, load_source
-from seqvae.data.image.splits import Rows, split_rows
 from seqvae.data.input_files import in_words, regular_files
-from seqvae.data.labels import subsample_labels
+from seqvae.data.labels import Categories
+from seqvae.data.splits import (
+    PARTS,
+    Rows,
+    SplitData,
+    heldout_rows,
+    heldout_shares,
+    heldout_sources,
+    keep_some_labels,
+    require_one_source,
+)
 from seqvae.data.synthetic import PICTURES, PictureSet
 from seqvae.errors import UserError
+from seqvae.keyed_noise import KeyedNoise
 
 DEFAULT_PICTURES = "blob"
-PARTS = ("train", "valid", "test")
 
 
-@dataclass(frozen=True)
-class ImageData:
-    """The pictures of a run, and the codec that makes batches of them."""
+@dataclass(frozen=True, kw_only=True)
+class ImageData(SplitData[ImageStore]):
+    """The splits of a run's images, and their processor."""
 
     codec: ImageProcessor
-    train: ImageStore
-    valid: ImageStore
-    test: ImageStore | None = None
 
     @cached_property
     def fingerprint(self) -> str:
-        """The content of the training split and how it is read."""
+        """A hash of the training split and the processor."""
         return f"{self.train.fingerprint}-{self.codec.fingerprint[:8]}"
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Names of the columns of `batch.labels`."""
-        return self.train.label_names
-
-    @property
-    def splits(self) -> dict[str, ImageStore]:
-        """The splits there are, by name."""
-        named = zip(PARTS, (self.train, self.valid, self.test), strict=True)
-        return {name: store for name, store in named if store is not None}
-
     def report(self) -> list[str]:
-        """What became of the data: a line for each split, the values, the labels and the binarisation."""
+        """Summary lines: one per split, then pixel values, labels and binarisation."""
         lines = [f"{name}: {describe(store)}" for name, store in self.splits.items()]
         lines += [f"pixels: {self.train.levels}; binarisation: {self.codec.protocol}"]
         return [*lines, f"labels: {', '.join(self.labels)}"] if self.labels else lines
 
-    def split_fingerprint(self, name: str) -> dict[str, str]:
-        """Hashes of the examples and of each label of a split, by which a run knows it again."""
-        return self.splits[name].parts
-
-    def check(self) -> list[str]:
-        """Warnings before a training: none."""
-        return []
-
     def collapse_cause(self) -> str | None:
-        """Pictures that are all the same."""
+        """A message if all validation images are equal, since then every code collapses."""
         return "all validation pictures are the same: check the data" if same_pictures(self.valid) else None
 
 
 def same_pictures(store: ImageStore) -> bool:
-    """Whether all pictures of a store are one and the same."""
+    """Whether all images of a store are equal."""
     return all(bool((part == store.pixels[:1]).all()) for part in iter_chunks(store.pixels))
 
 
 def describe(store: ImageStore) -> str:
-    """What became of one source, in plain words."""
+    """Summary of one split in one line."""
     channels, height, width = store.pixels.shape[1:]
     words = [f"{len(store):,} pictures of {height} x {width} x {channels}"]
     if store.left_out:
@@ -91,15 +80,14 @@ def describe(store: ImageStore) -> str:
 
 
 def load_data(data: ImageDataConfig, trained: ImageProcessor | None = None) -> ImageData:
-    """The splits as stores of pixels; fixed binarisation is drawn here, stochastic in every batch.
+    """Load the splits; fixed binarisation is sampled here, stochastic binarisation in every batch.
 
-    `trained` is the codec of a run whose data these are: they have the channels that it has.
+    `trained` is the processor of an existing run, whose number of channels is used.
 
     Raises:
-        UserError: whatever is wrong with the files or the labels.
+        UserError: any problem with the files or the labels.
     """
-    if data.name and data.train:
-        raise UserError(f"data has both name {data.name!r} and train {data.train!r}: give one of them")
+    require_one_source(data)
     stores = _file_stores(data, data.train) if data.train else _embedded_stores(data)
     if trained is not None:
         stores = {
@@ -108,14 +96,12 @@ def load_data(data: ImageDataConfig, trained: ImageProcessor | None = None) -> I
         }
     if data.examples is not None:
         stores["train"] = _take_rows(stores["train"], np.arange(min(data.examples, len(stores["train"]))))
-    if data.num_labeled is not None:
-        kept = subsample_labels(stores["train"].labels, data.num_labeled, data.split_seed)
-        stores["train"] = replace(stores["train"], labels=kept)
+    stores["train"] = keep_some_labels(stores["train"], data)
     channels, height, width = stores["train"].pixels.shape[1:]
     bits = stores["train"].bits
     codec = ImageProcessor(channels, height, width, data.binarize, data.binarize_seed, bits)
     ready = {name: _prepare(store, codec, name) for name, store in stores.items()}
-    return ImageData(codec, ready["train"], ready["valid"], ready.get("test"))
+    return ImageData(codec=codec, train=ready["train"], valid=ready["valid"], test=ready.get("test"))
 
 
 def load_examples(
@@ -125,13 +111,13 @@ def load_examples(
     categories: Categories | None = None,
     id_column: str | None = None,
 ) -> ImageStore:
-    """One other source, or several, read as `data` says; a label that it does not have is missing (NaN).
+    """Load other sources with the settings of `data`; labels that they lack are missing (NaN).
 
-    `categories` are those of training, without names for labels that are numbers. Binarisation is keyed by
-    what a picture holds, not by its place here.
+    `categories` are those of training, with no names for labels that are numbers. Binarisation is keyed by
+    content, not by position.
 
     Raises:
-        UserError: whatever is wrong with the source, or pictures of another shape.
+        UserError: any problem with the source, or images of another shape.
     """
     source = regular_files(source)
     loaded = load_source(source, _read_options(data, id_column, codec.bits))
@@ -154,25 +140,29 @@ def _read_options(
 
 
 def _file_stores(data: ImageDataConfig, source: str | Sequence[str]) -> dict[str, ImageStore]:
-    """Files that were given, parts that the source brings, or shares of its pictures."""
-    how, given = _read_options(data), {"valid": data.valid, "test": data.test}
+    """Splits from the given files, the source's own splits, or held-out parts of its images."""
+    how = _read_options(data)
     whole = align_labels(load_source(source, how), data.labels, None, in_words(source), data.label_columns)
     known = {name: whole.categories.get(name, ()) for name in data.labels}
-    files = {name: path or find_heldout_source(source, name) for name, path in given.items()}
+    files = heldout_sources(data, lambda part: find_heldout_source(source, part))
     how = _read_options(data, bits=whole.bits)
     held = {
         name: align_labels(load_source(path, how), data.labels, known, in_words(path), data.label_columns)
         for name, path in files.items()
-        if path
     }
-    shares = {"valid": data.valid_share, "test": data.test_share}
-    wanted = {
-        name: share for name, share in shares.items() if name not in held and (share or name == "valid")
-    }
+    wanted = heldout_shares(data, held)
     if not wanted:
         return {"train": whole, **held}
-    rows = split_rows(len(whole), wanted, data.max_heldout, data.split_seed, in_words(source))
-    return {name: _take_rows(whole, some) for name, some in rows.items()} | held
+    given = (len(whole), wanted, data.max_heldout, data.split_seed, draw_rows, in_words(source))
+    rows = heldout_rows(*given, "pictures")
+    train = np.setdiff1d(np.arange(len(whole)), np.concatenate([*rows.values()]))
+    return {name: _take_rows(whole, some) for name, some in {"train": train, **rows}.items()} | held
+
+
+def draw_rows(rows: Rows, seed: int) -> npt.NDArray[np.float32]:
+    """Uniform numbers (N,) keyed by the rows; those with the smallest numbers are held out."""
+    drawn: npt.NDArray[np.float32] = KeyedNoise(seed, 0, torch.from_numpy(rows)).uniform("shares").numpy()
+    return drawn
 
 
 def _embedded_stores(data: ImageDataConfig) -> dict[str, ImageStore]:
@@ -180,7 +170,7 @@ def _embedded_stores(data: ImageDataConfig) -> dict[str, ImageStore]:
     made = lookup("picture set", PICTURES, name)
     stores = {}
     for part in PARTS:
-        given = {"valid": data.valid, "test": data.test}.get(part)
+        given = heldout_sources(data).get(part)
         loaded = load_source(given, _read_options(data)) if given else _render(made, part)
         where = in_words(given) if given else f"picture set {name!r}"
         known = {label: made.categories.get(label, ()) for label in data.labels}
@@ -199,13 +189,13 @@ def _render(made: PictureSet, part: str) -> RawImages:
 
 
 def _take_rows(store: ImageStore, rows: Rows) -> ImageStore:
-    """Some of the pictures; a run from the first stays mapped, others are copied."""
+    """A subset of the images; a prefix stays memory-mapped, others are copied."""
     some = slice(0, len(rows)) if len(rows) and rows[-1] == len(rows) - 1 else rows
     return replace(store, pixels=store.pixels[some], labels=store.labels[rows], places=store.places[rows])
 
 
 def _prepare(store: ImageStore, codec: ImageProcessor, where: str) -> ImageStore:
-    """Of the shape that the model reads, and binarised where that is done once for all."""
+    """Check the shape, and apply fixed binarisation."""
     channels, height, width = store.pixels.shape[1:]
     if (channels, height, width) != codec.shape:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Batches for training and validation, as pure functions of (seed, step)."""
+"""Batches of images for training and evaluation, as pure functions of (seed, step)."""
 
 from __future__ import annotations
 
@@ -11,24 +11,16 @@ from seqvae.data.image.batching import collate, keys_of_batch
 from seqvae.data.image.codec import ImageProcessor
 from seqvae.data.image.dataset import ImageData
 from seqvae.data.image.image_store import ImageStore
-from seqvae.data.sampler import EVALUATION_SEED, EpochBatchSource, Rows, with_keyed_noise
+from seqvae.data.sampler import EVALUATION_SEED, EpochBatchSource, with_keyed_noise
+from seqvae.data.splits import Rows
 
 
-class ImageBatchSource(EpochBatchSource):
-    """The training loop's view of a data set: batches of a permutation of its pictures."""
-
-    def __init__(self, data: ImageData, batch_size: int, accumulate: int, seed: int) -> None:
-        """An update reads `batch_size` pictures, `accumulate` parts one after the other."""
-        self.data = data
-        super().__init__(len(data.train), batch_size, accumulate, seed)
+class ImageBatchSource(EpochBatchSource[ImageData]):
+    """Training batches: a permutation of the images in every epoch."""
 
     def valid(self, examples: int, batch_size: int = 64) -> Iterator[ImageBatch]:
-        """The first `examples` validation pictures."""
+        """The first `examples` validation images."""
         return evaluation_batches(self.data.valid, self.data.codec, batch_size, examples)
-
-    def _epoch_order(self, epoch: int) -> list[Rows]:
-        order = np.random.default_rng([self.seed % 2**64, epoch]).permutation(self.examples)
-        return [order[i : i + self.batch_size] for i in range(0, self.examples, self.batch_size)]
 
     def _make_batch(self, rows: Rows, step: int, epoch: int) -> ImageBatch:
         return collate(self.data.train, rows, self.data.codec, self.seed, step, epoch + 1)
@@ -37,7 +29,7 @@ class ImageBatchSource(EpochBatchSource):
 def evaluation_batches(
     store: ImageStore, codec: ImageProcessor, batch_size: int = 64, examples: int | None = None
 ) -> Iterator[ImageBatch]:
-    """Every picture once, or the first `examples`, in order; noise keyed by place, as validation has it."""
+    """All images or the first `examples`, in order; noise keyed by position, as in validation."""
     rows = np.arange(len(store))[:examples]
     for start in range(0, len(rows), batch_size):
         yield collate(store, rows[start : start + batch_size], codec, EVALUATION_SEED)
@@ -46,5 +38,5 @@ def evaluation_batches(
 def measured_feed(
     store: ImageStore, codec: ImageProcessor, batch_size: int = 64, examples: int | None = None
 ) -> list[ImageBatch]:
-    """The same pictures for measuring: noise keyed by content, so that their order changes nothing."""
+    """The same images for evaluation: noise keyed by content, so that their order has no effect."""
     return with_keyed_noise(list(evaluation_batches(store, codec, batch_size, examples)), keys_of_batch)

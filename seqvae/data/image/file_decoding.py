@@ -1,6 +1,6 @@
-"""Pictures that have to be decoded one by one become one array on disk; broken ones are named.
+"""Decoding of image files into one cached array on disk; broken files are reported.
 
-Shapes: N pictures, C x H x W pixels.
+Shapes: N images, C x H x W pixels.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from seqvae.data.image.cache import atomic_folder, cache_folder
+from seqvae.data.cache import cache_root, content_key, fill_folder
 from seqvae.data.image.pixels import ImageSpec, Pixels, first_line, picture_pixels
 from seqvae.errors import UserError
 
@@ -22,7 +22,7 @@ FORMAT = 2
 
 
 class EncodedImage(NamedTuple):
-    """One picture still to be decoded: what errors call it, and how to open it as a PIL picture."""
+    """An image to decode: its name in errors, and a function that opens it as a PIL image."""
 
     name: str
     open: Callable[[], Any]
@@ -30,7 +30,7 @@ class EncodedImage(NamedTuple):
 
 @dataclass(frozen=True)
 class DecodedImages:
-    """The pictures that could be read, which of all they are, and the names of those that could not."""
+    """The images that could be read, their rows, and the names of broken ones."""
 
     pixels: npt.NDArray[Any]  # (N, C, H, W)
     rows: npt.NDArray[np.int64]  # (N,)
@@ -40,14 +40,14 @@ class DecodedImages:
 def decode_images(
     pictures: Iterable[EncodedImage], count: int, form: ImageSpec, skip: bool, key: tuple[object, ...]
 ) -> DecodedImages:
-    """All `count` pictures in one array; decoded once, then mapped from the cache under `key`.
+    """Decode `count` images into one array, or map it from the cache under `key`.
 
     Raises:
-        UserError: a broken picture (unless `skip`), pictures of different sizes, or none at all.
+        UserError: a broken image (unless `skip`), images of different sizes, or no readable image.
     """
-    folder = cache_folder(FORMAT, form, skip, *key)
+    folder = cache_root() / "pictures" / content_key(FORMAT, form, skip, *key)
     if not (folder / "meta.json").exists():
-        with atomic_folder(folder) as work:
+        with fill_folder(folder, "meta.json", "pictures") as work:
             meta = _decode_to_file(pictures, count, form, skip, work)
             (work / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
@@ -58,7 +58,7 @@ def decode_images(
 def _decode_to_file(
     pictures: Iterable[EncodedImage], count: int, form: ImageSpec, skip: bool, work: Path
 ) -> dict[str, Any]:
-    """Decode into a file row by row; all are grey, or have colours as soon as one of them has."""
+    """Decode into a file row by row; all are grey, or all have three channels if one of them has."""
     out: Pixels | None = None
     rows: list[int] = []
     broken: list[str] = []
@@ -66,7 +66,7 @@ def _decode_to_file(
     for number, picture in enumerate(pictures):
         try:
             pixels = picture_pixels(picture.open(), form)
-        except Exception as error:  # every format of PIL's has its own
+        except Exception as error:  # every PIL format raises its own errors
             if not skip:
                 raise _broken(picture.name, error) from None
             broken.append(picture.name)
@@ -93,7 +93,7 @@ def _array(work: Path, count: int, shape: tuple[int, ...]) -> Pixels:
 
 
 def _with_colours(grey: Pixels, work: Path, rows: int) -> Pixels:
-    """The same pictures, grey repeated as three colours, of which the first `rows` are there."""
+    """Convert the first `rows` images from grey to three channels, in a new file."""
     (work / "pixels.npy").rename(work / "grey.npy")
     out = _array(work, len(grey), (3, *grey.shape[2:]))
     for start in range(0, rows, 1024):

@@ -1,4 +1,4 @@
-"""Data sets with a column of pictures: saved by `datasets`, or on the Hub."""
+"""Image columns and labels of data sets saved by `datasets` or on the Hub."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from seqvae.errors import UserError, suggest
 
 
 def iter_images(dataset: Any, column: str, where: str) -> Iterator[EncodedImage]:
-    """The pictures of a column, each opened when asked.
+    """The images of a column, opened lazily.
 
     Raises:
-        UserError: no such column, or none of pictures.
+        UserError: no such column, or not a column of images.
     """
     import datasets
 
@@ -34,10 +34,10 @@ def iter_images(dataset: Any, column: str, where: str) -> Iterator[EncodedImage]
 
 
 def read_label_columns(dataset: Any, rows: npt.NDArray[np.int64], wanted: Sequence[str]) -> dict[str, Column]:
-    """Every column of numbers or classes at `rows`; columns of texts, which may be long, where `wanted`.
+    """Label columns at `rows`: all numbers and classes, and string columns (which may be long) if `wanted`.
 
     Raises:
-        UserError: texts of too many kinds for a label.
+        UserError: a string column with too many distinct values for a label.
     """
     import datasets
 

@@ -1,4 +1,4 @@
-"""Files of the MNIST format: a magic number, sizes, bytes; gzipped or not."""
+"""Files in MNIST's idx format: a magic number, sizes, bytes; packed or not."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ PICTURES, LABELS = 3, 1  # dims of the two kinds of file
 
 
 def read_idx(path: Path, dims: int) -> npt.NDArray[Any]:
-    """The bytes of an idx file as an array of `dims` dims; a plain file is mapped, not read.
+    """Read an idx file as an array of `dims` dims; an unpacked file is memory-mapped.
 
     Raises:
-        UserError: a wrong magic number, or fewer or more bytes than the sizes say.
+        UserError: a wrong magic number, or a size that does not match the header.
     """
     head, size = _head(path, 4 + 4 * dims)
     magic = int.from_bytes(head[:4], "big")
@@ -44,13 +44,13 @@ def read_idx(path: Path, dims: int) -> npt.NDArray[Any]:
 
 
 def find_label_file(path: Path) -> Path | None:
-    """The label file of a file of pictures, by MNIST's names: images-idx3 -> labels-idx1."""
+    """The label file of an image file, by MNIST's names: images-idx3 -> labels-idx1."""
     name = re.sub(r"images([-.])idx3", r"labels\1idx1", path.name)
     return _there(path, name)
 
 
 def find_test_file(path: Path) -> Path | None:
-    """The test part beside a training part, by MNIST's names: train-images -> t10k-images."""
+    """The test file next to a training file, by MNIST's names: train-images -> t10k-images."""
     return _there(path, re.sub(r"^train-", "t10k-", path.name)) if "-idx3" in path.name else None
 
 
@@ -64,7 +64,7 @@ def _there(path: Path, name: str) -> Path | None:
 
 
 def _head(path: Path, count: int) -> tuple[bytes, int | None]:
-    """The first bytes, and how many there are in all (None where the file is packed)."""
+    """The first bytes, and the file's size (None for a packed file)."""
     if not is_packed(path):
         with path.open("rb") as file:
             return file.read(count), path.stat().st_size

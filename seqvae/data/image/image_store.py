@@ -1,4 +1,4 @@
-"""The pictures of one split in memory, or mapped from a file: uint8 pixels, and labels as numbers."""
+"""The images of one split, in memory or memory-mapped: uint8 pixels, and labels as numbers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from seqvae.data.labels import hash_labels
+
 _AT_ONCE = 1 << 24  # bytes read at once
 
 Array = npt.NDArray[Any]
@@ -18,10 +20,10 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class ImageStore:
-    """N pictures.
+    """N images of a split.
 
-    `labels` hold numbers, or the place of a category's name in `categories`; NaN is missing. `places` (N,)
-    are the pictures' places in the source they came from: binarisation is keyed by them, or by `keys`.
+    `labels` holds numbers, or indices into the names in `categories`; NaN is missing. `places` (N,) are the
+    images' positions in their source, which key the binarisation unless `keys` is given.
     """
 
     pixels: Array  # (N, C, H, W) uint8
@@ -29,32 +31,28 @@ class ImageStore:
     label_names: tuple[str, ...]
     places: npt.NDArray[np.int64]
     categories: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    left_out: tuple[str, ...] = ()  # broken pictures that were skipped by choice
-    total: int = 0  # rows of the source, the broken ones too
+    left_out: tuple[str, ...] = ()  # names of broken images that were skipped (on_bad_image)
+    total: int = 0  # rows of the source, including broken ones
     ids: tuple[Any, ...] | None = None  # of each row of the source
-    bits: bool | None = None  # whether whole numbers were taken for zeros and ones
-    lost: Mapping[str, str] = field(default_factory=dict)  # why labels are missing, in words, by label
-    keys: npt.NDArray[np.int64] | None = None  # (N,) of what each picture holds
+    bits: bool | None = None  # whether integers were read as zeros and ones
+    lost: Mapping[str, str] = field(default_factory=dict)  # {label: why values are missing}
+    keys: npt.NDArray[np.int64] | None = None  # (N,) content hashes
 
     def __len__(self) -> int:
         return len(self.pixels)
 
     @property
     def noise_keys(self) -> npt.NDArray[np.int64]:
-        """(N,) what the draws of binarisation are keyed by."""
+        """(N,) keys of the binarisation."""
         return self.places if self.keys is None else self.keys
 
     @cached_property
-    def parts(self) -> dict[str, str]:
-        """Hashes of the pictures and of each label."""
+    def hashes(self) -> dict[str, str]:
+        """Hashes of the images and of each label."""
         found = hashlib.blake2b(f"{self.pixels.shape}".encode(), digest_size=16)
         for part in iter_chunks(self.pixels):
             found.update(part.tobytes())
-        labels = {
-            f"label {name!r}": hashlib.blake2b(column.tobytes(), digest_size=16).hexdigest()
-            for name, column in zip(self.label_names, self.labels.T, strict=True)
-        }
-        return {"examples": found.hexdigest(), **labels}
+        return {"examples": found.hexdigest(), **hash_labels(self.label_names, self.labels)}
 
     @cached_property
     def fingerprint(self) -> str:
@@ -69,7 +67,7 @@ class ImageStore:
 
     @cached_property
     def levels(self) -> str:
-        """Which values the pixels have, in plain words."""
+        """Description of the range of pixel values."""
         low, high, grey = 255, 0, False
         for part in iter_chunks(self.pixels):
             low, high = min(low, int(part.min())), max(high, int(part.max()))
@@ -78,6 +76,6 @@ class ImageStore:
 
 
 def iter_chunks(pixels: Array) -> list[Array]:
-    """The pictures in runs that are small enough to be read at once."""
+    """Split the images into parts of limited size."""
     rows = max(1, _AT_ONCE // max(1, pixels[:1].size))
     return [pixels[start : start + rows] for start in range(0, len(pixels), rows)]

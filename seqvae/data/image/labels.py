@@ -1,6 +1,6 @@
-"""From the columns that a source brings to the labels that a run asked for.
+"""Selection and encoding of a source's label columns for a run.
 
-Shapes: N pictures, L labels.
+Shapes: N images, L labels.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ import numpy.typing as npt
 from seqvae.data.image.columns import Column
 from seqvae.data.image.image_store import ImageStore
 from seqvae.data.image.readers import RawImages
+from seqvae.data.labels import Categories
 from seqvae.errors import UserError, suggest
-
-Categories = Mapping[str, Sequence[str]]
 
 
 def align_labels(
@@ -25,13 +24,13 @@ def align_labels(
     strict: str | None,
     columns: Mapping[str, str] | None = None,
 ) -> ImageStore:
-    """The pictures with the labels `names` (N, L), from `columns` of other names where these say so.
+    """The images with the labels `names` (N, L), read from `columns` {label: column} or the same names.
 
-    Categories are numbered as in `categories`, where they are given; none is a number. A category that is not
-    there, and a value that is not finite, is a missing label.
+    Categories are numbered as in `categories`, if given; an empty list means a number. An unknown category,
+    and a value that is not finite, is a missing label.
 
     Raises:
-        UserError: where `strict` names the source, a label that it does not have.
+        UserError: the source lacks a label, and `strict` (its name for the message) is not None.
     """
     wanted = {name: (columns or {}).get(name, name) for name in names}
     found = {name: _column(loaded, column, strict) for name, column in wanted.items()}
@@ -70,9 +69,9 @@ def _column(loaded: RawImages, name: str, strict: str | None) -> Column:
 
 
 def _numbered(column: Column, names: Sequence[str]) -> tuple[npt.NDArray[np.float32], list[str]]:
-    """The values (N,) in training's terms, unknown ones missing; and which names these are.
+    """The values (N,) encoded as in training, NaN if unknown, and the unknown names.
 
-    Without `names` they are numbers, and true and false are 1 and 0.
+    Without `names` they are numbers, with true and false as 1 and 0.
     """
     if not names:
         if column.names in ((), ("false", "true")):
@@ -94,7 +93,7 @@ def _places(values: npt.NDArray[np.float32], spelled: Sequence[str]) -> npt.NDAr
 
 
 def number_in(name: str) -> float:
-    """The number that a name spells, or NaN."""
+    """The number written as `name`, or NaN."""
     try:
         return float(name)
     except ValueError:

@@ -1,6 +1,6 @@
-"""Pictures of a user, files or arrays, as a model reads them.
+"""Conversion of a user's image files and arrays to the pixels that a model reads.
 
-Shapes: N pictures, C x H x W pixels.
+Shapes: N images, C x H x W pixels.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from seqvae.data.image.pixels import ImageSpec, first_line, picture_pixels, to_l
 from seqvae.errors import UserError
 
 Pixels = npt.NDArray[np.uint8]
-_OUTSIDE = 10.0  # beyond [0, 1] a decoder's mean may go a little; levels up to 255 are another scale
+_OUTSIDE = 10.0  # tolerance: a decoder's mean may leave [0, 1], but 255 is another scale
 
 
 def load_images(paths: Sequence[str | Path], codec: ImageProcessor) -> Pixels:
-    """uint8 pixels (N, C, H, W) of picture files, brought to the codec's size and channels.
+    """Read image files as uint8 pixels (N, C, H, W), resized to the processor's size and channels.
 
     Raises:
-        UserError: a file that is not there, or is no picture.
+        UserError: a missing file, or not an image.
     """
     from PIL import Image
 
@@ -35,7 +35,7 @@ def load_images(paths: Sequence[str | Path], codec: ImageProcessor) -> Pixels:
         try:
             with Image.open(path) as picture:
                 row[...] = picture_pixels(picture, form)
-        except Exception as error:  # every format of PIL's has its own
+        except Exception as error:  # every PIL format raises its own errors
             reason = "no such file" if isinstance(error, FileNotFoundError) else first_line(error)
             raise UserError(
                 f"{path} cannot be read as a picture ({reason}): give a .png or .jpg file"
@@ -44,10 +44,10 @@ def load_images(paths: Sequence[str | Path], codec: ImageProcessor) -> Pixels:
 
 
 def levels(pixels: Tensor | npt.NDArray[Any], bits: bool | None = None) -> Pixels:
-    """uint8 levels of values in [0, 1], what lies just outside cut off; levels stay as they are.
+    """Convert floats in [0, 1] (clipped) or integers to uint8 levels; uint8 arrays are unchanged.
 
     Raises:
-        UserError: values that are no pixels, or far outside.
+        UserError: values that are not pixels, or far outside the range.
     """
     array: npt.NDArray[Any] = (
         pixels.detach().cpu().numpy() if isinstance(pixels, Tensor) else np.asarray(pixels)

@@ -1,4 +1,4 @@
-"""Pictures out of `.npy` and `.npz` files."""
+"""Images from `.npy` and `.npz` files."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ NAMES = (
     "x",
     "imgs",
     "x_train",
-)  # where an .npz keeps its pictures; else its first array of 3 or 4 dims
+)  # names of image arrays in an .npz; otherwise its first array of 3 or 4 dims
 
 
 def read_npy(path: Path) -> Array:
-    """The array, mapped where it can be.
+    """Read an array, memory-mapped if possible.
 
     Raises:
-        UserError: no array that can be read.
+        UserError: not a readable array.
     """
     try:
         if _begins_as_npy(path):
@@ -37,7 +37,7 @@ def read_npy(path: Path) -> Array:
                 found = np.load(BytesIO(stream.read()), allow_pickle=False)
     except UserError:
         raise
-    except Exception as error:  # of a damaged header NumPy raises whatever Python's own parser does
+    except Exception as error:  # for a damaged header NumPy raises any error of Python's parser
         raise _damage_error(path, error) from None
     if not isinstance(found, np.ndarray):
         raise UserError(f"{path} holds several arrays: name it .npz")
@@ -45,7 +45,7 @@ def read_npy(path: Path) -> Array:
 
 
 def is_npy(path: Path) -> bool:
-    """Whether a file is an array by its name, or begins as one."""
+    """Whether a file is a `.npy` file, by its name or its first bytes."""
     return suffix(path) == ".npy" or _begins_as_npy(path)
 
 
@@ -55,15 +55,15 @@ def _begins_as_npy(path: Path) -> bool:
 
 
 def read_npz(path: Path) -> tuple[Array, dict[str, Array]]:
-    """The pictures, and as labels every other array of as many rows: (N,), or the columns of (N, L).
+    """The image array, and as labels all other arrays with N rows: (N,), or the columns of (N, L).
 
     Raises:
-        UserError: no archive that can be read, or no pictures in it.
+        UserError: not a readable archive, or no images in it.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: array for name in archive.files if (array := _plain(archive, name)) is not None}
-    except Exception as error:  # as above, and whatever zipfile raises
+    except Exception as error:  # as above, and any error of zipfile
         raise _damage_error(path, error) from None
     likely = [name for name, array in arrays.items() if array.ndim in (3, 4)]
     found = [name for name in NAMES if name in likely] + likely
@@ -75,7 +75,7 @@ def read_npz(path: Path) -> tuple[Array, dict[str, Array]]:
 
 
 def _plain(archive: Any, name: str) -> Array | None:
-    """An array of the archive, or None for one of objects, which would have to be unpickled."""
+    """An array of the archive, or None for an object array, which would need pickle."""
     try:
         array: Array = archive[name]
     except ValueError:

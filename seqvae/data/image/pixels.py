@@ -1,6 +1,6 @@
-"""Arrays and pictures of any kind become uint8 pixels (N, C, H, W) of the size and channels asked for.
+"""Conversion of arrays and PIL images to uint8 pixels (N, C, H, W) of a given size and channels.
 
-Shapes: N pictures, C channels, H x W pixels.
+Shapes: N images, C channels, H x W pixels.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 Pixels = npt.NDArray[np.uint8]
-_LUMA = np.array([19595, 38470, 7471], np.uint32)  # ITU-R 601 in 65536ths, as PIL weighs colours
+_LUMA = np.array([19595, 38470, 7471], np.uint32)  # ITU-R 601 in 65536ths, the weights that PIL uses
 
 _ORIENTATION = 0x0112  # a tag of EXIF
 
 
 class ImageSpec(NamedTuple):
-    """What is asked of pictures; None leaves them as they are."""
+    """Required size and channels of images; None leaves them unchanged."""
 
     size: tuple[int, int] | None = None  # height, width
     channels: int | None = None
-    bits: bool | None = None  # whether arrays of zeros and ones are black and white; if none are above 1
+    bits: bool | None = None  # whether integers are zeros and ones; None: if none is above 1
 
 
 def to_pixels(array: Array, form: ImageSpec, where: str) -> Pixels:
-    """An array of grey (N, H, W) or other pictures (N, H, W, C), (N, C, H, W), formed; `where` opens errors.
+    """Convert grey images (N, H, W), or (N, H, W, C) or (N, C, H, W); `where` is their source in errors.
 
     Raises:
-        UserError: no pictures in it, or values that are no pixels.
+        UserError: not images, or values that are not pixels.
     """
     array = to_channels_first(array, where)
     if not array.size:
@@ -44,7 +44,7 @@ def to_pixels(array: Array, form: ImageSpec, where: str) -> Pixels:
 
 
 def to_channels_first(array: Array, where: str) -> Array:
-    """(N, C, H, W), C 1 or 3, of what `to_pixels` takes; where C could be either axis it is the last.
+    """Move channels first, (N, C, H, W) with C 1 or 3; if both axes could be C, it is the last one.
 
     Raises:
         UserError: another shape.
@@ -61,12 +61,12 @@ def to_channels_first(array: Array, where: str) -> Array:
 
 
 def to_levels(array: Array, where: str, bits: bool | None = None) -> Pixels:
-    """uint8 levels of levels, of floats in [0, 1], or of zeros and ones.
+    """Convert levels, floats in [0, 1], or zeros and ones to uint8 levels.
 
-    Whole numbers of which none is above 1 are zeros and ones, unless `bits` says that they are levels.
+    Integers of which none is above 1 count as zeros and ones, unless `bits` is False.
 
     Raises:
-        UserError: values of another kind, or beyond their range.
+        UserError: values of another type, or outside their range.
     """
     if array.dtype == bool:
         return array.astype(np.uint8) * np.uint8(255)
@@ -79,18 +79,18 @@ def to_levels(array: Array, where: str, bits: bool | None = None) -> Pixels:
         return np.round(array * np.float32(255)).astype(np.uint8)
     if low < 0 or high > 255:
         raise UserError(f"{where} holds whole numbers from {low:g} to {high:g}: levels are 0 to 255")
-    if high <= 1 and bits is not False:  # black and white that is written as 0 and 1
+    if high <= 1 and bits is not False:  # black and white written as 0 and 1
         return array.astype(np.uint8) * np.uint8(255)
     return array if array.dtype == np.uint8 else array.astype(np.uint8)
 
 
 def are_bits(array: Array) -> bool | None:
-    """Whether whole numbers are zeros and ones; None of floats and booleans, which say what they are."""
+    """Whether integers are zeros and ones; None for floats and booleans, whose scale is clear."""
     return bool(array.max(initial=0) <= 1) if array.dtype.kind in "iu" else None
 
 
 def with_channels(pixels: Pixels, channels: int | None) -> Pixels:
-    """Grey repeated as three colours, or colours weighed into grey."""
+    """Convert between grey and three channels."""
     if channels in (None, pixels.shape[1]):
         return pixels
     if channels == 3:
@@ -101,7 +101,7 @@ def with_channels(pixels: Pixels, channels: int | None) -> Pixels:
 
 
 def resize(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    """Every picture at `size` (height, width), interpolated linearly over its own pixels."""
+    """Resize every image to `size` (height, width) by bilinear interpolation."""
     from PIL import Image
 
     count, channels = pixels.shape[:2]
@@ -114,19 +114,19 @@ def resize(pixels: Pixels, size: tuple[int, int]) -> Pixels:
 
 
 def first_line(error: Exception) -> str:
-    """What some library's error says first, for a message of ours."""
+    """The first sentence of a library's error, for our own message."""
     return str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__
 
 
 def picture_pixels(picture: Image, form: ImageSpec) -> Pixels:
-    """(C, H, W) of a PIL picture, upright; without `channels`, one where it is grey and else three.
+    """Pixels (C, H, W) of a PIL image, upright; by default one channel if it is grey, otherwise three.
 
     Raises:
-        ValueError: grey values that do not fit into a byte.
+        ValueError: grey values with more than 8 bits.
     """
     from PIL import Image, ImageOps
 
-    if picture.getexif().get(_ORIENTATION, 1) != 1:  # how the camera was held
+    if picture.getexif().get(_ORIENTATION, 1) != 1:  # the camera was rotated
         picture = ImageOps.exif_transpose(picture)
     if picture.mode[0] in "IF":
         raise ValueError(f"more than 256 levels of grey, mode {picture.mode}")

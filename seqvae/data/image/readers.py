@@ -1,4 +1,4 @@
-"""One source of pictures of any kind, read whole: idx files, arrays, folders, `datasets`."""
+"""Reading of image sources: idx files, arrays, folders, and data sets of `datasets`."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?(@[\w.-]+)?")
 _FILES = (*SUFFIXES, ".npy", ".npz", ".gz")
 
 
-AS_IT_IS = ImageSpec()
+UNCHANGED = ImageSpec()
 
 
 @dataclass(frozen=True)
 class RawImages:
-    """Pictures (N, C, H, W) uint8 with all labels they came with, and where in the source each stood.
+    """Images (N, C, H, W) uint8 with all their labels, and the position of each in the source.
 
-    The source has `total` rows, of which those that are no readable picture are `broken`; `ids` names each
-    row, where the source does.
+    The source has `total` rows; `broken` names those that are not readable images, and `ids` holds the id of
+    each row, if the source has ids.
     """
 
     pixels: npt.NDArray[Any]
@@ -44,34 +44,35 @@ class RawImages:
     broken: tuple[str, ...] = ()
     total: int = 0
     ids: tuple[Any, ...] | None = None
-    bits: bool | None = None  # whether whole numbers were taken for zeros and ones
+    bits: bool | None = None  # whether integers were read as zeros and ones
 
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How a source is to be read."""
+    """How a source is read."""
 
-    form: ImageSpec = AS_IT_IS
+    form: ImageSpec = UNCHANGED
     column: str = "image"  # of a data set
     skip_broken: bool = False
     id_column: str | None = None  # of a data set
-    labels: tuple[str, ...] = ()  # columns that are wanted even where they hold texts
+    labels: tuple[str, ...] = ()  # columns to read even if they hold strings
 
 
 def load_source(source: str | Sequence[str], how: ReadOptions, split: str = "train") -> RawImages:
-    """All pictures of a source, or of several one after the other, with every label that they have.
+    """Read all images of a source, or of several (concatenated), with all their labels.
 
-    A picture file; an idx (also packed), `.npy` or `.npz` file; a folder of pictures, whose label `folder` is
-    the folder that each lies in; a folder that `datasets` saved or a Hub id, either with `@split`; a glob.
+    A source is an image file; an idx (also packed), `.npy` or `.npz` file; a folder of images, whose label
+    `folder` is the folder of each; a folder saved by `datasets` or a Hub id, both with optional `@split`; or
+    a glob.
 
     Raises:
-        UserError: no such source, nothing in it, damaged, or not of one size.
+        UserError: no such source, an empty or damaged one, or images of different sizes.
     """
     sources = expand(source)
     if all(suffix(one) in SUFFIXES and Path(one).is_file() for one in sources):
         return _files([Path(one) for one in sources], None, how)
     found = [_load(one, how, split) for one in sources]
-    return found[0] if len(found) == 1 else joined(found, sources)
+    return found[0] if len(found) == 1 else concat_sources(found, sources)
 
 
 def _load(source: str, how: ReadOptions, split: str) -> RawImages:
@@ -94,7 +95,7 @@ def _load(source: str, how: ReadOptions, split: str) -> RawImages:
 
 
 def find_heldout_source(source: str | Sequence[str], part: str) -> str | None:
-    """The validation or test part (`valid` or `test`) that a source brings: a split, or MNIST's t10k file."""
+    """The source's own validation or test split (`valid` or `test`), or MNIST's t10k file; or None."""
     sources = expand(source)
     if len(sources) != 1:
         return None
@@ -107,7 +108,7 @@ def find_heldout_source(source: str | Sequence[str], part: str) -> str | None:
 
 
 def locate(source: str) -> Path | None:
-    """The path of a source on this machine (`@split` aside), None for a Hub id.
+    """The local path of a source without `@split`, or None for a Hub id.
 
     Raises:
         UserError: neither.
@@ -152,7 +153,7 @@ def _folder(root: Path, how: ReadOptions) -> RawImages:
 
 
 def _files(files: list[Path], root: Path | None, how: ReadOptions) -> RawImages:
-    """Picture files; those under `root` are labelled by the folder that they lie in."""
+    """Read image files; those under `root` are labelled by their folder."""
     pictures = (EncodedImage(str(path), lambda path=path: _open_image(path)) for path in files)  # type: ignore[misc]
     names = [str(path if root is None else path.relative_to(root)) for path in files]
     key = [f"{name} {remembered_hash(path)}" for name, path in zip(names, files, strict=True)]
@@ -168,7 +169,7 @@ def _open_image(path: Path) -> Any:
     from PIL import Image
 
     with Image.open(path) as picture:
-        picture.load()  # now: a file cut short shows only here
+        picture.load()  # reads now, so that a truncated file fails here
         return picture.copy()
 
 
@@ -182,11 +183,11 @@ def _dataset(source: str, path: Path | None, how: ReadOptions, split: str) -> Ra
     return RawImages(found.pixels, labels, found.rows, found.broken, len(dataset), ids)
 
 
-def joined(parts: Sequence[RawImages], sources: Sequence[str]) -> RawImages:
-    """Several sources as one; a label that one of them lacks is missing there.
+def concat_sources(parts: Sequence[RawImages], sources: Sequence[str]) -> RawImages:
+    """Concatenate sources; a label that a source lacks is missing there.
 
     Raises:
-        UserError: pictures of different shapes.
+        UserError: images of different shapes.
     """
     first = parts[0].pixels.shape[1:]
     for part, source in zip(parts, sources, strict=True):

@@ -1,4 +1,4 @@
-"""Text and pictures drawn from known factors: the embedded defaults, made anew from a seed, never fetched."""
+"""Embedded synthetic data sets of sentences and images with known factors, generated from a seed."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from seqvae.keyed_noise import KeyedNoise
 
 @dataclass(frozen=True)
 class SentenceCorpus:
-    """Splits of distinct sentences that share none; `factors` names each label and its values."""
+    """Disjoint splits of distinct sentences; `factors` maps each label to its values."""
 
     sizes: Mapping[str, int]
     factors: Mapping[str, tuple[str, ...]]
     seed: int = 0
 
     def examples(self, split: str) -> Iterator[tuple[str, tuple[int, ...]]]:
-        """The sentences of `split` (train, valid or test) with their labels, in the order of `factors`."""
+        """The sentences of `split` (train, valid or test) with their labels, ordered as `factors`."""
         start = 0
         for name, size in self.sizes.items():
             if name == split:
@@ -39,9 +39,9 @@ CORPORA: dict[str, SentenceCorpus] = {
 
 @dataclass(frozen=True)
 class PictureSet:
-    """Splits of pictures that share no combination of factors; `factors` names each label and its values.
+    """Splits of images without common combinations of factors; `factors` maps each label to its values.
 
-    A factor in `categories` has names for its values 0, 1, ...
+    `categories` names the values 0, 1, ... of a factor.
     """
 
     sizes: Mapping[str, int]
@@ -51,23 +51,23 @@ class PictureSet:
     seed: int = 0
 
     def render(self, codes: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-        """The pictures (N, C, H, W) of codes (N, F): the place of each value among its factor's."""
+        """The images (N, C, H, W) of codes (N, F), indices into the values of each factor."""
         return self.draw(self.values(codes))
 
     def values(self, codes: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        """The values (N, F) of combinations of factors: the labels."""
+        """The factor values (N, F) of codes: the labels."""
         columns = zip(self.factors.values(), np.asarray(codes).T, strict=True)
         return np.stack([np.array(values)[column] for values, column in columns], 1)
 
     def codes(self, split: str) -> npt.NDArray[np.int64]:
-        """The combinations of `split` (train, valid or test), (N, F), in the seed's order."""
+        """The codes (N, F) of `split` (train, valid or test), in random order by seed."""
         counts = tuple(len(values) for values in self.factors.values())
         every = torch.arange(int(np.prod(counts)))
         order = torch.argsort(KeyedNoise(self.seed, 0, every).uniform("pictures"), stable=True)
         return np.stack(np.unravel_index(order.numpy()[self.places(split)], counts), 1)
 
     def places(self, split: str) -> npt.NDArray[np.int64]:
-        """Where in the seed's order the pictures of `split` stand, (N,)."""
+        """Positions (N,) of the images of `split` in that order."""
         start = 0
         for name, size in self.sizes.items():
             if name == split:

@@ -1,7 +1,7 @@
-"""A white disc on black: where it lies and, if wanted, how large and how bright it is.
+"""Images of a white disc on black, with position and optionally radius and brightness as factors.
 
-The kind of data on which Burgess et al. 2018 show what beta does: a spot, and where it lies is all there is.
-Shapes: N pictures, F factors, C x H x W pixels.
+Similar to the data on which Burgess et al. 2018 show the effect of beta: a spot whose position is the factor.
+Shapes: N images, F factors, C x H x W pixels.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 SIDE = 32
-LOW, HIGH = 6.0, 26.0  # pixels from the edge to the centre at positions 0 and 1: every disc lies inside
-RADIUS = 5.0  # pixels, where it is not a factor
-_AT_ONCE = 4096  # pictures
+LOW, HIGH = 6.0, 26.0  # centre in pixels at positions 0 and 1, so that every disc is inside
+RADIUS = 5.0  # pixels, if it is not a factor
+_AT_ONCE = 4096  # images
 
 Values = npt.NDArray[Any]
 
@@ -29,9 +29,9 @@ BRIGHTNESSES: tuple[float, ...] = _spread(0.4, 1.0, 16)  # 1 is white
 
 
 def draw(values: Values) -> npt.NDArray[np.uint8]:
-    """Discs (N, 1, 32, 32) of x and y in [0, 1] (right and down), radius and brightness: (N, 2 to 4).
+    """Draw discs (N, 1, 32, 32) with values (N, 2 to 4): x and y in [0, 1] (right, down), radius, brightness.
 
-    A pixel is as bright as the disc covers it, taken as radius + 1/2 - distance between 0 and 1.
+    A pixel's brightness is its coverage by the disc, approximated by clip(radius + 1/2 - distance, 0, 1).
     """
     values = np.asarray(values, np.float32)
     parts = [_render(values[i : i + _AT_ONCE]) for i in range(0, len(values), _AT_ONCE)]

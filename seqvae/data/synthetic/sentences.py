@@ -1,4 +1,4 @@
-"""English-like sentences drawn from known factors: `does the old dog not chase a ball in the park ?`."""
+"""English-like sentences generated from known factors, such as `does the old dog not see a ball ...`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from seqvae.keyed_noise import keyed_permutation
 
-# (singular, plural): no two forms are alike, or number could not be read off a sentence
+# (singular, plural): all forms differ, so that a sentence determines the number
 _PEOPLE = (
     ("dog", "dogs"), ("cat", "cats"), ("horse", "horses"), ("elephant", "elephants"),
     ("mouse", "mice"), ("owl", "owls"), ("man", "men"), ("woman", "women"),
@@ -24,7 +24,7 @@ _THINGS = (
     ("toy", "toys"), ("berry", "berries"), ("instrument", "instruments"), ("leaf", "leaves"),
     ("watch", "watches"), ("picture", "pictures"), ("onion", "onions"), ("coin", "coins"),
 )  # fmt: skip
-# (base, third person, past): no base equals its past, or tense could not be read off
+# (base, third person, past): base and past differ, so that a sentence determines the tense
 _VERBS = (
     ("see", "sees", "saw"), ("find", "finds", "found"), ("take", "takes", "took"),
     ("carry", "carries", "carried"), ("watch", "watches", "watched"), ("buy", "buys", "bought"),
@@ -64,7 +64,7 @@ _CHUNK = 8192
 
 
 def sentence(factors: Mapping[str, int] | Sequence[int] | npt.NDArray[np.int64]) -> str:
-    """The one sentence of a combination of factors: lower case, words and the final mark spaced apart.
+    """The sentence of a combination of factors: lower case, with spaces around the final mark.
 
     `factors` are labels in the order of `FACTORS`, or by name. Different labels give different sentences.
 
@@ -79,15 +79,15 @@ def sentence(factors: Mapping[str, int] | Sequence[int] | npt.NDArray[np.int64])
 
 
 def iter_sentences(n: int, seed: int, start: int = 0) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """`n` different sentences with their labels, in the seed's order from place `start`; nothing is held.
+    """`n` different sentences with their labels, in random order by seed, from position `start`, lazily.
 
-    The order is a permutation of all `SIZE` combinations, so runs of different places never meet.
+    The order is a permutation of all `SIZE` combinations, so different ranges are disjoint.
 
     Raises:
-        ValueError: more sentences are asked for than there are.
+        ValueError: the range exceeds the number of sentences.
     """
     if start < 0 or start + n > SIZE:
-        raise ValueError(f"{n} sentences from place {start} were asked for, there are {SIZE}")
+        raise ValueError(f"{n} sentences from position {start} were requested, there are {SIZE}")
     for first in range(start, start + n, _CHUNK):
         places = np.arange(first, min(first + _CHUNK, start + n), dtype=np.uint64)
         codes = np.unravel_index(keyed_permutation(places, SIZE, seed).astype(np.int64), _SHAPE)

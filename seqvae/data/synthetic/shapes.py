@@ -1,9 +1,9 @@
-"""Squares, ellipses and hearts, white on black, of every size, angle and place: after dSprites.
+"""Images of squares, ellipses and hearts, white on black, with the factors of dSprites.
 
-The factors have as many values as those of Matthey et al. 2017; but angles do not meet at 2 pi, and places
-are a whole pixel apart. Every pixel is black or white. A square looks the same after a quarter of a turn and
-an ellipse after half of one: several of their angles give one picture.
-Shapes: N pictures, F factors, C x H x W pixels.
+The factors have as many values as those of Matthey et al. 2017, but orientations exclude 2 pi, and positions
+are integer pixels. Every pixel is black or white. A square is symmetric under rotation by 90 degrees and an
+ellipse by 180 degrees, so several of their orientations give the same image.
+Shapes: N images, F factors, C x H x W pixels.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 SIDE = 64
-SPRITE = 33  # pixels: what the largest shape needs at any angle
+SPRITE = 33  # pixels that the largest shape needs at any angle
 KINDS: tuple[str, ...] = ("square", "ellipse", "heart")
 HALF_SIDE = 11.3  # pixels, of the square at scale 1
 HALF_AXES = (14.4, 8.4)  # of the ellipse
-HEART, HEART_CENTRE = 12.0, 0.29  # pixels a unit of its curve, and how high in it its centroid lies
-EDGE = 1e-9  # so that equal shapes at other angles do not differ by rounding
+HEART, HEART_CENTRE = 12.0, 0.29  # pixels per unit of its curve, and height of its centroid in these units
+EDGE = 1e-9  # tolerance, so that symmetric shapes do not differ by rounding
 
 Values = npt.NDArray[Any]
 
@@ -34,9 +34,9 @@ CATEGORIES: dict[str, tuple[str, ...]] = {"shape": KINDS}
 
 
 def draw(values: Values) -> npt.NDArray[np.uint8]:
-    """Pictures (N, 1, 64, 64) of shape, scale, orientation (radians, anticlockwise), x and y (N, 5).
+    """Draw images (N, 1, 64, 64) with values (N, 5): shape, scale, orientation (radians, left), x, y.
 
-    x and y in [0, 1] go right and down in whole pixels, so a shape is drawn once for all its places.
+    x and y in [0, 1] go right and down in whole pixels, so a shape is rendered once for all positions.
     """
     values = np.asarray(values, np.float64)
     kinds, which = np.unique(values[:, :3], axis=0, return_inverse=True)
@@ -49,11 +49,11 @@ def draw(values: Values) -> npt.NDArray[np.uint8]:
 
 
 def sprite(values: Values) -> npt.NDArray[np.uint8]:
-    """The shapes alone (N, 33, 33), of shape, scale and orientation (N, 3), around the middle pixel."""
+    """Render centred shapes (N, 33, 33) with values (N, 3): shape, scale and orientation."""
     kind, scale, angle = np.asarray(values, np.float64).T[..., None, None]
     line = np.arange(SPRITE) - SPRITE // 2
     right, up = line[None, None, :], -line[None, :, None]
-    u = (np.cos(angle) * right + np.sin(angle) * up) / scale  # the shape's own axes
+    u = (np.cos(angle) * right + np.sin(angle) * up) / scale  # coordinates of the shape
     v = (np.cos(angle) * up - np.sin(angle) * right) / scale
     inside = np.where(kind == 0, _square(u, v), np.where(kind == 1, _ellipse(u, v), _heart(u, v)))
     return inside.astype(np.uint8) * np.uint8(255)
@@ -68,6 +68,6 @@ def _ellipse(u: Values, v: Values) -> Values:
 
 
 def _heart(u: Values, v: Values) -> Values:
-    """The curve (x^2 + y^2 - 1)^3 = x^2 y^3, its notch up."""
+    """Inside of the curve (x^2 + y^2 - 1)^3 = x^2 y^3, with the notch up."""
     x, y = u / HEART, v / HEART + HEART_CENTRE
     return (x**2 + y**2 - 1) ** 3 <= x**2 * y**3 + EDGE

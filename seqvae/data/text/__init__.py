@@ -1,1 +1,1 @@
-"""Sentences: corpora, tokenizers, the token store, batches."""
+"""Text: corpora, tokenizers, the token store, batches."""

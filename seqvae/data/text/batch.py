@@ -1,12 +1,11 @@
-"""The batch of sentences: what a text model reads and predicts.
+"""Batches of sentences: the inputs and targets of a text model.
 
 Shapes: B examples, T tokens, L labels, C conditions.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,7 +17,7 @@ from seqvae.keyed_noise import KeyedNoise
 
 @dataclass(frozen=True)
 class SpecialIds:
-    """The tokenizer's ids of padding, unknown word, start and end; never constants of ours."""
+    """The tokenizer's ids of padding, unknown token, start and end."""
 
     pad: int
     unk: int
@@ -42,29 +41,24 @@ class TextBatch(MovableBatch):
     targets: Tensor
     lengths: Tensor  # (B,) predicted tokens: the sentence and </s>
     special: SpecialIds
-    index: Tensor  # (B,) the example's place in its corpus
-    labels: Tensor  # (B, L), NaN where a label is missing
+    index: Tensor  # (B,) the example's position in its corpus
+    labels: Tensor  # (B, L), NaN if missing
     random: KeyedNoise  # the noise of these examples at this step
-    condition: Tensor | None = None  # (B, C) what is asked of the latent; by default its own
-
-    @property
-    def size(self) -> int:
-        """B."""
-        return len(self.lengths)
+    condition: Tensor | None = None  # (B, C) condition of the latent; by default its own
 
     @property
     def num_targets(self) -> int:
-        """What is counted when speed is told, and a loss `a unit`: predicted tokens."""
+        """Number of predicted tokens, for throughput and per-token losses."""
         return int(self.lengths.sum())
 
     @property
     def target_counts(self) -> Tensor:
-        """(B,): how many units each example has."""
+        """(B,): number of predicted tokens of each example."""
         return self.lengths
 
     @property
     def decoder_positions(self) -> int:
-        """How much an example costs the decoder, in tokens: T."""
+        """Decoder cost of an example in tokens: T."""
         return self.targets.shape[1]
 
     @property
@@ -80,7 +74,7 @@ class TextBatch(MovableBatch):
         return places < self.source_lengths[:, None]
 
     def pad_to_multiple(self, multiple: int) -> TextBatch:
-        """The same sentences, padded to a length that is a multiple: a GPU then meets few shapes."""
+        """Pad to a length that is a multiple of `multiple`, so that a GPU sees few shapes."""
         names = ("inputs", "targets") if self.source.is_floating_point() else ("source", "inputs", "targets")
         widths = {name: -getattr(self, name).shape[1] % multiple for name in names}
         return self.replace(
@@ -89,7 +83,3 @@ class TextBatch(MovableBatch):
                 for name, width in widths.items()
             }
         )
-
-    def replace(self, **values: Any) -> TextBatch:
-        """A copy with some fields replaced."""
-        return replace(self, **values)

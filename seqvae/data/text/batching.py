@@ -1,4 +1,4 @@
-"""From token ids to padded batches: which sentences go together, and their tensors.
+"""From token ids to padded batches: the grouping of sentences, and their tensors.
 
 Shapes: B examples, T tokens, L labels, N sentences.
 """
@@ -15,15 +15,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from seqvae.data.splits import Rows
 from seqvae.data.text.batch import SpecialIds, TextBatch
 from seqvae.data.text.source import SourceRows
 from seqvae.data.text.token_store import TokenStore
 from seqvae.keyed_noise import KeyedNoise, Signed, hash_content, keyed_permutation
 
-Rows = npt.NDArray[np.int64]
-AT_ONCE = 1 << 14  # padded tokens that a model is given at once at use: memory does not grow with the rows
-_POOL = 150  # batches sorted by length together: 1.5 % padding on captions and PTB, 3.5 % with 64
-_BLOCK = 1 << 16  # sentences that are put in order together
+AT_ONCE = 1 << 14  # padded tokens per batch in use, so that memory is independent of the number of rows
+_POOL = 150  # batches per sorting pool: 1.5 % padding on captions and PTB, 3.5 % with 64
+_BLOCK = 1 << 16  # sentences per shuffled block
 
 
 def collate(
@@ -42,7 +42,7 @@ def collate(
 
 
 def with_source(batch: TextBatch, rows: SourceRows) -> TextBatch:
-    """The batch whose encoder reads these rows (B,) in the place of the run's own tokens."""
+    """The batch with these rows (B,) as the encoder's input, instead of the run's own tokens."""
     source, lengths = rows.tensors()
     return batch.replace(source=source, source_lengths=lengths)
 
@@ -62,7 +62,7 @@ def batch_from_ids(
 def _batch(
     grid: Rows, lengths: Rows, special: SpecialIds, labels: torch.Tensor, rows: Rows, seed: int, step: int
 ) -> TextBatch:
-    """From ids (B, T - 1), right of their lengths anything, to the three views of a batch (B, T)."""
+    """Make source, inputs and targets (B, T) from ids (B, T - 1); ids beyond the lengths are ignored."""
     size, longest = len(lengths), int(lengths.max(initial=0))
     kept = grid[:, :longest]
     inside = np.arange(longest) < lengths[:, None]
@@ -87,14 +87,14 @@ def _batch(
 
 
 def keys_of(sentences: Sequence[Sequence[int]]) -> Signed:
-    """(B,) the key of each sentence's content, see `hash_content`; ids are without special tokens."""
+    """(B,) hash of each sentence's ids without special tokens, see `hash_content`."""
     lengths = np.fromiter(map(len, sentences), np.int64, len(sentences))
     flat = np.fromiter(chain.from_iterable(sentences), np.int64, int(lengths.sum()))
     return hash_content(flat, lengths)
 
 
 def keys_of_batch(batch: TextBatch) -> Signed:
-    """(B,) the same keys of the sentences of a batch on the CPU."""
+    """(B,) the same keys for a batch on the CPU."""
     lengths = batch.lengths.numpy() - 1  # without </s>
     inside = np.arange(batch.targets.shape[1]) < lengths[:, None]
     return hash_content(batch.targets.numpy()[inside], lengths)
@@ -102,11 +102,11 @@ def keys_of_batch(batch: TextBatch) -> Signed:
 
 @dataclass(frozen=True)
 class LengthBucketSampler(Sequence[Rows]):
-    """The batches of one epoch, each an array of rows: a function of (seed, epoch), of similar lengths.
+    """The batches of one epoch, arrays of rows with similar lengths, as a function of (seed, epoch).
 
-    A block of 65,536 sentences, drawn from all of the corpus, is permuted, sorted by length within pools of
-    150 batches, and its batches are permuted again, all when the first of them is asked for: neither the
-    time nor the memory of a start grows with N. The one smaller batch is kept.
+    A block of 65,536 sentences, a random subset of the corpus, is permuted, sorted by length within pools of
+    150 batches, and its batches are permuted again. This happens when its first batch is requested, so that
+    neither the time nor the memory of a start grows with N. The one smaller batch is kept.
     """
 
     offsets: Rows  # (N + 1,) where sentences start
@@ -116,7 +116,7 @@ class LengthBucketSampler(Sequence[Rows]):
 
     @property
     def examples(self) -> int:
-        """N."""
+        """N, the number of sentences."""
         return len(self.offsets) - 1
 
     def __len__(self) -> int:
@@ -130,7 +130,7 @@ class LengthBucketSampler(Sequence[Rows]):
 
     @property
     def _batches(self) -> int:
-        """How many a block has."""
+        """Batches per block."""
         return max(1, _BLOCK // self.batch_size)
 
     @cached_property
@@ -138,7 +138,7 @@ class LengthBucketSampler(Sequence[Rows]):
         return lru_cache(maxsize=16)(self._in_order)
 
     def _in_order(self, block: int) -> tuple[Rows, Rows]:
-        """The rows of a block, batch after batch, and where each batch starts, as they are met."""
+        """The rows of a block, batch after batch, and the start of each batch in shuffled order."""
         random = np.random.default_rng([self.seed % 2**64, self.epoch, block])
         rows = random.permutation(self._shuffled_blocks(block))
         lengths = self.offsets[rows + 1] - self.offsets[rows]
@@ -155,9 +155,9 @@ class LengthBucketSampler(Sequence[Rows]):
 
 
 def token_bounded(lengths: Sequence[int], batch_size: int, tokens: int = AT_ONCE) -> Iterator[slice]:
-    """Runs of consecutive sentences, at most `batch_size` and `tokens` padded tokens each, `</s>` counted.
+    """Slices of consecutive sentences with at most `batch_size` sentences and `tokens` padded tokens.
 
-    A sentence that is longer than that is a run of its own.
+    `</s>` counts. A sentence longer than `tokens` is a slice of its own.
     """
     start, longest = 0, 0
     for place, length in enumerate(lengths):
@@ -171,7 +171,7 @@ def token_bounded(lengths: Sequence[int], batch_size: int, tokens: int = AT_ONCE
 
 
 def eval_batches(lengths: npt.NDArray[Any], batch_size: int, max_tokens: int | None = None) -> list[Rows]:
-    """Every sentence once, the longest first; at most `batch_size`, and `max_tokens` padded ones, a batch.
+    """Batches of all sentences, longest first, of at most `batch_size` sentences and `max_tokens` tokens.
 
     `max_tokens` counts `</s>` and padding; a sentence longer than it is a batch of its own.
     """

@@ -1,4 +1,4 @@
-"""Which tokenizer a corpus asks for, and how long its texts are: from a sample, with the reason in words."""
+"""Choice of a tokenizer and a maximum length for a corpus, from a sample, with reasons."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from seqvae.data.text.token_store import TokenStore
 from seqvae.data.text.tokenizer import UNKNOWN_WORDS
 from seqvae.data.text.tokenizer_training import DEFAULT_SIZE, SPECIALS
 
-SAMPLE, HELD_OUT = 200_000, 2_000  # texts that are looked at
-SAMPLE_CHARACTERS = 50_000_000  # and characters of them
-FEW_UNKNOWN = 0.05  # share of held-out words up to which words are the tokens
-MANY_UNKNOWN = 0.1  # share of unknown held-out tokens from which another tokenizer is advised
-WORDS_A_STRING = 1.5  # words per text, on average, up to which a text is a string
-FEW_SYMBOLS, SHORT = 200, 512  # kinds of characters, and characters of a string, that are read one by one
-BPE_SIZES = (512, 8000)  # the smallest and the largest vocabulary of pieces
-CHARACTERS_A_PIECE = 200  # of the sample, for each piece of the vocabulary: it is then seen often enough
-PERCENTILE = 99  # of the lengths, which the longest that is read covers
+SAMPLE, HELD_OUT = 200_000, 2_000  # texts in the sample
+SAMPLE_CHARACTERS = 50_000_000  # characters in the sample, at most
+FEW_UNKNOWN = 0.05  # fraction of unknown held-out words up to which the word tokenizer is chosen
+MANY_UNKNOWN = 0.1  # fraction of unknown held-out tokens from which another tokenizer is suggested
+WORDS_A_STRING = 1.5  # mean words per text up to which texts are short strings
+FEW_SYMBOLS, SHORT = 200, 512  # maximum distinct characters and length for the character tokenizer
+BPE_SIZES = (512, 8000)  # minimum and maximum vocabulary
+CHARACTERS_A_PIECE = 200  # characters of the sample per piece, so that each piece is frequent enough
+PERCENTILE = 99  # of the lengths that the maximum length covers
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a sample of a corpus looks like."""
+    """Statistics of a sample of a corpus."""
 
-    unknown: float  # share of held-out words outside a vocabulary of the usual size
+    unknown: float  # fraction of held-out words outside a vocabulary of default size
     words: float  # per text
-    symbols: int  # kinds of characters
-    longest: int  # characters, of 99 % of the texts
-    characters: int  # in all
+    symbols: int  # distinct characters
+    longest: int  # 99th percentile of the length in characters
+    characters: int  # in total
 
     @property
     def is_strings(self) -> bool:
@@ -44,7 +44,7 @@ class Seen:
 
 
 def look_at(train: Iterable[str], held_out: Iterable[str], vocab_size: int = DEFAULT_SIZE) -> Seen:
-    """The figures of the first 200,000 training texts (or 50 million characters) and 2,000 held-out ones."""
+    """Statistics of the first 200,000 training texts (or 50 million characters) and 2,000 held-out ones."""
     counts: Counter[str] = Counter()
     symbols: set[str] = set()
     lengths: list[int] = []
@@ -69,9 +69,9 @@ def look_at(train: Iterable[str], held_out: Iterable[str], vocab_size: int = DEF
 
 
 def choose_tokenizer(seen: Seen) -> tuple[Component, str]:
-    """The tokenizer for a corpus, and why.
+    """The tokenizer for a corpus, and the reason.
 
-    Words where held-out text has few unknown ones, else characters for short strings of few symbols, else
+    Words if held-out text has few unknown words, else characters for short strings of few symbols, else
     byte-level BPE.
     """
     share = f"{seen.unknown:.1%} of the held-out words"
@@ -87,17 +87,17 @@ def choose_tokenizer(seen: Seen) -> tuple[Component, str]:
 
 
 def percentile(lengths: Sequence[int]) -> int:
-    """The length that 99 % of the texts do not exceed; 1 of none."""
+    """The length that 99 % of the texts do not exceed; 1 without texts."""
     return max(1, math.ceil(np.percentile(lengths, PERCENTILE))) if len(lengths) else 1
 
 
 def unknown_share(store: TokenStore) -> float:
-    """Of the tokens of a split, how many the vocabulary lacks."""
+    """Fraction of a split's tokens that are out of vocabulary."""
     return store.counts.unknown / max(store.counts.tokens, 1)
 
 
 def advice(splits: Mapping[str, Split], valid: TokenStore) -> str:
-    """The better choice, where many held-out tokens are unknown."""
+    """A suggested tokenizer, if many held-out tokens are unknown; else empty."""
     if unknown_share(valid) < MANY_UNKNOWN:
         return ""
     train, held = ((example.text for example in splits[name].examples()) for name in ("train", "valid"))

@@ -1,4 +1,4 @@
-"""Where a corpus lies and how it is told apart: files, folders, saved datasets and the Hub, row by row."""
+"""Corpora from files, folders, saved data sets and the Hub, read row by row."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ _PARTS = {
 def read_corpus(
     source: str | Sequence[str], options: ReadOptions | None = None, split: str = "train"
 ) -> Iterator[Example]:
-    """The rows of `source` in order, those without text too; nothing is held in memory.
+    """Iterate over the rows of `source` in order, including those without text, in constant memory.
 
     A source is a file of lines, JSON (lines of objects, or an array of them), a table with a header (`.csv`,
     `.tsv`), each also packed as `.gz`, `.bz2`, `.xz` or `.zst`; a `.parquet` file; a folder of such files; a
-    folder that `datasets` saved; or a Hub id, `owner/name`, `owner/name:config`. Folders and Hub ids take
-    `@split` behind them. Several sources, or a glob, are read one after the other.
+    folder saved by `datasets`; or a Hub id, `owner/name` or `owner/name:config`. Folders and Hub ids may have
+    a suffix `@split`. Several sources, or a glob, are concatenated.
 
     Raises:
-        UserError: no such source, nothing in it, not text, malformed, or without a column asked for.
+        UserError: no such source, empty, not text, malformed, or without a requested column.
     """
     options = options or ReadOptions()
     for one in expand(source):
@@ -53,12 +53,12 @@ def read_corpus(
 
 
 def is_table(source: str | Sequence[str], options: ReadOptions | None = None) -> bool:
-    """Whether `source` has named columns, or is plain lines."""
+    """Whether `source` has named columns, as opposed to plain lines."""
     return any(_is_table(one, options or ReadOptions()) for one in expand(source))
 
 
 def find_heldout_source(source: str | Sequence[str], split: str) -> str | None:
-    """The validation or test part (`split` is valid or test) that a dataset or a folder of splits brings."""
+    """The source's own validation or test split (`split` is valid or test), or None."""
     sources = expand(source)
     if len(sources) != 1 or Path(sources[0]).is_file() or "@" in sources[0]:
         return None
@@ -69,7 +69,7 @@ def find_heldout_source(source: str | Sequence[str], split: str) -> str | None:
 
 
 def content_hash(source: str | Sequence[str], remember: Callable[[Path], str] | None = None) -> str:
-    """A hash of what `source` holds; `remember` may answer for one file without reading it."""
+    """A hash of the content of `source`; `remember` hashes a file, perhaps from a cache."""
     found = [_content_hash(one, remember or file_hash) for one in expand(source)]
     return found[0] if len(found) == 1 else "several:" + "+".join(found)
 
@@ -86,7 +86,7 @@ def _content_hash(source: str, hashed: Callable[[Path], str]) -> str:
 
 
 def _locate(source: str) -> tuple[Path | None, str | None]:
-    """(path, split) of a source on this machine, (None, None) for a Hub id."""
+    """(path, split) of a local source, (None, None) for a Hub id."""
     if not source:
         raise UserError("the data source is empty: name a file, a saved datasets folder or a Hub id")
     if Path(source).exists():
@@ -123,10 +123,10 @@ def _read(source: str, options: ReadOptions, split: str) -> Iterator[Example]:
 
 
 def _files_in(folder: Path, split: str) -> list[Path]:
-    """The text files of a folder that belong to a split, in the order of their names.
+    """The text files of a folder that belong to a split, sorted by name.
 
     Raises:
-        UserError: a folder without any, or without any of that split.
+        UserError: a folder without text files, or without that split.
     """
     parts = _by_part(folder)
     part = next((part for part, names in _PARTS.items() if split in names), split)
@@ -136,9 +136,9 @@ def _files_in(folder: Path, split: str) -> list[Path]:
 
 
 def _by_part(folder: Path) -> dict[str, list[Path]]:
-    """Text files by the split that their own or their folder's name begins with; all others are to train on.
+    """Text files by the split with which their own or their folder's name begins; others are for training.
 
-    Where some are named after training, files without such a name belong to no split.
+    If some files are named after training, files without a split's name belong to no split.
     """
     files = [p for p in sorted(folder.rglob("*")) if suffix(p) in SUFFIXES and p.is_file()]
     files = [p for p in files if not any(part.startswith(".") for part in p.relative_to(folder).parts)]
@@ -169,5 +169,5 @@ def _read_dataset(source: str, options: ReadOptions, split: str) -> Iterator[Exa
 
 
 def _dataset(source: str, split: str) -> Any:
-    """A `datasets.Dataset`; a split named in the source goes before `split`."""
+    """Load a `datasets.Dataset`; a split named in the source overrides `split`."""
     return load_split(source, _locate(source)[0], split)

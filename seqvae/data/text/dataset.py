@@ -1,26 +1,25 @@
-"""From a data block of a config to token files: splits, tokenizer and caches by content."""
+"""Text data sets from a config's data block: splits, tokenizer, and caches keyed by content."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from seqvae.config.registry import construct, lookup
 from seqvae.config.schema import Component, TextDataConfig
-from seqvae.data.content import cache_root, content_key
+from seqvae.data.cache import cache_root, content_key, fill_folder
 from seqvae.data.input_files import in_words, regular_files
-from seqvae.data.labels import subsample_labels
+from seqvae.data.labels import Categories
+from seqvae.data.splits import PARTS, SplitData, heldout_sources, keep_some_labels, require_one_source
 from seqvae.data.synthetic import CORPORA, SentenceCorpus
 from seqvae.data.text import corpus
-from seqvae.data.text.cache import atomic_folder
 from seqvae.data.text.choosing import MANY_UNKNOWN, advice, unknown_share
 from seqvae.data.text.detokenize import detokenized
 from seqvae.data.text.readers import Example
 from seqvae.data.text.repetition import usual_repeats
 from seqvae.data.text.source import SourceReader
 from seqvae.data.text.splits import (
-    Categories,
     Split,
     file_split,
     file_splits,
@@ -35,57 +34,39 @@ from seqvae.data.text.tokenizer_training import TOKENIZERS
 from seqvae.errors import UserError, suggest
 
 DEFAULT_CORPUS = "sentences"
-_VERSION = "-2"  # of a store's files; the key before it stays what runs remember
+_VERSION = "-2"  # of a store's files; not part of the key, which saved runs contain
 
 
-@dataclass(frozen=True)
-class TextData:
-    """A tokenizer and the splits it made."""
+@dataclass(frozen=True, kw_only=True)
+class TextData(SplitData[TokenStore]):
+    """A tokenizer and the tokenized splits."""
 
     tokenizer: TextTokenizer
-    train: TokenStore
-    valid: TokenStore
-    test: TokenStore | None
-    advice: str = ""  # the better tokenizer, where this one leaves many tokens unknown
-    forced: bool = False  # whether it is to be taken all the same
-    notes: tuple[str, ...] = ()  # what somebody should know of it besides
+    advice: str = ""  # a suggested tokenizer, if this one leaves many tokens unknown
+    forced: bool = False  # whether to use it nevertheless (tokenizer.force)
+    notes: tuple[str, ...] = ()  # further notes for the user
 
     @property
     def fingerprint(self) -> str:
-        """The content of the training split: the same files, tokenizer and settings give the same one."""
+        """A hash of the training split, equal for equal files, tokenizer and settings."""
         return self.train.folder.name.partition("-")[0]
 
     @property
     def codec(self) -> TextTokenizer:
-        """The tokenizer: it makes batches of sentences, and sentences of ids."""
+        """The processor of text runs is the tokenizer."""
         return self.tokenizer
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Names of the columns of `batch.labels`."""
-        return self.train.label_names
-
-    @property
-    def splits(self) -> dict[str, TokenStore]:
-        """The splits there are, by name."""
-        named = {"train": self.train, "valid": self.valid, "test": self.test}
-        return {name: store for name, store in named.items() if store is not None}
-
     def report(self) -> list[str]:
-        """What became of the data, a line for each split and one for the vocabulary."""
+        """Summary lines: one per split, and one for the vocabulary."""
         notes = dict.fromkeys(note for store in self.splits.values() for note in store.notes)
         lines = [*notes, *(f"{name}: {describe(store)}" for name, store in self.splits.items())]
         return [*lines, f"vocabulary: {self.tokenizer.vocab_size:,} tokens", *self.notes]
 
-    def split_fingerprint(self, name: str) -> dict[str, str]:
-        """Hashes of the examples and of each label of a split, by which a run knows it again."""
-        return self.splits[name].fingerprint
-
     def check(self) -> list[str]:
-        """Warnings before a training: that many held-out tokens are unknown, and which tokenizer is better.
+        """Warn before training if many held-out tokens are unknown, and suggest a tokenizer.
 
         Raises:
-            UserError: more than half of them are, and nobody said that it shall be so (`force`).
+            UserError: more than half of them are unknown, without `tokenizer.force`.
         """
         share = unknown_share(self.valid)
         if share < MANY_UNKNOWN:
@@ -93,10 +74,10 @@ class TextData:
         line = f"{share:.1%} of the validation tokens are unknown to the tokenizer"
         if share > UNREADABLE and not self.forced:
             raise UserError(f"{line}: {self.advice}, or add tokenizer.force=true to train all the same")
-        return [f"{line}, which no number rewards: {self.advice}"]
+        return [f"{line}, which makes metrics misleading: {self.advice}"]
 
     def collapse_cause(self) -> str | None:
-        """The tokenizer's unknown tokens, where most of the validation tokens are such."""
+        """A message if most validation tokens are unknown, since then sentences look alike."""
         share = unknown_share(self.valid)
         if share < UNREADABLE:
             return None
@@ -106,16 +87,16 @@ class TextData:
         )
 
 
-UNREADABLE = 0.5  # share of unknown tokens from which sentences look alike whatever the model
+UNREADABLE = 0.5  # fraction of unknown tokens from which sentences look alike for every model
 
 
 def _unforced(tokenizer: Component) -> Component:
-    """The tokenizer without the word that it shall be taken whatever it makes of the corpus."""
+    """The tokenizer's config block without `force`."""
     return Component(name=tokenizer.name, **{k: v for k, v in tokenizer.arguments.items() if k != "force"})
 
 
 def describe(store: TokenStore) -> str:
-    """What became of one split, in plain words."""
+    """Summary of one split in one line."""
     c = store.counts
     words = [f"{c.kept:,} sentences, {c.tokens:,} tokens"]
     words += [f"{c.empty:,} empty ones left out"] if c.empty else []
@@ -129,13 +110,13 @@ def describe(store: TokenStore) -> str:
 def load_data(
     data: TextDataConfig, tokenizer: Component | TextTokenizer, source: SourceReader | None = None
 ) -> TextData:
-    """The splits as token stores; the tokenizer is trained on the training split where it is a config block.
+    """Load the splits as token stores; a tokenizer given as a config block is trained on the training split.
 
     Stores and trained tokenizers are cached by content in `cache_root()`: the same files are not
-    tokenized twice. `source` reads what the encoder gets, where that is not the tokens.
+    tokenized twice. `source` reads the encoder's input, if that is not the tokens.
 
     Raises:
-        UserError: whatever is wrong with the files, the labels or the tokenizer; no sentence to train on.
+        UserError: any problem with the files, the labels or the tokenizer; no sentence to train on.
     """
     splits = splits_of(data)
     new, forced = isinstance(tokenizer, Component), False
@@ -148,8 +129,7 @@ def load_data(
     _check_filled(train, data)
     if new:
         tokenizer.repeats = usual_repeats(train)
-    if data.num_labeled is not None:
-        train = replace(train, labels=subsample_labels(train.labels, data.num_labeled, data.split_seed))
+    train = keep_some_labels(train, data)
     known = {name: train.categories.get(name, ()) for name in train.label_names}
     held = {
         name: _cached_store(split, tokenizer, data, known, source=source)
@@ -161,7 +141,14 @@ def load_data(
     better = advice(splits, held["valid"]) if new else ""
     facts = train.source.facts() if train.source else None
     tokenizer = tokenizer.with_source(facts) if facts else tokenizer
-    return TextData(tokenizer, train, held["valid"], held.get("test"), better, forced)
+    return TextData(
+        tokenizer=tokenizer,
+        train=train,
+        valid=held["valid"],
+        test=held.get("test"),
+        advice=better,
+        forced=forced,
+    )
 
 
 def load_examples(
@@ -172,16 +159,16 @@ def load_examples(
     reader: SourceReader | None = None,
     vectors: str | None = None,
 ) -> TokenStore:
-    """One other source, or several, read as `data` says; plain lines have no labels.
+    """Load other sources with the settings of `data`; plain lines have no labels.
 
-    `categories` are those of training, without names for labels that are numbers. A label without a column is
+    `categories` are those of training, with no names for labels that are numbers. A label without a column is
     missing.
 
-    `reader` reads what the encoder gets, where that is not the tokens; `vectors` names a file with one row
+    `reader` reads the encoder's input, if that is not the tokens; `vectors` names a file with one row
     per example.
 
     Raises:
-        UserError: whatever is wrong with the file; no sentence in it.
+        UserError: any problem with the file; no sentence in it.
     """
     source = regular_files(source)
     labels = tuple(data.labels) if corpus.is_table(source, read_options(data)) else ()
@@ -203,9 +190,8 @@ def _check_filled(store: TokenStore, data: TextDataConfig, source: str | Sequenc
 
 
 def splits_of(data: TextDataConfig) -> dict[str, Split]:
-    """Train, valid and, where there is one, test."""
-    if data.name and data.train:
-        raise UserError(f"data has both name {data.name!r} and train {data.train!r}: give one of them")
+    """The splits of a data block: train, valid and perhaps test."""
+    require_one_source(data)
     if data.vectors and not data.train:
         raise UserError(f"data.vectors got {data.vectors!r} without data.train: name the text of each row")
     splits = file_splits(data, data.train) if data.train else _embedded_splits(data)
@@ -220,9 +206,9 @@ def _embedded_splits(data: TextDataConfig) -> dict[str, Split]:
     for label in data.labels:
         if label not in made.factors:
             raise UserError(f"corpus {name!r} has no label {label!r}: {suggest(label, made.factors)}")
-    splits = {part: _embedded(name, made, part, tuple(data.labels)) for part in ("train", "valid", "test")}
-    given = {"valid": data.valid, "test": data.test}
-    files = {k: file_split(k, v, data, tuple(data.labels)) for k, v in given.items() if v}
+    splits = {part: _embedded(name, made, part, tuple(data.labels)) for part in PARTS}
+    held = heldout_sources(data)
+    files = {k: file_split(k, v, data, tuple(data.labels)) for k, v in held.items()}
     return splits | files
 
 
@@ -268,7 +254,7 @@ def _cached_store(
 
 
 def cached_tokenizer(spec: Component, train: Split) -> TextTokenizer:
-    """Trained on the training split, or read from the cache (a tokenizer file is just read)."""
+    """Train a tokenizer on the training split, or read it from the cache or from a tokenizer file."""
     spec = _unforced(spec)
 
     def texts() -> Iterator[str]:
@@ -280,6 +266,6 @@ def cached_tokenizer(spec: Component, train: Split) -> TextTokenizer:
     if (folder / "tokenizer.json").exists():
         return TextTokenizer.load(folder)
     tokenizer = construct("tokenizer", TOKENIZERS, spec, texts=texts())
-    with atomic_folder(folder, "tokenizer.json") as work:
+    with fill_folder(folder, "tokenizer.json") as work:
         tokenizer.save(work)
     return tokenizer

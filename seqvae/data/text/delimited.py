@@ -1,4 +1,4 @@
-"""Tables as text (CSV, TSV and their relatives): strict rows, and a dialect that is recognised or named."""
+"""Strict parsing of delimited tables (CSV, TSV ...), with detection of delimiter and quoting."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ from typing import Literal, NamedTuple
 from seqvae.errors import UserError
 
 Quotes = Literal["double", "backslash", "none"]
-Line = tuple[int, str]  # its number, and it
-Row = tuple[int, list[str]]  # the line on which it begins, and its fields
+Line = tuple[int, str]  # line number and text
+Row = tuple[int, list[str]]  # first line number, and fields
 DELIMITERS = (",", ";", "\t", "|")
 _SAMPLE_ROWS, _SAMPLE_CHARACTERS = 1000, 1 << 20
-_CUT_WITHIN = 50  # lines from the end of a sample: a quote that opens there may well be closed behind it
-_SEPARATOR = re.compile(r'"?sep=(.)"?', re.IGNORECASE)  # the first line of a file that Excel wrote
+_CUT_WITHIN = 50  # lines: a quote that opens so near to the end of the sample may be closed after it
+_SEPARATOR = re.compile(r'"?sep=(.)"?', re.IGNORECASE)  # first line of files written by Excel
 _NAMES = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
 _ESCAPED = re.compile(r'\\(["\\])')
 
 
 class Dialect(NamedTuple):
-    """How a line falls into fields.
+    """How lines are split into fields.
 
-    `quotes` inside a quoted field are written twice (`double`, RFC 4180), behind a backslash (`backslash`),
-    or there are no quoted fields and quotes are text (`none`). With `skip_spaces` spaces may stand before a
-    quoted field. With `undecided` nothing said yet whether fields are quoted: the first that begins with a
-    quote is refused.
+    A quote inside a quoted field is doubled (`double`, RFC 4180) or escaped (`backslash`), or there are no
+    quoted fields and quotes are text (`none`). With `skip_spaces`, spaces may precede a quoted field. With
+    `undecided`, the sample has no quoted field, so a later field that begins with a quote is an error.
     """
 
     delimiter: str = ","
@@ -36,7 +35,7 @@ class Dialect(NamedTuple):
 
     @property
     def words(self) -> str:
-        """In plain words."""
+        """Description for notes."""
         split = f"fields end at {_NAMES.get(self.delimiter, repr(self.delimiter))}"
         quoted = {
             "double": "",
@@ -49,7 +48,7 @@ class Dialect(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table that is read row by row: its header, and the rows below."""
+    """A table that is read row by row: header, rows, and dialect."""
 
     header: list[str]
     rows: Iterator[Row]
@@ -57,7 +56,7 @@ class Table(NamedTuple):
 
 
 class _MalformedError(ValueError):
-    """A quoted field that is not closed as it must be: the line where it opens, and what is wrong."""
+    """A malformed quoted field: the line where it opens, and the problem."""
 
     def __init__(self, line: int, what: str) -> None:
         super().__init__(what)
@@ -72,11 +71,11 @@ def read_table_rows(
     delimiter: str | None = None,
     quotes: Quotes | None = None,
 ) -> Table:
-    """The header and the rows of a table, of which every row has as many fields as the header.
+    """Read a table in which every row has as many fields as the header.
 
-    A first line `sep=;` names the delimiter. Otherwise, where `delimiter` or `quotes` is not given, it is the
-    first of the `usual` delimiters, and the first convention, under which the first rows are well-formed and
-    the header has the columns `wanted`. Blank lines are left out, unless the table has one column.
+    A first line `sep=;` names the delimiter. Otherwise, if `delimiter` or `quotes` is not given, it is the
+    first of the `usual` delimiters and quoting conventions with which the first rows are well-formed and the
+    header has the columns `wanted`. Blank lines are skipped, unless the table has one column.
 
     Raises:
         UserError: while rows are read, one that is malformed or has more or fewer fields than the header,
@@ -96,7 +95,7 @@ def read_table_rows(
 
 
 def _sampled(numbered: Iterator[Line]) -> tuple[list[Line], bool, Iterator[Line]]:
-    """The first lines, whether there may be more, and all of them."""
+    """The sample of first lines, whether more lines may follow, and an iterator over all lines."""
     sample: list[Line] = []
     size = 0
     for line in itertools.islice(numbered, _SAMPLE_ROWS):
@@ -111,7 +110,7 @@ def _sampled(numbered: Iterator[Line]) -> tuple[list[Line], bool, Iterator[Line]
 def _recognised(
     sample: list[Line], cut: bool, wanted: Sequence[str], delimiters: Sequence[str], quotes: Quotes | None
 ) -> Dialect:
-    """The first dialect that fits the sample; the nearest to one where none does, to say what is wrong."""
+    """The first dialect that fits the sample; if none does, the nearest, whose errors are then reported."""
     dialects = [d for delimiter in delimiters for d in _dialects(delimiter, quotes, sample)]
     for dialect in dialects:
         header = _fits(sample, cut, dialect, guard=quotes is None)
@@ -122,7 +121,7 @@ def _recognised(
 
 
 def _dialects(delimiter: str, quotes: Quotes | None, sample: list[Line]) -> list[Dialect]:
-    """Those to try with a delimiter; tables that tabs split often have quotes that are text."""
+    """Dialects to try for a delimiter; in tab-separated tables quotes are often plain text."""
     if quotes is not None:
         return [Dialect(delimiter, quotes), *([Dialect(delimiter, quotes, True)] if quotes != "none" else [])]
     quoted = [
@@ -144,7 +143,7 @@ def _header(sample: list[Line], dialect: Dialect) -> list[str]:
 
 
 def _fits(sample: list[Line], cut: bool, dialect: Dialect, guard: bool) -> list[str] | None:
-    """The header, where all rows of the sample are well-formed; the last may be `cut`."""
+    """The header if all rows of the sample are well-formed (the last may be `cut`), else None."""
     header: list[str] | None = None
     try:
         for _, fields in _rows(iter(sample), dialect, guard):
@@ -181,10 +180,10 @@ def _strict(rows: Iterator[Row], where: str) -> Iterator[Row]:
 
 
 def _rows(numbered: Iterator[Line], dialect: Dialect, guard: bool) -> Iterator[Row]:
-    """Rows of any number of fields; with `guard` also a quoted field that swallows whole rows is refused."""
+    """Rows with any number of fields; with `guard`, a quoted field that spans whole rows is an error."""
     escapes = dialect.quotes == "backslash"
     plain = dialect.quotes == "none" and not dialect.undecided
-    taken: list[str] = []  # the lines that a quoted field went on over
+    taken: list[str] = []  # further lines of a quoted field
     more = _recorded(numbered, taken)
     width = 0
     for number, line in numbered:
@@ -221,7 +220,7 @@ _OPEN = "a quote opens a field here and nothing closes it"
 
 
 def _fields(number: int, line: str, more: Iterator[Line], dialect: Dialect) -> Iterator[str]:
-    """The fields of a row that has quotes; a quoted one may go on over lines, taken from `more`."""
+    """The fields of a row with quotes; a quoted field may continue on lines from `more`."""
     at, delimiter = 0, dialect.delimiter
     while True:
         start = at
@@ -245,7 +244,7 @@ def _fields(number: int, line: str, more: Iterator[Line], dialect: Dialect) -> I
 
 
 def _unquoted_end(line: str, at: int, dialect: Dialect) -> int:
-    """Where an unquoted field ends: at the next delimiter that no backslash escapes."""
+    """The end of an unquoted field: the next delimiter that is not escaped."""
     end = line.find(dialect.delimiter, at)
     while dialect.quotes == "backslash" and end > 0 and _is_escaped(line, end):
         end = line.find(dialect.delimiter, end + 1)
@@ -258,7 +257,7 @@ def _is_escaped(line: str, at: int) -> bool:
 
 
 def _quoted(number: int, line: str, at: int, more: Iterator[Line], dialect: Dialect) -> tuple[str, str, int]:
-    """The value of a quoted field, the line that it ends on, and the place behind its closing quote."""
+    """The value of a quoted field, the line on which it ends, and the position after its closing quote."""
     parts: list[str] = []
     while True:
         end = line.find('"', at)
@@ -283,5 +282,5 @@ def _quoted(number: int, line: str, at: int, more: Iterator[Line], dialect: Dial
 
 
 def _unescaped(text: str) -> str:
-    r"""`\"` and `\\` as what they say; a backslash before anything else is itself."""
+    r"""Replace `\"` and `\\`; other backslashes are unchanged."""
     return _ESCAPED.sub(r"\1", text)

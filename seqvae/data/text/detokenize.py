@@ -19,11 +19,12 @@ _RULES = tuple(
         (r" +([.,!?;:%)\]}])", r"\1"),
         (r"([(\[{$#]) +", r"\1"),
         (r"(?i)(\w) +(n't|'(?:s|re|ve|ll|d|m))\b", r"\1\2"),
+        (r"(?i)(n) 't\b", r"\1't"),  # Tanaka
     )
 )
 _QUOTED = re.compile(r'" *([^"]*?) *"')
 _ALONE = re.compile(r"\bi\b(?=$|[ '.,!?;:])")
-_TOKENIZED = re.compile(r"\w +[.,!?]( |$)| n't\b")
+_TOKENIZED = re.compile(r"\w +[.,!?]( |$)| n't\b|n 't\b")
 
 
 def detokenize(text: str) -> str:

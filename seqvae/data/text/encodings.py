@@ -1,4 +1,4 @@
-"""Bytes to lines of text: by the byte order mark, by the encoding that was named, else as UTF-8; strictly."""
+"""Strict decoding of files to lines, by byte order mark, by a given encoding, or as UTF-8."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import IO
 from seqvae.data.input_files import open_unpacked
 from seqvae.errors import UserError
 
-_MARKS = (  # the longer first: UTF-32's little-endian mark begins with that of UTF-16
+_MARKS = (  # longest first: UTF-32's little-endian mark begins with that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF8, "utf-8"),
@@ -21,10 +21,10 @@ _CHUNK = 1 << 20  # bytes
 
 
 def check_encoding(name: str | None) -> None:
-    """Refuse an encoding that does not exist or does not encode text.
+    """Reject an encoding that does not exist or does not encode text.
 
     Raises:
-        UserError: such a name.
+        UserError: the name is not a text encoding.
     """
     try:
         found = codecs.lookup(name or "utf-8")
@@ -37,11 +37,11 @@ def check_encoding(name: str | None) -> None:
 def read_text_lines(path: Path, encoding: str | None = None) -> Iterator[str]:
     r"""The lines of a file without their ends (`\n`, `\r\n`, or `\r` in a file without any `\n`).
 
-    A byte order mark says the encoding and is left out; without one it is `encoding`, or UTF-8.
+    A byte order mark determines the encoding and is removed; without one it is `encoding`, or UTF-8.
 
     Raises:
-        UserError: an unknown encoding; a file that cannot be read; bytes that the encoding does not have, or
-            null characters, with the line that they are on.
+        UserError: an unknown encoding; a file that cannot be read; bytes that are invalid in the encoding, or
+            null characters, with their line number.
     """
     check_encoding(encoding)
     with open_unpacked(path) as stream:
@@ -49,7 +49,7 @@ def read_text_lines(path: Path, encoding: str | None = None) -> Iterator[str]:
 
 
 def _decoded(stream: IO[bytes], encoding: str | None, path: Path) -> Iterator[str]:
-    """Pieces of text, none of them empty."""
+    """Pieces of decoded text, none of them empty."""
     chunk = stream.read(_CHUNK)
     mark = next((name for bom, name in _MARKS if chunk.startswith(bom)), None)
     name = mark or encoding or "utf-8"
@@ -82,8 +82,8 @@ def _before(error: UnicodeError, name: str) -> tuple[str, int]:
 
 def _without_ends(pieces: Iterator[str]) -> Iterator[str]:
     first = next(pieces, "")
-    end = "\r" if "\r" in first.rstrip("\r") and "\n" not in first else "\n"  # a Macintosh before 2001
-    rest: list[str] = []  # of a line that goes on: joined once, however many pieces it has
+    end = "\r" if "\r" in first.rstrip("\r") and "\n" not in first else "\n"  # line ends of classic Mac OS
+    rest: list[str] = []  # pieces of an unfinished line, joined once
     for piece in _chained(first, pieces):
         *lines, last = piece.split(end)
         if lines:

@@ -1,10 +1,11 @@
-"""Batches for training and validation, as pure functions of (seed, step)."""
+"""Batches of text for training and evaluation, as pure functions of (seed, step)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from seqvae.data.sampler import EVALUATION_SEED, EpochBatchSource, Rows, with_keyed_noise
+from seqvae.data.sampler import EVALUATION_SEED, EpochBatchSource, with_keyed_noise
+from seqvae.data.splits import Rows
 from seqvae.data.text.batch import TextBatch
 from seqvae.data.text.batching import AT_ONCE, LengthBucketSampler, collate, eval_batches, keys_of_batch
 from seqvae.data.text.dataset import TextData
@@ -12,16 +13,11 @@ from seqvae.data.text.token_store import TokenStore
 from seqvae.data.text.tokenizer import TextTokenizer
 
 
-class TextBatchSource(EpochBatchSource):
-    """The training loop's view of a corpus: batches of similar lengths."""
-
-    def __init__(self, data: TextData, batch_size: int, accumulate: int, seed: int) -> None:
-        """An update reads `batch_size` sentences, `accumulate` parts one after the other."""
-        self.data = data
-        super().__init__(len(data.train), batch_size, accumulate, seed)
+class TextBatchSource(EpochBatchSource[TextData]):
+    """Training batches of sentences of similar lengths."""
 
     def valid(self, examples: int, batch_size: int = 64) -> Iterator[TextBatch]:
-        """The first `examples` validation sentences, by length."""
+        """The first `examples` validation sentences, sorted by length."""
         return evaluation_batches(self.data.valid, self.data.tokenizer, batch_size, examples)
 
     def _epoch_order(self, epoch: int) -> LengthBucketSampler:
@@ -38,9 +34,9 @@ def evaluation_batches(
     examples: int | None = None,
     tokens: int | None = None,
 ) -> Iterator[TextBatch]:
-    """Every sentence once, or the first `examples`, by length; noise keyed by place, as validation has it.
+    """All sentences or the first `examples`, sorted by length; noise keyed by position, as in validation.
 
-    A batch holds at most `batch_size` of them and, where asked for, so many padded `tokens`.
+    A batch holds at most `batch_size` sentences and, if given, `tokens` padded tokens.
     """
     for rows in eval_batches(store.lengths[:examples], batch_size, tokens):
         yield collate(store, rows, tokenizer.special, EVALUATION_SEED, 0)
@@ -49,7 +45,7 @@ def evaluation_batches(
 def measured_feed(
     store: TokenStore, tokenizer: TextTokenizer, batch_size: int = 64, examples: int | None = None
 ) -> list[TextBatch]:
-    """The same sentences for measuring: noise keyed by content, so that their order changes nothing."""
+    """The same sentences for evaluation: noise keyed by content, so that their order has no effect."""
     return with_keyed_noise(
         list(evaluation_batches(store, tokenizer, batch_size, examples, AT_ONCE)), keys_of_batch
     )

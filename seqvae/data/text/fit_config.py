@@ -1,4 +1,4 @@
-"""A config fitted to a corpus: what nobody chose is taken from the data, and said."""
+"""Fit a config to a corpus: the tokenizer and maximum length, unless the user set them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from seqvae.data.text.splits import Split
 from seqvae.data.text.tokenizer import TextTokenizer
 from seqvae.errors import UserError
 
-LENGTHS = 20_000  # texts whose tokens are counted
+LENGTHS = 20_000  # texts used to determine the maximum length
 
 
 def fit_to_corpus(config: TextRunConfig, chosen: Sequence[str]) -> tuple[TextRunConfig, list[str]]:
-    """The config with a tokenizer and a longest length that the corpus asks for, and why, a line each.
+    """The config with a tokenizer and maximum length suited to the corpus, and a line of reason for each.
 
-    `chosen` are the keys that the user has set: what is among them (`tokenizer...`, `data.max_tokens`) stays.
+    `chosen` are the keys set by the user: `tokenizer...` and `data.max_tokens` among them are not changed.
 
     Raises:
         UserError: the corpus cannot be read.
@@ -41,7 +41,7 @@ def fit_to_corpus(config: TextRunConfig, chosen: Sequence[str]) -> tuple[TextRun
 
 
 def _trained(config: TextRunConfig, train: Split) -> tuple[TextRunConfig, TextTokenizer]:
-    """The tokenizer, with as many pieces as there are where the texts have fewer than were chosen."""
+    """The config and its trained tokenizer; if the texts have too few pieces for BPE, with all there are."""
     try:
         return config, cached_tokenizer(config.tokenizer, train)
     except UserError:

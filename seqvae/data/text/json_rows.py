@@ -1,4 +1,4 @@
-"""JSON as rows: a value a line, or one array whose members are the rows."""
+"""JSON rows: one value per line, or one array whose members are the rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from seqvae.errors import UserError
 
-Row = tuple[int, Any]  # the line on which it begins, and the value
+Row = tuple[int, Any]  # first line number, and value
 _SPACE = " \t\r\n"
 _VISIBLE = re.compile(r"[^ \t\r\n]")
 _MISSING = object()
@@ -18,7 +18,7 @@ _DECODER = json.JSONDecoder(parse_int=lambda digits: int(digits) if len(digits) 
 
 
 def read_json_values(lines: Iterable[str], where: str) -> Iterator[Row]:
-    """The line and the value of each row; blank lines are none. `where` opens the messages.
+    """The line number and value of each row; blank lines are skipped. `where` is the source in errors.
 
     Raises:
         UserError: a line or a member of the array that is not JSON, or is nested too deeply.
@@ -39,7 +39,7 @@ def read_json_values(lines: Iterable[str], where: str) -> Iterator[Row]:
 
 
 def _decoded(text: str, at: int = 0) -> tuple[Any, int, bool]:
-    """The value that begins at a place, where it ends, and whether more text could make it whole."""
+    """The value that begins at `at`, its end, and whether it may be completed by more text."""
     try:
         value, end = _DECODER.raw_decode(text, at)
     except json.JSONDecodeError as error:
@@ -50,15 +50,15 @@ def _decoded(text: str, at: int = 0) -> tuple[Any, int, bool]:
 
 
 class _Array:
-    """An array that is read member by member, as many lines at a time as the member takes."""
+    """An array that is read member by member, with only the lines of the current member in memory."""
 
     def __init__(self, first: tuple[int, str], more: Iterator[tuple[int, str]], where: str) -> None:
         self.line, self.text = first
-        self.at = self.text.index("[") + 1  # what is before it is read
+        self.at = self.text.index("[") + 1  # position of the next character to parse
         self.more, self.where = more, where
 
     def members(self) -> Iterator[Row]:
-        """Each with the line on which it begins."""
+        """The members with their first line numbers."""
         if self._next_sign() != "]":
             yield self._member()
             while (sign := self._next_sign()) != "]":
@@ -79,10 +79,10 @@ class _Array:
                 return line, value
             if not incomplete or not self._read(lines):
                 raise self._not_json()
-            lines *= 2  # or a member of many lines would be tried at each of them
+            lines *= 2  # doubling: else a member of n lines is parsed n times
 
     def _read(self, lines: int) -> bool:
-        """Append some more lines; whether there were any."""
+        """Append up to `lines` lines; False at the end of the file."""
         found = [line for _, line in itertools.islice(self.more, lines)]
         self.text, self.at = "\n".join([self.text[self.at :], *found]), 0
         return bool(found)
@@ -92,7 +92,7 @@ class _Array:
         self.at = end
 
     def _next_sign(self) -> str:
-        """The first character that is no space; it is not read yet."""
+        """The next character that is not white space, without consuming it."""
         while True:
             found = _VISIBLE.search(self.text, self.at)
             self._advance(found.start() if found else len(self.text))
@@ -107,7 +107,7 @@ class _Array:
         for text in itertools.chain([self.text[self.at + 1 :]], (line for _, line in self.more)):
             if behind := text.strip(_SPACE):
                 raise UserError(
-                    f"{self.where} goes on behind its array ({behind[:40]!r}): write one array, or one "
+                    f"{self.where} continues after its array ({behind[:40]!r}): write one array, or one "
                     "object a line"
                 )
 

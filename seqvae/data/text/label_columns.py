@@ -1,4 +1,4 @@
-"""One label of a split as numbers: the values as they are, or the places of their names in an order.
+"""Encoding of one label of a split: numbers, or indices of category names.
 
 Shapes: N sentences.
 """
@@ -17,26 +17,26 @@ from seqvae.data.text.values import Value, Written, is_no_number, is_number, num
 from seqvae.errors import UserError
 
 MOST_CATEGORIES = 10_000
-MOST_MIXED = 64  # different numbers that may stand among names, as names
-_SHOWN = 3  # unknown values that are named
+MOST_MIXED = 64  # distinct numbers allowed among names, as names
+_SHOWN = 3  # number of unknown values shown in messages
 
 Codes = npt.NDArray[np.float32]
 
 
 class LabelColumn:
-    """Codes of a label, chunk by chunk.
+    """Encodes a label column chunk by chunk.
 
-    Where `known` lists the names that training had, values are their places; where it is empty they are
-    numbers; any other value is a missing label. Without `known` the values decide: a file's numbers are
-    numbers and its strings names; what is written in a text table is numbers if the whole column is.
+    If `known` lists the names of training, values are indices into it; if it is empty they are numbers; any
+    other value is a missing label. If `known` is None, the values decide: typed numbers are numbers and typed
+    strings names; fields of a text table are numbers if the whole column is.
     """
 
     def __init__(self, name: str, known: Sequence[str] | None = None) -> None:
         self.name, self.known = name, known
-        self.seen: dict[str, int] = {each: i for i, each in enumerate(known or ())}  # names, or spellings
+        self.seen: dict[str, int] = {each: i for i, each in enumerate(known or ())}  # {name: code}
         self.numbers = known is not None and not known
-        self.typed = False  # whether a file said that a name is one
-        self.rows, self.spelled = 0, 0  # so far; of these, the first so many have places in `seen` as codes
+        self.typed = False  # whether a typed string occurred
+        self.rows, self.spelled = 0, 0  # rows so far; rows whose codes are indices into `seen`
         self.missing, self.infinite = 0, 0
         self.unknown: Counter[str] = Counter()
 
@@ -49,15 +49,15 @@ class LabelColumn:
 
     @property
     def lost(self) -> LostLabels:
-        """How many labels were lost, and why."""
+        """Numbers of missing labels, by reason."""
         examples = [value for value, _ in self.unknown.most_common(_SHOWN)]
         return LostLabels(self.missing, self.infinite, self.unknown.total(), examples)
 
     def codes(self, values: Sequence[Value]) -> Codes:
-        """(N,) of the next values, NaN where there is no label; `finished` makes them final.
+        """Codes (N,) of the next values, NaN for a missing label; `finished` makes them final.
 
         Raises:
-            UserError: numbers and names in one column, or more names than categories have.
+            UserError: numbers and names in one column, or more than `MOST_CATEGORIES` names.
         """
         code = self._new_code if self.known is None else self._known_code
         found = np.fromiter(map(code, values), np.float32, len(values))
@@ -68,7 +68,7 @@ class LabelColumn:
         return found
 
     def finished(self, codes: Codes) -> Codes:
-        """All codes (N,) of the column: names in the order of `names`, numbers as they are.
+        """The final codes (N,) of the column: indices into `names`, or numbers.
 
         Raises:
             UserError: numbers and names in one column.
@@ -123,7 +123,7 @@ class LabelColumn:
         return number
 
     def _proper_names(self) -> bool:
-        """Whether there are names that are no numbers; refused among many numbers."""
+        """Whether there are names that are not numbers; an error among many numbers."""
         proper = [each for each in self.seen if not (is_number(each) or is_no_number(each))]
         if proper and not self.typed and len(self.seen) - len(proper) > MOST_MIXED:
             raise self._mixed(proper[0])
@@ -136,7 +136,7 @@ class LabelColumn:
             raise UserError(
                 f"label {self.name!r} has more than {MOST_CATEGORIES} different names: it is no category"
             )
-        self.numbers = True  # from the next chunk on; no spelling need be kept
+        self.numbers = True  # from the next chunk on, so that spellings need not be stored
 
     def _mixed(self, value: object) -> UserError:
         return UserError(

@@ -1,4 +1,4 @@
-"""One text file of any format to examples: lines, JSON, tables and Parquet, all through one function."""
+"""Reading of one text file as examples: lines, JSON, delimited tables and Parquet."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ SUFFIXES: dict[str, Format] = {
     ".tsv": "tsv",
     ".parquet": "parquet",
 }
-_HEAD = 1 << 16  # bytes that a file without a known name is recognised by
+_HEAD = 1 << 16  # bytes for detecting the format of a file without a known suffix
 
 
 class Example(NamedTuple):
-    """One row of a corpus: its text, the values of the label columns asked for, its id, its vector."""
+    """One row of a corpus: text, values of the requested label columns, id, and vector."""
 
     text: str
     labels: tuple[Value, ...] = ()
     id: Any = None
-    vector: Any = None  # (W,) numbers, of a matrix that goes with the corpus
+    vector: Any = None  # (W,) the row of a matrix given with the corpus
 
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How files are read; what is None is recognised by name and content.
+    """How files are read; None means detected from name and content.
 
-    `labels` and `id_column` name columns besides the texts. With `lenient`, a label column that is not there
-    is missing for all rows. `note` is given a line about whatever was recognised and is not plain.
+    `labels` and `id_column` name columns besides the texts. With `lenient`, an absent label column is missing
+    for all rows. `note` is called with a line about every detected setting that is not the default.
     """
 
     text_column: str = "text"
@@ -67,22 +67,22 @@ class ReadOptions:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """All that must be there, the texts' first."""
+        """Columns that must exist, the text column first."""
         ids = () if self.id_column is None else (self.id_column,)
         return (self.text_column, *ids, *(() if self.lenient else self.labels))
 
     @property
     def key(self) -> str:
-        """What of it decides the content, for caches; nothing where nothing was chosen."""
+        """The settings that affect the content, for cache keys; empty if none was chosen."""
         chosen = {k: getattr(self, k) for k in ("encoding", "delimiter", "quotes", "format")}
         return "".join(f"|{k}={v!r}" for k, v in chosen.items() if v is not None)
 
 
 def read_file(path: Path, options: ReadOptions) -> Iterator[Example]:
-    """The rows of a file in their order, one example each, empty texts too.
+    """Iterate over the rows of a file in order, including those with empty texts.
 
     Raises:
-        UserError: the file cannot be read, is damaged, is not what its name says, or lacks a column.
+        UserError: the file cannot be read, is damaged, has another format than its name, or lacks a column.
     """
     kind = options.format or format_of(path, options)
     if kind == "parquet":
@@ -101,7 +101,7 @@ def read_file(path: Path, options: ReadOptions) -> Iterator[Example]:
 
 
 def format_of(path: Path, options: ReadOptions) -> Format:
-    """The format by the file's name, or by its first bytes where the name says nothing."""
+    """The format by the file's suffix, or by its first bytes if the suffix is unknown."""
     named = SUFFIXES.get(suffix(path))
     if named is not None:
         return named
@@ -120,7 +120,7 @@ def format_of(path: Path, options: ReadOptions) -> Format:
 
 
 def _recognised(line: str, options: ReadOptions) -> Format:
-    """JSON that begins with an object or an array of them, a header with all columns, or else plain lines."""
+    """JSON for an object or an array of objects, a table for a header with all columns, else lines."""
     start = line.lstrip()
     if start.startswith(('{"', '[{"')) or start == "[":
         return "json"
@@ -187,7 +187,7 @@ def _read_parquet(path: Path, options: ReadOptions) -> Iterator[Example]:
         OSError,
         ValueError,
         OverflowError,
-    ) as error:  # of damaged pages, while they are read
+    ) as error:  # damaged pages, found while reading
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"{path} is not a Parquet file ({reason}): give one, or name it by its format"
@@ -195,10 +195,10 @@ def _read_parquet(path: Path, options: ReadOptions) -> Iterator[Example]:
 
 
 def find_columns(names: Sequence[str], options: ReadOptions, where: str) -> dict[str, str]:
-    """The column of a file for each that is asked for: its own name, or one that Unicode says is the same.
+    """The file's column for each requested one: the same name, or one that is equal in Unicode NFC.
 
     Raises:
-        UserError: a column that is not there, or is there twice.
+        UserError: a column that is missing or occurs twice.
     """
     found = {}
     for name in (*options.columns, *options.labels):
@@ -230,10 +230,10 @@ def _no_column(name: str, names: Sequence[str], options: ReadOptions, where: str
 
 
 def to_example(row: Mapping[str, Any], names: Mapping[str, str], options: ReadOptions, where: str) -> Example:
-    """The text, the labels and the id of one row; `where` opens the messages.
+    """The text, labels and id of one row; `where` is its source in errors.
 
     Raises:
-        UserError: a column that is missing, a text that is none, or a label that is neither number nor name.
+        UserError: a missing column, a text that is not a string, or a label that is neither number nor name.
     """
     column = names[options.text_column]
     if column not in row:

@@ -1,6 +1,6 @@
-"""What an encoder reads of an example where that is not the run's own tokens: a vector, or tokens of its own.
+"""Inputs of encoders that do not read the run's own tokens: vectors, or tokens of another tokenizer.
 
-Shapes: n examples that are read together, N of a split, B of a batch, W vector width, T tokens.
+Shapes: n examples read together, N of a split, B of a batch, W vector width, T tokens.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from seqvae.errors import UserError
 
 Array = npt.NDArray[Any]
 _FILES = ("source.bin", "source_lengths.bin")
-_STATISTICS_ROWS = 1 << 14  # rows that are summed together
+_STATISTICS_ROWS = 1 << 14  # rows per partial sum
 
 
 @dataclass(frozen=True)
 class SourceRows:
-    """Vectors (n, W) float32, or the token ids of n examples in one row, `lengths` (n,) of each."""
+    """Vectors (n, W) float32, or the concatenated token ids of n examples with their `lengths` (n,)."""
 
     values: Array
     lengths: Array | None = None
-    pad: int = 0  # the id that fills the right of shorter examples
+    pad: int = 0  # id of the padding on the right
 
     def tensors(self) -> tuple[Tensor, Tensor]:
-        """What `TextBatch.source` and `source_lengths` hold: (B, W) floats, or (B, T) ids padded right."""
+        """`TextBatch.source` and `source_lengths`: floats (B, W), or ids (B, T) padded on the right."""
         if self.lengths is None:
             vectors = torch.from_numpy(np.array(self.values, np.float32))
             return vectors, torch.full((len(vectors),), vectors.shape[1])
@@ -45,11 +45,11 @@ class SourceRows:
 
 
 class SourceReader(Protocol):
-    """Turns examples into what the encoder reads of them."""
+    """Turns examples into the encoder's inputs."""
 
     @property
     def fingerprint(self) -> str:
-        """A hash of everything that decides the result; stores and caches are named by it."""
+        """A hash of everything that affects the result, part of cache keys."""
         ...
 
     def read(self, examples: Sequence[Example]) -> SourceRows:
@@ -63,10 +63,10 @@ class SourceReader(Protocol):
 
 @dataclass(frozen=True)
 class SourceFacts:
-    """What an encoder must know of its source: the width W of vectors (0 for tokens), and their statistics.
+    """Constructor arguments of an encoder: the width W of its vectors (0 for tokens), and their statistics.
 
-    `mean` and `sd` (W,) are those of the training split; None where a trained model is loaded, whose weights
-    hold them.
+    `mean` and `sd` (W,) are those of the training split; None when a trained model is loaded, whose weights
+    contain them.
     """
 
     width: int
@@ -80,16 +80,16 @@ class SourceFacts:
 
     @classmethod
     def from_card(cls, card: Mapping[str, Any] | None) -> SourceFacts | None:
-        """The facts of a run from its config.json; None where the encoder reads the run's own tokens."""
+        """The facts from a run's config.json; None if the encoder reads the run's own tokens."""
         return None if card is None else cls(int(card["width"]))
 
 
 @dataclass(frozen=True)
 class SourceStore:
-    """The source of N examples on disk, mapped and not read."""
+    """The encoder inputs of N examples, memory-mapped from disk."""
 
     values: Array  # (N, W) float32, or (all tokens,) int32
-    offsets: Array | None  # (N + 1,) where the tokens of an example start
+    offsets: Array | None  # (N + 1,) start of each example's tokens
     pad: int
 
     @property
@@ -115,13 +115,13 @@ class SourceStore:
             total += np.stack([block.sum(0), (block**2).sum(0)])
         mean = total[0] / max(n, 1)
         sd = np.sqrt(np.maximum(total[1] / max(n, 1) - mean**2, 0))
-        # of a constant only rounding is left: dividing by it would blow noise up
+        # a constant dim has only rounding errors, which division would amplify
         sd = np.where(sd > 1e-6 * np.maximum(np.abs(mean), 1e-6), sd, 1.0)
         return SourceFacts(self.width, torch.from_numpy(mean).float(), torch.from_numpy(sd).float())
 
 
 class SourceWriter:
-    """Appends what a reader makes of chunks of examples to the files of a store."""
+    """Appends a reader's rows for chunks of examples to the files of a store."""
 
     def __init__(self, folder: Path, reader: SourceReader) -> None:
         self.reader, self.pad, self.width = reader, 0, 0
@@ -156,20 +156,20 @@ class SourceWriter:
         self.width = width
 
     def finish(self) -> dict[str, int]:
-        """Flush the files; what `open_source` must know of them."""
+        """Flush the files; returns the metadata for `open_source`."""
         self.values.flush()
         self.lengths.flush()
         return {"width": self.width, "pad": self.pad}
 
     def close(self) -> None:
-        """Close the files, whatever happened to them."""
+        """Close the files, also after an error."""
         for file in (self.values, self.lengths):
             with suppress(OSError):
                 file.close()
 
 
 def open_source(folder: Path, meta: Mapping[str, int], n: int) -> SourceStore:
-    """Map the source of `n` examples that `SourceWriter` wrote."""
+    """Memory-map the source of `n` examples written by `SourceWriter`."""
     values, lengths = (folder / name for name in _FILES)
     if meta["width"] or n == 0:
         shape = (n, meta["width"])

@@ -1,6 +1,6 @@
-"""What it costs to spell a word that the vocabulary lacks: a character model of the words that it holds.
+"""The cost of spelling an out-of-vocabulary word, by a character model of the vocabulary's words.
 
-Shapes: T different continuations of a history, N of all that were seen.
+Notation: T distinct continuations of a history, N continuations in total.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from functools import lru_cache
 
-ORDER = 5  # characters that the next one is told by, and itself
-START, END = "\1", "\0"  # no word holds them; nothing predicts a start
-ALPHABET = 0x110000  # code points of Unicode, the end (in the place of U+0000) among them
+ORDER = 5  # n-gram order: 4 characters of history and the predicted one
+START, END = "\1", "\0"  # not in any word; a start is never predicted
+ALPHABET = 0x110000  # number of Unicode code points, with the end in place of U+0000
 
 
 class SpellingModel:
-    """p(word) = prod_i p(c_i given the 4 characters before) over all strings, their end as last character.
+    """p(word) = prod_i p(c_i | the 4 characters before) over all strings, with an end character.
 
-    Interpolated as Witten and Bell (1991, method C) do: p(c | h) = (n(h c) + T(h) p(c | h')) / (N(h) + T(h)),
-    h' the history without its first character, below the empty one 1 / 1,114,112 for any code point, so that
-    no word is impossible and all of them together have probability 1. Each word counts once: the words that a
-    vocabulary lacks resemble its rare ones, which are many, not its frequent ones.
+    Interpolated as in Witten and Bell (1991, method C): p(c | h) = (n(h c) + T(h) p(c | h')) / (N(h) + T(h)),
+    where h' is the history without its first character. Below the empty history it is uniform,
+    1 / 1,114,112, so that every word has positive probability and all words sum to 1. Each word counts once,
+    because out-of-vocabulary words resemble the many rare words rather than the frequent ones.
     """
 
     def __init__(self, words: Iterable[str], order: int = ORDER) -> None:
@@ -35,14 +35,14 @@ class SpellingModel:
         self.nats = lru_cache(maxsize=1 << 16)(self._nats)
 
     def _nats(self, word: str) -> float:
-        """-ln p(word), its end included."""
+        """-ln p(word) in nats, including its end."""
         return -sum(math.log(self.probability(h, character)) for h, character in self._steps(word))
 
     def probability(self, history: str, character: str) -> float:
-        """p(character | history), of which only the last 4 characters count."""
+        """p(character | history); only the last 4 characters of the history are used."""
         history = history[max(0, len(history) - self.order + 1) :]
         found = 1 / ALPHABET
-        for start in range(len(history), -1, -1):  # from the empty history to the whole
+        for start in range(len(history), -1, -1):  # from the empty history to the full one
             context = history[start:]
             if context in self.totals:
                 counts = self.seen[context]

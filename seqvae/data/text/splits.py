@@ -1,9 +1,9 @@
-"""The splits of a corpus as streams of examples: those it brings, those set aside, those cut short."""
+"""The splits of a corpus as streams of examples: given files, own splits, or held-out rows."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,25 +12,24 @@ import numpy.typing as npt
 from seqvae.config.schema import TextDataConfig
 from seqvae.data.content import remembered_hash
 from seqvae.data.input_files import in_words
+from seqvae.data.labels import Categories
+from seqvae.data.splits import heldout_rows, heldout_shares, heldout_sources
 from seqvae.data.text import corpus
 from seqvae.data.text.readers import Example, ReadOptions
 from seqvae.data.text.vectors import vector_file, with_vectors
-from seqvae.errors import UserError
 from seqvae.keyed_noise import GOLDEN, mix
-
-Categories = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True)
 class Split:
-    """A stream of examples that can be started again, and what decides its content."""
+    """A restartable stream of examples, and the key of its content."""
 
     name: str
     examples: Callable[[], Iterator[Example]]
     key: str
     labels: tuple[str, ...] = ()
     categories: Categories | None = None
-    notes: dict[str, None] = field(default_factory=dict)  # what reading it found to say, each line once
+    notes: dict[str, None] = field(default_factory=dict)  # notes from reading, each once
 
 
 def take_first(split: Split, n: int) -> Split:
@@ -63,7 +62,7 @@ def file_split(
     labels: tuple[str, ...],
     lenient: bool = False,
 ) -> Split:
-    """All of one source or of several, known by the hash of their content."""
+    """A split of all rows of one source or several, keyed by their content's hash."""
     notes: dict[str, None] = {}
     options = replace(read_options(data, labels, lenient), note=notes.setdefault)
 
@@ -75,7 +74,7 @@ def file_split(
 
 
 def with_vectors_of(split: Split, file: str | None, column: str) -> Split:
-    """The same split, each of whose examples has its row of a file of vectors; itself without a file."""
+    """The split with each example's row of a file of vectors; unchanged without a file."""
     if file is None:
         return split
 
@@ -86,23 +85,20 @@ def with_vectors_of(split: Split, file: str | None, column: str) -> Split:
 
 
 def file_splits(data: TextDataConfig, source: str | Sequence[str]) -> dict[str, Split]:
-    """Train, valid and test of a source: files that were given, parts that it brings, or shares of its rows.
+    """Train, valid and test of a source: from given files, its own splits, or held-out rows.
 
     Raises:
-        UserError: a source that is not there, or shares that leave nothing to train on.
+        UserError: a missing source, or fractions that leave nothing for training.
     """
     labels = tuple(data.labels)
     whole = with_vectors_of(file_split("train", source, data, labels), data.vectors, data.vector_column)
-    named = {"valid": data.valid, "test": data.test}
-    given = {k: v or corpus.find_heldout_source(source, k) for k, v in named.items()}
+    held = heldout_sources(data, lambda part: corpus.find_heldout_source(source, part))
     vectors = {"valid": data.valid_vectors, "test": data.test_vectors}
     files = {
         k: with_vectors_of(file_split(k, v, data, labels), vectors[k], data.vector_column)
-        for k, v in given.items()
-        if v
+        for k, v in held.items()
     }
-    shares = {"valid": data.valid_share, "test": data.test_share}
-    wanted = {k: share for k, share in shares.items() if k not in files and (share or k == "valid")}
+    wanted = heldout_shares(data, files)
     if not wanted:
         return {"train": whole, **files}
     return {**_split_stream(whole, wanted, data, source), **files}
@@ -111,18 +107,14 @@ def file_splits(data: TextDataConfig, source: str | Sequence[str]) -> dict[str, 
 def _split_stream(
     whole: Split, shares: dict[str, float], data: TextDataConfig, source: str | Sequence[str]
 ) -> dict[str, Split]:
-    """The training part and those set aside, all from one stream; rows are chosen when first needed."""
-    if sum(shares.values()) >= 1:
-        raise UserError(
-            f"valid_share and test_share add up to {sum(shares.values()):g}: leave some to train on"
-        )
+    """The training and held-out splits of one stream; rows are chosen when first needed."""
     chosen: dict[str, npt.NDArray[np.int64]] = {}
 
     def rows() -> dict[str, npt.NDArray[np.int64]]:
         if not chosen:
             n = sum(1 for example in whole.examples() if example.text)
-            held = heldout_rows(n, shares, data.max_heldout, data.split_seed, in_words(source))
-            chosen.update(held)
+            given = (n, shares, data.max_heldout, data.split_seed, hash_rows, in_words(source))
+            chosen.update(heldout_rows(*given, "sentences"))
         return chosen
 
     def part(name: str) -> Split:
@@ -138,47 +130,14 @@ def _split_stream(
     return {name: part(name) for name in ("train", *shares)}
 
 
-def heldout_rows(
-    n: int, shares: Mapping[str, float], most: int, seed: int, where: str = "the data"
-) -> dict[str, npt.NDArray[np.int64]]:
-    """Which of `n` rows each part gets, sorted: those of the smallest keyed hashes, part after part.
-
-    A part gets its share, at least 1 row and no more than `most`. Memory does not grow with `n`.
-
-    Raises:
-        UserError: too few rows to share out.
-    """
-    sizes = {name: min(max(int(n * share), 1), most) for name, share in shares.items()}
-    total = sum(sizes.values())
-    if total >= n:
-        raise UserError(
-            f"{where} has {n} sentences, too few to set {' and '.join(sizes)} data aside: add more"
-        )
-    smallest = _smallest_hashes(n, total, seed)
-    ends = np.cumsum(list(sizes.values()))
-    return {name: np.sort(smallest[e - sizes[name] : e]) for name, e in zip(sizes, ends, strict=True)}
-
-
-def _smallest_hashes(n: int, k: int, seed: int, chunk: int = 1 << 20) -> npt.NDArray[np.int64]:
-    """The `k` rows below `n` whose hashes are the smallest, in the order of their hashes."""
-    best = np.zeros(0, np.uint64)
-    rows = np.zeros(0, np.int64)
-    for start in range(0, n, chunk):
-        more = np.arange(start, min(start + chunk, n))
-        best, rows = np.concatenate([best, _hash_rows(more, seed)]), np.concatenate([rows, more])
-        order = np.lexsort((rows, best))[:k]
-        best, rows = best[order], rows[order]
-    return rows
-
-
-def _hash_rows(rows: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.uint64]:
+def hash_rows(rows: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.uint64]:
     """SplitMix64 (Steele 2014) of (seed, row)."""
     x = (rows.astype(np.uint64) + np.uint64(1)) * np.uint64(GOLDEN)
     return mix(x ^ np.uint64((seed * 0xD1342543DE82EF95 + 1) % 2**64))
 
 
 def _rows_of(examples: Iterator[Example], rows: npt.NDArray[np.int64], inside: bool) -> Iterator[Example]:
-    """The examples with text whose number is, or is not, among `rows`."""
+    """The examples with text whose index is (`inside`) or is not among `rows`."""
     chosen = set(rows.tolist())
     filled = (example for example in examples if example.text)
     return (example for i, example in enumerate(filled) if (i in chosen) == inside)

@@ -1,8 +1,7 @@
-"""A corpus as token ids on disk: one flat file that is mapped, not read, and where each sentence starts."""
+"""A tokenized corpus on disk: one flat, memory-mapped file of ids, and the start of each sentence."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from seqvae.data.labels import hash_labels
 from seqvae.data.text.source import SourceStore, open_source
 
 FORMAT = 1
@@ -21,33 +21,33 @@ Array = npt.NDArray[Any]
 
 @dataclass
 class Counts:
-    """What became of the sentences that were read."""
+    """Counts of the sentences and tokens of a split."""
 
     kept: int = 0
-    empty: int = 0  # without any token, left out
-    truncated: int = 0  # kept, with only their first tokens
-    dropped: int = 0  # left out as too long
-    tokens: int = 0  # kept, without </s>
-    unknown: int = 0  # of these, how many the vocabulary lacks
-    literal: int = 0  # and how many the text itself writes as the unknown token, not among them
+    empty: int = 0  # left out: no token
+    truncated: int = 0  # kept, but only their first tokens
+    dropped: int = 0  # left out: too long
+    tokens: int = 0  # kept tokens, without </s>
+    unknown: int = 0  # out-of-vocabulary tokens among these
+    literal: int = 0  # tokens that the text itself writes as <unk>, not counted in `unknown`
 
 
 @dataclass(frozen=True)
 class LostLabels:
-    """How many of a split's sentences have no label, and why."""
+    """Numbers of a split's sentences without a label, by reason."""
 
-    missing: int = 0  # nothing in the file
-    infinite: int = 0  # or not a number, or beyond single precision
-    unknown: int = 0  # values that training has not
-    examples: Sequence[str] = ()  # of these values, the commonest first
+    missing: int = 0  # empty in the file
+    infinite: int = 0  # NaN, infinite, or beyond fp32
+    unknown: int = 0  # values that do not occur in training
+    examples: Sequence[str] = ()  # such values, the most frequent first
 
     @property
     def count(self) -> int:
-        """All of them."""
+        """The total."""
         return self.missing + self.infinite + self.unknown
 
     def words(self, name: str) -> str:
-        """In plain words: `3 without label 'tense' (2 unknown to training: 'perfect'; 1 missing)`."""
+        """A message: `3 without label 'tense' (2 unknown to training: 'perfect'; 1 missing)`."""
         reasons = [f"{self.missing:,} missing"] if self.missing else []
         if self.unknown:
             shown = ", ".join(map(repr, self.examples))
@@ -60,10 +60,10 @@ class LostLabels:
 class TokenStore:
     """N sentences on disk. `open_store` makes one.
 
-    `labels` (N, L) float32 holds numbers, or the place of a category's name in `categories`; NaN is
-    missing. `chars` (N,) counts the characters of the text that the kept tokens cover, `spelling` (N,) are
-    the nats that its unknown tokens cost to spell. `literal` holds the places in `flat`, in rising order, of
-    unknown tokens that the text itself writes so.
+    `labels` (N, L) float32 holds numbers, or indices into the names in `categories`; NaN is missing. `chars`
+    (N,) counts the characters covered by the kept tokens, `spelling` (N,) is the cost in nats of spelling the
+    unknown tokens. `literal` holds the positions in `flat`, ascending, of unknown tokens that the text itself
+    writes as such.
     """
 
     folder: Path
@@ -78,8 +78,8 @@ class TokenStore:
     notes: Sequence[str] = ()  # lines about how the file was read
     spelling: Array = field(default_factory=lambda: np.zeros(0, np.float32))  # (N,) float32
     literal: Array = field(default_factory=lambda: np.zeros(0, np.int64))
-    content: str = ""  # a hash of the texts that were read, whatever the tokenizer made of them
-    source: SourceStore | None = None  # what the encoder reads, where it is not these tokens
+    content: str = ""  # a hash of the texts, independent of the tokenizer
+    source: SourceStore | None = None  # the encoder's input, if it is not these tokens
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -91,11 +91,11 @@ class TokenStore:
 
     @property
     def lost_labels(self) -> list[str]:
-        """A line for each label that some sentences do not have."""
+        """A message per label that is missing for some sentences."""
         return [lost.words(name) for name, lost in self.lost.items() if lost.count]
 
     def unknown(self, rows: Sequence[int], unk: int) -> list[list[bool]]:
-        """Of each of these sentences, which of its tokens the vocabulary lacks."""
+        """Which tokens of each of these sentences are out of vocabulary."""
         return [self._unknown(i, unk).tolist() for i in rows]
 
     def _unknown(self, i: int, unk: int) -> npt.NDArray[np.bool_]:
@@ -107,10 +107,9 @@ class TokenStore:
         return found
 
     @cached_property
-    def fingerprint(self) -> dict[str, str]:
+    def hashes(self) -> dict[str, str]:
         """Hashes of the examples and of each label."""
-        columns = zip(self.label_names, self.labels.T, strict=True)
-        return {"examples": self.content, **{f"label {name!r}": hashed(column) for name, column in columns}}
+        return {"examples": self.content, **hash_labels(self.label_names, self.labels)}
 
     def tokens(self, i: int) -> npt.NDArray[np.int64]:
         """The ids of sentence `i`."""
@@ -118,10 +117,10 @@ class TokenStore:
 
 
 def open_store(folder: str | Path) -> TokenStore:
-    """Map the files that `build_store` wrote.
+    """Memory-map the files written by `build_store`.
 
     Raises:
-        FileNotFoundError: there is no store.
+        FileNotFoundError: no store in the folder.
     """
     folder = Path(folder)
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
@@ -144,11 +143,6 @@ def open_store(folder: str | Path) -> TokenStore:
         notes=meta.get("notes", ()),
         source=open_source(folder, meta["source"], counts.kept) if meta.get("source") else None,
     )
-
-
-def hashed(values: Array) -> str:
-    """A hash of the numbers of an array."""
-    return hashlib.blake2b(np.ascontiguousarray(values).tobytes(), digest_size=16).hexdigest()
 
 
 def _mapped(file: Path, dtype: str, size: int) -> Array:

@@ -1,4 +1,4 @@
-"""Examples to the files of a token store, chunk by chunk: tokens, where sentences start, labels, counts."""
+"""Writing of a token store, chunk by chunk: tokens, sentence starts, labels and counts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import IO, Literal
 
 import numpy as np
 
-from seqvae.data.text.cache import atomic_folder
+from seqvae.data.cache import fill_folder
 from seqvae.data.text.label_columns import LabelColumn
 from seqvae.data.text.readers import Example
 from seqvae.data.text.source import SourceReader, SourceWriter
@@ -36,22 +36,28 @@ def build_store(
     training: bool = False,
     source: SourceReader | None = None,
 ) -> TokenStore:
-    """Tokenize `examples` chunk by chunk into `folder`, which appears whole or not at all.
+    """Tokenize `examples` chunk by chunk into `folder`, atomically.
 
-    `max_tokens` does not count `</s>`. `categories` are the names that earlier data gave to a label's values,
-    none where these were numbers (another value is then a missing label); a label without such a list gets
-    its own, sorted. `notes` are lines about how the examples were read, which are there when all of them are.
-    Of a store for `training` the spelling of unknown tokens is left at 0, which nothing asks for there, and
-    each `<unk>` that the text itself writes is counted as a word, as it is elsewhere if training had one.
-    `source` makes what the encoder reads of each text, as far as its kept tokens reach, where that is not the
-    tokens.
+    Args:
+        examples: the rows of a split.
+        tokenizer: the tokenizer.
+        folder: where the store is made.
+        max_tokens: maximum tokens per sentence, without `</s>`.
+        overlong: truncate or drop longer sentences.
+        label_names: names of the examples' labels.
+        categories: names of each label's values in training, empty for numbers (other values are then
+            missing labels); a label without an entry gets its own names, sorted.
+        notes: notes from reading, complete once all examples are read.
+        training: whether it is the training split: then spelling costs are not computed, and each `<unk>`
+            written in the text counts as a word (in other splits only if the training text has one).
+        source: reads the encoder's input from each truncated text, if that is not the tokens.
 
     Raises:
         UserError: no room on the disk or no right to write, a label that mixes numbers with names, an
             example that `source` cannot read.
     """
     folder = Path(folder)
-    with atomic_folder(folder, "meta.json") as work:
+    with fill_folder(folder, "meta.json") as work:
         columns = [LabelColumn(name, (categories or {}).get(name)) for name in label_names]
         writer = _Writer(work, tokenizer, max_tokens, overlong == "drop", columns, training, source)
         rows = iter(examples)
@@ -94,11 +100,11 @@ class _Writer:
         self.files[name].write(values.tobytes())
 
     def start(self) -> None:
-        """Write where the first sentence starts."""
+        """Write the start of the first sentence."""
         self._write("offsets", np.zeros(1, np.int64))
 
     def add(self, chunk: Sequence[Example]) -> None:
-        """Tokenize and append."""
+        """Tokenize a chunk and append it."""
         texts = [example.text for example in chunk]
         for text in texts:
             self.content.update(f"{len(text)}:{text}".encode())
@@ -120,7 +126,7 @@ class _Writer:
             self.source.add([example._replace(text=example.text[:end]) for example, end in rows])
 
     def _select(self, flat: Array, lengths: Array) -> tuple[Array, Array, Array]:
-        """(N,) what is kept, the kept lengths, the kept tokens; everything counted."""
+        """Mask (N,) of the kept sentences, their lengths and tokens; updates the counts."""
         overlong, empty = lengths > self.max_tokens, lengths == 0
         kept = ~empty & ~(overlong & self.drops)
         places = np.arange(len(flat)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
@@ -134,7 +140,7 @@ class _Writer:
         return kept, np.minimum(lengths[kept], self.max_tokens), flat
 
     def _add_unknown(self, texts: Sequence[str], flat: Array, lengths: Array) -> None:
-        """Count the unknown tokens of texts, of which `flat` holds what is kept, and price them."""
+        """Count the unknown tokens `flat` of the kept texts, and add their spelling costs."""
         spelling, literal = np.zeros(len(texts), np.float32), []
         ends = np.cumsum(lengths)
         places = np.flatnonzero(flat == self.tokenizer.special.unk)
@@ -163,7 +169,7 @@ class _Writer:
         return np.stack(coded, axis=1)
 
     def close(self) -> None:
-        """Let go of the files, whatever happened to them."""
+        """Close the files, also after an error."""
         for file in self.files.values():
             with suppress(OSError):
                 file.close()
@@ -171,7 +177,7 @@ class _Writer:
             self.source.close()
 
     def finish(self, notes: Sequence[str] = ()) -> None:
-        """Put categories into the order of their names and write what the files hold."""
+        """Sort the categories by name and write the metadata."""
         for file in self.files.values():
             file.flush()
         if self.columns and self.counts.kept:

@@ -1,4 +1,4 @@
-"""Text to token ids and back, whichever tokenizer does it, and how one is saved and loaded."""
+"""`TextTokenizer`: text to token ids and back, saving and loading."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from seqvae.data.text.spelling import SpellingModel
 from seqvae.errors import UserError
 
 _FILES = ("tokenizer.json", "tokenizer_config.json")
-UNKNOWN_WORDS = ("<unk>", "_UNK")  # how PTB and Yahoo write a word that their makers removed
-_LITERAL = "seqvae_unk_is_word"  # of tokenizer_config.json
+UNKNOWN_WORDS = ("<unk>", "_UNK")  # forms of removed words in PTB and Yahoo
+_LITERAL = "seqvae_unk_is_word"  # key of tokenizer_config.json
 _REPEATS = "seqvae_repeats"  # likewise
 # role -> (key in tokenizer_config.json, common names)
 _ROLES = {
@@ -34,8 +34,8 @@ _ROLES = {
     "bos": ("bos_token", ("<s>", "[CLS]", "[BOS]", "<bos>", "<|endoftext|>")),
     "eos": ("eos_token", ("</s>", "[SEP]", "[EOS]", "<eos>", "<|endoftext|>")),
 }
-_OTHER_KEYS = {"bos": "cls_token", "eos": "sep_token"}  # what BERT calls them
-SEPARATORS = "\x1c\x1d\x1e\x1f"  # white space to Python and to no one else
+_OTHER_KEYS = {"bos": "cls_token", "eos": "sep_token"}  # BERT's names
+SEPARATORS = "\x1c\x1d\x1e\x1f"  # white space in Python only, not for the tokenizers library
 
 
 class TextTokenizer:
@@ -44,7 +44,7 @@ class TextTokenizer:
     unit = "tokens"
 
     def __init__(self, tokenizer: Tokenizer, special: SpecialIds) -> None:
-        tokenizer.encode_special_tokens = True  # a `</s>` in a user's text is text
+        tokenizer.encode_special_tokens = True  # a `</s>` in the input is plain text
         tokenizer.no_padding()
         tokenizer.no_truncation()
         self._tokenizer = tokenizer
@@ -57,20 +57,20 @@ class TextTokenizer:
         self.source: SourceFacts | None = None  # of an encoder that does not read these tokens
 
     def with_source(self, source: SourceFacts | None) -> TextTokenizer:
-        """The same tokenizer for a run whose encoder has a source of its own."""
+        """A copy of the tokenizer for a run whose encoder has its own input."""
         other = copy.copy(self)
         other.source = source
         return other
 
     @property
     def sizes(self) -> dict[str, Any]:
-        """What encoders and decoders must be told of the text."""
+        """Constructor arguments of encoders and decoders that depend on the text."""
         source = {} if self.source is None else {"source": self.source}
         return {"vocab_size": self.vocab_size, "special": self.special, **source}
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """The same for JSON."""
+        """The same as JSON values."""
         source = {} if self.source is None else {"source": self.source.card}
         return {"vocab_size": self.vocab_size, "special": asdict(self.special), **source}
 
@@ -86,13 +86,13 @@ class TextTokenizer:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of everything that decides what text becomes."""
+        """A hash of everything that affects the token ids of a text."""
         content = f"{self._tokenizer.to_str()}|{self.special}"
         return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
     @property
     def vocabulary(self) -> str:
-        """A hash of what each id stands for; weights that read or write ids mean nothing with another one."""
+        """A hash of the vocabulary; weights are only valid with the same one."""
         words = sorted(self._tokenizer.get_vocab(with_added_tokens=True).items(), key=lambda word: word[1])
         return hashlib.blake2b(repr(words).encode(), digest_size=16).hexdigest()
 
@@ -108,7 +108,7 @@ class TextTokenizer:
         return [ids[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
     def encode_flat(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """The ids of all texts in one row, and how many belong to each text."""
+        """The concatenated ids of all texts, and the number of ids per text."""
         rows, known = self._rows(texts)
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
         tokens: Iterable[Any] = itertools.chain.from_iterable(rows)
@@ -120,7 +120,7 @@ class TextTokenizer:
         return flat, lengths
 
     def _rows(self, texts: Sequence[str]) -> tuple[list[Any], dict[str, int] | None]:
-        """Each text's ids and None, or its words and their ids: the library takes six times as long."""
+        """Each text's ids and None; or, six times faster, its words and the vocabulary."""
         whole = "".join(texts)
         if self._words is not None and not any(c in whole for c in SEPARATORS):
             return [text.split() for text in texts], self._words
@@ -128,16 +128,16 @@ class TextTokenizer:
         return [encoding.ids for encoding in encodings], None
 
     def pieces(self, text: str) -> list[str]:
-        """What of `text` each of its tokens stands for."""
+        """The part of `text` that each of its tokens covers."""
         if self._words is not None and not any(c in text for c in SEPARATORS):
             return text.split()
         offsets = self._tokenizer.encode(text, add_special_tokens=False).offsets
         return [text[start:end] for start, end in offsets]
 
     def unknown(self, texts: Sequence[str], ids: Sequence[Sequence[int]] | None = None) -> list[list[bool]]:
-        """Of each text, which of its tokens the vocabulary lacks; `ids` are those of `encode_batch`.
+        """Which tokens of each text are out of vocabulary; `ids` are those of `encode_batch`.
 
-        A literal `<unk>` is not among them where the training text held it too.
+        A literal `<unk>` does not count if the training text contained it too.
         """
         ids = self.encode_batch(texts) if ids is None else ids
         return [self._unknown(text, row) for text, row in zip(texts, ids, strict=True)]
@@ -146,27 +146,27 @@ class TextTokenizer:
         if self.special.unk not in row:
             return [False] * len(row)
         words = self.written_unknown if self.unk_is_word else frozenset()
-        pairs = zip(self.pieces(text), row, strict=False)  # a row may have been cut
+        pairs = zip(self.pieces(text), row, strict=False)  # a row may be truncated
         return [i == self.special.unk and piece not in words for piece, i in pairs]
 
     @cached_property
     def written_unknown(self) -> frozenset[str]:
-        """How texts themselves write a word that somebody removed."""
+        """Forms of a removed word in texts."""
         return frozenset([self.token(self.special.unk), *UNKNOWN_WORDS])
 
     @cached_property
     def spelling(self) -> SpellingModel:
-        """A character model of the vocabulary's words: what an unknown one costs to spell."""
+        """A character model of the vocabulary's words, for the cost of spelling unknown ones."""
         special = {self.token(i) for i in asdict(self.special).values()}
         return SpellingModel(self._tokenizer.get_vocab(with_added_tokens=False).keys() - special)
 
     def characters(self, text: str, tokens: int) -> int:
-        """How many characters of `text` its first `tokens` tokens cover."""
+        """Number of characters of `text` covered by its first `tokens` tokens."""
         offsets = self._tokenizer.encode(text, add_special_tokens=False).offsets
         return int(max((end for _, end in offsets[:tokens]), default=0))
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of `ids` up to the end token; start and padding vanish, a literal `<unk>` stays."""
+        """The text of `ids` up to the end token; start and padding are removed, `<unk>` is kept."""
         return self.decode_batch([ids])[0]
 
     def decode_batch(self, batch: Iterable[Iterable[int]]) -> list[str]:
@@ -175,26 +175,26 @@ class TextTokenizer:
         return list(self._tokenizer.decode_batch(rows, skip_special_tokens=False))
 
     def raw_features(self, batch: TextBatch) -> Tensor:
-        """(B, V): how often each token stands in each sentence, `</s>` and all."""
+        """(B, V): counts of each token in each sentence, including `</s>`."""
         counts = torch.zeros(batch.size, self.vocab_size)
         return counts.scatter_add_(1, batch.targets, batch.mask.float())
 
     def token(self, index: int) -> str:
-        """How the vocabulary writes a token."""
+        """The form of a token in the vocabulary."""
         return self._tokenizer.id_to_token(index) or ""
 
     def _kept(self, ids: Iterable[int]) -> list[int]:
         special = self.special
         numbers = [int(i) for i in ids]
-        if special.bos == special.eos:  # one token for both: the first is a start
+        if special.bos == special.eos:  # one token for both: the first one is the start
             numbers = numbers[numbers[:1] == [special.bos] :]
         before = itertools.takewhile(lambda i: i != special.eos, numbers)
         return [i for i in before if i not in (special.pad, special.bos)]
 
     def save(self, folder: str | Path) -> None:
-        """Write what `load` and `transformers.AutoTokenizer` read.
+        """Write the files that `load` and `transformers.AutoTokenizer` read.
 
-        Nothing is added to a sentence there either, so `AutoTokenizer` gives the same ids as `encode`.
+        No special tokens are added to a sentence, so `AutoTokenizer` gives the same ids as `encode`.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -219,14 +219,14 @@ class TextTokenizer:
     def load(cls, path: str | Path) -> TextTokenizer:
         """Read a folder with a `tokenizer.json`, or that file itself.
 
-        The special ids are whatever the tokenizer's own files say, or else tokens of the usual names;
-        those that it has not are added.
+        The special ids are those in the tokenizer's own files, otherwise tokens with common names; missing
+        ones are added.
 
         Raises:
             UserError: no such file, or not a tokenizer.
         """
         file = Path(path) / _FILES[0] if Path(path).is_dir() else Path(path)
-        tokenizer = with_json_entries(_read(file), post_processor=None)  # it would add special tokens
+        tokenizer = with_json_entries(_read(file), post_processor=None)  # which would add special tokens
         found = cls(tokenizer, _special_ids(tokenizer, named_roles(file.parent)))
         told = _json_object(file.parent / _FILES[1])
         found.unk_is_word, found.repeats = bool(told.get(_LITERAL, True)), int(told.get(_REPEATS, 0))
@@ -234,7 +234,7 @@ class TextTokenizer:
 
 
 def _words(tokenizer: Tokenizer, unknown: int) -> dict[str, int] | None:
-    """The vocabulary, where the tokens of a text are just its words between white space."""
+    """The vocabulary if tokens are exactly the words between white space, else None."""
     model, split = tokenizer.model, tokenizer.pre_tokenizer
     if not isinstance(model, models.WordLevel) or not isinstance(split, pre_tokenizers.WhitespaceSplit):
         return None
@@ -262,7 +262,7 @@ def _read(file: Path) -> Tokenizer:
 
 
 def named_roles(folder: Path) -> dict[str, str]:
-    """Which token plays which role, from the files beside a tokenizer.json."""
+    """{role: token} from the files next to a tokenizer.json."""
     named: dict[str, str] = {}
     for file in (folder / "special_tokens_map.json", folder / _FILES[1]):
         values = _json_object(file)
@@ -283,14 +283,14 @@ def _json_object(file: Path) -> dict[str, Any]:
 
 
 def token_id(tokenizer: Tokenizer, token: str) -> int:
-    """The id of a token that is there."""
+    """The id of an existing token."""
     index = tokenizer.token_to_id(token)
     assert index is not None, token
     return int(index)
 
 
 def _special_ids(tokenizer: Tokenizer, named: dict[str, str]) -> SpecialIds:
-    """The ids of the four roles; padding and unknown are never the end token."""
+    """The ids of the four roles; padding and unknown always differ from the end token."""
     ids: dict[str, int] = {}
     for role in ("eos", "bos", "unk", "pad"):
         _, common = _ROLES[role]

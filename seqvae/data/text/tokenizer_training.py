@@ -1,4 +1,4 @@
-"""Word, character, BPE and unigram tokenizers, trained on texts or brought along in a file."""
+"""Word, character, BPE and unigram tokenizers, trained on texts or loaded from a file."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def train_word(
     lowercase: bool = False,
     unicode_form: UnicodeForm | None = None,
 ) -> TextTokenizer:
-    """Words between white space, the most frequent first; `<unk>` and `_UNK` are the unknown word.
+    """Train a word tokenizer: words between white space, by frequency; `<unk>` and `_UNK` are unknown words.
 
-    `vocab_size` counts the four special tokens; without one it is 10,000, or what there is. Words are counted
-    in the form that `lowercase` and `unicode_form` bring texts to in use.
+    `vocab_size` includes the four special tokens; by default it is 10,000, or fewer if there are fewer words.
+    Words are counted after normalisation by `lowercase` and `unicode_form`, which also apply in use.
 
     Raises:
-        UserError: more words asked for than the texts hold, or no room beside the special tokens.
+        UserError: `vocab_size` exceeds the words of the texts, or leaves no room besides special tokens.
     """
     counts: Counter[str] = Counter()
     normalizer, split = _normalizer(lowercase, unicode_form), pre_tokenizers.WhitespaceSplit()
@@ -51,7 +51,7 @@ def train_char(
     lowercase: bool = False,
     unicode_form: UnicodeForm | None = None,
 ) -> TextTokenizer:
-    """Unicode characters, the space among them; arguments and errors as for `train_word`."""
+    """Train a tokenizer of Unicode characters, including spaces; arguments and errors as `train_word`."""
     counts: Counter[str] = Counter()
     normalizer = _normalizer(lowercase, unicode_form)
     for text in _normalized(texts, normalizer):
@@ -64,14 +64,14 @@ def train_char(
 
 
 def _normalizer(lowercase: bool, unicode_form: UnicodeForm | None) -> Any:
-    """What the tokenizer does to a text first; it is saved with it, so that use does what training did."""
+    """The normalizer of a tokenizer, saved with it so that use equals training."""
     chosen = [] if unicode_form is None else [getattr(normalizers, unicode_form)()]
     chosen += [normalizers.Lowercase()] if lowercase else []
     return normalizers.Sequence(chosen) if len(chosen) > 1 else next(iter(chosen), None)
 
 
 def _normalized(texts: Iterable[str], normalizer: Any) -> Iterable[str]:
-    """Texts as the normalizer leaves them; Python's own `lower` knows more rules, as of a last sigma."""
+    """Normalized texts; not by `str.lower`, which has more rules (such as for a final sigma)."""
     return texts if normalizer is None else map(normalizer.normalize_str, texts)
 
 
@@ -105,10 +105,10 @@ def train_bpe(
     lowercase: bool = False,
     unicode_form: UnicodeForm | None = None,
 ) -> TextTokenizer:
-    """Byte-level BPE (Sennrich et al. 2016; bytes as in GPT-2): any Unicode text survives the round trip.
+    """Train byte-level BPE (Sennrich et al. 2016; bytes as in GPT-2), which can represent any Unicode text.
 
     Raises:
-        UserError: a vocabulary larger than the texts give, or below the 256 bytes and 4 special tokens.
+        UserError: a vocabulary larger than the texts allow, or below the 256 bytes and 4 special tokens.
     """
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     _check_size(vocab_size, len(alphabet) + len(SPECIALS))
@@ -131,10 +131,10 @@ def train_unigram(
     lowercase: bool = False,
     unicode_form: UnicodeForm | None = None,
 ) -> TextTokenizer:
-    """A unigram language model over pieces (Kudo 2018); a character never seen is the unknown token.
+    """Train a unigram language model over pieces (Kudo 2018); an unseen character is the unknown token.
 
     Raises:
-        UserError: fewer tokens than asked for came out, or a vocabulary too small for the characters.
+        UserError: the trainer made fewer tokens than `vocab_size`, or it is too small for the characters.
     """
     _check_size(vocab_size, len(SPECIALS) + 1)
     tokenizer = Tokenizer(models.Unigram())
@@ -151,7 +151,7 @@ def train_unigram(
 
 
 def _fell_short(vocab_size: int, there: int) -> str:
-    # not "the texts give no more": pruning may jump past a size that they have pieces for
+    # not "the texts give no more": pruning may skip a size that the texts allow
     return (
         f"the unigram trainer ended with {there} of the {vocab_size} tokens asked for in vocab_size; "
         f"ask for {there}, or leave vocab_size out"
@@ -185,9 +185,9 @@ def _in_batches(texts: Iterable[str], size: int = 1000) -> Iterator[list[str]]:
 
 
 def _add_special_tokens(tokenizer: Tokenizer, words: bool = False) -> TextTokenizer:
-    """With the special tokens.
+    """Add the special tokens.
 
-    Outside word vocabularies `<unk>` is no special token to the library, which would then spell it out.
+    Except in word vocabularies `<unk>` is not special to the library: a literal one would be split up.
     """
     tokenizer.add_special_tokens([AddedToken(s, special=True, normalized=False) for s in SPECIALS])
     if not words:
@@ -198,7 +198,7 @@ def _add_special_tokens(tokenizer: Tokenizer, words: bool = False) -> TextTokeni
 
 
 def read_tokenizer(path: str) -> TextTokenizer:
-    """An existing `tokenizer.json`, or a folder with one."""
+    """Load an existing `tokenizer.json`, or a folder with one."""
     return TextTokenizer.load(path)
 
 

@@ -1,4 +1,4 @@
-"""Values of label columns, of the type that their file gives them: numbers, names, or just written."""
+"""Values of label columns with the type that their file gives them: number, name, or untyped text."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from seqvae.errors import UserError
 
 _NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _NO_NUMBER = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
-_MOST = float(np.finfo(np.float32).max)  # labels are stored in single precision
+_MOST = float(np.finfo(np.float32).max)  # labels are stored in fp32
 
 
 class Written(str):
-    """A value of a text table, whose file gives no types: the whole column says whether it is a number."""
+    """An untyped value of a text table: the whole column decides whether it is a number."""
 
     __slots__ = ()
 
@@ -25,10 +25,10 @@ Value = float | str | None  # a number, a category's name (`Written` in a text t
 
 
 def typed_value(value: Any, name: str, where: str) -> Value:
-    """A value of JSON or of a typed column: numbers are numbers, strings and booleans are names.
+    """A value of JSON or a typed column: numbers stay numbers, strings and booleans are names.
 
     Raises:
-        UserError: a value of another kind.
+        UserError: a value of another type.
     """
     if value is None:
         return None
@@ -44,7 +44,7 @@ def typed_value(value: Any, name: str, where: str) -> Value:
 
 
 def to_float(value: int | float) -> float:
-    """The number; infinite where it is beyond all floats."""
+    """The value as a float; infinite if it is too large."""
     try:
         return float(value)
     except OverflowError:
@@ -57,12 +57,12 @@ def is_number(text: str) -> bool:
 
 
 def is_no_number(text: str) -> bool:
-    """Whether it is how programs write that a number is undefined or infinite."""
+    """Whether a text is `nan`, `inf` or `infinity`, in any case."""
     return _NO_NUMBER.fullmatch(text) is not None
 
 
 def number_of(value: Value) -> float:
-    """A value as a number that single precision can hold, else NaN; booleans of older runs are 0 and 1."""
+    """A value as a number within fp32, else NaN; booleans of older runs are 0 and 1."""
     if isinstance(value, str):
         if value in ("false", "true"):
             return float(value == "true")
@@ -73,12 +73,12 @@ def number_of(value: Value) -> float:
 
 
 def without_surrogates(text: str) -> str:
-    """Without half surrogate pairs, which JSON and command lines can carry and no text can hold."""
+    """Replace lone surrogates, which JSON and command lines may contain but UTF-8 cannot encode."""
     if text.isascii():
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def clean_text(text: str) -> str:
-    """A text as models read it, in training and in use: without surrounding white space, valid Unicode."""
+    """The text as models read it: without surrounding white space, and valid Unicode."""
     return without_surrogates(text.strip())

@@ -1,6 +1,6 @@
-"""Vectors that a user brings along with sentences, one row per example: NumPy arrays and Parquet columns.
+"""Vectors given with sentences, one row per example: NumPy arrays and Parquet columns.
 
-Shapes: N examples, n that are read together, W vector width.
+Shapes: N examples, n read together, W vector width.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from seqvae.data.text.source import SourceRows
 from seqvae.errors import UserError, suggest
 
 Array = npt.NDArray[Any]
-_BATCH = 4096  # rows of a Parquet file that are read together
+_BATCH = 4096  # rows of a Parquet file per block
 
 
 class GivenVectors:
-    """Reads the vector that each example brings."""
+    """The source reader of `encoder: vectors`: it returns each example's vector."""
 
     fingerprint = "given vectors"
 
@@ -48,7 +48,7 @@ def with_vectors(examples: Iterable[Example], file: str, column: str) -> Iterato
     """Each example with its row of `file`, in order; blank lines count as rows.
 
     Raises:
-        UserError: a file that holds no vectors, or not as many as there are examples.
+        UserError: a file without vectors, or with another number of rows than examples.
     """
     rows = vector_rows(Path(file), column)
     count = 0
@@ -68,7 +68,7 @@ def with_vectors(examples: Iterable[Example], file: str, column: str) -> Iterato
 
 
 def vector_file(file: str | Path) -> Path:
-    """The path of a file with vectors.
+    """Check the path of a file with vectors.
 
     Raises:
         UserError: no such file.
@@ -82,7 +82,7 @@ def vector_rows(file: Path, column: str) -> Iterator[Array]:
     """The rows (W,) of a matrix in `.npy`, or of a column of lists in `.parquet`.
 
     Raises:
-        UserError: no such file, another format, no such column, or a row that holds no finite numbers.
+        UserError: no such file, another format, no such column, or a row with NaN or infinite values.
     """
     vector_file(file)
     blocks = _parquet_blocks(file, column) if file.suffix == ".parquet" else _array_blocks(file)

@@ -1,1 +1,1 @@
-"""What is measured: pure functions of models and batches."""
+"""Metrics: pure functions of models, batches and arrays."""

@@ -1,4 +1,4 @@
-"""What the encoder leaves on the table: each example's own posterior, improved by gradient steps (SVI).
+"""Amortisation gap: -ELBO saved by refining each example's posterior with gradient steps (SVI).
 
 Shapes: S samples, B examples of a batch, N evaluation examples, D latent dims.
 """
@@ -23,47 +23,54 @@ from seqvae.evaluation.metrics.evaluation_pass import (
     device_of,
     evaluation_mode,
 )
+from seqvae.evaluation.metrics.latent_usage import standard_error
 from seqvae.evaluation.metrics.likelihood import sample_codes
-from seqvae.evaluation.metrics.rate import standard_error
 from seqvae.interfaces import Batch, kl_divergence
 from seqvae.models.latents.gaussian import DiagonalNormal
 from seqvae.models.vae import VAE
 
-OWN = 100_000  # from this fold on, noise that no evaluation draws
-CLIP = 2.0  # of each gradient, nats a deviation or a log variance: a q three times too wide diverged without
-EPSILON = 1e-2  # of Adam, nats: rounding is not to be stretched into steps of full length
+OWN = 100_000  # first fold of noise that evaluation never uses
+CLIP = 2.0  # of gradients, in nats: without it, a q three times too wide diverged
+EPSILON = 1e-2  # of Adam, in nats: prevents full-size steps from rounding errors
 Count = Annotated[int, Field(gt=0)]
 
 
 @dataclass(frozen=True)
 class SVIConfig:
-    """How an example's posterior is improved; the rate of the steps falls linearly to nothing."""
+    """Settings of the refinement; the learning rate falls linearly to zero."""
 
     steps: Count = 20
     optimizer: Literal["adam", "sgd"] = "sgd"
     lr: Annotated[float, Field(gt=0)] = 0.1
     momentum: float = 0.5  # of sgd
-    draws: Count = 1  # codes an example that a step's gradient is taken from
-    samples: Count = 20  # fresh codes an example that before and after are measured on
-    chunk: Count | None = None  # of these, how many the decoder processes at once; None: what fits
+    draws: Count = 1  # samples per example for the gradient of a step
+    samples: Count = 20  # new samples per example for the measurements before and after
+    chunk: Count | None = None  # how many of these the decoder processes at once; None: what fits
 
 
 def amortisation_gap(
     vae: VAE, batches: Sequence[Batch], how: SVIConfig | None = None, progress: ProgressCallback | None = None
 ) -> dict[str, Any]:
-    """The amortisation gap: -ELBO of the encoder's q(z|x) less that of the refined one, nats an example.
+    """-ELBO of the encoder's q(z|x) minus that of the refined q*, in nats per example.
 
-    L[q*] - L[q] of Cremer et al. 2018 (Inference Suboptimality in Variational Autoencoders), q* being what
-    SVI reaches from q (Kim et al. 2018, Semi-Amortized Variational Autoencoders): any diagonal normal,
-    whatever the latent demands of its own. Both are measured on the same noise, which no step has seen (it is
-    evaluation's, so `neg_elbo` is the evaluated one at K = `samples`). The last q counts, not the best one:
-    a gap may come out below 0, which says that the steps were too few or too wide.
+    L[q*] - L[q] of Cremer et al. 2018 (Inference Suboptimality in Variational Autoencoders), where q* is
+    reached by SVI from q (Kim et al. 2018, Semi-Amortized Variational Autoencoders). q* may be any diagonal
+    normal, regardless of constraints of the latent. Both are measured with evaluation's noise, which no step
+    uses, so that `neg_elbo` equals that of `evaluate` at K = `samples`. The last q counts, not the best one:
+    a gap below 0 means too few steps or too large ones. The model is not changed.
 
-    `n`, `steps`, `neg_elbo`, `rate`, `neg_elbo_refined`, `rate_refined`, `amortisation_gap` and
-    `amortisation_gap_se`. The model is not changed.
+    Args:
+        vae: the model.
+        batches: the examples.
+        how: settings of SVI.
+        progress: called as (examples done, N, what).
+
+    Returns:
+        `n`, `steps`, `neg_elbo`, `rate`, `neg_elbo_refined`, `rate_refined`, `amortisation_gap` and
+        `amortisation_gap_se`, in nats per example.
 
     Raises:
-        UserError: q(z|x) is no diagonal normal, or there is no example.
+        UserError: q(z|x) is not a diagonal normal, or there is no example.
     """
     how = how or SVIConfig()
     require_diagonal_gaussian(vae)
@@ -84,9 +91,9 @@ def amortisation_gap(
 
 
 def svi_posterior(vae: VAE, batch: Batch, q: DiagonalNormal, how: SVIConfig) -> DiagonalNormal:
-    """`q` after gradient steps on each example's own ELBO in (mean, logvar), every step with its own noise.
+    """Refine `q` by gradient steps on each example's own ELBO in (mean, logvar), with new noise per step.
 
-    Means move in units of the encoder's own deviations, so that the scale of a dim does not matter. An
+    Means change in units of the encoder's standard deviations, so that the scale of a dim does not matter. An
     example's steps do not depend on the others of its batch. No gradient reaches the model.
     """
     mean, logvar = q.mean.detach(), q.logvar.detach()
@@ -107,10 +114,10 @@ def svi_posterior(vae: VAE, batch: Batch, q: DiagonalNormal, how: SVIConfig) -> 
 
 
 def path_loss(vae: VAE, batch: Batch, q: DiagonalNormal, draws: int, fold: int) -> Tensor:
-    """-ELBO summed over the examples, (), whose gradient reaches q through its codes alone.
+    """-ELBO summed over the examples, (), whose gradient reaches q only through the samples z.
 
-    Of the same mean as the plain gradient, and 0 for every draw where q is the exact posterior (Roeder et al.
-    2017, Sticking the Landing), so that the steps of an encoder that is right lead nowhere.
+    The gradient has the same mean as the plain one, and is 0 for every sample if q is the exact posterior
+    (Roeder et al. 2017, Sticking the Landing), so that steps do not move away from an optimal q.
     """
     z = q.rsample(draws, batch.random.fold(fold))
     kl = q.detach().log_prob(z) - vae.prior(vae.condition(batch)).log_prob(z)  # (S, B)
@@ -126,33 +133,33 @@ def negative_elbo(vae: VAE, batch: Batch, q: DiagonalNormal, z: Tensor) -> tuple
 
 
 def require_diagonal_gaussian(vae: VAE) -> None:
-    """Refuse latents whose q(z|x) is no diagonal normal.
+    """Reject latents whose q(z|x) is not a diagonal normal.
 
     Raises:
-        UserError: such a latent.
+        UserError: the latent has another posterior.
     """
     if not vae.latent.is_diagonal_gaussian:
         raise UserError(
-            f"refinement moves a mean and a variance of each dim, {type(vae.latent).__name__} has none: "
+            f"refinement changes a mean and a variance per dim, {type(vae.latent).__name__} has none: "
             "it is for gaussian, bn_gaussian, du_gaussian, exact_rate and delta"
         )
 
 
 @contextlib.contextmanager
 def frozen_parameters(module: nn.Module) -> Iterator[None]:
-    """No parameter asks for a gradient inside; afterwards those ask that asked before."""
-    asking = [p for p in module.parameters() if p.requires_grad]
+    """Context in which no parameter requires a gradient; restored on exit."""
+    trainable = [p for p in module.parameters() if p.requires_grad]
     try:
-        for parameter in asking:
+        for parameter in trainable:
             parameter.requires_grad_(False)
         yield
     finally:
-        for parameter in asking:
+        for parameter in trainable:
             parameter.requires_grad_()
 
 
 def without_cudnn() -> Any:
-    """Without cuDNN, whose recurrent nets have gradients in training mode only."""
+    """Context without cuDNN, whose RNNs have no backward pass in evaluation mode."""
     return torch.backends.cudnn.flags(enabled=False)
 
 

@@ -1,8 +1,8 @@
-"""The scores of beta-VAE and FactorVAE: which factor was held fixed, told from how little codes changed.
+"""The scores of beta-VAE and FactorVAE: classify which factor is fixed from the variation of codes.
 
-The published protocols draw examples with a fixed factor from the generator; here they are picked among the
-examples at hand, those with the same value of the factor, and one half of the examples is learned from, the
-other scored on. Shapes: N examples, D latent dims, F factors, V votes, L examples or pairs of a vote.
+The published protocols generate examples with a fixed factor; here they are chosen among the given
+examples, those with the same value of the factor. One half of the examples is for training, the other
+for testing. Shapes: N examples, D latent dims, F factors, V votes, L examples or pairs of a vote.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ from seqvae.evaluation.metrics.factors import (
 )
 from seqvae.evaluation.metrics.optional_deps import import_sklearn
 
-MIN_STD = 0.05  # of a dim's means; below, Locatello et al. 2019 (their code) leave it out
-VOTES = 15_000  # 10,000 to learn from and 5,000 to score: as there
+MIN_STD = 0.05  # of a dim's means; the code of Locatello et al. 2019 drops dims below
+VOTES = 15_000  # 10,000 for training and 5,000 for testing, as there
 BATCH = 64  # as there
-FEWEST_SHARING = 5  # a value held by fewer examples is not fixed
-CELLS = 2**20  # numbers held at once, by a factor of a few
+FEWEST_SHARING = 5  # values with fewer examples are not used
+CELLS = 2**20  # numbers in memory at once, times a small factor
 
 
 @dataclass(frozen=True)
 class FactorGroups:
-    """The examples of one half by the value of one factor: `rows` (M,) sorted by it, each with its group."""
+    """The examples of one half, grouped by the value of one factor: `rows` (M,) sorted by it."""
 
     rows: Ints
-    starts: Ints  # (M,) where the row's group starts in `rows`
-    counts: Ints  # (M,) and how many it holds
+    starts: Ints  # (M,) start of the row's group in `rows`
+    counts: Ints  # (M,) size of that group
 
     @classmethod
     def of(cls, factor: int, classes: Ints, half: Ints) -> FactorGroups:
-        """Those of `half` whose class is known and held by enough.
+        """Group the rows of `half` whose class is known and frequent enough.
 
         Raises:
-            UserError: fewer than two classes are.
+            UserError: fewer than two such classes.
         """
         rows = half[classes[half] >= 0]
         counts = np.bincount(classes[rows])[classes[rows]]
@@ -61,12 +61,12 @@ class FactorGroups:
         return cls(rows, starts[group], counts[group])
 
     def batches(self, u: Floats) -> Ints:
-        """Rows (V, L) that share the value of a random row, from draws u (V, L + 1)."""
+        """Rows (V, L) that share the value of a random row, from uniforms u (V, L + 1)."""
         first = np.floor(u[:, :1] * len(self.rows)).astype(np.int64)
         return self.rows[self.starts[first] + np.floor(u[:, 1:] * self.counts[first]).astype(np.int64)]
 
     def pairs(self, u: Floats) -> tuple[Ints, Ints]:
-        """Rows (V, L) and as many others that share their value, from draws u (V, 2 L)."""
+        """Rows (V, L) and other rows (V, L) that share their values, from uniforms u (V, 2 L)."""
         u, v = np.split(u, 2, axis=1)
         first = np.floor(u * len(self.rows)).astype(np.int64)
         start, count = self.starts[first], self.counts[first]
@@ -77,13 +77,23 @@ class FactorGroups:
 def beta_vae_score(
     codes: Any, factors: Any, seed: int = 0, votes: int = VOTES, batch: int = BATCH, min_std: float = MIN_STD
 ) -> float:
-    """Accuracy of telling which factor L pairs of codes share (Higgins et al. 2017); chance is 1 / F.
+    """Accuracy of predicting which factor L pairs of codes share (Higgins et al. 2017); chance is 1 / F.
 
     A vote's features are the mean over its pairs of |z_a - z_b| (D,); a multinomial logistic regression
-    guesses the factor. Codes (N, D) are posterior means; dims whose standard deviation over the examples is
-    `min_std` or less are left out as collapsed, the rest standardised, so that permuting, flipping and
-    scaling them (as long as `min_std` leaves them in) changes nothing. A rotation can leave the score high.
-    NaN for one factor, 1 / F where no dim is left.
+    predicts the factor. Dims whose standard deviation over the examples is `min_std` or less are dropped as
+    collapsed, the rest standardised, so that the score is invariant to permuting, flipping and scaling dims
+    (while `min_std` keeps them). A rotated code may have a high score.
+
+    Args:
+        codes: posterior means (N, D).
+        factors: factors (N, F), NaN if unknown.
+        seed: of the halves and the votes.
+        votes: V.
+        batch: L.
+        min_std: threshold of collapsed dims.
+
+    Returns:
+        A score in [0, 1]; NaN for one factor, 1 / F if no dim is left.
 
     Raises:
         UserError: see `validate_factors` and `FactorGroups.of`; scikit-learn is missing.
@@ -101,12 +111,23 @@ def beta_vae_score(
 def factor_vae_score(
     codes: Any, factors: Any, seed: int = 0, votes: int = VOTES, batch: int = BATCH, min_std: float = MIN_STD
 ) -> float:
-    """Accuracy of the majority vote: the dim that changes least tells the fixed factor (Kim & Mnih 2018).
+    """Accuracy of a majority vote: the dim that varies least predicts the fixed factor (Kim & Mnih 2018).
 
-    Over L codes that share one factor's value, the dim with the least Var_L(z_j) / Var_N(z_j) votes; each dim
-    then stands for the factor that it most often voted for. Chance is about 1 / F. Dims whose standard
-    deviation over the examples is `min_std` or less are left out as collapsed. Blind to permuting, flipping
-    and scaling dims as long as `min_std` leaves them in. NaN for one factor, 1 / F where no dim is left.
+    Over L codes that share one factor's value, the dim with the lowest Var_L(z_j) / Var_N(z_j) votes. Each
+    dim then predicts the factor that it most often voted for. Chance is about 1 / F. Dims whose standard
+    deviation over the examples is `min_std` or less are dropped as collapsed. The score is invariant to
+    permuting, flipping and scaling dims while `min_std` keeps them.
+
+    Args:
+        codes: posterior means (N, D).
+        factors: factors (N, F), NaN if unknown.
+        seed: of the halves and the votes.
+        votes: V.
+        batch: L.
+        min_std: threshold of collapsed dims.
+
+    Returns:
+        A score in [0, 1]; NaN for one factor, 1 / F if no dim is left.
 
     Raises:
         UserError: see `validate_factors` and `FactorGroups.of`.
@@ -120,12 +141,12 @@ def factor_vae_score(
         variances, fixed = _votes(codes, factors, "batches", (seed, votes, batch), half)
         tables.append(np.zeros((codes.shape[1], factors.shape[1])))
         np.add.at(tables[half], (variances.argmin(1), fixed), 1)
-    chosen = tables[0].argmax(1)  # (D,) the factor that each dim stands for
+    chosen = tables[0].argmax(1)  # (D,) the factor that each dim predicts
     return float(tables[1][np.arange(len(chosen)), chosen].sum() / tables[1].sum())
 
 
 def _alive(codes: Floats, min_std: float) -> Floats:
-    """Standardised, without the dims that hardly change."""
+    """Drop collapsed dims and standardise the rest."""
     return standardize(codes[:, codes.std(0) > min_std])
 
 
@@ -139,7 +160,7 @@ Kind = Literal["pairs", "batches"]
 def _votes(
     codes: Floats, factors: Floats, kind: Kind, sizes: tuple[int, int, int], half: int
 ) -> tuple[Floats, Ints]:
-    """Features (V, D) and fixed factors (V,) from one half: two thirds of the votes from the first one."""
+    """Features (V, D) and fixed factors (V,) from one half; the first has two thirds of the votes."""
     seed, votes, batch = sizes
     rows = split_in_halves(len(codes), seed)[half]
     each = max(1, votes * (2 - half) // 3 // factors.shape[1])
@@ -153,7 +174,7 @@ def _votes(
 
 
 def _features(codes: Floats, sharing: FactorGroups, kind: Kind, u: Floats) -> Iterator[Floats]:
-    """(V, D) in parts, from draws u: mean differences of pairs, or variances of batches."""
+    """Features (V, D) in parts, from uniforms u: mean differences of pairs, or variances of batches."""
     for part in np.array_split(u, -(-u.size * codes.shape[1] // CELLS)):
         if kind == "pairs":
             a, b = sharing.pairs(part)

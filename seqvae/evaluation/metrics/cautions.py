@@ -1,4 +1,4 @@
-"""When an estimate is not to be trusted: what a report says beside its numbers.
+"""Cautions: lines in a report about estimates that are not reliable.
 
 Shapes: N evaluation examples, D latent dims.
 """
@@ -10,18 +10,18 @@ from typing import Any
 
 from torch import Tensor
 
-HEAVY_ESS = 2.0  # effective samples below which one draw carries most of the weight
-FEWEST_SAMPLES = 5  # K from which an ESS says something
-HEAVY_SHARE = 0.1  # of the examples
-FEW_EXAMPLES = 3.0  # effective examples below which a variance is that of outliers
-ENOUGH_EXAMPLES = 30  # N from which that is said
+HEAVY_ESS = 2.0  # effective samples below which one sample carries most of the weight
+FEWEST_SAMPLES = 5  # lowest K for which an ESS is meaningful
+HEAVY_SHARE = 0.1  # fraction of the examples
+FEW_EXAMPLES = 3.0  # effective examples below which outliers dominate a variance
+ENOUGH_EXAMPLES = 30  # lowest N for which that is reported
 
 
 def effective_examples(means: Tensor) -> Tensor:
     """(D,): (sum_n c_n)^2 / sum_n c_n^2 of c_n = (E_q z_j - mean_x)^2, from posterior means (N, D).
 
-    How many examples a dim owes its variance to: N / 3 for a normal, near 1 where a single code lies far out;
-    NaN where it has no variance.
+    The number of examples that make up a dim's variance: N / 3 for a normal, near 1 for one outlier;
+    NaN if the variance is 0.
     """
     parts = (means - means.mean(0)) ** 2
     return parts.sum(0) ** 2 / (parts**2).sum(0)
@@ -30,17 +30,17 @@ def effective_examples(means: Tensor) -> Tensor:
 def variance_error(means: Tensor) -> Tensor:
     """(D,): the standard error of Var_x(E_q z_j) over examples, from posterior means (N, D)."""
     parts = (means - means.mean(0)) ** 2
-    spread = ((parts - parts.mean(0)) ** 2).mean(0)  # var() warns where D = 0
+    spread = ((parts - parts.mean(0)) ** 2).mean(0)  # not var(), which warns if D = 0
     return (spread / len(means)).sqrt()
 
 
 def heavy_weights(ess: Tensor, samples: int) -> float | None:
-    """The share of examples whose ESS (N,) of K = `samples` weights is below 2; None for K < 5."""
+    """Fraction of examples whose ESS (N,) of K = `samples` weights is below 2; None for K < 5."""
     return None if samples < FEWEST_SAMPLES else float((ess < HEAVY_ESS).double().mean())
 
 
 def cautions(report: Mapping[str, Any]) -> list[str]:
-    """What a reader of the report must know, a line each."""
+    """The cautions of a report, one line each."""
     found, share = [], report.get("heavy_weights")
     if share is not None and share > HEAVY_SHARE:
         found.append(
@@ -57,10 +57,10 @@ def cautions(report: Mapping[str, Any]) -> list[str]:
 
 
 def unit_errors(means: Tensor, variance: Tensor, threshold: float) -> dict[str, int | None]:
-    """How sure a count of active units is, from posterior means (N, D) and their variances (D,).
+    """Uncertainty of the number of active units, from posterior means (N, D) and their variances (D,).
 
     `active_units_low` and `active_units_high` count at two standard errors below and above the variances,
-    `active_units_outlying` those counted that rest on fewer than 3 effective examples; None for few examples.
+    `active_units_outlying` counts active units with fewer than 3 effective examples; None for few examples.
     """
     if len(means) < 2:
         return {}

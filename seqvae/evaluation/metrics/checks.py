@@ -1,4 +1,4 @@
-"""Inequalities that hold for every model: a report that breaks one is a fault of ours, and says so."""
+"""Inequalities that hold for every model: a report that violates one reveals a bug."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 
 import numpy as np
 
-ERRORS_ALLOWED = 4  # standard errors a Monte Carlo estimate may be on the wrong side
-ENOUGH = 30  # examples from which a standard error is known well enough for that
-TAIL = 3.167e-5  # of a normal beyond 4 deviations
-ROUNDING = 1e-4  # of the larger side: fp32 sums of thousands of nats
+ERRORS_ALLOWED = 4  # standard errors by which a Monte Carlo estimate may violate an inequality
+ENOUGH = 30  # number of examples from which a standard error is reliable enough
+TAIL = 3.167e-5  # probability of a normal beyond 4 deviations, one side
+ROUNDING = 1e-4  # relative: fp32 sums of thousands of nats
 
 
 @cache
 def errors_allowed(n: int) -> float:
-    """Standard errors that a mean of `n` examples may be on the wrong side: 4, or as rare under Student's t.
+    """Allowed standard errors for a mean of `n` examples: 4, or the equally rare quantile of Student's t.
 
-    A standard error from few examples is often far too small: of four, one mean in 70 lies beyond 4 of them.
+    A standard error from few examples is often far too small: with 4 examples, 1 in 70 means is beyond 4.
     """
     if n >= ENOUGH or n < 2:
         return ERRORS_ALLOWED
@@ -31,17 +31,17 @@ def errors_allowed(n: int) -> float:
 
 
 class MeasurementError(RuntimeError):
-    """A measured number that cannot be: a fault in the model or the measure, not a user's mistake."""
+    """An impossible measurement: a bug in the model or the metric, not a user's mistake."""
 
 
 def check_report(report: Mapping[str, Any], one_prior: bool = True) -> None:
-    """Hold a report to what must be true; what is null is not held to anything.
+    """Check a report against inequalities; None values are not checked.
 
     0 <= MI <= min(rate, ln N); IW-NLL(K) <= -ELBO; IW-NLL falls with K; no number is NaN or infinite.
-    Monte Carlo noise is allowed four standard errors (of few examples `errors_allowed`): `mi_se`, `rate_se`
-    (over the `mi_n` examples that MI saw), `iw_gap_se` (of IW-NLL minus -ELBO, by example). IW-NLL at
-    different K comes from the same weights, where the inequality is exact. MI <= rate holds where all
-    examples have `one_prior`: what a condition tells costs nothing under p(z|c), and counts for I(x; z).
+    Monte Carlo noise may amount to four standard errors (`errors_allowed` for few examples): `mi_se`,
+    `rate_se` (over the `mi_n` examples of MI), `iw_gap_se` (of IW-NLL minus -ELBO, by example). IW-NLL at
+    different K uses the same weights, so that inequality is exact. MI <= rate holds if all examples have
+    `one_prior`: information in the condition c costs nothing under p(z|c), but counts in I(x; z).
 
     Raises:
         MeasurementError: names the inequality and both sides.
@@ -63,7 +63,7 @@ def _check_information(report: Mapping[str, Any], one_prior: bool) -> None:
     _at_most("0 <= MI", 0.0, mi, mi_se, int(n))
     if one_prior:
         _at_most("MI <= rate", mi, report.get("rate"), math.hypot(mi_se, rate_se), int(n))
-    _at_most("MI <= ln N", mi, math.log(n) if n else None, 0.0)  # holds for each single code
+    _at_most("MI <= ln N", mi, math.log(n) if n else None, 0.0)  # holds exactly for every code
 
 
 def _number(report: Mapping[str, Any], name: str) -> float:

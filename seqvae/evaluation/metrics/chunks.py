@@ -12,14 +12,14 @@ import torch
 from seqvae.interfaces import Batch
 from seqvae.utils.accelerator import free_memory, is_asynchronous
 
-CELLS = 2**15  # at once on a CPU, whose caches then hold most of a layer's output
+CELLS = 2**15  # at once on a CPU: most of a layer's output then fits its caches
 GPU_CELLS = 2**20  # at once on a GPU, at most: more are not faster
 CELL_BYTES = 2**16  # of a GPU's memory per cell, enough for a wide decoder
-FEW = 5  # samples at once where a pass keeps more than their likelihoods
+FEW = 5  # samples at once in passes that store more than likelihoods
 
 
 def cells_at_once(device: torch.device) -> int:
-    """How many cells a decoder processes at once on `device`; a GPU's free memory is half theirs."""
+    """How many cells a decoder processes at once on `device`; on a GPU they use half of its free memory."""
     if device.type != "cuda" or not torch.cuda.is_available():
         return CELLS
     return max(CELLS, min(GPU_CELLS, free_memory(device) // (2 * CELL_BYTES)))

@@ -1,4 +1,4 @@
-"""How often the classifier of a semi-supervised model guesses the label of an example.
+"""Accuracy and NLL of the classifier q(y|x) of a semi-supervised model.
 
 Shapes: B examples of a batch, K classes.
 """
@@ -16,18 +16,18 @@ from seqvae.models.vae import VAE
 
 
 def classifier_metrics(vae: VAE, batches: Sequence[Batch]) -> dict[str, Any]:
-    """`label_accuracy`: the share of the examples with a label whose likeliest class under q(y|x) it is.
+    """Metrics over the examples that have a label; empty without a classifier or without labels.
 
-    `label_nll`: the mean of their -ln q(y|x) in nats, `label_n`: how many they are. Nothing where the model
-    has no classifier, or no example a label.
+    `label_accuracy`: fraction whose most probable class under q(y|x) is the label. `label_nll`: mean
+    -ln q(y|x) in nats. `label_n`: number of these examples.
     """
-    guess = vae.classifier
-    if guess is None:
+    classifier = vae.classifier
+    if classifier is None:
         return {}
     kept = []
     for batch in (batch.to(device_of(vae)) for batch in batches):
-        known = guess.one_hot(batch.labels)  # (B, K)
-        rows, log_q = known.any(-1), guess(batch)
+        known = classifier.one_hot(batch.labels)  # (B, K)
+        rows, log_q = known.any(-1), classifier(batch)
         kept.append((rows, log_q.argmax(-1) == known.argmax(-1), -detached_float64((known * log_q).sum(-1))))
     labelled, right, cost = (torch.cat(column).cpu() for column in zip(*kept, strict=True))
     right, cost = right[labelled], cost[labelled]

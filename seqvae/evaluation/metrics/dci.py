@@ -1,4 +1,4 @@
-"""DCI: disentanglement, completeness and informativeness, from what a forest needs to tell each factor.
+"""DCI: disentanglement, completeness and informativeness, from the importances of random forests.
 
 Shapes: N examples, D latent dims, F factors.
 """
@@ -22,15 +22,15 @@ from seqvae.evaluation.metrics.factors import (
 from seqvae.evaluation.metrics.optional_deps import import_sklearn
 
 TREES = 30
-LEAF = 2  # examples a leaf holds at least
+LEAF = 2  # minimum examples per leaf
 
 
 @dataclass(frozen=True)
 class DCI:
-    """Of Eastwood & Williams 2018: `disentanglement` is one number, the rest arrays.
+    """The metrics of Eastwood & Williams 2018: `disentanglement` is one number, the others are arrays.
 
     `importance` (D, F); `per_dim` (D,); `completeness`, `informativeness` and `test_error` (F,). All are in
-    [0, 1] but the last two of real factors: R^2 may fall below 0, and the error then passes 1.
+    [0, 1] except the last two for real factors: R^2 may be below 0, and the error then above 1.
     """
 
     importance: Floats
@@ -44,12 +44,12 @@ class DCI:
 def dci(codes: Any, factors: Any, seed: int = 0) -> DCI:
     """Disentanglement, completeness and informativeness (Eastwood & Williams 2018) of codes (N, D).
 
-    R_jk is what a random forest that predicts factor k, learned on one half of the examples, owes to dim j.
-    Disentanglement of a dim is 1 - H_F(R_j. / sum_k R_jk), entropies to the base F, and their mean weighs a
+    R_jk is the importance of dim j in a random forest that predicts factor k, trained on half the examples.
+    Disentanglement of a dim is 1 - H_F(R_j. / sum_k R_jk), with entropies to the base F; their mean weights a
     dim by sum_k R_jk; completeness of a factor is 1 - H_D(R_.k / sum_j R_jk). On the other half,
-    informativeness is accuracy, or R^2 where the factor is real, and the test error is 1 - accuracy, or the
-    root mean squared error over the standard deviation. Trees care for the order of codes only: scaling dims
-    changes nothing, permuting and flipping them no more than another seed does. Disentanglement is NaN for
+    informativeness is accuracy, or R^2 if the factor is real, and the test error is 1 - accuracy, or the
+    root mean squared error over the standard deviation. Trees use only the order of codes: scaling dims
+    changes nothing, permuting and flipping them no more than another seed. Disentanglement is NaN for
     one factor, completeness for one dim.
 
     Raises:
@@ -73,7 +73,7 @@ def _forest(codes: Floats, values: Floats, seed: int) -> tuple[Floats, float, fl
     y = values[known] if real else as_classes(values)[known]
     learned, scored = split_in_halves(len(z), seed)
     kind = ensemble.RandomForestRegressor if real else ensemble.RandomForestClassifier
-    # every split may look at all dims: with a choice of them, dims that tell nothing would be used too
+    # every split sees all dims: with random subsets, uninformative dims would be used too
     model = kind(n_estimators=TREES, min_samples_leaf=LEAF, max_features=None, random_state=seed)
     model.fit(z[learned], y[learned])
     score = float(model.score(z[scored], y[scored]))  # accuracy, or R^2 = 1 - MSE / variance

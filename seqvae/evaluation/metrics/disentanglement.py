@@ -1,4 +1,4 @@
-"""All measures of disentanglement at once: does each factor have a dim of its own?
+"""All disentanglement metrics at once.
 
 Shapes: N examples, D latent dims, F factors.
 """
@@ -20,15 +20,21 @@ __all__ = ["DCI", "beta_vae_score", "dci", "disentanglement", "factor_vae_score"
 def disentanglement(
     codes: Any, factors: Any, names: Sequence[str], seed: int = 0, min_std: float = MIN_STD
 ) -> dict[str, Any]:
-    """All scores, for JSON.
+    """All disentanglement scores, as JSON values.
 
     `n dims factors beta_vae factor_vae mig sap dci_disentanglement dci_completeness dci_informativeness
-    dci_test_error`, and `..._by_factor`, {name: number}, of those that come by factor; `dim_by_factor` is the
-    dim that shares most with it. Codes (N, D) are posterior means, factors (N, F) their labels, NaN where
-    unknown. What is not defined (a single factor, a single dim) is null.
+    dci_test_error`, and `..._by_factor`, {name: number}, for scores per factor; `dim_by_factor` is the dim
+    with the highest mutual information. Undefined scores (a single factor, a single dim) are None.
+
+    Args:
+        codes: posterior means (N, D).
+        factors: labels (N, F), NaN if unknown.
+        names: F names of the factors.
+        seed: of random splits, votes and forests.
+        min_std: threshold of collapsed dims for the beta-VAE and FactorVAE scores.
 
     Raises:
-        UserError: see `validate_factors` and `Sharing.of`; scikit-learn is missing.
+        UserError: see `validate_factors` and `FactorGroups.of`; scikit-learn is missing.
     """
     codes, factors = validate_factors(codes, factors, names)
     shared, trees = shared_information(codes, factors), dci(codes, factors, seed)

@@ -1,4 +1,4 @@
-"""How much sentences repeat one another, themselves, and the data they were learned from.
+"""Diversity of sentences: self-BLEU, distinct n-grams, and copies of the training data.
 
 A sentence is a string whose words are split at spaces. Shapes: n sentences, the order of n-grams is 1 to 4.
 """
@@ -11,15 +11,15 @@ from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 ORDER = 4  # of BLEU
-SELF_BLEU_OF = 500  # sentences: the figure rises with their number, and Texygen's code takes so many
-EPSILON = 0.1  # matches where an order has none, as there (Chen & Cherry 2014, method 1)
+SELF_BLEU_OF = 500  # sentences: self-BLEU rises with their number, and Texygen's code uses 500
+EPSILON = 0.1  # count for an order without matches, as there (Chen & Cherry 2014, method 1)
 Gram = tuple[str, ...]
 
 
 def diversity(sentences: Sequence[str], training: Iterable[str], first: int = SELF_BLEU_OF) -> dict[str, Any]:
     """`self_bleu` and `distinct_1`, `distinct_2` of the first `first` sentences, `copied` and `empty` of all.
 
-    Figures of fewer sentences are higher (distinct) or lower (self-BLEU): compare those of as many only.
+    Both depend on the number of sentences (fewer: higher distinct, lower self-BLEU): compare equal numbers.
     """
     few = sentences[:first]
     return {
@@ -35,12 +35,12 @@ def diversity(sentences: Sequence[str], training: Iterable[str], first: int = SE
 
 
 def distinct_share(sentences: Sequence[str], order: int) -> float | None:
-    """Different n-grams of one order / all words (Li et al. 2016), in [0, 1]; None where there is no word."""
+    """Distinct n-grams of one order / all words (Li et al. 2016), in [0, 1]; None without words."""
     return distinct_ngrams([sentence.split() for sentence in sentences], order)
 
 
 def distinct_ngrams(sentences: Sequence[Sequence[Hashable]], order: int) -> float | None:
-    """The same of sentences that are split into tokens."""
+    """Distinct n-grams of one order / all tokens of sentences that are split into tokens."""
     tokens = sum(map(len, sentences))
     if not tokens:
         return None
@@ -49,19 +49,19 @@ def distinct_ngrams(sentences: Sequence[Sequence[Hashable]], order: int) -> floa
 
 
 def copied_share(sentences: Sequence[str], training: Iterable[str]) -> float | None:
-    """Share of the sentences that stand in the training data word for word; None where there is none."""
+    """Fraction of the sentences that occur verbatim in the training data; None if all are empty."""
     known = {" ".join(sentence.split()) for sentence in training}
     filled = [" ".join(sentence.split()) for sentence in sentences if sentence.split()]
     return sum(sentence in known for sentence in filled) / len(filled) if filled else None
 
 
 def self_bleu(sentences: Sequence[str]) -> float | None:
-    """Mean BLEU-4 in [0, 100] of each sentence against all others as its references: high where they repeat.
+    """Mean BLEU-4 in [0, 100] of each sentence with all others as references: high for repetitions.
 
-    Source: Zhu et al. 2018, Texygen; an order without a match counts `EPSILON` of one there, and here. BLEU
-    is sacrebleu's (Post 2018), of a shorter sentence by the orders that it has. None for fewer than two
-    sentences, where fewer than a tenth have two words (it would count whole sentences), and, with a note on
-    stderr, where sacrebleu is not installed.
+    Source: Zhu et al. 2018, Texygen, also for `EPSILON` as the count of an order without a match. BLEU is
+    sacrebleu's (Post 2018) with effective order for short sentences. None for fewer than two sentences, if
+    fewer than a tenth have two words (it would compare whole sentences), and, with a note on stderr, if
+    sacrebleu is not installed.
     """
     if len(sentences) < 2 or sum(len(sentence.split()) > 1 for sentence in sentences) < len(sentences) / 10:
         return None
@@ -80,13 +80,13 @@ def self_bleu(sentences: Sequence[str]) -> float | None:
 
 
 def count_overlaps(sentences: Sequence[Sequence[str]]) -> list[tuple[list[int], list[int], int, int]]:
-    """For each sentence against all others: matched and possible n-grams by order, its length, the nearest.
+    """For each sentence against all others: matched and possible n-grams by order, its and nearest length.
 
-    An n-gram matches as often as it stands in one other sentence at most; the nearest length of another
-    sentence is the shorter of two that are as near. Counted once for all: the cost is that of the words.
+    An n-gram matches at most as often as it occurs in one other sentence; of two equally near lengths the
+    shorter counts. N-grams are counted once for all pairs, so that the cost is linear in the words.
     """
     grams = [_count_ngrams(words) for words in sentences]
-    most: dict[Gram, tuple[int, int]] = {}  # the two highest counts in a sentence
+    most: dict[Gram, tuple[int, int]] = {}  # two highest counts per sentence: a sentence may not match itself
     for counts in grams:
         for gram, count in counts.items():
             high, second = most.get(gram, (0, 0))
@@ -105,7 +105,7 @@ def count_overlaps(sentences: Sequence[Sequence[str]]) -> list[tuple[list[int], 
 
 
 def ngrams(words: Sequence[str], order: int) -> list[Gram]:
-    """Every run of `order` words."""
+    """All n-grams of `order` words."""
     return [tuple(words[i : i + order]) for i in range(len(words) - order + 1)]
 
 
@@ -114,6 +114,6 @@ def _count_ngrams(words: Sequence[str]) -> Counter[Gram]:
 
 
 def _nearest(lengths: Counter[int], own: int) -> int:
-    """The length of another sentence that is nearest to one's own."""
+    """The length of another sentence nearest to `own`."""
     others = (length for length, count in lengths.items() if count > (length == own))
     return min(others, key=lambda length: (abs(length - own), length))

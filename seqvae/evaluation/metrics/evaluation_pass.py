@@ -1,4 +1,4 @@
-"""One walk over the evaluation set that keeps one value an example of all that is averaged later.
+"""One pass over the evaluation set that stores one value per example of everything averaged later.
 
 Shapes: K importance samples, B examples of a batch, N evaluation examples, D latent dims.
 """
@@ -16,9 +16,15 @@ import torch
 from torch import Tensor, nn
 
 from seqvae.distributed.collectives import map_sharded
-from seqvae.evaluation.metrics.active_units import active_units, mean_variance, sort_variances
 from seqvae.evaluation.metrics.cautions import heavy_weights, unit_errors
 from seqvae.evaluation.metrics.information import Information, choose_rows, mutual_information
+from seqvae.evaluation.metrics.latent_usage import (
+    active_units,
+    kl_per_dim,
+    mean_variance,
+    sort_variances,
+    standard_error,
+)
 from seqvae.evaluation.metrics.likelihood import (
     ImportanceScores,
     effective_samples,
@@ -26,7 +32,6 @@ from seqvae.evaluation.metrics.likelihood import (
     iw_nll,
     score_batch,
 )
-from seqvae.evaluation.metrics.rate import kl_per_dim, standard_error
 from seqvae.interfaces import Batch, Posterior, point_estimate
 from seqvae.models.diagonal_normals import to_float64
 from seqvae.models.vae import VAE
@@ -37,11 +42,11 @@ THRESHOLDS = {"active_units": 0.01, "active_units_05": 0.05, "active_units_20": 
 
 @dataclass(frozen=True)
 class PerExample:
-    """Columns over the N examples, in the order of the batches, on the CPU.
+    """Columns of values per example (N, ...), in the order of the batches, on the CPU.
 
-    `index` (N,) what the noise is keyed by, `z` (N, D) the first sample, `mean` (N, D), `code` (N, D) what
-    stands for the example, `distortion` (N,) and, where q(z|x) has a density, `kl` (N, D) or (N, 1),
-    `iw_nll`, `iw_nll_half` and `iw_nll_one` (N,) at K, K/2 and 1, `ess`.
+    `index` (N,) the key of the noise, `z` (N, D) the first sample, `mean` (N, D), `code` (N, D) the point
+    estimate, `distortion` (N,) and, if q(z|x) has a density, `kl` (N, D) or (N, 1), `iw_nll`, `iw_nll_half`
+    and `iw_nll_one` (N,) at K, K/2 and 1, and `ess` (N,). Nats.
     """
 
     posteriors: list[Posterior]
@@ -57,24 +62,24 @@ class PerExample:
         return name in self.columns
 
     def get(self, name: str) -> Tensor | None:
-        """A column, where there is one."""
+        """A column, or None."""
         return self.columns.get(name)
 
     @property
     def n(self) -> int:
-        """N."""
+        """N, the number of examples."""
         return len(self["index"])
 
     def mean(self, name: str) -> float:
-        """Over the examples."""
+        """Mean of a column over the examples."""
         return float(self[name].mean())
 
 
 @dataclass(frozen=True)
 class EvaluationPass:
-    """A model over its evaluation examples, batch after batch; `together`, the processes share them out.
+    """Applies a function to a model's evaluation batches; with `together`, sharded over ranks.
 
-    All processes must walk then, and all of them have all results.
+    With `together` it is a collective: call it on every rank; every rank gets all results.
     """
 
     vae: VAE
@@ -83,11 +88,11 @@ class EvaluationPass:
     together: bool = False
 
     def over(self, what: str, work: Callable[[Batch, slice], Any]) -> list[Any]:
-        """What `work` makes of each batch, on the model's device, and of its rows among the N examples."""
+        """Apply `work` to each batch on the model's device and the slice of its rows among the N examples."""
         ends = list(accumulate(batch.size for batch in self.batches))
         device = device_of(self.vae)
 
-        def worked(item: tuple[Batch, int]) -> Any:
+        def apply(item: tuple[Batch, int]) -> Any:
             batch, end = item
             found = work(batch.to(device), slice(end - batch.size, end))
             if self.progress is not None:
@@ -95,22 +100,24 @@ class EvaluationPass:
             return found
 
         items = list(zip(self.batches, ends, strict=True))
-        return map_sharded(items, worked, device) if self.together else [worked(item) for item in items]
+        return map_sharded(items, apply, device) if self.together else [apply(item) for item in items]
 
 
-def run_evaluation_pass(walk: EvaluationPass, samples: int, chunk: Callable[[Batch], int]) -> PerExample:
-    """Score K = `samples` codes an example, or one where there is only one; `chunk(batch)` at a time."""
-    began, vae = time.perf_counter(), walk.vae
+def run_evaluation_pass(
+    evaluation: EvaluationPass, samples: int, chunk: Callable[[Batch], int]
+) -> PerExample:
+    """Score K = `samples` codes per example (1 if q(z|x) has no density), `chunk(batch)` at a time."""
+    began, vae = time.perf_counter(), evaluation.vae
     dim = vae.latent.dim
     samples = samples if dim > 0 and vae.latent.has_density else 1
-    found = walk.over("likelihood", lambda batch, _: _rows(vae, batch, samples, chunk(batch)))
+    found = evaluation.over("likelihood", lambda batch, _: _rows(vae, batch, samples, chunk(batch)))
     posteriors, rows = zip(*found, strict=True)
     columns = {name: torch.cat([row[name] for row in rows]).cpu() for name in rows[0]}
     return PerExample(list(posteriors), columns, samples, dim, time.perf_counter() - began)
 
 
 def _rows(vae: VAE, batch: Batch, samples: int, chunk: int) -> tuple[Posterior, dict[str, Tensor]]:
-    """The columns of a batch, left on its device: the host starts the next batch without waiting."""
+    """The columns of a batch, left on its device so that the host need not wait before the next batch."""
     scores = _score(vae, batch, samples, chunk)
     columns = {
         "index": batch.random.index,
@@ -133,7 +140,7 @@ def _rows(vae: VAE, batch: Batch, samples: int, chunk: int) -> tuple[Posterior, 
 
 
 def _score(vae: VAE, batch: Batch, samples: int, chunk: int) -> ImportanceScores:
-    """`score_batch` with the chunk halved until it fits into a GPU's memory; numbers do not depend on it."""
+    """`score_batch` with the chunk halved until it fits into GPU memory; results do not depend on it."""
     while True:
         try:
             return score_batch(vae, batch, samples, chunk)
@@ -144,7 +151,7 @@ def _score(vae: VAE, batch: Batch, samples: int, chunk: int) -> ImportanceScores
 
 
 def likelihood_metrics(gathered: PerExample) -> dict[str, Any]:
-    """The two halves of the ELBO and IW-NLL, nats an example, with standard errors over examples."""
+    """Rate, distortion, -ELBO and IW-NLL in nats per example, with standard errors over examples."""
     numbers: dict[str, Any] = {"n": gathered.n, "distortion": gathered.mean("distortion")}
     if "iw_nll" not in gathered:
         return numbers
@@ -160,7 +167,7 @@ def likelihood_metrics(gathered: PerExample) -> dict[str, Any]:
 
 
 def code_metrics(gathered: PerExample, mi_examples: int, seed: int = 0) -> dict[str, Any]:
-    """What the codes hold: active units, rate by dimension, MI over at most `mi_examples` (0: no MI)."""
+    """Active units, KL per dim, and MI over at most `mi_examples` examples (0: no MI)."""
     means = gathered["mean"].double()
     variance = mean_variance(means)  # (D,)
     numbers: dict[str, Any] = {"spectrum": sort_variances(variance).tolist()}
@@ -180,7 +187,7 @@ def code_metrics(gathered: PerExample, mi_examples: int, seed: int = 0) -> dict[
 
 
 def information_metrics(gathered: PerExample, limit: int, seed: int = 0) -> Information:
-    """MI over all examples, or over `limit` of them that their numbers and the seed choose."""
+    """MI over all examples, or over a subset of `limit` keyed by example and seed."""
     if gathered.n <= limit:
         return mutual_information(gathered.posteriors, gathered["z"][None])
     rows = choose_rows(gathered["index"], limit, seed)
@@ -192,11 +199,11 @@ def information_metrics(gathered: PerExample, limit: int, seed: int = 0) -> Info
 
 @contextlib.contextmanager
 def evaluation_mode(vae: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; every module gets its own mode back (frozen ones differ)."""
+    """Context in evaluation mode without gradients; restores each module's own mode, also of frozen ones."""
     modes = {module: module.training for module in vae.modules()}
     vae.eval()
     try:
-        with torch.no_grad():  # not inference_mode: a cache filled here may serve training later
+        with torch.no_grad():  # not inference_mode: training may use a cache filled here
             yield
     finally:
         for module, training in modes.items():
@@ -204,10 +211,10 @@ def evaluation_mode(vae: nn.Module) -> Iterator[None]:
 
 
 def detached_float64(x: Tensor) -> Tensor:
-    """X in fp64, in which sums over the data set are taken, without gradients and on its own device."""
+    """X detached and in fp64, the precision of sums over the data set, on its own device."""
     return to_float64(x.detach())
 
 
 def device_of(module: nn.Module) -> torch.device:
-    """Where the parameters are; the CPU where there is none."""
+    """The device of a module's parameters; the CPU if it has none."""
     return next(chain(module.parameters(), module.buffers()), torch.empty(0)).device

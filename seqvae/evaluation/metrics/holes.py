@@ -1,4 +1,4 @@
-"""Holes: where the prior draws codes that no example is encoded to, dim by dim.
+"""Holes: prior mass where no example is encoded, dim by dim.
 
 q(z_j) = (1/N) sum_n N(mu_nj, sigma_nj^2) is the aggregated posterior of one dim, p(z_j) = N(0, 1) the prior.
 Shapes: N examples, D latent dims, G points of a grid.
@@ -21,7 +21,7 @@ from seqvae.numerics import LOG_2PI
 def log_aggregate(mean: Tensor, logvar: Tensor, grid: Tensor, cells: int = 2**21) -> Tensor:
     """Log q(z_j) in nats at the points (G,) of a grid, (D, G), from means and log variances (N, D).
 
-    In fp64 where the means lie, a few times `cells` numbers held at once.
+    In fp64 on the means' device, with a small multiple of `cells` numbers in memory at once.
     """
     mean, logvar = to_float64(mean.detach()), to_float64(logvar.detach())
     grid = grid.to(mean)
@@ -36,10 +36,16 @@ def log_aggregate(mean: Tensor, logvar: Tensor, grid: Tensor, cells: int = 2**21
 def prior_to_aggregate_kl(mean: Tensor, logvar: Tensor, points: int = 401, width: float = 6.0) -> Tensor:
     """(D,): KL(p(z_j) || q(z_j)) in nats, from posterior means and log variances (N, D).
 
-    Large where the prior has mass and the codes have none; 0 where q(z_j) is the prior, which holds of a
-    collapsed dim too. Narrow posteriors of few examples leave gaps between them: 5,000 normals of deviation
-    .03 whose centres are spread as they should be have .05 nats. By the trapezoid rule on `points` points of
-    +-`width`, where all but 2e-9 of the prior lies. Each dim is seen alone: holes between dims are not.
+    Large if the prior has mass where there are no codes; 0 if q(z_j) is the prior, which includes collapsed
+    dims. Narrow posteriors of few examples leave gaps between them: 5,000 normals of standard deviation .03
+    with ideally distributed means have .05 nats. Holes in the joint distribution of several dims are not
+    detected. Computed by the trapezoid rule.
+
+    Args:
+        mean: posterior means (N, D).
+        logvar: posterior log variances (N, D).
+        points: number of grid points.
+        width: the grid is -width ... width, which by default holds all but 2e-9 of the prior.
     """
     grid = torch.linspace(-width, width, points, dtype=torch.float64)
     log_p = -0.5 * (grid**2 + LOG_2PI)
@@ -53,8 +59,8 @@ def consistent_units(kl: Tensor, threshold: float = 0.03) -> int:
     """#{j: KL(p(z_j) || q(z_j)) < threshold}, CU, from (D,) (Zhang et al. 2022, whose threshold is .03).
 
     Zhang et al., Improving Variational Autoencoders with Density Gap-based Regularization; their code takes
-    the expectation over draws from the prior, this one a grid. A collapsed dim is consistent as well: read it
-    beside the active units.
+    the expectation over prior samples, this one over a grid. A collapsed dim is consistent too: read it
+    together with the active units.
     """
     return int((kl < threshold).sum())
 

@@ -1,10 +1,11 @@
-"""What an evaluation asks of pictures: bits per pixel value, and how well pictures come back.
+"""Metrics of images: bits per dim (pixel value), and reconstruction quality.
 
-Shapes: B examples, N of all batches, D latent dims, C x H x W a picture.
+Shapes: B examples, N of all batches, D latent dims, C x H x W an image.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,39 +14,53 @@ import torch
 from torch import Tensor
 
 from seqvae.data.image.batch import ImageBatch
-from seqvae.evaluation.metrics.image_scores import bits_per_dim, pixel_accuracy, squared_error
 
 Draw = Callable[[Tensor, ImageBatch], Any]  # codes (B, D) to p(x|z), S = 1
 
 
+def squared_error(mean: Tensor, targets: Tensor) -> Tensor:
+    """Mean over pixel values of (mean - target)^2, (B,)."""
+    return (mean - targets).square().flatten(1).mean(1)
+
+
+def pixel_accuracy(mean: Tensor, targets: Tensor) -> Tensor:
+    """Fraction of pixel values on the same side of one half, (B,)."""
+    return ((mean >= 0.5) == (targets >= 0.5)).float().flatten(1).mean(1)
+
+
+def bits_per_dim(nats: float, dims: int) -> float:
+    """Nats / (D ln 2) for D pixel values; for a likelihood of discrete pixels (binary, levels)."""
+    return nats / (dims * math.log(2))
+
+
 @dataclass(frozen=True)
 class ImageMetrics:
-    """The image modality's answers to `interfaces.Measures`; without `draw`, those that need no decoding."""
+    """`interfaces.ModalityMetrics` of images; without `draw` only metrics that need no decoding."""
 
     draw: Draw | None = None
-    discrete: bool = True  # whether a likelihood is of discrete pixels
+    discrete: bool = True  # whether the likelihood is over discrete pixels
 
     def per_target(self, batches: Sequence[ImageBatch], iw_nll: Tensor | None) -> dict[str, Any]:
-        """Pictures, and IW-NLL in bits a pixel value."""
+        """Number of images, and IW-NLL in bits per pixel value."""
         numbers: dict[str, Any] = {"pictures": sum(batch.num_targets for batch in batches)}
         if iw_nll is None or not self.discrete:
             return numbers
         return numbers | {"bits_per_dim": bits_per_dim(float(iw_nll.mean()), batches[0].targets[0].numel())}
 
     def position_log_probs(self, likelihood: Any, batch: ImageBatch) -> Tensor:
-        """Log p of each picture (B, 1)."""
+        """Log p (B, 1) of each image, in nats."""
         scored: Tensor = likelihood.log_prob(batch)[0]
         return scored[:, None]
 
     def position_gains(self, gains: Tensor, batch: ImageBatch) -> None:
-        """Nothing: places are not told apart."""
+        """None: images have no positions."""
 
     def summarise_positions(self, parts: Sequence[Any]) -> dict[str, Any]:
-        """Nothing."""
+        """Empty: images have no positions."""
         return {}
 
     def compare_reconstructions(self, batch: ImageBatch, codes: Tensor, drawn: Tensor) -> tuple[Tensor, ...]:
-        """Squared error and accuracy a picture (B,), from posterior means and from one sample each."""
+        """Squared error and accuracy per image (B,), from posterior means and from one sample each."""
         if self.draw is None:
             return ()
         back = [self.draw(z, batch).mean[0] for z in (codes, drawn)]
@@ -53,7 +68,7 @@ class ImageMetrics:
         return tuple(numbers)
 
     def summarise_reconstructions(self, parts: Sequence[tuple[Tensor, ...]]) -> dict[str, Any]:
-        """Means over all pictures."""
+        """Means over all images."""
         if self.draw is None or not parts:
             return {}
         error, accuracy, *sampled = (float(torch.cat(column).mean()) for column in zip(*parts, strict=True))
@@ -61,5 +76,5 @@ class ImageMetrics:
         return {"squared_error": error, "pixel_accuracy": accuracy, "reconstruction_at_samples": at_samples}
 
     def sample_metrics(self, n: int, seed: int) -> dict[str, Any]:
-        """Nothing: no two drawn pictures are alike."""
+        """Empty: sampled images always differ."""
         return {}

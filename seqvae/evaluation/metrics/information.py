@@ -1,4 +1,4 @@
-"""How much z tells about x: mutual information over the whole evaluation set, never inside a batch.
+"""Mutual information of x and z over the whole evaluation set (not within batches).
 
 MI = E_x KL(q(z|x) || p(z)) - KL(q(z) || p(z)) = E log q(z|x) - log q(z), q(z) = (1/N) sum_n q(z|x_n).
 Shapes: S samples, B examples of one posterior, N evaluation examples, M rows of a chunk, D latent dims.
@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from seqvae.evaluation.metrics.rate import standard_error
+from seqvae.evaluation.metrics.latent_usage import standard_error
 from seqvae.interfaces import Posterior
 from seqvae.keyed_noise import KeyedNoise
 from seqvae.models.diagonal_normals import DiagonalNormals, to_float64
@@ -23,7 +23,7 @@ from seqvae.models.diagonal_normals import DiagonalNormals, to_float64
 class Density(Protocol):
     """Log q(z_m | x_n) of M codes under N posteriors."""
 
-    width: int  # numbers that one code makes it hold
+    width: int  # numbers in memory per code
 
     def __call__(self, z: Tensor) -> Tensor:
         """(M, N) nats for codes (M, D)."""
@@ -34,8 +34,8 @@ class Density(Protocol):
 class Information:
     """Two estimates of the MI in nats, with standard errors over examples.
 
-    `low` counts an example's own component in q(z): a lower estimate, at most ln N, the one to quote.
-    `high` leaves it out; it is no bound of anything, and NaN for a single example.
+    `low` includes an example's own component in q(z): a lower estimate, at most ln N, the one to report.
+    `high` excludes it; it is not a bound, and NaN for a single example.
     """
 
     low: float
@@ -48,10 +48,13 @@ class Information:
 def mutual_information(
     posteriors: Sequence[Posterior], z: Tensor, cells: int = 2**22, density: Density | None = None
 ) -> Information:
-    """MI between examples and codes z (S, N, D), z[:, n] drawn from the n-th posterior.
+    """MI between examples and codes z (S, N, D), z[:, n] sampled from the n-th posterior, in nats.
 
-    `posteriors` are those of consecutive batches, N examples in all. Memory is that of a few times `cells`
-    numbers, whatever N. `density` is found by `log_density` unless given.
+    Args:
+        posteriors: posteriors of consecutive batches, N examples in total.
+        z: samples (S, N, D).
+        cells: bounds the memory to a small multiple of this number of values, for any N.
+        density: log q(z_m | x_n); chosen by `log_density` by default.
     """
     density = density or log_density(posteriors, z)
     n, rows = z.shape[1], max(1, cells // density.width)
@@ -61,9 +64,9 @@ def mutual_information(
 
 
 def information_gain(log_q: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
-    """Log q(z|x) - log q(z) with the own component in q(z) and without it, each (M,).
+    """Log q(z|x) - log q(z), including and excluding the own component in q(z), each (M,).
 
-    From log q(z_m | x_n) (M, N) and the column `own` (M,) of the example that z_m was drawn for.
+    From log q(z_m | x_n) (M, N) and the column `own` (M,) of the example from which z_m was sampled.
     """
     n = log_q.shape[1]
     mine = log_q.gather(1, own[:, None])
@@ -75,9 +78,9 @@ def information_gain(log_q: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def log_density(posteriors: Sequence[Posterior], z: Tensor) -> Density:
-    """The N x N density of these posteriors: one matrix product where they are diagonal Gaussians.
+    """The N x N density of these posteriors: a matrix product if they are diagonal Gaussians.
 
-    Posteriors with `mean` and `logvar` (B, D) are taken for such only if their own `log_prob` agrees on
+    Posteriors with `mean` and `logvar` (B, D) count as such only if their own `log_prob` agrees on
     the first codes of z (S, N, D); a flow on top of a Gaussian does not.
     """
     shapes = [(q.mean.shape, getattr(getattr(q, "logvar", None), "shape", None)) for q in posteriors]
@@ -102,7 +105,7 @@ class DiagonalDensity:
 
 
 class MixedDensity:
-    """Log q(z_m | x_n) by each posterior's own `log_prob`, whatever its family."""
+    """Log q(z_m | x_n) by each posterior's own `log_prob`, for any family."""
 
     def __init__(self, posteriors: Sequence[Posterior]) -> None:
         self.posteriors = posteriors
@@ -115,17 +118,17 @@ class MixedDensity:
 
 
 def choose_rows(index: Tensor, limit: int, seed: int = 0) -> Tensor:
-    """At most `limit` rows of the examples numbered by index (N,), the same ones in whatever order they come.
+    """A random subset of at most `limit` rows, keyed by the examples' index (N,), whatever their order.
 
-    Returned in rising order of row; the stated subset for a set whose N x N density would be too large.
+    Rows are returned in ascending order. It limits the N x N density of a large data set.
     """
     return keyed_order(index, seed, "subset")[:limit].sort().values
 
 
 def choose_partners(index: Tensor, seed: int = 0) -> Tensor:
-    """(N,): for each example the row of another one, each used once; itself only where N = 1.
+    """(N,): for each example the row of another one, a permutation; itself only if N = 1.
 
-    One ring through all examples, in an order keyed by seed and `index` (N,), not by their order here.
+    One cycle through all examples, in an order keyed by seed and `index` (N,), not by their order here.
     """
     order = keyed_order(index, seed, "partners")
     other = torch.empty_like(order)
@@ -134,7 +137,7 @@ def choose_partners(index: Tensor, seed: int = 0) -> Tensor:
 
 
 def keyed_order(index: Tensor, seed: int, stream: str) -> Tensor:
-    """(N,): rows in an order that depends on the examples' numbers and the seed alone."""
+    """(N,): rows in an order that depends only on the examples' index and the seed."""
     by_number = index.argsort(stable=True)
     keys = KeyedNoise(seed, 0, index[by_number]).uniform(stream)  # (N,)
     return by_number[keys.argsort(stable=True)]

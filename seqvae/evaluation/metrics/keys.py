@@ -1,7 +1,7 @@
-"""Every metric once: its key in JSON, label, unit, which way is better, and what it means.
+"""The table of all metrics: JSON key, label, unit, direction of improvement, and meaning.
 
-`evaluate`, `compare`, plots and docs read their names here. Keys never change: saved reports and scripts hold
-them.
+`evaluate`, `compare`, plots and docs read their names here. Keys never change, because saved reports and
+scripts contain them.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ class Metric:
 
     Attributes:
         key: its name in JSON, in `compare`'s columns and in `metrics.jsonl`.
-        label: what tables and axes call it.
+        label: its name in tables and on axes.
         unit: nats, bits, dims, share ...; empty for a bare number.
-        better: which way is better; empty where neither is.
-        doc: what it means, one sentence.
+        better: whether lower or higher is better; empty if neither is.
+        doc: its meaning in one sentence.
         group: the part of a report that it belongs to.
     """
 
@@ -44,10 +44,10 @@ class Metric:
 _ROWS: dict[Group, tuple[tuple[str, str, str, Better, str], ...]] = {
     "likelihood": (
         ("n", "examples", "", "", "examples measured"),
-        ("rate", "rate", "nats", "", "KL(q(z|x) ‖ p(z)): what the code costs"),
+        ("rate", "rate", "nats", "", "KL(q(z|x) ‖ p(z)), the cost of the code"),
         ("rate_se", "s.e. of rate", "nats", "", "standard error of `rate` over examples"),
-        ("distortion", "distortion", "nats", "lower", "-E log p(x|z): what the decoder misses given the code"),
-        ("neg_elbo", "-ELBO", "nats", "lower", "`rate` + `distortion`, the plain ELBO at β = 1 whatever the remedies did in training"),
+        ("distortion", "distortion", "nats", "lower", "-E log p(x|z), the reconstruction error given the code"),
+        ("neg_elbo", "-ELBO", "nats", "lower", "`rate` + `distortion`, the plain negative ELBO at β = 1, without remedies"),
         ("neg_elbo_se", "s.e. of -ELBO", "nats", "", "standard error of `neg_elbo` over examples"),
         ("iw_nll", "IW-NLL", "nats", "lower", "importance-weighted -log p(x) with K codes, a tighter bound than `neg_elbo`"),
         ("iw_nll_se", "s.e. of IW-NLL", "nats", "", "standard error of `iw_nll` over examples"),
@@ -59,17 +59,17 @@ _ROWS: dict[Group, tuple[tuple[str, str, str, Better, str], ...]] = {
         ("tokens", "tokens", "", "", "text: predicted tokens, `</s>` counted"),
         ("pictures", "images", "", "", "images measured"),
         ("ppl", "PPL", "", "lower", "exp(total IW-NLL / predicted tokens); `</s>` counted, `<s>` and padding not"),
-        ("unknown_share", "unknown tokens", "share", "lower", "text: tokens outside the vocabulary (`</s>` not counted), to be read beside `ppl`, which counts each as one token"),
-        ("unknown_tokens", "unknown tokens", "", "lower", "text: how many these are"),
-        ("literal_unknown", "literal <unk>", "", "", "text: tokens that the corpus itself writes as the unknown token (PTB): ordinary words, among no unknown ones"),
+        ("unknown_share", "unknown tokens", "share", "lower", "text: tokens outside the vocabulary (`</s>` not counted), to be read together with `ppl`, which counts each as one token"),
+        ("unknown_tokens", "unknown tokens", "", "lower", "text: number of these tokens"),
+        ("literal_unknown", "literal <unk>", "", "", "text: tokens that the corpus itself writes as the unknown token (PTB): ordinary words, not counted as unknown"),
         ("spelling_nats", "spelling", "nats", "lower", "text: mean cost of spelling the unknown tokens of an example, by a character model of the vocabulary's words"),
         ("bits_per_char", "bits per character", "bits", "lower", "(total IW-NLL + spelling of unknown tokens) / ln 2 / (characters + one per line end)"),
         ("bits_per_dim", "bits per value", "bits", "lower", "images: IW-NLL / (values · ln 2), for discrete pixels"),
     ),
     "code": (
         ("mi", "MI", "nats", "higher", "the same as `mi_low`"),
-        ("mi_low", "MI", "nats", "higher", "mutual information of x and z over all evaluation examples, own component counted: at most ln N, the one to quote"),
-        ("mi_high", "MI, own left out", "nats", "higher", "the same with each example's own component left out: no bound"),
+        ("mi_low", "MI", "nats", "higher", "mutual information of x and z over all evaluation examples, own component included: at most ln N, the one to report"),
+        ("mi_high", "MI, own left out", "nats", "higher", "the same without each example's own component: not a bound"),
         ("mi_se", "s.e. of MI", "nats", "", "standard error of `mi_low`"),
         ("mi_high_se", "s.e. of MI, own left out", "nats", "", "standard error of `mi_high`"),
         ("mi_n", "examples of MI", "", "", "examples used for MI, at most 10,000"),
@@ -78,14 +78,14 @@ _ROWS: dict[Group, tuple[tuple[str, str, str, Better, str], ...]] = {
         ("active_units_20", "active units at .2", "dims", "higher", "the same above .2"),
         ("active_units_low", "active units, low", "dims", "higher", "the same with each variance two standard errors lower"),
         ("active_units_high", "active units, high", "dims", "higher", "the same with each variance two standard errors higher"),
-        ("active_units_outlying", "outlying units", "dims", "lower", "active units whose variance fewer than 3 effective examples make up; null below 30 examples"),
+        ("active_units_outlying", "outlying units", "dims", "lower", "active units whose variance comes from fewer than 3 effective examples; null below 30 examples"),
         ("spectrum", "variances of means", "", "", "all these variances, sorted"),
         ("kl_per_dim", "KL per dim", "nats", "", "the rate of each dim"),
         ("consistent_units", "consistent units", "dims", "higher", "dims whose aggregated posterior fills the prior (KL(p(z_j) ‖ q(z_j)) < .03): the rest have holes"),
         ("prior_gap_per_dim", "prior gap per dim", "nats", "lower", "these KLs"),
     ),
     "reading": (
-        ("shuffle_gap", "shuffle gap", "nats", "higher", "lost when an example is scored with the code of another one"),
+        ("shuffle_gap", "shuffle gap", "nats", "higher", "distortion added by the code of another example"),
         ("shuffle_gap_se", "s.e. of shuffle gap", "nats", "", "standard error of `shuffle_gap`"),
         ("gain_by_position", "gain by position", "nats", "", "text: the same by position of the token"),
         ("token_accuracy", "token accuracy", "share", "higher", "text: greedy reconstruction from posterior means, positions that agree"),
@@ -94,10 +94,10 @@ _ROWS: dict[Group, tuple[tuple[str, str, str, Better, str], ...]] = {
         ("edit_distance", "edit distance", "share", "lower", "text: edits / tokens of the longer sentence"),
         ("squared_error", "squared error", "", "lower", "images: mean over values"),
         ("pixel_accuracy", "pixel accuracy", "share", "higher", "images: pixels on the right side of one half"),
-        ("reconstruction_at_samples", "reconstruction at samples", "", "", "the same measures from posterior samples"),
+        ("reconstruction_at_samples", "reconstruction at samples", "", "", "the same metrics from posterior samples"),
         ("distinct_samples", "distinct of 1,000", "", "higher", "different greedy outputs among prior samples"),
         ("distinct_of", "prior samples", "", "", "prior samples of `distinct_samples`"),
-        ("cautions", "cautions", "", "", "lines that say which of these numbers not to trust, and why"),
+        ("cautions", "cautions", "", "", "lines that say which of these numbers are unreliable, and why"),
         ("label_accuracy", "label accuracy", "share", "higher", "of the classifier of a semi-supervised run"),
         ("label_nll", "label NLL", "nats", "lower", "of that classifier"),
         ("label_n", "labelled examples", "", "", "examples with that label"),
@@ -115,7 +115,7 @@ _ROWS: dict[Group, tuple[tuple[str, str, str, Better, str], ...]] = {
         ("dci_test_error", "DCI test error", "share", "lower", "`--factors`: DCI by random forests"),
         ("beta_vae", "β-VAE score", "share", "higher", "`--factors`: Higgins et al. 2017"),
         ("factor_vae", "FactorVAE score", "share", "higher", "`--factors`: Kim & Mnih 2018"),
-        ("nats_per_factor", "nats per factor", "nats", "", "`--factors`: the rate shared out by what each dim tells of the factors"),
+        ("nats_per_factor", "nats per factor", "nats", "", "`--factors`: the rate divided among factors by each dim's mutual information with them"),
         ("nats_unassigned", "nats unassigned", "nats", "lower", "`--factors`: the rate that no factor explains"),
     ),
     "samples": (
@@ -124,14 +124,14 @@ _ROWS: dict[Group, tuple[tuple[str, str, str, Better, str], ...]] = {
         ("self_bleu", "self-BLEU", "0-100", "lower", "BLEU-4 of each sample against the others: repetition"),
         ("distinct_1", "distinct-1", "share", "higher", "different words / words"),
         ("distinct_2", "distinct-2", "share", "higher", "different pairs of words / words"),
-        ("copied", "copied", "share", "lower", "samples that stand in the training data"),
+        ("copied", "copied", "share", "lower", "samples that occur in the training data"),
         ("empty", "empty", "", "lower", "number of empty samples"),
-        ("neg_elbo_fitted", "-ELBO, fitted prior", "nats", "lower", "under a prior fitted afterwards"),
-        ("rate_fitted", "rate, fitted prior", "nats", "", "under a prior fitted afterwards"),
-        ("iw_nll_fitted", "IW-NLL, fitted prior", "nats", "lower", "under a prior fitted afterwards"),
-        ("forward_ppl_fitted", "forward PPL, fitted prior", "", "lower", "samples of a prior fitted afterwards"),
-        ("reverse_ppl_fitted", "reverse PPL, fitted prior", "", "lower", "samples of a prior fitted afterwards"),
-        ("self_bleu_fitted", "self-BLEU, fitted prior", "0-100", "lower", "samples of a prior fitted afterwards"),
+        ("neg_elbo_fitted", "-ELBO, fitted prior", "nats", "lower", "under a post-hoc prior"),
+        ("rate_fitted", "rate, fitted prior", "nats", "", "under a post-hoc prior"),
+        ("iw_nll_fitted", "IW-NLL, fitted prior", "nats", "lower", "under a post-hoc prior"),
+        ("forward_ppl_fitted", "forward PPL, fitted prior", "", "lower", "samples of a post-hoc prior"),
+        ("reverse_ppl_fitted", "reverse PPL, fitted prior", "", "lower", "samples of a post-hoc prior"),
+        ("self_bleu_fitted", "self-BLEU, fitted prior", "0-100", "lower", "samples of a post-hoc prior"),
     ),
     "training": (
         ("train_minutes", "minutes", "min", "lower", "training time without validations"),
@@ -146,7 +146,7 @@ METRICS: dict[str, Metric] = {
     for group, rows in _ROWS.items()
     for key, label, unit, better, doc in rows
 }
-# every report has these, null where one does not apply
+# keys of every report, null if one does not apply
 ALWAYS = (
     "n", "tokens",
     "neg_elbo", "rate", "distortion",
@@ -157,17 +157,17 @@ ALWAYS = (
     "token_accuracy", "exact_match", "bleu",
     "shuffle_gap", "distinct_samples",
 )
-# a comparison's table shows these unless it names others
+# default columns of a comparison's table
 COMPARED = (
     "neg_elbo", "iw_nll", "ppl", "rate", "distortion", "mi_low", "active_units", "shuffle_gap",
     "token_accuracy", "bleu", "distinct_samples", "train_minutes", "train_tokens_per_s",
 )
-# a table over rates keeps these
+# columns of a table over rates
 OVER_RATES = (
     "n", "iw_samples", "rate", "distortion", "neg_elbo", "neg_elbo_se", "iw_nll", "iw_nll_se",
     "mi_low", "active_units", "token_accuracy", "exact_match", "bleu", "squared_error", "pixel_accuracy",
 )
-# one row of a table of results
+# cells of one row of a table of results
 HEADLINE = (
     "neg_elbo", "iw_nll", "ppl", "rate", "mi_low", "active_units", "shuffle_gap", "bleu", "distinct_samples",
 )
@@ -180,12 +180,12 @@ LISTS = frozenset({"kl_per_dim", "spectrum", "iw_nll_at", "gain_by_position", "p
 
 
 def label_of(key: str) -> str:
-    """What tables call a metric; its key where it is none of ours."""
+    """The label of a metric in tables; the key itself if it is unknown."""
     return METRICS[key].label if key in METRICS else key
 
 
 def axis_of(key: str) -> str:
-    """What a plot's axis says of a metric."""
+    """The label of a metric on a plot's axis."""
     return METRICS[key].axis if key in METRICS else key
 
 

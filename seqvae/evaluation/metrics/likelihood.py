@@ -1,4 +1,4 @@
-"""The importance-weighted likelihood of examples, with its effective sample size and its units.
+"""The importance-weighted likelihood of examples, with its effective sample size.
 
 Shapes: K importance samples, B examples of a batch, N evaluation examples, D latent dims.
 """
@@ -18,7 +18,7 @@ from seqvae.models.latents.gaussian import DiagonalNormal
 from seqvae.models.vae import VAE
 from seqvae.numerics import log_mean_exp
 
-DRAWN = 100  # samples an example that share a draw; a size that followed the chunk would change the noise
+DRAWN = 100  # samples per call of rsample: fixed, since a size that follows the chunk would change the noise
 
 
 def iw_nll(log_weights: Tensor) -> Tensor:
@@ -30,9 +30,9 @@ def iw_nll(log_weights: Tensor) -> Tensor:
 
 
 def grouped_nll(log_weights: Tensor, groups: int) -> Tensor:
-    """(N,): `iw_nll` of each of `groups` shares of the K samples, averaged by the size of the share.
+    """(N,): `iw_nll` of each of `groups` groups of the K samples, averaged weighted by group size.
 
-    On the same weights this never rises when shares are merged (Jensen), so K = 1, K/2 and K compare.
+    On the same weights merging groups never increases it (Jensen), so K = 1, K/2 and K are comparable.
     """
     shares = log_weights.tensor_split(groups)
     return sum((iw_nll(share) * len(share) for share in shares), log_weights.new_zeros(())) / len(log_weights)
@@ -45,20 +45,20 @@ def effective_samples(log_weights: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class ImportanceScores:
-    """What the K samples of one batch came to."""
+    """Scores of K samples per example of one batch."""
 
     q: Posterior
     z: Tensor  # (B, D), the first sample
     kl: Tensor  # (B, D) or (B, 1) nats, mean over samples
     log_px_z: Tensor  # (K, B) nats
-    log_weights: Tensor | None  # (K, B) nats; none where q(z|x) has no density
+    log_weights: Tensor | None  # (K, B) nats; None if q(z|x) has no density
 
 
 def score_batch(vae: VAE, batch: Batch, samples: int, chunk: int) -> ImportanceScores:
-    """Score K = `samples` codes an example, `chunk` at a time; the encoder runs once.
+    """Score K = `samples` codes per example, `chunk` at a time; the encoder runs once.
 
-    The noise depends on neither the chunk nor the batch size. Only the decoder's work is chunked: what is
-    kept is K x B weights. Nothing is read from the device between the chunks.
+    The noise depends neither on the chunk nor on the batch size. Only the decoder's work is chunked; K x B
+    weights are stored. There is no host sync between chunks.
     """
     q, c = vae.posterior(batch), vae.condition(batch)
     p = vae.prior(c)
@@ -79,19 +79,19 @@ def score_batch(vae: VAE, batch: Batch, samples: int, chunk: int) -> ImportanceS
 
 
 def sample_codes(q: Posterior, random: KeyedNoise, samples: int, chunk: int) -> Iterator[Tensor]:
-    """Codes (at most `chunk`, B, D), `samples` in all, drawn `DRAWN` at a time whatever the chunk."""
+    """Codes (at most `chunk`, B, D), `samples` in total, sampled `DRAWN` at a time for any chunk."""
     return (z for z, _ in draws(q, random, samples, chunk))
 
 
 def draws(q: Posterior, random: KeyedNoise, samples: int, chunk: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The codes of `sample_codes` with log q(z|x) of each (at most `chunk`, B) in nats; 0 where q has no density."""  # noqa: E501
+    """The codes of `sample_codes` with log q(z|x) of each (at most `chunk`, B) in nats; 0 if q has no density."""  # noqa: E501
     for number, start in enumerate(range(0, samples, DRAWN)):
         drawn = _draw(q, min(DRAWN, samples - start), random.fold(number))  # (<= DRAWN, B, ...)
         yield from zip(*(torch.split(part, chunk) for part in drawn), strict=True)
 
 
 def _draw(q: Posterior, n: int, random: KeyedNoise) -> tuple[Tensor, Tensor]:
-    """Z (n, B, D) and log q(z|x) (n, B): from the noise where q knows how, else from the rounded z."""
+    """Z (n, B, D) and log q(z|x) (n, B), from the noise if q supports it (exact), else from the rounded z."""
     if isinstance(q, DiagonalNormal | FlowPosterior):
         return q.rsample_with_log_prob(n, random)
     z = q.rsample(n, random)

@@ -1,4 +1,4 @@
-"""MIG and SAP: how far the dim that tells most about a factor is ahead of the next.
+"""MIG and SAP: the gap between the two dims that are most informative about a factor.
 
 Shapes: N examples, D latent dims, F factors, K classes.
 """
@@ -36,10 +36,10 @@ def top_two_gap(scores: Floats) -> Floats:
 def mig(codes: Any, factors: Any, bins: int = BINS) -> Floats:
     """(F,): the mutual information gap of each factor, in [0, 1] (Chen et al. 2018).
 
-    (I(z_1st; v) - I(z_2nd; v)) / H(v), the two dims being those that share most with v. Codes (N, D) are
+    (I(z_1st; v) - I(z_2nd; v)) / H(v) for the two dims with the highest I(z_j; v). Codes (N, D) are
     posterior means in `bins` bins of equal width, as in the code of Locatello et al. 2019; Chen et al.
-    integrate over q(z|x) instead. With N examples, I of independent things is about
-    (bins - 1) (K - 1) / 2N nats instead of 0. Blind to permuting, scaling and flipping dims.
+    integrate over q(z|x) instead. With N examples, I of independent variables is about
+    (bins - 1) (K - 1) / 2N nats instead of 0. Invariant to permuting, scaling and flipping dims.
 
     Raises:
         UserError: see `validate_factors`.
@@ -48,34 +48,35 @@ def mig(codes: Any, factors: Any, bins: int = BINS) -> Floats:
 
 
 def shared_information(codes: Any, factors: Any, bins: int = BINS) -> Floats:
-    """(D, F): I(z_j; v_k) / H(v_k), the share of a factor that one dim alone tells, from histograms."""
+    """(D, F): I(z_j; v_k) / H(v_k), the fraction of a factor's entropy that one dim explains."""
     codes, factors = validate_factors(codes, factors)
     entropies = [histogram_information(known, known) for known, _ in map(_known, factors.T)]
     shared: Floats = factor_information(codes, factors, bins) / np.array(entropies)
     return shared
 
 
-def factor_information(codes: Any, factors: Any, bins: int = BINS, told: bool = False) -> Floats:
+def factor_information(codes: Any, factors: Any, bins: int = BINS, beyond_chance: bool = False) -> Floats:
     """(D, F): I(z_j; v_k) in nats, from histograms of `bins` bins of equal width.
 
-    With `told`, what independent things would show is taken off, and what they might show is 0: 2 N I is then
-    chi-squared with r = (bins in use - 1) (K - 1) degrees of freedom (Wilks 1938), so I - r / 2N is kept
-    where 2 N I is more than 3 standard deviations, 3 sqrt(2 r), above r.
+    With `beyond_chance` the bias under independence is subtracted and insignificant values become 0: under
+    independence 2 N I is chi-squared with r = (used bins - 1) (K - 1) degrees of freedom (Wilks 1938), so the
+    result is I - r / 2N if 2 N I is more than 3 standard deviations, 3 sqrt(2 r), above r.
 
     Raises:
         UserError: see `validate_factors`.
     """
     codes, factors = validate_factors(codes, factors)
     binned = np.stack([bin_equal_width(column, bins) for column in codes.T])  # (D, N)
+    estimate = _beyond_chance if beyond_chance else histogram_information
     columns = []
     for classes, known in map(_known, factors.T):
         cells = [(row[known], classes) for row in binned]
-        columns.append([_beyond_chance(*pair) if told else histogram_information(*pair) for pair in cells])
+        columns.append([estimate(*pair) for pair in cells])
     return np.array(columns).T
 
 
 def _known(values: Floats) -> tuple[Ints, npt.NDArray[np.bool_]]:
-    """The classes of those of values (N,) that are known, and which they are (N,)."""
+    """The classes of the known ones of values (N,), and a mask (N,) of them."""
     classes = as_classes(values)
     return classes[classes >= 0], classes >= 0
 
@@ -87,7 +88,7 @@ def _beyond_chance(a: Ints, b: Ints) -> float:
 
 
 def histogram_information(a: Ints, b: Ints) -> float:
-    """I(a; b) in nats, from how often the classes of a (N,) and b (N,) meet."""
+    """I(a; b) in nats, from the joint histogram of the classes a (N,) and b (N,)."""
     width = int(b.max()) + 1
     joint = np.bincount(a * width + b, minlength=(int(a.max()) + 1) * width).reshape(-1, width) / len(a)
     apart = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
@@ -98,10 +99,10 @@ def histogram_information(a: Ints, b: Ints) -> float:
 def sap(codes: Any, factors: Any, seed: int = 0, adjusted: bool = True) -> Floats:
     """(F,): the separated attribute predictability of each factor, in [0, 1] (Kumar et al. 2018).
 
-    The gap between the two best scores of one dim alone. A real factor's score is the R^2 of a straight line;
-    that of K classes is the balanced accuracy of thresholds, learned on one half of the examples and scored
-    on the other. Chance is 1 / K there, so that the gap of a perfect code is 1 - 1 / K: `adjusted` moves
-    chance to 0 and leaves 1 where it is, which the published score does not. Blind to permuting, scaling and
+    The gap between the scores of the two best single dims. A real factor's score is the R^2 of a linear
+    regression; that of K classes is the balanced accuracy of thresholds, trained on one half of the examples
+    and tested on the other. Chance is then 1 / K, so that a perfect code has a gap of 1 - 1 / K: `adjusted`
+    maps chance to 0 and 1 to 1, which the published score does not. Invariant to permuting, scaling and
     flipping dims.
 
     Raises:
@@ -111,7 +112,7 @@ def sap(codes: Any, factors: Any, seed: int = 0, adjusted: bool = True) -> Float
 
 
 def predictability(codes: Any, factors: Any, seed: int = 0, adjusted: bool = True) -> Floats:
-    """(D, F): how well one dim alone tells a factor, as `sap` compares them."""
+    """(D, F): the score of each single dim for each factor, as defined in `sap`."""
     codes, factors = validate_factors(codes, factors)
     columns = []
     for values in factors.T:
@@ -148,7 +149,7 @@ def _thresholds_fit(codes: Floats, classes: Ints, seed: int, adjusted: bool) -> 
 
 
 def _balanced(right: Any, classes: Ints, adjusted: bool) -> float:
-    """Mean over the classes there are of the share that is right; with `adjusted`, chance is 0."""
+    """Balanced accuracy over the classes that occur; with `adjusted`, chance is mapped to 0."""
     counts = np.bincount(classes)
     shares = np.bincount(classes, right.astype(float))[counts > 0] / counts[counts > 0]
     chance = 1 / len(shares)

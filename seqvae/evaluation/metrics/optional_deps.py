@@ -1,4 +1,4 @@
-"""Packages that come with an extra only: imported where they are used, asked for where they are missing."""
+"""Import of optional packages, with an error that names the extra to install."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from seqvae.errors import UserError
 
 
 def import_sklearn(module: str) -> Any:
-    """The module `import_sklearn.<module>`.
+    """Import the module `sklearn.<module>`.
 
     Raises:
         UserError: scikit-learn is not installed.

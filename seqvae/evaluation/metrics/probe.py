@@ -1,4 +1,4 @@
-"""What a straight line reads from codes when few of them have labels.
+"""Linear probes: labels predicted from codes, with few labelled examples.
 
 Shapes: N training examples, M test examples, D features (a code's dims, or those of raw inputs), n labels.
 """
@@ -20,10 +20,10 @@ from seqvae.keyed_noise import KeyedNoise
 Array = npt.NDArray[Any]
 
 FOLDS = 5
-STRENGTHS = tuple(10.0**power for power in range(-4, 3))  # C of the logistic regression: 1 / penalty
+STRENGTHS = tuple(10.0**power for power in range(-4, 3))  # C of the logistic regression, 1 / penalty
 PENALTIES = tuple(10.0**power for power in range(6, -3, -1))  # of the ridge regression
-FEWEST = 10  # labels: two a fold
-MOST_CLASSES = 20  # distinct whole numbers; labels of a float type with more are real
+FEWEST = 10  # labels: two per fold
+MOST_CLASSES = 20  # distinct integers; labels of a float type with more are real
 
 
 def linear_probe(
@@ -34,18 +34,28 @@ def linear_probe(
     labels: Sequence[int] = (100, 500, 1000),
     seeds: int = 5,
 ) -> list[dict[str, Any]]:
-    """How well labels are told from features (N, D), when only n of the training examples have one.
+    """Predict labels from features by linear models trained on n labelled examples.
 
-    A row for each n: `labels` n, `measure`, its `mean` and `sd` on the test over `seeds` draws of the n
-    examples (sd None for one draw), `seeds`, and `baseline`, what is reached without looking at the features.
-    Classes, drawn in proportion, are told by multinomial logistic regression: `accuracy`. Real labels, those
-    of a float type with fractions or more than 20 values, by ridge regression: `r2`. The penalty, and whether
-    features are divided by their own deviations or all by one number, are chosen by 5-fold cross-validation
-    on the n examples alone; means and deviations are those of all N, which needs no label. Examples whose
-    label is NaN are left out.
+    Classes, sampled in proportion, are predicted by multinomial logistic regression (`accuracy`), real labels
+    (floats with fractions or more than 20 values) by ridge regression (`r2`). The
+    penalty, and whether features are divided by their own standard deviations or by a common one, are chosen
+    by 5-fold cross-validation on the n examples; means and deviations are those of all N, which needs no
+    labels. Examples whose label is NaN are dropped.
+
+    Args:
+        train_codes: features (N, D).
+        train_labels: labels (N,).
+        test_codes: features (M, D).
+        test_labels: labels (M,).
+        labels: the values of n.
+        seeds: number of random draws of the n examples.
+
+    Returns:
+        One row per n: `labels` n, `measure`, its `mean` and `sd` on the test examples over draws (sd None for
+        one draw), `seeds`, and `baseline`, the score without features.
 
     Raises:
-        UserError: shapes that do not match, more labels asked for than there are, or one class only;
+        UserError: shapes that do not match, more labels than examples, or only one class;
             scikit-learn is missing.
     """
     train, test = _known(train_codes, train_labels, "training"), _known(test_codes, test_labels, "test")
@@ -76,14 +86,14 @@ def _known(features: Any, labels: Any, which: str) -> Labelled:
     x = x.reshape(len(x), -1)
     if y.ndim != 1 or len(x) != len(y):
         raise UserError(
-            f"got {len(x)} {which} examples and labels of shape {y.shape}: give one label an example"
+            f"got {len(x)} {which} examples and labels of shape {y.shape}: give one label per example"
         )
     known = ~np.isnan(y) if y.dtype.kind == "f" else np.ones(len(y), bool)
     return x[known], y[known]
 
 
 def _is_real(labels: Array) -> bool:
-    """Whether labels are numbers to be told as such."""
+    """Whether labels are real numbers, to be predicted by regression."""
     if labels.dtype.kind != "f":
         return False
     return len(np.unique(labels)) > MOST_CLASSES or bool((labels % 1 != 0).any())
@@ -101,18 +111,18 @@ def _row(n: int, scores: list[float], real: bool, baseline: float) -> dict[str, 
 
 
 def _scales(features: Array) -> tuple[Array, Array, Array]:
-    """What to take from features (N, D) and to divide them by: each by its own deviation, or all by one.
+    """Mean (D,) of features (N, D), and two scales (D,): their own deviations, or a common one.
 
-    The first is fair to features of different units, the second does not raise dims that have collapsed.
+    The first suits features of different units, the second does not amplify collapsed dims.
     """
     mean, each = features.mean(0), features.std(0)
-    each[each <= 1e-12 * np.abs(mean)] = np.inf  # features that never change: 0
+    each[each <= 1e-12 * np.abs(mean)] = np.inf  # constant features become 0
     one = np.sqrt((each[np.isfinite(each)] ** 2).sum() / len(each)) or np.inf
     return mean, each, np.full_like(each, one)
 
 
 def _score(train: Labelled, test: Labelled, scales: tuple[Array, Array, Array], n: int, seed: int) -> float:
-    """On the test, of what cross-validates best on n labelled examples."""
+    """The test score of the model that cross-validates best on n labelled examples."""
     real, (mean, *deviations) = _is_real(train[1]), scales
     groups = np.zeros(len(train[1])) if real else train[1]
     rows = balanced_rows(groups, n, seed)
@@ -128,7 +138,7 @@ def _score(train: Labelled, test: Labelled, scales: tuple[Array, Array, Array], 
 
 
 def _rotate(x: Array, test: Array) -> tuple[Array, Array]:
-    """The same in at most n features: a rotation, to which a squared penalty is blind."""
+    """Reduce to at most n features by a rotation, which leaves a squared penalty unchanged."""
     if x.shape[1] <= x.shape[0]:
         return x, test
     axes = np.linalg.svd(x, full_matrices=False)[2].T  # (D, n)
@@ -136,7 +146,7 @@ def _rotate(x: Array, test: Array) -> tuple[Array, Array]:
 
 
 def _models(real: bool) -> list[Any]:
-    """From the most to the least penalised."""
+    """Models from the strongest to the weakest penalty."""
     linear = import_sklearn("linear_model")
     if real:
         return [linear.Ridge(alpha=alpha) for alpha in PENALTIES]
@@ -144,11 +154,11 @@ def _models(real: bool) -> list[Any]:
 
 
 def _cross_validate(x: Array, y: Array, folds: Array, models: Sequence[Any]) -> tuple[float, Any]:
-    """The best mean score over folds, and the first model that has it, fitted on all."""
+    """The best mean score over folds, and the first model with that score, fitted on all examples."""
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore", import_sklearn("exceptions").ConvergenceWarning
-        )  # the weakest penalties
+        )  # with the weakest penalties
         warnings.filterwarnings("ignore", "The number of unique classes")  # few labels of many classes
         means = []
         for model in models:
@@ -161,7 +171,7 @@ def _cross_validate(x: Array, y: Array, folds: Array, models: Sequence[Any]) -> 
 
 
 def balanced_rows(labels: Array, n: int, seed: int) -> Array:
-    """The numbers of n of the examples labelled (N,), each class in proportion, at random within it."""
+    """Indices of n random examples with labels (N,), every class in proportion."""
     draws, quota = _draws("rows", len(labels), seed), np.empty(len(labels))
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
@@ -170,7 +180,7 @@ def balanced_rows(labels: Array, n: int, seed: int) -> Array:
 
 
 def balanced_folds(labels: Array, seed: int) -> Array:
-    """(N,): the fold of each example labelled (N,), every class spread over all folds."""
+    """(N,): the fold of each example with labels (N,), stratified by class."""
     classes = np.unique(labels, return_inverse=True)[1]
     folds = np.empty(len(labels), np.int64)
     folds[np.lexsort((_draws("folds", len(labels), seed), classes))] = np.arange(len(labels)) % FOLDS

@@ -1,4 +1,4 @@
-"""What an evaluation asks of text: perplexity, gain by position, and whether sentences come back.
+"""Metrics of text: perplexity, bits per character, gain by position, and reconstruction.
 
 A sentence is its token ids without specials and without `</s>`. Shapes: B examples, T tokens, P positions.
 """
@@ -16,8 +16,8 @@ from torch import Tensor
 from seqvae.data.text.batch import TextBatch
 from seqvae.evaluation.metrics import text_scores
 
-POSITIONS = 20  # of the gain by position
-MANY_UNKNOWN = 0.01  # share of the words from which a perplexity says little
+POSITIONS = 20  # number of positions of the gain by position
+MANY_UNKNOWN = 0.01  # fraction of words above which a perplexity is misleading
 Sentences = list[list[int]]
 
 
@@ -30,24 +30,30 @@ def perplexity(total_nll: float, tokens: int) -> float:
 def bits_per_character(total_nll: float, characters: int, sentences: int, spelling: float = 0.0) -> float:
     """(Total NLL + spelling) / ln 2 / (characters + sentences): each end counts as one character.
 
-    `spelling` are the nats of writing out, given that they are none of the vocabulary, the words that the
-    likelihood knows as the unknown token alone. By a model of all words it is an upper bound: what that model
-    gives to the vocabulary's words is not shared out among the others.
+    `spelling` is the cost in nats of spelling the out-of-vocabulary words, for which the likelihood only has
+    the unknown token. With a model of all words it is an upper bound, because that model also gives
+    probability to the vocabulary's words.
+
+    Args:
+        total_nll: nats of all sentences.
+        characters: characters of all sentences, without line ends.
+        sentences: number of sentences.
+        spelling: nats of spelling the unknown words.
     """
     return (total_nll + spelling) / math.log(2) / (characters + sentences)
 
 
 def unknown_rows(batch: TextBatch) -> list[list[bool]]:
-    """Which tokens of each sentence are the unknown one, where nobody knows more of the text."""
+    """Which tokens of each sentence are the unknown token, by id; used if the text itself is not at hand."""
     return [[token == batch.special.unk for token in row] for row in text_scores.sentences(batch)]
 
 
 @dataclass(frozen=True)
 class TextGeneration:
-    """What measuring needs of a tokenizer and a decoder; token ids are without specials and `</s>`."""
+    """Functions of a tokenizer and a decoder that metrics need; token ids are without specials and `</s>`."""
 
     reconstruct: Callable[[Tensor, TextBatch], Sentences]  # greedy, from codes (B, D)
-    prior_sample: Callable[[int, int], Sentences]  # (n, seed): greedy, from n prior draws
+    prior_sample: Callable[[int, int], Sentences]  # (n, seed): greedy, from n prior samples
     detokenize: Callable[[list[int]], str]
     characters: int  # of the evaluated sentences, without line ends
     spelling: float = 0.0  # nats of spelling their unknown tokens
@@ -57,7 +63,7 @@ class TextGeneration:
 
 @dataclass(frozen=True)
 class TextMetrics:
-    """The text modality's answers to `interfaces.Measures`; without tools, those that need no decoding."""
+    """`interfaces.ModalityMetrics` of text; without tools only metrics that need no decoding."""
 
     tools: TextGeneration | None = None
 
@@ -75,7 +81,7 @@ class TextMetrics:
         return numbers | {"ppl": perplexity(total, tokens)}
 
     def _unknown(self, batches: Sequence[TextBatch]) -> dict[str, Any]:
-        """How many tokens the vocabulary lacks, `</s>` not counted."""
+        """Number and fraction of out-of-vocabulary tokens, `</s>` not counted."""
         rows = unknown_rows if self.tools is None else self.tools.unknown
         unknown = sum(sum(row) for batch in batches for row in rows(batch))
         words = sum(batch.num_targets - batch.size for batch in batches)
@@ -91,7 +97,7 @@ class TextMetrics:
         return found
 
     def position_log_probs(self, likelihood: Any, batch: TextBatch) -> Tensor:
-        """Log p of each token (B, T)."""
+        """Log p (B, T) of each token, in nats."""
         scored: Tensor = likelihood.token_log_probs(batch)[0]
         return scored
 
@@ -106,14 +112,14 @@ class TextMetrics:
     def compare_reconstructions(
         self, batch: TextBatch, codes: Tensor, drawn: Tensor
     ) -> tuple[Sentences, ...]:
-        """Greedy sentences from posterior means, from one sample each, and the wanted ones."""
+        """Greedy reconstructions from posterior means and from one sample each, and the references."""
         if self.tools is None:
             return ()
         back = (self.tools.reconstruct(z, batch) for z in (codes, drawn))
         return (*back, text_scores.marked(text_scores.sentences(batch), self.tools.unknown(batch)))
 
     def summarise_reconstructions(self, parts: Sequence[tuple[Sentences, ...]]) -> dict[str, Any]:
-        """Accuracy, exact matches, BLEU and edit distance of what came back."""
+        """Accuracy, exact matches, BLEU and edit distance of the reconstructions."""
         if self.tools is None:
             return {}
         at_mean, at_sample, wanted = (list(chain(*rows)) for rows in zip(*parts, strict=True))
@@ -128,7 +134,7 @@ class TextMetrics:
         return {"cautions": ["bleu: null, as fewer than a tenth of the sentences have four words"]}
 
     def sample_metrics(self, n: int, seed: int) -> dict[str, Any]:
-        """How many of `n` greedy prior draws are different sentences."""
+        """Number of different sentences among `n` greedy decodings of prior samples."""
         if self.tools is None:
             return {}
         drawn = self.tools.prior_sample(n, seed)

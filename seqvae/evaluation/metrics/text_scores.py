@@ -1,4 +1,4 @@
-"""What only text can be asked: how well sentences come back, and where in them z is used.
+"""Scores of reconstructed sentences, and averages by token position.
 
 A sentence is its token ids without specials and without `</s>`. Shapes: B examples, T tokens, P positions.
 """
@@ -16,10 +16,10 @@ from torch.nn import functional
 from seqvae.data.text.batch import TextBatch
 
 Tokens = Sequence[int]
-UNKNOWN = -2  # in a reference: a token that the vocabulary lacks; -1 fills up the shorter sentence
-UNSAID = "\ue000"  # how BLEU reads it: a word of its own, from the private use of Unicode
+UNKNOWN = -2  # out-of-vocabulary token in a reference; -1 pads the shorter sentence
+UNSAID = "\ue000"  # its form for BLEU: a word from Unicode's private use area, which no text contains
 ORDER = 4  # of BLEU
-SHARE_OF_LONG = 0.1  # of the references that must have a run of so many words
+SHARE_OF_LONG = 0.1  # minimum fraction of references with at least `ORDER` words
 
 
 def sentences(batch: TextBatch) -> list[list[int]]:
@@ -30,7 +30,7 @@ def sentences(batch: TextBatch) -> list[list[int]]:
 
 
 def marked(rows: Sequence[Tokens], unknown: Sequence[Sequence[bool]]) -> list[list[int]]:
-    """References whose unknown tokens are `UNKNOWN`, which no hypothesis holds: nobody gets them right."""
+    """References with unknown tokens replaced by `UNKNOWN`, which no hypothesis contains: always wrong."""
     return [
         [UNKNOWN if lacking else token for token, lacking in zip(row, lacks, strict=True)]
         for row, lacks in zip(rows, unknown, strict=True)
@@ -38,10 +38,10 @@ def marked(rows: Sequence[Tokens], unknown: Sequence[Sequence[bool]]) -> list[li
 
 
 def token_accuracy(hypotheses: Sequence[Tokens], references: Sequence[Tokens]) -> float:
-    """Share of positions that agree, `</s>` counted as the token after the last.
+    """Fraction of positions that agree, with `</s>` counted as the token after the last.
 
-    Both sentences are compared from the left over the longer of the two: one inserted word makes all
-    that follows it wrong, and a sentence of the wrong length cannot score 1.
+    Sentences are compared by position over the length of the longer one: an inserted word makes all
+    following positions wrong, and a sentence of the wrong length cannot score 1.
     """
     pairs = list(zip(hypotheses, references, strict=True))
     right = sum(a == b for x, y in pairs for a, b in zip_longest([*x, None], [*y, None], fillvalue=-1))
@@ -49,7 +49,7 @@ def token_accuracy(hypotheses: Sequence[Tokens], references: Sequence[Tokens]) -
 
 
 def exact_match(hypotheses: Sequence[Tokens], references: Sequence[Tokens]) -> float:
-    """Share of sentences that come back whole."""
+    """Fraction of sentences that are reconstructed exactly."""
     pairs = list(zip(hypotheses, references, strict=True))
     return sum(list(x) == list(y) for x, y in pairs) / len(pairs)
 
@@ -73,7 +73,7 @@ def mean_edit_distance(hypotheses: Sequence[Tokens], references: Sequence[Tokens
 def corpus_bleu(hypotheses: Sequence[str], references: Sequence[str]) -> float | None:
     """BLEU-4 of a corpus in [0, 100], sacrebleu's (Post 2018) with the words split at spaces only.
 
-    None where it has no meaning (`has_bleu`) and, with a note on stderr, where sacrebleu is not installed.
+    None if it is meaningless (`has_bleu`) and, with a note on stderr, if sacrebleu is not installed.
     """
     if not has_bleu(references):
         return None
@@ -87,9 +87,9 @@ def corpus_bleu(hypotheses: Sequence[str], references: Sequence[str]) -> float |
 
 
 def has_bleu(references: Sequence[str]) -> bool:
-    """Whether BLEU-4 says something: at least a tenth of the references have four words between spaces.
+    """Whether BLEU-4 is meaningful: at least a tenth of the references have four words.
 
-    Names, molecules, and text that is written without spaces have none, and a BLEU of 0 or of a few of them.
+    It is not for names, molecules and text without spaces.
     """
     long = sum(len(reference.split()) >= ORDER for reference in references)
     return long > 0 and long >= SHARE_OF_LONG * len(references)
@@ -98,9 +98,9 @@ def has_bleu(references: Sequence[str]) -> bool:
 def reconstruction_scores(
     hypotheses: Sequence[list[int]], references: Sequence[list[int]], detokenize: Callable[[list[int]], str]
 ) -> dict[str, float | None]:
-    """How well sentences came back: `token_accuracy exact_match bleu edit_distance`.
+    """Scores of reconstructions: `token_accuracy exact_match bleu edit_distance`.
 
-    Tokens of references that are `UNKNOWN` count as wrong in all of them.
+    `UNKNOWN` tokens of references count as wrong in all of them.
     """
     strings = [detokenize(x) for x in hypotheses], [written(x, detokenize) for x in references]
     return {
@@ -112,7 +112,7 @@ def reconstruction_scores(
 
 
 def written(reference: Tokens, detokenize: Callable[[list[int]], str]) -> str:
-    """A reference as text, with a word that nobody writes for each unknown token."""
+    """A reference as text, with `UNSAID` for each unknown token."""
     if UNKNOWN not in reference:
         return detokenize(list(reference))
     parts: list[list[int]] = [[]]
@@ -124,13 +124,13 @@ def written(reference: Tokens, detokenize: Callable[[list[int]], str]) -> str:
 
 
 def distinct_sentences(samples: Sequence[Tokens]) -> int:
-    """How many different sentences there are."""
+    """Number of different sentences."""
     return len({tuple(sample) for sample in samples})
 
 
 def by_position(values: Tensor, mask: Tensor, positions: int) -> tuple[Tensor, Tensor]:
-    """Sums (P,) of values (B, T) where mask (B, T), and counts (P,), at the first P positions."""
-    spare = positions - values.shape[1]  # negative: cut
+    """Sums (P,) of unmasked values (B, T), and their counts (P,), at the first P positions."""
+    spare = positions - values.shape[1]  # negative values truncate
     kept = functional.pad(values.masked_fill(~mask, 0.0), (0, spare))
     return kept.sum(0), functional.pad(mask, (0, spare)).sum(0)
 
@@ -138,7 +138,7 @@ def by_position(values: Tensor, mask: Tensor, positions: int) -> tuple[Tensor, T
 def position_means(parts: Sequence[tuple[Tensor, Tensor]]) -> list[float]:
     """The mean at each of T positions over batches, from their `by_position`, sums and counts (T,).
 
-    It ends where no sentence reaches.
+    It ends at the last position that any sentence has.
     """
     sums, counts = (sum(column, torch.zeros(())).cpu() for column in zip(*parts, strict=True))
     means: list[float] = (sums / counts)[counts > 0].tolist()

@@ -1,4 +1,4 @@
-"""`seqvae run_selftest`: cases whose answers are known, run here by the code that measures your runs."""
+"""`seqvae selftest`: estimators and objectives checked on cases with known answers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ EIGENVALUES = (9.0, 4.0, 1.6, 0.5)
 
 @dataclass(frozen=True)
 class Check:
-    """One number that is known, and what we got."""
+    """A known number, and the measured one."""
 
     name: str
     got: float
@@ -43,12 +43,12 @@ class Check:
 
     @property
     def holds(self) -> bool:
-        """Within the tolerance; a NaN is not."""
+        """Whether they agree within the tolerance; False for NaN."""
         return abs(self.got - self.known) <= self.tolerance
 
 
 def linear_vae(beta: float, steps: int = 2500) -> Iterator[Check]:
-    """A linear VAE trained by our objective against pPCA's rate, distortion, MI and active units."""
+    """Compare a trained linear VAE with pPCA's rate, distortion, MI and active units."""
     torch.manual_seed(0)
     dim = len(EIGENVALUES)
     vae = VAE(LinearEncoder(dim), Gaussian(dim, dim), StandardPrior(dim), LinearDecoder(dim, dim))
@@ -94,7 +94,7 @@ def divergences() -> Iterator[Check]:
 
 
 def exact_rate() -> Iterator[Check]:
-    """The exact-rate latent costs what it says, for features of any size."""
+    """The exact-rate latent has the specified rate, for features of any scale."""
     torch.manual_seed(0)
     for nats in (0.5, 6.0, 64.0):
         latent = ExactRate(16, dim=8, nats=nats)
@@ -106,7 +106,7 @@ def exact_rate() -> Iterator[Check]:
 
 
 def remedies() -> Iterator[Check]:
-    """Free bits have no gradient below their nats; a controller reaches its target and does not wind up."""
+    """Free bits have no gradient below their threshold; a controller reaches its target without wind-up."""
     kl = torch.full((4, 3), 0.1, requires_grad=True)
     free_bits(kl, 0.2).sum().backward()  # type: ignore[no-untyped-call]
     assert kl.grad is not None
@@ -132,10 +132,10 @@ GROUPS: dict[str, Callable[[], Iterator[Check]]] = {
 }
 
 
-def run_selftest(told: Callable[[str], None] = lambda group: None) -> list[Check]:
-    """All checks; `told` hears the name of each group before it runs."""
+def run_selftest(report: Callable[[str], None] = lambda group: None) -> list[Check]:
+    """Run all checks; `report` is called with the name of each group before it runs."""
     checks: list[Check] = []
     for name, group in GROUPS.items():
-        told(name)
+        report(name)
         checks += group()
     return checks

@@ -1,4 +1,4 @@
-"""Linear Gaussian data and the linear VAE that fits them: the case whose answers are known (pPCA).
+"""Linear Gaussian data and a linear VAE, whose optimum is known in closed form (pPCA).
 
 x ~ N(0, diag lambda), decoder N(W z, s^2 I), weight beta on the KL. At the optimum, for each axis j,
 R_j = ln+(lambda_j / (beta s^2)) / 2 nats, the residual is min(lambda_j, beta s^2), and the axis collapses
@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +22,7 @@ from seqvae.keyed_noise import KeyedNoise
 
 @dataclass(frozen=True)
 class VectorBatch(MovableBatch):
-    """Vectors x (B, X), with what every batch has."""
+    """A batch of vectors x (B, X)."""
 
     x: Tensor
     index: Tensor
@@ -32,46 +31,27 @@ class VectorBatch(MovableBatch):
 
     @property
     def source(self) -> Tensor:
-        """What the encoder reads: x."""
+        """The encoder's input, x."""
         return self.x
 
     @property
     def targets(self) -> Tensor:
-        """What the decoder is scored on: x."""
+        """The decoder's target, x."""
         return self.x
 
     @property
     def labels(self) -> Tensor:
-        """(B, 0): there are none."""
+        """(B, 0): no labels."""
         return self.x[:, :0]
 
     @property
-    def size(self) -> int:
-        """B."""
-        return len(self.index)
-
-    @property
-    def num_targets(self) -> int:
-        """Vectors."""
-        return self.size
-
-    @property
-    def target_counts(self) -> Tensor:
-        """(B,): one each."""
-        return torch.ones_like(self.index)
-
-    @property
     def decoder_positions(self) -> int:
-        """A vector costs what a token does."""
+        """1: a vector counts as one position."""
         return 1
-
-    def replace(self, **values: Any) -> VectorBatch:
-        """A copy with some fields replaced."""
-        return replace(self, **values)
 
 
 def linear_data(eigenvalues: Sequence[float], n: int, seed: int = 0, step: int = 0) -> VectorBatch:
-    """N vectors whose covariance is exactly diag `eigenvalues`, not only in the mean; noise for `step`."""
+    """N vectors whose empirical covariance is exactly diag `eigenvalues`, with noise for `step`."""
     index = torch.arange(n)
     noise = KeyedNoise(seed, 0, index).normal("data", len(eigenvalues)).double()
     noise = noise - noise.mean(0)
@@ -81,7 +61,7 @@ def linear_data(eigenvalues: Sequence[float], n: int, seed: int = 0, step: int =
 
 
 class LinearEncoder(Encoder[VectorBatch]):
-    """h = x: the latent's own map does the rest."""
+    """The identity h = x; the latent has its own linear map."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()

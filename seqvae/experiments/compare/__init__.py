@@ -1,22 +1,22 @@
-"""Many runs on one protocol, one table: variants of a base config, each with one seed or several.
+"""Comparisons: variants of a base config, trained and measured on one protocol, in one table.
 
 base: text/ptb-gru                     # a shipped config, or a file
-set: [train.epochs=5]                  # over the base, for all variants
-seeds: [0]                             # of a variant that names none
+set: [train.epochs=5]                  # overrides of the base, for all variants
+seeds: [0]                             # unless a variant has its own
 samples: 20                            # K of IW-NLL
-test_examples: 1000                    # measured on the first so many; all where it is left out
+test_examples: 1000                    # measure on the first 1000; on all by default
 columns: [neg_elbo, rate, mi_low]      # of the table; the JSON holds everything
-quality: {samples: 2000, scorer: lm}   # prior samples, judged by a language model: a variant or a run
-fit_prior: mixture                     # what a prior fitted afterwards brings
-sample_seeds: [0]                      # those two of these seeds alone
-factors: true                          # mig, sap, dci_* ... of each run's code, over the labels of the data
-devices: [cuda:0, cuda:1]              # a run at a time on each; one after the other where it is left out
+quality: {samples: 2000, scorer: lm}   # of prior samples; scorer: a language model, a variant or a run
+fit_prior: mixture                     # measure the gain of a prior fitted after training
+sample_seeds: [0]                      # quality and fit_prior only for these seeds
+factors: true                          # mig, sap, dci_* ... of each run's code over the data's labels
+devices: [cuda:0, cuda:1]              # one run at a time on each; one after the other by default
 variants:
 lm: {latent: {name: none}, remedies: []}
 annealed: {seeds: [0, 1, 2], remedies: [{name: linear_annealing}]}
 ae: {latent: {name: deterministic}, remedies: []}
-pretrained: {init: {from: ae, parts: [encoder]}}   # `from` may name a variant: the run of the same seed
-dial: {latent: {name: exact_rate, nats: [2, 64]}, rates: [4, 16]}   # one run, a row at each of these rates
+pretrained: {init: {from: ae, parts: [encoder]}}   # a variant: its run of the same seed
+dial: {latent: {name: exact_rate, nats: [2, 64]}, rates: [4, 16]}   # one run, one row per rate
 """
 
 from __future__ import annotations
@@ -79,40 +79,50 @@ def compare(
     only: Sequence[str] = (),
     where: Sequence[Slot] = (),
 ) -> Table:
-    """Train and measure whatever is not done yet, seed by seed, and write what there is after every run.
+    """Train and measure all runs that are not done yet, seed by seed; the table is written after each run.
 
-    table.md and table.json always hold all runs that are done; rate-distortion.png and curves.png are drawn
-    at the end. `only` names the variants to be worked on, `where` the processes (`places`). A run that fails
-    stops those that start from it and no other, and is listed with its reason in the table. Several calls may
-    work on the same folder at once, on machines that share it: each run is taken by one of them (`claims`).
+    table.md and table.json always hold all finished runs; rate-distortion.png and curves.png are drawn at the
+    end. A run that fails stops only the runs that start from it, and is listed in the table with the reason.
+    Several calls, also on machines that share the folder, may work on it at once: a lease per run
+    (`experiments.jobs.leases`) gives each run to one of them.
+
+    Args:
+        comparison: the variants and the protocol.
+        out: the folder of the runs and the table.
+        report: receives progress.
+        only: names of the variants to work on; all by default.
+        where: one process per slot; by default runs are executed one after the other in this process.
+
+    Returns:
+        The table, failed runs included.
 
     Raises:
-        UserError: a config that does not hold, or a folder with something else in it; nothing is trained.
-        Interrupted: a signal came; the next call goes on.
+        UserError: an invalid config, or a folder that holds something else; nothing is trained.
+        Interrupted: a signal arrived; the next call resumes.
     """
     if launched_world_size() > 1:
         raise UserError(
-            "compare shares its runs out by itself: start it without torchrun, once a machine or device, "
+            "compare distributes its runs itself: start it without torchrun, once per machine or device, "
             "each time with the same --out"
         )
     report = report or Silent()
     runs = run_specs(comparison, out)
     for run in runs:
         require_same_config(run)
-    shown = _TableWriter(comparison, runs, out)
+    writer = _TableWriter(comparison, runs, out)
     try:
         run_jobs(
             _jobs(comparison, runs, only),
-            shown.settle,
+            writer.settle,
             report,
             where or available_slots(comparison.devices, 1),
         )
     except Interrupted as stop:
-        done = len({result["run"] for result in shown.table().results})
+        done = len({result["run"] for result in writer.table().results})
         message = f"stopped with {done} of {len(runs)} runs done: the same command goes on"
         raise Interrupted(message, stop.signal) from None
-    with shown.alone():
-        table = shown.written()
+    with writer.lock():
+        table = writer.write()
         for reason in draw_pictures(table, runs, out):
             report.note(reason)
     return table
@@ -120,7 +130,7 @@ def compare(
 
 @dataclass(frozen=True)
 class _TableWriter:
-    """The table on disk: written anew whenever a run is settled."""
+    """Writes the table's files whenever a run has finished or failed."""
 
     comparison: Comparison
     runs: Sequence[RunSpec]
@@ -128,30 +138,30 @@ class _TableWriter:
     failed: dict[str, str] = field(default_factory=dict)
 
     def table(self) -> Table:
-        """As far as the runs have come."""
+        """The table of the runs finished so far."""
         found = [result for run in self.runs for result in read_results(run, self.comparison)]
         return make_table(self.comparison, self.runs, found, self.failed)
 
-    def alone(self) -> AbstractContextManager[None]:
-        """Inside, no other program writes the table: the last one has read the numbers of all."""
-        return file_lock(self.out / ".table.claim")
+    def lock(self) -> AbstractContextManager[None]:
+        """A lock under which the table is read and written, so that no other program's rows are lost."""
+        return file_lock(self.out / ".table.lock")
 
-    def written(self) -> Table:
-        """The table, after it was written."""
+    def write(self) -> Table:
+        """Write the table's files, and return the table."""
         table = self.table()
         write_table(table, self.out)
         return table
 
     def settle(self, name: str, reason: str | None) -> None:
-        """A run is done, or has failed for a reason."""
+        """Record that a run is done, or has failed for a reason."""
         if reason is not None:
             self.failed[name] = reason
-        with self.alone():
-            self.written()
+        with self.lock():
+            self.write()
 
 
 def _jobs(comparison: Comparison, runs: Sequence[RunSpec], only: Sequence[str]) -> list[Job]:
-    """The runs that are not done, each after those it starts from."""
+    """Jobs of the runs that are not done, each depending on those it starts from."""
     trained = frozenset(run.name for run in runs if is_finished(run.path))
     left = [run for run in select_runs(runs, only, trained) if not read_results(run, comparison)]
     names = {run.name for run in left}
@@ -159,7 +169,7 @@ def _jobs(comparison: Comparison, runs: Sequence[RunSpec], only: Sequence[str]) 
         Job(
             run.name,
             partial(execute_run, run, comparison),
-            run.needs & names,
+            run.depends_on & names,
             Lease(run.path.with_name(f".{run.path.name}.claim")),
             partial(_is_done, run, comparison),
         )

@@ -1,4 +1,4 @@
-"""What a comparison measures of a run: each measurement under a name that holds all that changes it."""
+"""Measurements of a comparison's runs, each stored under a name with all settings that change it."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from seqvae.inference.posthoc_priors import (
 from seqvae.utils.reporter import Reporter
 
 QUALITY = ("forward_ppl", "reverse_ppl", "self_bleu", "distinct_1", "distinct_2", "copied", "empty")
-BRIEFLY = FitBudget(valid=200, samples=5)  # the protocol measures what a prior brings, on other data
+BRIEFLY = FitBudget(valid=200, samples=5)  # few: the protocol measures the gain of the prior on test data
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Numbers of a finished run, kept in its report/NAME.json: the name holds all that changes them."""
+    """Numbers of a finished run, stored in its report/NAME.json; the name has all their settings."""
 
     name: str
     measure: Callable[[RunSpec, PretrainedVAE, Reporter], dict[str, Any]]
 
     def file(self, run: Path) -> Path:
-        """Where the numbers are kept."""
+        """The file of the numbers."""
         return run / "report" / f"{self.name}.json"
 
 
 def measurements(comparison: Comparison, variant: str, seed: int) -> list[Measurement]:
-    """All that is measured on a run; later ones may write over the keys of those before them."""
+    """All measurements of a run; keys of later ones replace those of earlier ones."""
     found = [_evaluation(comparison.samples, comparison.test_examples)]
     if comparison.factors:
         found.append(_factors(comparison.test_examples))
-    if not comparison.judges(variant, seed):
+    if not comparison.measures_samples(variant, seed):
         return found
     if comparison.quality:
         found.append(_quality(comparison, comparison.quality, None))
@@ -54,7 +54,7 @@ def measurements(comparison: Comparison, variant: str, seed: int) -> list[Measur
 
 
 def evaluations_at_rates(entry: RunSpec, comparison: Comparison) -> dict[str, tuple[Measurement, float]]:
-    """The evaluations at the rates of a run's variant, by the name of their rows."""
+    """The evaluations at the rates of a run's variant, by row name, with the rate in nats."""
     rows = comparison.variants[entry.variant].rows(entry.variant).items()
     how = comparison.samples, comparison.test_examples
     return {name: (_evaluation(*how, nats), nats) for name, nats in rows if nats is not None}
@@ -73,12 +73,12 @@ def _evaluation(samples: int, examples: int | None, rate: float | None = None) -
 
 
 def _first(examples: int | None) -> str:
-    """What a measurement's name says of the examples."""
+    """The part of a measurement's name for the number of examples."""
     return "" if examples is None else f"-first-{examples}"
 
 
 def _factors(examples: int | None) -> Measurement:
-    """`factor_scores` on the same examples; nothing of a model without a code."""
+    """`factor_scores` on the same examples; empty for a model without a code."""
 
     def measure(entry: RunSpec, vae: PretrainedVAE, report: Reporter) -> dict[str, Any]:
         if vae.latent_dim == 0:
@@ -99,9 +99,9 @@ def _quality(comparison: Comparison, how: Quality, prior: str | None) -> Measure
                 return {}
             vae = vae.with_prior(_ensure_posthoc_prior(vae, prior, report))
         assert isinstance(vae, TextVAE)
-        judge = load(_judge(comparison, how, entry), entry.config.train.device)
-        assert isinstance(judge, TextVAE)
-        found = sample_quality(vae, judge, how.samples)
+        scorer = load(_scorer_run(comparison, how, entry), entry.config.train.device)
+        assert isinstance(scorer, TextVAE)
+        found = sample_quality(vae, scorer, how.samples)
         ending = "" if prior is None else "_fitted"
         return {f"{key}{ending}": found[key] for key in QUALITY}
 
@@ -109,7 +109,7 @@ def _quality(comparison: Comparison, how: Quality, prior: str | None) -> Measure
     return Measurement(name if prior is None else f"{name}-{prior}", measure)
 
 
-def _judge(comparison: Comparison, how: Quality, entry: RunSpec) -> Path:
+def _scorer_run(comparison: Comparison, how: Quality, entry: RunSpec) -> Path:
     """The run of the language model that scores samples: the variant's first seed, or a folder."""
     if how.scorer not in comparison.variants:
         return Path(how.scorer)
@@ -133,7 +133,7 @@ def _posthoc_prior_metrics(comparison: Comparison, prior: str) -> Measurement:
 
 
 def _ensure_posthoc_prior(vae: PretrainedVAE, prior: str, report: Reporter) -> str:
-    """The name of the prior, fitted now if it is not there yet."""
+    """Fit the prior if the run has none of that name yet; returns its name."""
     if prior not in posthoc_prior_names(vae.run.path):
         report.note(f"fitting a {prior} to the codes of {vae.run.path}")
         fit_posthoc_prior(vae.run, Component(name=prior), prior, PriorFitConfig(), BRIEFLY)

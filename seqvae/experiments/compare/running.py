@@ -1,4 +1,4 @@
-"""One run of a comparison: trained, gone on with or passed over, then measured, each measurement kept."""
+"""Execution of one run of a comparison: train or resume it, then measure and store the numbers."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from seqvae.utils.reporter import Reporter
 
 
 def execute_run(entry: RunSpec, comparison: Comparison, place: Slot, report: Reporter) -> None:
-    """Train and measure whatever of a run is not done yet.
+    """Train and measure the parts of a run that are not done yet.
 
     Raises:
         UserError: it cannot be trained or measured.
-        Interrupted: a signal came; what is done is saved.
+        Interrupted: a signal arrived; progress is saved.
     """
-    entry = _placed(entry, place)
+    entry = _assign_slot(entry, place)
     ensure_trained(entry, report)
     _measure(entry, measurements(comparison, entry.variant, entry.seed), report)
     _measure(entry, [each for each, _ in evaluations_at_rates(entry, comparison).values()], report)
 
 
 def read_result(entry: RunSpec, comparison: Comparison) -> dict[str, Any] | None:
-    """All numbers of a run, those of its training too; None as long as one measurement is missing."""
+    """All numbers of a run, including training speed; None while a measurement is missing."""
     wanted = measurements(comparison, entry.variant, entry.seed)
     files = [measurement.file(entry.path) for measurement in wanted]
     if not is_finished(entry.path) or not all(file.is_file() for file in files):
@@ -52,9 +52,9 @@ def read_result(entry: RunSpec, comparison: Comparison) -> dict[str, Any] | None
 
 
 def read_results(entry: RunSpec, comparison: Comparison) -> list[dict[str, Any]]:
-    """The numbers of each row that a run has in the table: its own, or one at each of its variant's rates.
+    """The rows of a run in the table: one, or one per rate of its variant.
 
-    Nothing as long as one measurement is missing.
+    Empty while a measurement is missing.
     """
     result, rates = read_result(entry, comparison), evaluations_at_rates(entry, comparison)
     if result is None or not rates:
@@ -70,30 +70,30 @@ def read_results(entry: RunSpec, comparison: Comparison) -> list[dict[str, Any]]
 
 
 def is_finished(run: Path) -> bool:
-    """Whether a folder holds a run that was trained to its end."""
+    """Whether a folder holds a finished run."""
     if not (run / "config.json").is_file():
         return False
     return TrainState(**read_card(run)["progress"]).finished
 
 
 def require_same_config(entry: RunSpec) -> None:
-    """Refuse a folder in which something else was trained.
+    """Reject a folder that holds a run of another config.
 
     Raises:
-        UserError: the run there has another config; where it computes makes no difference.
+        UserError: the configs differ in more than the device and the number of threads.
     """
     if not (entry.path / "config.json").is_file():
         return
     there = parse_config(read_card(entry.path)["run"], where=str(entry.path / "config.json"), saved=True)
-    if _placeless(there) != _placeless(entry.config):
+    if _without_device(there) != _without_device(entry.config):
         raise UserError(f"{entry.path} holds a run of another config: remove it, or choose another --out")
 
 
 def available_slots(devices: Sequence[str], workers: int) -> list[Slot]:
-    """A process a device, or `workers` of them where each config says; none where one run goes at a time.
+    """One slot per device, or `workers` slots on the configs' own devices; none to run serially in-process.
 
     Raises:
-        UserError: both are asked for, or a device is not there.
+        UserError: both are given, or a device does not exist.
     """
     if devices and workers > 1:
         raise UserError(f"got --devices {','.join(devices)} and --workers {workers}: give one of them")
@@ -103,34 +103,34 @@ def available_slots(devices: Sequence[str], workers: int) -> list[Slot]:
     return [Slot(name, max(1, torch.get_num_threads() // len(names))) for name in names]
 
 
-def _placed(entry: RunSpec, place: Slot) -> RunSpec:
-    """The entry with its device, and this process made ready for it."""
+def _assign_slot(entry: RunSpec, place: Slot) -> RunSpec:
+    """Set up this process for a slot; returns the entry with the slot's device."""
     if place.threads:
         torch.set_num_threads(place.threads)
     if place.device is None:
         return entry
     device = pick_device(place.device)
     if device.type == "cuda":
-        torch.cuda.set_device(device)  # so that the config need not hold a number
+        torch.cuda.set_device(device)  # so that the config says `cuda`, not the index of this machine
     moved = entry.config.train.model_copy(update={"device": device.type})
     return replace(entry, config=entry.config.model_copy(update={"train": moved}))
 
 
-def _placeless(config: RunConfig) -> dict[str, Any]:
+def _without_device(config: RunConfig) -> dict[str, Any]:
     values = with_absolute_paths(config).model_dump()
     values["train"] |= {"device": None, "threads": None}
     if config.init:
         values["init"]["run"] = str(Path(config.init.run).absolute())
-    same: dict[str, Any] = json.loads(json.dumps(values))  # a card's keys are text, YAML's may be numbers
+    same: dict[str, Any] = json.loads(json.dumps(values))  # JSON keys are strings, YAML's may be numbers
     return same
 
 
 def ensure_trained(entry: RunSpec, report: Reporter) -> None:
-    """Train, resume or pass over a run.
+    """Train a run or resume it, unless it is finished.
 
     Raises:
         UserError: it cannot be trained, or its folder holds a run of another config.
-        Interrupted: a signal came; what is done is saved.
+        Interrupted: a signal arrived; progress is saved.
     """
     require_same_config(entry)
     if not (entry.path / "config.json").is_file():
@@ -140,23 +140,23 @@ def ensure_trained(entry: RunSpec, report: Reporter) -> None:
 
 
 def _measure(entry: RunSpec, wanted: Sequence[Measurement], report: Reporter) -> None:
-    """Make what is missing; the model is loaded only for that."""
+    """Make the missing measurements; the model is loaded only if there are any."""
     missing = [measurement for measurement in wanted if not measurement.file(entry.path).is_file()]
     if not missing:
         return
     vae = load(entry.path, entry.config.train.device)
     for measurement in missing:
-        _keep(measurement.file(entry.path), measurement.measure(entry, vae, report))
+        _write_numbers(measurement.file(entry.path), measurement.measure(entry, vae, report))
 
 
-def _keep(file: Path, numbers: dict[str, Any]) -> None:
+def _write_numbers(file: Path, numbers: dict[str, Any]) -> None:
     with explain_disk_errors(file.parent.parent):
         file.parent.mkdir(exist_ok=True)
         write_atomically(file, lambda p: p.write_text(json.dumps(numbers), "utf-8"))
 
 
 def _training_numbers(entry: RunSpec) -> dict[str, Any]:
-    """What the training took."""
+    """Duration, speed and number of steps of the training."""
     progress = read_card(entry.path)["progress"]
     unit = modality_of(entry.config).unit
     speed = progress["tokens"] / max(1e-9, progress["seconds"])

@@ -1,4 +1,4 @@
-"""What a comparison's YAML says, and the runs that it asks for."""
+"""The schema of a comparison's YAML, and the list of its runs."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from seqvae.config.yaml_files import read_yaml
 from seqvae.errors import UserError, suggest
 from seqvae.evaluation.metrics.keys import COMPARED, FACTOR_KEYS, LISTS, METRICS
 
-COLUMNS = COMPARED  # of a table unless `columns` names others; the JSON holds everything
-KNOWN = frozenset(METRICS) - LISTS  # a column is "-" where a measurement does not bring it
+COLUMNS = COMPARED  # default columns of the table; the JSON holds everything
+KNOWN = frozenset(METRICS) - LISTS  # a column is "-" if a run does not have it
 
 Positive = Annotated[int, Field(gt=0)]
 Seeds = Annotated[list[int], Field(min_length=1)]
 
 
 class Variant(BaseModel):
-    """The blocks that a variant lays over the base, its own seeds, and the rates at which it is measured."""
+    """A variant: config blocks that override the base, its own seeds, and the rates to measure it at."""
 
     model_config = ConfigDict(extra="allow")
-    seeds: Seeds | None = None  # in place of those of the comparison
-    sample_seeds: list[int] | None = None  # in place of those of the comparison
+    seeds: Seeds | None = None  # instead of those of the comparison
+    sample_seeds: list[int] | None = None  # instead of those of the comparison
     rates: list[Annotated[float, Field(gt=0)]] = []  # nats, of a variable-rate run: one row per rate
 
     @property
     def changes(self) -> dict[str, Any]:
-        """What is laid over the base."""
+        """The config blocks that override the base."""
         return dict(self.model_extra or {})
 
     def rows(self, name: str) -> dict[str, float | None]:
-        """The rows of a table that a variant of this name has, each with its rate, where it has one."""
+        """The table rows {row name: rate in nats or None} of the variant `name`."""
         return {f"{name} at {nats:g}": nats for nats in self.rates} or {name: None}
 
 
 class Quality(BaseModel):
-    """How prior samples are judged: how many, and by which language model (a variant, or a run folder)."""
+    """How prior samples are measured: by which language model, and how many samples."""
 
     model_config = ConfigDict(extra="forbid")
     scorer: str  # a language model: a variant, or a run folder
@@ -52,11 +52,11 @@ class Quality(BaseModel):
 
 
 class Comparison(BaseModel):
-    """What is compared, and how."""
+    """The variants to compare and the protocol."""
 
     model_config = ConfigDict(extra="forbid")
     base: str  # a config: a file or a shipped one
-    set: list[str] = []  # `key.path=value` over the base
+    set: list[str] = []  # `key.path=value` overrides of the base
     seeds: Seeds = [0]  # one run per variant and seed
     samples: Positive = 20  # K of IW-NLL
     test_examples: Positive | None = None  # measure on at most the first N test examples
@@ -76,8 +76,8 @@ class Comparison(BaseModel):
                 raise ValueError(f"unknown column {column!r}: {suggest(column, KNOWN)}")
         return columns
 
-    def judges(self, variant: str, seed: int) -> bool:
-        """Whether the samples and the prior of a run are judged."""
+    def measures_samples(self, variant: str, seed: int) -> bool:
+        """Whether `quality` and `fit_prior` are measured for a run."""
         own = self.variants[variant].sample_seeds
         seeds = self.sample_seeds if own is None else own
         return seeds is None or seed in seeds
@@ -86,23 +86,23 @@ class Comparison(BaseModel):
     def _are_measured(self) -> Self:
         for column in self.columns:
             if column in FACTOR_KEYS and not self.factors:
-                raise ValueError(f"column {column!r} is measured with `factors: true` alone: add it")
+                raise ValueError(f"column {column!r} is measured only with `factors: true`: add it")
         return self
 
 
 @dataclass(frozen=True)
 class RunSpec:
-    """One run of a comparison: where it is, what it is, and the runs that must be there before it."""
+    """One run of a comparison: its folder, its config, and the names of the runs it depends on."""
 
     variant: str
     seed: int
     path: Path
     config: RunConfig
-    needs: frozenset[str] = frozenset()
+    depends_on: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
-        """As people read it."""
+        """The name of the run in messages."""
         return f"{self.variant}, seed {self.seed}"
 
 
@@ -118,17 +118,17 @@ def load_comparison(source: str | Path) -> Comparison:
     except ValidationError as error:
         problem = error.errors()[0]
         place = ".".join(map(str, problem["loc"])) or "the file"
-        if problem["type"] == "value_error":  # our own words say what is known
+        if problem["type"] == "value_error":  # raised by our validators, with its own suggestion
             raise UserError(f"{source}: {place}: {problem['ctx']['error']}") from None
         known = suggest(place, Comparison.model_fields)
         raise UserError(f"{source}: {place}: {problem['msg']} ({known})") from None
 
 
 def run_specs(comparison: Comparison, out: Path) -> list[RunSpec]:
-    """Every run, all variants of the first seed before those of the next; all configs are checked here.
+    """All runs, ordered by seed and then by variant; all configs are checked.
 
     Raises:
-        UserError: a config that does not hold, with the variant's name; runs that wait for one another.
+        UserError: an invalid config, with the variant's name, or circular dependencies of runs.
     """
     base = load_config(find_config(comparison.base), comparison.set)
     wanted = {name: variant.seeds or comparison.seeds for name, variant in comparison.variants.items()}
@@ -139,29 +139,29 @@ def run_specs(comparison: Comparison, out: Path) -> list[RunSpec]:
         for variant, seeds in wanted.items()
         if seed in seeds
     ]
-    _refuse_circles(made)
+    _reject_cycles(made)
     return made
 
 
 def run_folder(out: Path, variant: str, seed: int) -> Path:
-    """Where a run of a comparison lies."""
+    """The folder of a run of a comparison."""
     return out / variant / f"seed-{seed}"
 
 
 def select_runs(runs: Sequence[RunSpec], only: Sequence[str], finished: frozenset[str]) -> list[RunSpec]:
-    """The runs of the variants `only` names, or all of them.
+    """The runs of the variants named in `only`, or all runs.
 
     Raises:
-        UserError: no such variant, or one that needs a run which is neither finished nor named.
+        UserError: no such variant, or a run that depends on one that is neither finished nor selected.
     """
     names = {run.variant for run in runs}
     for name in only:
         if name not in names:
-            raise UserError(f"--only got {name!r}, which is no variant: {suggest(name, names)}")
+            raise UserError(f"--only got {name!r}, which is not a variant: {suggest(name, names)}")
     kept = [run for run in runs if not only or run.variant in only]
     there = {run.name for run in kept} | finished
     for run in kept:
-        if missing := sorted(run.needs - there):
+        if missing := sorted(run.depends_on - there):
             raise UserError(f"{run.name} needs {missing[0]}, which is not trained yet: name it in --only too")
     return kept
 
@@ -174,7 +174,9 @@ def _entry(
     check_config(config)
     ranged = isinstance(config.latent.arguments.get("nats"), list | tuple)
     if comparison.variants[variant].rates and not ranged:
-        raise UserError(f"variant {variant!r} has rates, its latent no range of them: say nats: [2, 64]")
+        raise UserError(
+            f"variant {variant!r} has rates, but its latent has no range of rates: set nats: [2, 64]"
+        )
     needs = set()
     if config.init and (source := config.init.run) in wanted:
         if seed not in wanted[source]:
@@ -186,13 +188,13 @@ def _entry(
         needs.add((source, seed))
     quality = comparison.quality
     if quality and quality.scorer in wanted:
-        needs.add((quality.scorer, wanted[quality.scorer][0]))  # one judge for all
+        needs.add((quality.scorer, wanted[quality.scorer][0]))  # one scorer for all runs
     named = {f"{name}, seed {number}" for name, number in needs - {which}}
     return RunSpec(variant, seed, run_folder(out, variant, seed), config, frozenset(named))
 
 
 def _apply_changes(base: RunConfig, changes: dict[str, Any], seed: int, variant: str) -> RunConfig:
-    """The base with a variant's blocks laid over it; a block of another name replaces the base's whole."""
+    """The base with a variant's blocks merged in; a block with another `name` replaces the base's block."""
     values = yaml.safe_load(dump_config(base))
     for key, change in changes.items():
         old = values.get(key)
@@ -202,10 +204,12 @@ def _apply_changes(base: RunConfig, changes: dict[str, Any], seed: int, variant:
     return parse_config(values, [f"train.seed={seed}"], where=f"variant {variant!r}")
 
 
-def _refuse_circles(runs: Sequence[RunSpec]) -> None:
-    left = {run.name: set(run.needs) for run in runs}
+def _reject_cycles(runs: Sequence[RunSpec]) -> None:
+    left = {run.name: set(run.depends_on) for run in runs}
     while ready := [name for name, needs in left.items() if not needs & left.keys()]:
         for name in ready:
             del left[name]
     if left:
-        raise UserError(f"these runs wait for one another: {'; '.join(sorted(left))}: mend init or quality")
+        raise UserError(
+            f"these runs depend on one another: {'; '.join(sorted(left))}: change init or quality"
+        )

@@ -1,4 +1,4 @@
-"""What a comparison shows: one table over seeds, a caption that states the protocol, and two pictures."""
+"""The output of a comparison: a table over seeds, a caption with the protocol, and two figures."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ Result = dict[str, Any]  # all numbers of a run
 
 @dataclass(frozen=True)
 class Table:
-    """A comparison as far as it has come."""
+    """The table of a comparison, with the runs finished so far."""
 
     caption: str
     columns: Sequence[str]
     results: Sequence[Result]
-    wanted: Mapping[str, int]  # runs of each row
-    failed: Mapping[str, str]  # reasons by the run's name
-    runs: int = 0  # all that are wanted
+    wanted: Mapping[str, int]  # {row: number of its runs}
+    failed: Mapping[str, str]  # {run name: reason}
+    runs: int = 0  # number of all runs
 
     @property
     def rows(self) -> list[Result]:
-        """A row a variant, in the order of the YAML; None in every column of one that has no run yet."""
+        """One row per variant, in the order of the YAML; None in all columns while it has no finished run."""
         done = {row["variant"]: row for row in summarise(self.results, self.columns)}
         empty = dict.fromkeys(self.columns)
         return [done.get(name, {"variant": name, "seeds": 0, **empty}) for name in self.wanted]
 
     def failures(self) -> str:
-        """How many runs failed, of how many."""
+        """Number of failed runs, as text."""
         return f"{len(self.failed)} of {self.runs} runs failed"
 
     def markdown(self) -> str:
@@ -53,7 +53,7 @@ class Table:
 def make_table(
     comparison: Comparison, runs: Sequence[RunSpec], results: Sequence[Result], failed: Mapping[str, str]
 ) -> Table:
-    """The table of all runs, those that are not done included."""
+    """The table of all runs, including rows for those that are not finished."""
     wanted = {
         row: sum(run.variant == name for run in runs)
         for name, variant in comparison.variants.items()
@@ -67,24 +67,28 @@ def make_table(
 
 
 def summarise(results: Sequence[Result], columns: Sequence[str] = COLUMNS) -> list[Result]:
-    """A row a variant: its seeds, and (mean, s.d. over seeds) of each column; s.d. None for one seed."""
+    """One row per variant: number of seeds, and (mean, s.d. over seeds) per column; s.d. is None for one."""
     rows: dict[str, list[Result]] = {}
     for result in results:
         rows.setdefault(result["variant"], []).append(result)
     return [
-        {"variant": variant, "seeds": len(runs), **{c: _spread([r.get(c) for r in runs]) for c in columns}}
+        {
+            "variant": variant,
+            "seeds": len(runs),
+            **{c: _mean_and_sd([r.get(c) for r in runs]) for c in columns},
+        }
         for variant, runs in rows.items()
     ]
 
 
 def as_markdown(rows: Sequence[Result], columns: Sequence[str] = COLUMNS) -> str:
-    """The rows in Markdown; "-" where there is no number."""
+    """The rows in Markdown; "-" for a missing number."""
     head = ["variant", "seeds", *columns]
     return "\n".join(markdown_table(head, [[_cell(row[name]) for name in head] for row in rows])) + "\n"
 
 
 def make_caption(comparison: Comparison, runs: Sequence[RunSpec], results: Sequence[Result]) -> str:
-    """The protocol in a line: data, test examples, K, seeds and budget."""
+    """The protocol in one line: data, test examples, K, seeds and budget."""
     data = {run.config.data.name or Path(in_words(run.config.data.train or "")).name for run in runs}
     splits = {str(result["data"]) for result in results if "data" in result}
     counts = {f"{result['n']:,}" for result in results if "n" in result}
@@ -94,12 +98,12 @@ def make_caption(comparison: Comparison, runs: Sequence[RunSpec], results: Seque
     budgets = _all({_budget(run) for run in runs})
     return (
         f"{_all(data)}: {measured}; IW-NLL with K = {comparison.samples}; {seeds}; "
-        f"{budgets} a run. Nats an example, mean ± s.d. over seeds."
+        f"{budgets} per run. Nats per example, mean ± s.d. over seeds."
     )
 
 
 def write_table(table: Table, out: Path) -> None:
-    """table.md, and table.json with all numbers of every run that is done."""
+    """Write table.md, and table.json with all numbers of every finished run."""
     out.mkdir(parents=True, exist_ok=True)
     results = json.dumps(list(table.results), indent=2)
     write_atomically(out / "table.json", lambda p: p.write_text(results, "utf-8"))
@@ -107,18 +111,18 @@ def write_table(table: Table, out: Path) -> None:
 
 
 def draw_pictures(table: Table, runs: Sequence[RunSpec], out: Path) -> list[str]:
-    """rate-distortion.png and curves.png; why one of them was left out, a line each.
+    """Plot rate-distortion.png and curves.png; returns a line with the reason for each one left out.
 
-    The curves are those of each variant's first run that is done; a language model's NLL is a level.
+    The curves are those of each variant's first finished run; a language model's NLL is a level.
     """
     done = {result["run"] for result in table.results}
     finished = [run for run in runs if str(run.path) in done]
     first = {run.variant: run for run in reversed(finished)}
     order = [name for name in dict.fromkeys(run.variant for run in runs) if name in first]
-    dials = any("dial" in result for result in table.results)
+    ranged = any("dial" in result for result in table.results)
     levels = {name for name, run in first.items() if run.config.latent.name == "none"}
     figures: dict[str, Callable[[], Any]] = {
-        "rate-distortion": lambda: plots.rate_distortion_of(table.results, levels, dials),
+        "rate-distortion": lambda: plots.rate_distortion_of(table.results, levels, ranged),
         "curves": lambda: plots.curves({name: list(read_metrics(first[name].path)) for name in order}),
     }
     left_out = []
@@ -138,7 +142,7 @@ def _budget(run: RunSpec) -> str:
 
 
 def _all(names: set[str]) -> str:
-    """Numbers by their size, the rest by the alphabet."""
+    """Join names: numbers sorted by value, the rest alphabetically."""
     return ", ".join(sorted(names, key=lambda name: (len(name) if name.isdigit() else 99, name)))
 
 
@@ -146,7 +150,7 @@ def _share(done: int, wanted: int) -> str:
     return str(done) if done == wanted else f"{done} of {wanted}"
 
 
-def _spread(values: Sequence[Any]) -> tuple[float, float | None] | None:
+def _mean_and_sd(values: Sequence[Any]) -> tuple[float, float | None] | None:
     known = [float(v) for v in values if isinstance(v, int | float)]
     if not known:
         return None

@@ -1,8 +1,8 @@
-"""Who of several processes, on one machine or on many that see the same folder, works on a thing.
+"""File leases: one process at a time works on a run, also across machines that share the folder.
 
-A claim is a file that one of them alone can make. It names its owner, who touches it now and then; it is void
-once the owner is gone: on this machine when no such process is there, on another when the file was left
-untouched for long. Both times are the file system's, so that the machines' clocks may differ.
+A lease is a file that only one process can create. It names its owner, who touches it regularly. It is stale
+once the owner has died: on this machine if the process does not exist, on another if the file has not been
+touched for long. Ages compare time stamps of the file system, because the machines' clocks may differ.
 """
 
 from __future__ import annotations
@@ -12,31 +12,31 @@ import os
 import socket
 import sys
 import threading
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock
+
 from seqvae.utils.atomic_files import explain_disk_errors
 
 BEAT = 20.0  # seconds between two touches
-SILENCE = 600.0  # seconds without a touch after which an owner on another machine is taken for gone
-LEFT = 60.0  # seconds after which what takes a moment was left undone
-ASKING = 0.05  # seconds between two tries of who waits
+SILENCE = 600.0  # seconds without a touch after which an owner on another machine counts as dead
+LEFT = 60.0  # seconds after which the holder of a gate counts as dead
 
 
 class Lease:
-    """The right to work on a thing, which one process has at a time; `file` says which one."""
+    """A lease on `file`, held by one process at a time."""
 
     def __init__(self, file: Path, silence: float = SILENCE) -> None:
         self.file, self.silence = file, silence
-        self.told: str | None = None  # what the file says of us, while the claim is ours
-        self.gone: str | None = None  # whom we have it from, where that owner never gave it back
+        self.content: str | None = None  # content of the file while this process holds the lease
+        self.stale_owner: str | None = None  # the dead owner from whom the lease was taken over
         self._ended = threading.Event()
 
     def acquire(self) -> bool:
-        """Make it ours; False where it is another's.
+        """Try to acquire the lease; False if another process holds it.
 
         Raises:
             UserError: the folder cannot be written to.
@@ -50,62 +50,62 @@ class Lease:
         return True
 
     def transfer(self, process: int) -> None:
-        """Name another process of this machine as the one who works, so that its end ends the claim."""
-        mine, self.told = self._beside(), _describe_owner(process)
+        """Make another process of this machine the owner, so that the lease ends with that process."""
+        mine, self.content = self._unique_path(), _describe_owner(process)
         with explain_disk_errors(self.file.parent):
-            mine.write_text(self.told, "utf-8")
+            mine.write_text(self.content, "utf-8")
             os.replace(mine, self.file)
 
     def release(self) -> None:
-        """Give it back, if it is still ours."""
+        """Release the lease, if this process still holds it."""
         self._ended.set()
-        if self.told is not None and self._read() == self.told:
+        if self.content is not None and self._read() == self.content:
             self.file.unlink(missing_ok=True)
-        self.told = None
+        self.content = None
 
     def owner(self) -> str:
-        """Whose it is, for people."""
+        """The owner, for messages."""
         owner = _owner(self._read())
         return f"process {owner['process']} on {owner['machine']}" if owner else "another process"
 
     def _create(self) -> bool:
-        told = _describe_owner(os.getpid())
+        content = _describe_owner(os.getpid())
         try:
             with self.file.open("x", encoding="utf-8") as made:
-                made.write(told)
+                made.write(content)
         except FileExistsError:
             return False
-        self.told = told
+        self.content = content
         return True
 
     def _clear_stale(self) -> bool:
-        """Whether the claim of an owner who is gone was there, and is out of the way now."""
-        told = self._read()
-        if told is None or not self._is_stale(told):
-            return told is None
+        """Remove a stale lease; True if there is no lease now."""
+        content = self._read()
+        if content is None or not self._is_stale(content):
+            return content is None
         gate = self.file.with_name(f"{self.file.name}-gate")
-        try:  # one by one, or the fresh claim of who was faster would be cleared away
+        try:  # a gate serialises this: otherwise the new lease of a faster process could be removed
             gate.open("x").close()
         except FileExistsError:
-            self._clear(gate)
+            self._remove_stale_gate(gate)
             return False
         try:
-            if self._read() != told:
+            if self._read() != content:
                 return False
-            self.gone = self.owner()
+            self.stale_owner = self.owner()
             self.file.unlink()
         finally:
             gate.unlink(missing_ok=True)
         return True
 
-    def _clear(self, gate: Path) -> None:
-        """Remove a gate that somebody left who was killed in it."""
+    def _remove_stale_gate(self, gate: Path) -> None:
+        """Remove the gate of a process that was killed while holding it."""
         with suppress(FileNotFoundError):
             if self._age(gate) > LEFT:
                 gate.unlink()
 
-    def _is_stale(self, told: str) -> bool:
-        owner = _owner(told)
+    def _is_stale(self, content: str) -> bool:
+        owner = _owner(content)
         if owner and owner["machine"] == socket.gethostname() and sys.platform != "win32":
             return not _is_alive(int(owner["process"]))
         with suppress(FileNotFoundError):
@@ -113,16 +113,16 @@ class Lease:
         return False
 
     def _age(self, file: Path) -> float:
-        """Seconds since a file was touched."""
-        probe = self._beside()
+        """Seconds since a file was touched, by the clock of the file system."""
+        probe = self._unique_path()
         probe.touch()
         try:
             return probe.stat().st_mtime - file.stat().st_mtime
         finally:
             probe.unlink()
 
-    def _beside(self) -> Path:
-        """A new name in the same folder."""
+    def _unique_path(self) -> Path:
+        """A new, unique name in the same folder."""
         return self.file.with_name(f"{self.file.name}-{uuid.uuid4().hex[:8]}")
 
     def _read(self) -> str | None:
@@ -139,24 +139,32 @@ class Lease:
 
 @contextmanager
 def file_lock(file: Path) -> Iterator[None]:
-    """Inside, no other process is inside with the same file; for what takes seconds at most."""
-    claim = Lease(file, silence=LEFT)
-    while not claim.acquire():
-        time.sleep(ASKING)
+    """Context in which no other process of this machine holds the lock `file`; the system frees a dead one's.
+
+    Machines that share the folder exclude each other too if its file system supports locks (`flock`), as NFS
+    does. Use it only where a missing exclusion does no harm: a `Lease` does not depend on such locks.
+
+    Raises:
+        UserError: the folder cannot be written to.
+    """
+    with explain_disk_errors(file.parent):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(file)
+        lock.acquire()
     try:
         yield
     finally:
-        claim.release()
+        lock.release()
 
 
 def _describe_owner(process: int) -> str:
     return json.dumps({"machine": socket.gethostname(), "process": process, "claim": uuid.uuid4().hex})
 
 
-def _owner(told: str | None) -> dict[str, str | int] | None:
-    """Machine and process; None of a file that is not written yet."""
+def _owner(content: str | None) -> dict[str, str | int] | None:
+    """Machine and process of the owner; None for a file that is not written yet."""
     try:
-        owner = json.loads(told or "")
+        owner = json.loads(content or "")
     except ValueError:
         return None
     return owner if isinstance(owner, dict) and {"machine", "process"} <= owner.keys() else None

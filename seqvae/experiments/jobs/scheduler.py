@@ -1,6 +1,6 @@
-"""Jobs that wait for one another, and which of them is next.
+"""Scheduling of jobs with dependencies.
 
-Other programs may do some of the same jobs, on this machine or another one: `claims` keep them apart.
+Other programs, on this machine or another one, may work on the same jobs: leases keep them apart.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from seqvae.experiments.jobs.leases import Lease
 from seqvae.utils.reporter import Reporter
 
-ASK = 2.0  # seconds between two looks at what other programs are at
+ASK = 2.0  # seconds between two attempts to acquire another program's job
 
 
 @dataclass(frozen=True)
 class Slot:
-    """Where a process works; None is what the job itself says."""
+    """Device and CPU threads of a process; None for the job's own."""
 
     device: str | None = None
     threads: int | None = None
@@ -28,37 +28,37 @@ IN_PROCESS = Slot()
 
 @dataclass(frozen=True)
 class Job:
-    """Something to be done, after the jobs it `needs`; `work` travels to another process by pickle."""
+    """A unit of work, to be done after the jobs in `depends_on`; `work` must be picklable."""
 
     name: str
     work: Callable[[Slot, Reporter], object]
-    needs: frozenset[str] = frozenset()
-    lease: Lease | None = None  # to be had before it is done, where other programs may do it too
+    depends_on: frozenset[str] = frozenset()
+    lease: Lease | None = None  # acquired before the work, if other programs may do it too
     is_done: Callable[[], bool] = bool  # whether another program has done it
 
     def release(self) -> None:
-        """Let others have it."""
+        """Release the job's lease."""
         if self.lease:
             self.lease.release()
 
 
 @dataclass
 class Scheduler:
-    """Which jobs wait, which are done, which others are at, and why some are not done."""
+    """The state of all jobs: waiting, done, failed (with reasons), or being done by other programs."""
 
     waiting: dict[str, Job]
     settled: Callable[[str, str | None], object]
     done: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)
-    elsewhere: dict[str, float] = field(default_factory=dict)  # when to ask again whether others are at it
-    reported: list[str] = field(default_factory=list)  # what was last said to be waited for
+    elsewhere: dict[str, float] = field(default_factory=dict)  # {job: time of the next attempt to acquire it}
+    reported: list[str] = field(default_factory=list)  # the jobs last reported as waited for
 
     def next(self) -> Job | None:
-        """The first job whose needs are met, taken off the board; those that lost a need are settled."""
+        """Take the first job that is ready; jobs whose dependency failed are settled as failed."""
         while lost := self._lost():
             self.settle(*lost)
         for job in list(self.waiting.values()):
-            if not job.needs <= self.done or not self._acquire(job):
+            if not job.depends_on <= self.done or not self._acquire(job):
                 continue
             if not job.is_done():
                 return self.waiting.pop(job.name)
@@ -67,13 +67,15 @@ class Scheduler:
             return self.next()
         return None
 
-    def hopes(self) -> bool:
-        """Whether a job that waits can be done here once another program has done what it needs."""
+    def may_continue(self) -> bool:
+        """Whether a waiting job may become ready once another program has finished its dependency."""
         found = [job for name, job in self.waiting.items() if name not in self.elsewhere]
-        return bool(self.elsewhere) and any(job.needs <= self.done | self.waiting.keys() for job in found)
+        return bool(self.elsewhere) and any(
+            job.depends_on <= self.done | self.waiting.keys() for job in found
+        )
 
     def settle(self, name: str, reason: str | None) -> None:
-        """Done, or not for a reason."""
+        """Record a job as done, or as failed for a reason."""
         self.waiting.pop(name, None)
         if reason is None:
             self.done.add(name)
@@ -82,7 +84,7 @@ class Scheduler:
         self.settled(name, reason)
 
     def _acquire(self, job: Job) -> bool:
-        """Whether a job is ours to do."""
+        """Acquire a job's lease, at most once every `ASK` seconds."""
         if job.lease is None:
             return True
         now = time.monotonic()
@@ -96,6 +98,6 @@ class Scheduler:
 
     def _lost(self) -> tuple[str, str] | None:
         for job in self.waiting.values():
-            for need in sorted(job.needs & self.failed.keys()):
+            for need in sorted(job.depends_on & self.failed.keys()):
                 return job.name, f"it needs {need}, which failed"
         return None

@@ -1,4 +1,4 @@
-"""Jobs that wait for one another: one at a time in this process, or several in processes of their own."""
+"""Execution of jobs with dependencies: serially in this process, or in parallel worker processes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from seqvae.experiments.jobs.scheduler import IN_PROCESS, Job, Scheduler, Slot
 from seqvae.utils.reporter import Reporter
 from seqvae.utils.signals import Interrupted, stop_on_signals
 
-POLL = 0.5  # seconds between two looks at the signals
-EVERY = 60.0  # seconds between two lines of progress of a process
+POLL = 0.5  # seconds between two checks for signals
+EVERY = 60.0  # seconds between two progress lines of a process
 
 
 def run_jobs(
@@ -28,44 +28,51 @@ def run_jobs(
     report: Reporter,
     places: Sequence[Slot] = (),
 ) -> dict[str, str]:
-    """Do all jobs in their order, each after those it needs; the reasons of those that failed, by name.
+    """Execute all jobs in order, each after its dependencies.
 
-    Without `places` they are done here, one at a time; otherwise each in a fresh process, one at a place. A
-    job that fails, or whose process dies, stops those that need it and no other. `settled(name, reason)` is
-    called here after each; reason None is success. What another program is at is left to it, and waited for
-    only where a job needs it.
+    A job that fails, or whose process dies, stops only the jobs that depend on it. A job that another program
+    works on is left to it, and waited for only if another job depends on it.
+
+    Args:
+        jobs: the jobs.
+        settled: called in this process as (name, reason) after each job; reason None means success.
+        report: receives messages.
+        places: one worker process at a time per slot; without slots the jobs run serially in this process.
+
+    Returns:
+        {name: reason} of the failed jobs.
 
     Raises:
-        Interrupted: Ctrl-C or SIGTERM came; every process was asked to stop, and has.
-        UserError: a claim cannot be made, as the disk is full or read-only.
+        Interrupted: Ctrl-C or SIGTERM; all worker processes have stopped.
+        UserError: a lease cannot be written, because the disk is full or read-only.
     """
-    board = Scheduler({job.name: job for job in jobs}, settled)
+    scheduler = Scheduler({job.name: job for job in jobs}, settled)
     if places:
-        _run_in_parallel(board, places, report)
+        _run_in_parallel(scheduler, places, report)
     else:
-        _run_serially(board, report)
-    for name, job in list(board.waiting.items()):
-        if job.lease and name in board.elsewhere:
+        _run_serially(scheduler, report)
+    for name, job in list(scheduler.waiting.items()):
+        if job.lease and name in scheduler.elsewhere:
             report.note(f"{name} is left to {job.lease.owner()}")
         else:
-            board.settle(name, "what it needs is not there and not to be done")
-    return board.failed
+            scheduler.settle(name, "a job that it depends on is missing")
+    return scheduler.failed
 
 
-def _run_serially(board: Scheduler, report: Reporter) -> None:
-    total = len(board.waiting)
+def _run_serially(scheduler: Scheduler, report: Reporter) -> None:
+    total = len(scheduler.waiting)
     try:
-        while (job := board.next()) or board.hopes():
+        while (job := scheduler.next()) or scheduler.may_continue():
             if job is None:
-                _wait(board, report)
+                _wait(scheduler, report)
                 continue
-            _announce(job, f"[{total - len(board.waiting)}/{total}]", report)
+            _announce(job, f"[{total - len(scheduler.waiting)}/{total}]", report)
             try:
                 reason = _attempt(job, IN_PROCESS, report)
             finally:
                 report.close()
                 job.release()
-            board.settle(job.name, reason)
+            scheduler.settle(job.name, reason)
             if reason is not None:
                 report.warn(f"{job.name}: {reason}")
     except KeyboardInterrupt:
@@ -73,24 +80,24 @@ def _run_serially(board: Scheduler, report: Reporter) -> None:
 
 
 def _announce(job: Job, number: str, report: Reporter, place: Slot = IN_PROCESS) -> None:
-    """Say what begins, where, and whether it was another's."""
+    """Report which job starts, on which device, and whether it was taken over from a dead process."""
     report.note(f"{number} {job.name}" + (f" on {place.device}" if place.device else ""))
-    if job.lease and job.lease.gone:
-        report.note(f"{job.name}: taken over from {job.lease.gone}, which is gone")
+    if job.lease and job.lease.stale_owner:
+        report.note(f"{job.name}: taken over from {job.lease.stale_owner}, which is gone")
 
 
-def _wait(board: Scheduler, report: Reporter) -> None:
-    """Let some time pass, after saying once what for."""
-    others = {name: job for name, job in board.waiting.items() if name in board.elsewhere}
+def _wait(scheduler: Scheduler, report: Reporter) -> None:
+    """Wait a moment; report once what for."""
+    others = {name: job for name, job in scheduler.waiting.items() if name in scheduler.elsewhere}
     if fresh := [f"{name} ({job.lease.owner()})" for name, job in others.items() if job.lease]:
-        if board.reported != fresh:
+        if scheduler.reported != fresh:
             report.note(f"waiting for {', '.join(fresh)}")
-        board.reported = fresh
+        scheduler.reported = fresh
     time.sleep(POLL)
 
 
 def _attempt(job: Job, place: Slot, report: Reporter) -> str | None:
-    """Do a job; why it failed, in a line. A fault of ours shows its traceback besides."""
+    """Do a job; returns the reason of a failure in one line. A bug also reports its traceback."""
     try:
         job.work(place, report)
     except Interrupted:
@@ -105,85 +112,85 @@ def _attempt(job: Job, place: Slot, report: Reporter) -> str | None:
 
 
 class _PipeReporter:
-    """A reporter whose words are said by the parent process."""
+    """A reporter that sends its messages to the parent process."""
 
     def __init__(self, connection: Connection[Any, Any]) -> None:
         self.connection, self.last = connection, time.monotonic()
 
     def note(self, text: str) -> None:
-        """A plain fact."""
+        """Send a note."""
         self.connection.send(("note", text))
 
     def warn(self, text: str) -> None:
-        """Something to act on."""
+        """Send a warning."""
         self.connection.send(("warn", text))
 
     def advance(self, done: int, total: int, what: str) -> None:
-        """A line a minute."""
+        """Send a note at most once per minute."""
         if time.monotonic() - self.last >= EVERY:
             self.last = time.monotonic()
             self.note(f"{done}/{total}  {what}")
 
     def close(self) -> None:
-        """Nothing: there is no bar."""
+        """Do nothing: there is no bar."""
 
 
 def _child(job: Job, place: Slot, connection: Connection[Any, Any]) -> None:
-    """What a fresh process does."""
+    """The main function of a worker process."""
     if hasattr(os, "setpgrp"):
-        os.setpgrp()  # Ctrl-C reaches the parent alone, which asks each child once
+        os.setpgrp()  # so that Ctrl-C reaches only the parent, which stops each child once
     try:
         connection.send(("end", _attempt(job, place, _PipeReporter(connection))))
     except Interrupted as stopped:
         sys.exit(128 + stopped.signal)
-    except BrokenPipeError:  # the parent is gone, and nobody waits for this
+    except BrokenPipeError:  # the parent has died
         sys.exit(1)
 
 
 @dataclass
 class _Worker:
-    """A process at its place."""
+    """A worker process and its slot."""
 
     job: Job
     place: Slot
     process: Any
     connection: Connection[Any, Any]
-    reason: str | None = "its process ended without a word"
+    reason: str | None = "its process ended without a message"
 
 
 def _start(job: Job, place: Slot) -> _Worker:
     context = multiprocessing.get_context("spawn")  # a fork would share CUDA and threads
     ours, theirs = context.Pipe(duplex=False)
-    sent = Job(job.name, job.work)  # the claim stays here
+    sent = Job(job.name, job.work)  # without the lease, which this process keeps
     process = context.Process(target=_child, args=(sent, place, theirs), name=job.name)
     process.start()
     if job.lease and process.pid:
         job.lease.transfer(process.pid)
-    theirs.close()  # or its end would never be seen
+    theirs.close()  # otherwise the pipe would not report the end of the child
     return _Worker(job, place, process, ours)
 
 
-def _run_in_parallel(board: Scheduler, places: Sequence[Slot], report: Reporter) -> None:
-    total, free = len(board.waiting), list(places)
+def _run_in_parallel(scheduler: Scheduler, places: Sequence[Slot], report: Reporter) -> None:
+    total, free = len(scheduler.waiting), list(places)
     running: dict[Any, _Worker] = {}
     with stop_on_signals() as stop:
         try:
             while True:
-                while free and (job := board.next()):
+                while free and (job := scheduler.next()):
                     place = free.pop(0)
-                    _announce(job, f"[{total - len(board.waiting)}/{total}]", report, place)
+                    _announce(job, f"[{total - len(scheduler.waiting)}/{total}]", report, place)
                     worker = _start(job, place)
                     running[worker.connection] = worker
                 if not running:
-                    if not board.hopes():
+                    if not scheduler.may_continue():
                         return
-                    _wait(board, report)
-                for heard in wait(list(running), POLL):
-                    if _receive(running[heard], report):
-                        worker = running.pop(heard)
+                    _wait(scheduler, report)
+                for ready in wait(list(running), POLL):
+                    if _receive(running[ready], report):
+                        worker = running.pop(ready)
                         free.append(worker.place)
                         worker.job.release()
-                        board.settle(worker.job.name, worker.reason)
+                        scheduler.settle(worker.job.name, worker.reason)
                         report.note(f"{worker.job.name}: {worker.reason or 'done'}")
                 if stop.number:
                     raise Interrupted("stopped", stop.number)
@@ -194,7 +201,7 @@ def _run_in_parallel(board: Scheduler, places: Sequence[Slot], report: Reporter)
 
 
 def _receive(worker: _Worker, report: Reporter) -> bool:
-    """Take one message; whether it was the last."""
+    """Receive one message; True if it was the last."""
     try:
         kind, text = worker.connection.recv()
     except (EOFError, OSError):
@@ -212,16 +219,16 @@ def _receive(worker: _Worker, report: Reporter) -> bool:
 
 
 def _describe_exit(code: int) -> str:
-    """Why a process ended that said nothing: a negative code is the signal that killed it."""
+    """Describe an exit code; a negative one is the signal that killed the process."""
     if code >= 0:
         return f"its process ended with exit code {code}"
     name = signal.Signals(-code).name
-    hint = ", often for want of memory" if name == "SIGKILL" else ""
+    hint = ", often because memory ran out" if name == "SIGKILL" else ""
     return f"its process was killed by {name}{hint}"
 
 
 def _stop_workers(workers: Sequence[_Worker]) -> None:
-    """Ask every process to stop, and wait: a training saves first. A second Ctrl-C kills."""
+    """Stop all processes and wait, since a training saves first; a second Ctrl-C kills them."""
     for worker in workers:
         worker.process.terminate()
     try:

@@ -1,4 +1,4 @@
-"""Code size: how many numbers a picture needs, and how many of those it was given a VAE uses.
+"""Lesson code-size: reconstruction error over the code's dims, and how many of them a VAE uses.
 
 Shapes: S code sizes.
 """
@@ -16,7 +16,7 @@ from seqvae.experiments.lessons.runner import LessonArgs, Numbers, Runs, Table
 from seqvae.plots.style import FAINT, label_axes, legend_beside, new_figure
 
 NAME = "code-size"
-ABOUT = "how many numbers a picture needs, and how many of those it is given a VAE uses"
+ABOUT = "how many dims a picture needs, and how many of the dims it has a VAE uses"
 PAPER = "Hinton & Salakhutdinov, Reducing the Dimensionality of Data with Neural Networks"
 YEAR = 2006
 TAKES_DATA = True
@@ -24,11 +24,11 @@ TAKES_DATA = True
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 STEPS, TESTED = 1000, 500
 LR, WIDTHS = 4e-3, (128, 128)
-ENOUGH = 0.1  # of all that larger codes bring: what the rest of them may still bring
+ENOUGH = 0.1  # fraction of the total improvement that still larger codes may add
 
 
 def configs(material: LessonArgs) -> dict[str, RunConfig]:
-    """Both kinds of model at every size of code; the embedded pictures have 4 factors."""
+    """Both kinds of model at every code size; the embedded images have 4 factors."""
     return {
         f"{name}-{size}": picture_config(
             material,
@@ -44,9 +44,9 @@ def configs(material: LessonArgs) -> dict[str, RunConfig]:
 
 
 def measure(runs: Runs, material: LessonArgs) -> Numbers:
-    """Held-out distortion and squared error by size, of both; the VAE's active units; and `floor`.
+    """Held-out distortion and squared error of both by size, the VAE's active units, and `floor`.
 
-    `floor`: nats a picture that no code saves, since grey pixels are scored as the chance of white ones.
+    `floor`: nats per image that no code can save, because grey pixels are targets of a Bernoulli likelihood.
     """
     models = picture_models(runs)
     found = {name: vae.evaluate(samples=1, examples=TESTED) for name, vae in models.items()}
@@ -62,13 +62,13 @@ MEASURES = ("distortion", "squared_error", "active_units")
 
 
 def grey_floor(pixels: torch.Tensor) -> float:
-    """The mean over pictures (N, C, H, W) of the entropy of Bernoulli pixels with these chances, in nats."""
+    """Mean over images (N, C, H, W) of the entropy in nats of Bernoulli pixels with these probabilities."""
     x = pixels.double()
     return float(-(torch.xlogy(x, x) + torch.xlogy(1 - x, 1 - x)).flatten(1).sum(1).mean())
 
 
 def table(numbers: Numbers) -> Table:
-    """A row a size."""
+    """One row per size."""
     ae, vae = (numbers[name] for name in KINDS)
     head = ("code size", "AE: nats", "AE: squared error", "VAE: nats", "VAE: squared error", "active units")
     rows = [
@@ -80,7 +80,7 @@ def table(numbers: Numbers) -> Table:
 
 
 def conclude(numbers: Numbers) -> str:
-    """From which size on more numbers hardly help, and how many the VAE keeps in use."""
+    """The size beyond which more dims hardly help, and how many the VAE uses."""
     sizes, cost = numbers["sizes"], numbers["autoencoder"]["distortion"]
     enough, best = enough_at(sizes, cost), min(cost)
     used = numbers["VAE"]["active_units"][-1]
@@ -97,13 +97,13 @@ def conclude(numbers: Numbers) -> str:
 
 
 def enough_at(sizes: list[int], cost: list[float]) -> int:
-    """The smallest size that leaves at most a tenth of the way from the first cost to the lowest."""
+    """The smallest size that reaches 90 % of the improvement from the first cost to the lowest."""
     left = [(c - min(cost)) <= ENOUGH * (cost[0] - min(cost)) for c in cost]
     return sizes[left.index(True)]
 
 
 def draw(numbers: Numbers, runs: Runs, material: LessonArgs) -> Any:
-    """Held-out distortion over the size of the code, and below it the VAE's active units."""
+    """Plot held-out distortion over code size, and below it the VAE's active units."""
     figure, sizes = new_figure(6.6, 5.6), numbers["sizes"]
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     handles = lines(above, {name: (sizes, numbers[name]["distortion"]) for name in KINDS})
@@ -111,11 +111,13 @@ def draw(numbers: Numbers, runs: Runs, material: LessonArgs) -> Any:
     handles.append(above.axhline(numbers["floor"], label="no code can do better", **look))
     above.set_xscale("log", base=2)
     below.plot(sizes, sizes, color=FAINT, linewidth=1)
-    lines(below, {"": ([], []), "VAE": (sizes, numbers["VAE"]["active_units"])})  # the VAE's colour again
+    lines(
+        below, {"": ([], []), "VAE": (sizes, numbers["VAE"]["active_units"])}
+    )  # "": the VAE stays second in colour
     below.set_yscale("log", base=2)
     below.set_xticks(sizes, [str(size) for size in sizes])
     below.set_yticks(sizes, [str(size) for size in sizes])
-    label_axes(above, "", "distortion, held out (nats a picture)")
+    label_axes(above, "", "distortion, held out (nats per picture)")
     label_axes(below, "numbers in the code", "active units of the VAE\n(grey: all)")
     legend_beside(figure, handles)
     return figure

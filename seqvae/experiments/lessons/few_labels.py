@@ -1,4 +1,4 @@
-"""Few labels: what a straight line reads from codes that were learned without any, against raw input.
+"""Lesson few-labels: linear probes on codes learned without labels, against raw input.
 
 Shapes: N examples, D latent dims, V words.
 """
@@ -25,19 +25,19 @@ from seqvae.experiments.lessons.runner import LessonArgs, Numbers, Runs, Table
 from seqvae.plots.style import Array, label_axes, legend_beside, new_figure
 
 NAME = "few-labels"
-ABOUT = "a straight line on codes that were learned without labels, against raw input"
+ABOUT = "linear probes on codes that were learned without labels, against raw input"
 PAPER = "Kingma et al., Semi-supervised Learning with Deep Generative Models"
 YEAR = 2014
 TAKES_DATA = True
 
 LABELS, SEEDS = (100, 500, 1000), 2
-POOL, TESTED = 5000, 2000  # examples to draw labelled ones from, and to test on
+POOL, TESTED = 5000, 2000  # pool of the labelled examples, and test examples
 PICTURE_STEPS, SENTENCE_STEPS = 800, 800
 PICTURE_LABEL, SENTENCE_LABEL = "radius", "number"
 
 
 def configs(material: LessonArgs) -> dict[str, RunConfig]:
-    """A VAE of pictures and one of sentences, neither of which sees a label."""
+    """A VAE of images and one of sentences, both trained without labels."""
     less = [{"name": "constant_beta", "beta": 0.1}]
     data, code = {"name": "blob_brightness", "labels": [PICTURE_LABEL]}, {"name": "gaussian", "dim": 16}
     return {
@@ -47,11 +47,11 @@ def configs(material: LessonArgs) -> dict[str, RunConfig]:
 
 
 def measure(runs: Runs, material: LessonArgs) -> Numbers:
-    """By number of labels, how well a linear classifier or regression tells them from codes and raw input.
+    """Scores of a linear classifier or regression on codes and on raw input, by number of labels.
 
-    Raw input is pixels, or how often each word stands in a sentence. The label of pictures is the radius of
-    their disc (R squared), or `label` where they come from files (accuracy, where it is a class); that of
-    sentences is whether their subject is one or many.
+    Raw input is the pixels, or the word counts of a sentence. The label of images is the radius of their disc
+    (R squared), or `label` for images from files (accuracy, if it is a class); that of sentences is whether
+    their subject is singular or plural.
     """
     vae, writer = picture_models(runs)["pictures"], sentence_models(runs)["sentences"]
     seen = [pictures(vae, "train", POOL), pictures(vae, "test", TESTED)]
@@ -66,7 +66,7 @@ def measure(runs: Runs, material: LessonArgs) -> Numbers:
 
 
 def word_counts(texts: Sequence[str], words: Sequence[str]) -> Array:
-    """How often each of the words stands in each sentence, (N, V)."""
+    """Counts (N, V) of each word in each sentence."""
     place = {word: i for i, word in enumerate(words)}
     counts = np.zeros((len(texts), len(words)), np.float32)
     for row, text in zip(counts, texts, strict=True):
@@ -90,7 +90,7 @@ def _collect_features(splits: Sequence[tuple[Any, Any, Any]]) -> Numbers:
 
 
 def table(numbers: Numbers) -> Table:
-    """A row a number of labels."""
+    """One row per number of labels."""
     head = ("input", "label", "labels", "measure", "code", "raw", "without looking")
     rows = [
         (
@@ -107,9 +107,9 @@ def table(numbers: Numbers) -> Table:
 
 
 def conclude(numbers: Numbers) -> str:
-    """With how many labels the code is ahead of raw input, of both modalities."""
-    told = [_ahead(what, m) for what, m in numbers.items()]
-    return f"{'; '.join(told)}.".capitalize()
+    """With how many labels the code is better than raw input, for both modalities."""
+    sentences = [_ahead(what, m) for what, m in numbers.items()]
+    return f"{'; '.join(sentences)}.".capitalize()
 
 
 def _ahead(what: str, m: Numbers) -> str:
@@ -123,7 +123,7 @@ def _ahead(what: str, m: Numbers) -> str:
 
 
 def draw(numbers: Numbers, runs: Runs, material: LessonArgs) -> Any:
-    """Accuracy over the number of labels, pictures left and sentences right."""
+    """Plot accuracy over the number of labels, images left and sentences right."""
     figure = new_figure(8.6, 3.8)
     handles: list[Any] = []
     for axes, (what, m) in zip(figure.subplots(1, 2), numbers.items(), strict=True):
@@ -137,4 +137,4 @@ def draw(numbers: Numbers, runs: Runs, material: LessonArgs) -> Any:
     return figure
 
 
-MEASURES = {"accuracy": "accuracy", "r2": "R², the share of variance told"}
+MEASURES = {"accuracy": "accuracy", "r2": "R², the fraction of variance explained"}

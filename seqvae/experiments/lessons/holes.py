@@ -1,6 +1,6 @@
-"""Holes: what lies half-way between two codes, and where codes are drawn that no picture has.
+"""Lesson holes: decoding codes half-way between two images, and codes sampled from the prior.
 
-Shapes: N made pictures, M real ones, F pixel values, R pairs, S steps.
+Shapes: N generated images, M real ones, F pixel values, R pairs, S steps.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ YEAR = 2019
 TAKES_DATA = True
 
 STEPS, DIM = 1000, 2
-REAL, MADE = 3000, 250  # training pictures to compare with, and pictures made of each kind
+REAL, MADE = 3000, 250  # training images to compare with, and generated images of each kind
 NEIGHBOUR = 3  # the k of Kynkäänniemi et al.
-PAIRS, POINTS = 3, 9  # of the picture
+PAIRS, POINTS = 3, 9  # rows and columns of the figure
 
 
 def configs(material: LessonArgs) -> dict[str, RunConfig]:
-    """An autoencoder and a VAE, alike but for the code."""
+    """An autoencoder and a VAE that differ only in the latent."""
     return {
         name: picture_config(material, {"name": "blob"}, {"name": latent, "dim": DIM}, steps=STEPS)
         for name, latent in KINDS.items()
@@ -39,9 +39,9 @@ def configs(material: LessonArgs) -> dict[str, RunConfig]:
 
 
 def measure(runs: Runs, material: LessonArgs) -> Numbers:
-    """For pictures made of three kinds of codes: `distance` and `realistic`, see there.
+    """`distance` and `realistic` (see `compare_codes`) of images decoded from three kinds of codes.
 
-    `held out`: codes of held-out pictures. `half-way`: the middle of two of these. `drawn`: N(0, I).
+    `held out`: codes of held-out images. `half-way`: midpoints of two of these. `drawn`: from N(0, I).
     """
     return {name: _measure(vae, material.seed) for name, vae in picture_models(runs).items()}
 
@@ -59,16 +59,16 @@ def _measure(vae: ImageVAE, seed: int) -> Numbers:
 
 
 def compare_codes(made: Tensor, real: Tensor) -> dict[str, float]:
-    """Made pictures (N, F) against real ones (M, F).
+    """Compare generated images (N, F) with real ones (M, F).
 
-    `distance`: the mean squared difference of their values from those of the nearest real one. `realistic`:
-    the share that lies nearer to some real one than its third neighbour among the real ones does (precision,
-    Kynkäänniemi et al. 2019; theirs is of a network's features, this one of pixels, among which blurred
-    pictures lie near to all real ones unless these are as dense as the embedded discs).
+    `distance`: mean squared difference to the nearest real image. `realistic`: the fraction that is nearer to
+    some real image than that image's third nearest real neighbour (precision, Kynkäänniemi et al. 2019). They
+    use a network's features, this uses pixels, where blurred images are near to all real ones unless these
+    are as dense as the embedded discs.
     """
     between = torch.cdist(made, real)  # (N, M)
     k = min(NEIGHBOUR, len(real) - 1)
-    reach = torch.cdist(real, real).kthvalue(k + 1, dim=1).values  # (M,): the nearest is itself
+    reach = torch.cdist(real, real).kthvalue(k + 1, dim=1).values  # (M,); k + 1, since the nearest is itself
     nearest = between.min(1).values.square() / made.shape[1]
     inside = (between <= reach).any(1)
     return {"distance": float(nearest.mean()), "realistic": float(inside.float().mean())}
@@ -78,7 +78,7 @@ CODES = ("held out", "half-way", "drawn")
 
 
 def table(numbers: Numbers) -> Table:
-    """A row a model and kind of code."""
+    """One row per model and kind of code."""
     head = ("model", "codes", "squared distance to a real picture", "realistic")
     rows = [
         (name, kind, f"{m[kind]['distance']:.5f}", f"{m[kind]['realistic']:.2f}")
@@ -89,7 +89,7 @@ def table(numbers: Numbers) -> Table:
 
 
 def conclude(numbers: Numbers) -> str:
-    """Whose half-way pictures lie nearer to real ones, and whose draws do."""
+    """Which model's half-way images are nearer to real ones, and which one's samples are."""
     between = _nearer(
         numbers, "half-way", "half-way between two codes the {}'s pictures lie nearer to real ones"
     )
@@ -98,16 +98,16 @@ def conclude(numbers: Numbers) -> str:
 
 
 def _nearer(numbers: Numbers, kind: str, claim: str) -> str:
-    """A claim of the model whose pictures lie nearer, and both its numbers."""
+    """The claim for the model whose images are nearer, with the numbers of both."""
     order = sorted(numbers, key=lambda name: numbers[name][kind]["distance"])
     near, far = (numbers[name][kind] for name in order)
     shares = f"{near['realistic']:.0%} against {far['realistic']:.0%} look real"
-    told = claim.format(order[0])
-    return f"{told} ({near['distance']:.4f} against {far['distance']:.4f}, {shares})"
+    sentence = claim.format(order[0])
+    return f"{sentence} ({near['distance']:.4f} against {far['distance']:.4f}, {shares})"
 
 
 def draw(numbers: Numbers, runs: Runs, material: LessonArgs) -> Any:
-    """Strips between the same pictures by both, and the numbers as bars."""
+    """Plot strips between the same images by both models, and the numbers as bars."""
     models = picture_models(runs)
     ends, _ = pictures(models["VAE"], "test", 2 * PAIRS)
     pairs = list(zip(ends[::2], ends[1::2], strict=True))
@@ -117,6 +117,6 @@ def draw(numbers: Numbers, runs: Runs, material: LessonArgs) -> Any:
     axes = figure.subplots()
     shown = {name: {kind: m[kind]["realistic"] for kind in CODES} for name, m in numbers.items()}
     handles = bars(axes, shown)
-    label_axes(axes, "codes", "share of pictures that look real")
+    label_axes(axes, "codes", "fraction of pictures that look real")
     legend_above(axes, handles)
     return side_by_side(walls, figure)

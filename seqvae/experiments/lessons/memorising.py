@@ -1,6 +1,6 @@
-"""Memorising: a plain autoencoder learns a small training set by heart, a VAE less so.
+"""Lesson memorising: a plain autoencoder overfits a small training set more than a VAE does.
 
-Distortion is -log p(x|z) in nats a picture at the code that the encoder gives (one draw of it for a VAE).
+Distortion is -log p(x|z) in nats per image at the encoder's code (one posterior sample for a VAE).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ YEAR = 2014
 TAKES_DATA = True
 
 EXAMPLES, STEPS, EVERY, DIM = 500, 1000, 25, 16
-NOTHING = 0.01  # of the best held-out distortion: a rise below it is no reason to stop
+NOTHING = 0.01  # fraction of the best held-out distortion: a smaller rise is no reason to stop
 
 
 def configs(material: LessonArgs) -> dict[str, RunConfig]:
-    """The autoencoder and the VAE on the first 500 training pictures, alike but for the code."""
+    """An autoencoder and a VAE on the first 500 training images, which differ only in the latent."""
     data = {"name": "shapes", "examples": EXAMPLES}
     often: dict[str, Any] = {
         "validate_every": EVERY,
@@ -41,15 +41,15 @@ def configs(material: LessonArgs) -> dict[str, RunConfig]:
 
 
 def measure(runs: Runs, material: LessonArgs) -> Numbers:
-    """`validation_curve` of the lines that each training logged, see there."""
+    """The `validation_curve` of each training log."""
     return {name: validation_curve(list(read_metrics(run))) for name, run in runs.items()}
 
 
 def validation_curve(lines: list[dict[str, Any]]) -> Numbers:
-    """Distortion over the steps, in training (means between two logged steps) and held out.
+    """Training distortion (means between two logged steps) and held-out distortion over the steps.
 
-    `stop`: the step of the lowest held-out distortion, where early stopping keeps the weights; `rise`: from
-    there to the end; `gap`: held out less training, at the end.
+    `stop`: the step of the lowest held-out distortion, whose weights early stopping keeps; `rise`: from
+    there to the end; `gap`: held out minus training, at the end.
     """
     found = {kind: {m["step"]: m["distortion"] for m in lines if m["kind"] == kind} for kind in KIND}
     heldout, training = found["valid"], found["train"]
@@ -70,7 +70,7 @@ KIND = ("train", "valid")
 
 
 def table(numbers: Numbers) -> Table:
-    """Nats a picture at the end, and where one would have stopped."""
+    """Nats per image at the end, and the step of early stopping."""
     head = ("model", "training", "held out", "gap", "best held out", "at step", "rise since")
     nats = {name: (m["training"][-1], m["heldout"][-1], m["gap"], m["best"]) for name, m in numbers.items()}
     rows = [
@@ -81,7 +81,7 @@ def table(numbers: Numbers) -> Table:
 
 
 def conclude(numbers: Numbers) -> str:
-    """Which of the two has the wider gap, and when each should stop."""
+    """Which model has the larger gap, and when each should stop."""
     ae, vae = numbers["autoencoder"], numbers["VAE"]
     gaps = f"({ae['gap']:.1f} nats between training and held-out pictures against {vae['gap']:.1f})"
     if vae["gap"] < ae["gap"]:
@@ -99,7 +99,7 @@ def _stopping(name: str, m: Mapping[str, Any]) -> str:
 
 
 def draw(numbers: Numbers, runs: Runs, material: LessonArgs) -> Any:
-    """Training and held-out distortion over the steps, on a logarithmic axis, and where to stop."""
+    """Plot training and held-out distortion over the steps, on a log axis, and the early stops."""
     figure = new_figure(7.4, 4.2)
     axes, handles = figure.subplots(), []
     for i, (name, m) in enumerate(numbers.items()):
@@ -115,6 +115,6 @@ def draw(numbers: Numbers, runs: Runs, material: LessonArgs) -> Any:
         }
         handles += axes.plot(m["stop"], m["best"], label=f"{name}, early stop", **stop)
     log_ticks(axes.yaxis, axes)
-    label_axes(axes, "step", "distortion (nats a picture)")
+    label_axes(axes, "step", "distortion (nats per picture)")
     legend_beside(figure, handles)
     return figure

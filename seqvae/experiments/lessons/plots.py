@@ -1,4 +1,4 @@
-"""What the pictures of lessons share: lines over something, and figures side by side."""
+"""Plot helpers that lessons share: lines, bars, log ticks, and figures side by side."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Series = tuple[Sequence[float], Sequence[float]]  # x and y
 
 
 def lines(axes: Axes, series: Mapping[str, Series], marked: bool = True) -> list[Any]:
-    """A line a name, in the colours and dashes of their order; the handles of a legend."""
+    """Plot one line per name; returns the legend's handles."""
     drawn = []
     for i, (name, (x, y)) in enumerate(series.items()):
         look: dict[str, Any] = {"color": colour(i), "linestyle": dashes(i), "linewidth": 1.5, "label": name}
@@ -28,7 +28,7 @@ def lines(axes: Axes, series: Mapping[str, Series], marked: bool = True) -> list
 
 
 def bars(axes: Axes, heights: Mapping[str, Mapping[str, float]], digits: int = 2) -> list[Any]:
-    """Bars of every name side by side, one group a key, each with its number; the handles of a legend."""
+    """Plot labelled bars, one group per key, names side by side; returns the legend's handles."""
     groups, width, drawn = list(next(iter(heights.values()))), 0.8 / len(heights), []
     for i, (name, found) in enumerate(heights.items()):
         places = np.arange(len(groups)) + (i - (len(heights) - 1) / 2) * width
@@ -41,7 +41,7 @@ def bars(axes: Axes, heights: Mapping[str, Mapping[str, float]], digits: int = 2
 
 
 def side_by_side(*figures: Figure) -> Figure:
-    """Finished figures in one, left to right, a pixel a pixel; each may have its own axes and legend."""
+    """Combine rendered figures into one, left to right, without resampling."""
     drawn = [_render(figure) for figure in figures]
     height, gap = max(len(image) for image in drawn), DPI // 6
     padded = [_pad(image, height, gap if i else 0) for i, image in enumerate(drawn)]
@@ -55,7 +55,7 @@ def side_by_side(*figures: Figure) -> Figure:
 
 
 def legend_above(axes: Axes, handles: Sequence[Any]) -> None:
-    """A legend in a line above the axes, where a legend beside them would waste room."""
+    """Put a legend above the axes."""
     axes.legend(
         handles=list(handles), loc="lower left", bbox_to_anchor=(0, 1), fontsize=SMALL, frameon=False, ncols=2
     )
@@ -77,7 +77,7 @@ def _pad(image: Array, height: int, left: int) -> Array:
 
 
 def log_ticks(axis: Axis, axes: Axes) -> None:
-    """A logarithmic axis with plain numbers at 1, 2 and 5 times the powers of ten."""
+    """Make an axis logarithmic, with plain numbers at 1, 2 and 5 times the powers of ten."""
     from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
     (axes.set_yscale if axis is axes.yaxis else axes.set_xscale)("log")

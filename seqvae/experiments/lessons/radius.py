@@ -1,4 +1,4 @@
-"""Radius: of a disc's place and size, which does the code tell more sharply, in nats."""
+"""Lesson radius: how many nats a VAE spends on the position and on the radius of a disc."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from seqvae.models.latent_directions import traverse_dim
 from seqvae.plots.style import label_axes, new_figure
 
 NAME = "radius"
-ABOUT = "of a disc's place and size, which one the code tells more sharply, in nats"
+ABOUT = "whether the code carries more nats of a disc's position or of its radius"
 PAPER = "Burgess et al., Understanding Disentangling in beta-VAE"
 YEAR = 2018
 TAKES_DATA = False
@@ -27,15 +27,15 @@ FACTORS = ("x", "y", "radius")
 
 
 def configs(material: LessonArgs) -> dict[str, RunConfig]:
-    """A VAE of discs of 16 radii at 64 x 64 places."""
+    """A VAE of discs of 16 radii at 64 x 64 positions."""
     data = {"name": DATA, "labels": list(FACTORS)}
     return {"VAE": picture_config(material, data, {"name": "gaussian", "dim": DIM}, steps=STEPS)}
 
 
 def measure(runs: Runs, material: LessonArgs) -> Numbers:
-    """Nats spent on each factor (`factor_scores`), beside `whole`, what it takes to tell all its values.
+    """Nats spent on each factor (`factor_scores`), and its entropy `whole`, the nats of all its values.
 
-    `rate` is the sum over all dims; `by_nats` holds each dim's nats, to order the picture.
+    `rate` is the sum over all dims; `by_nats` holds each dim's nats, which sort the figure.
     """
     vae = picture_models(runs)["VAE"]
     report = vae.evaluate(samples=1, examples=TESTED, factors=True)
@@ -45,9 +45,9 @@ def measure(runs: Runs, material: LessonArgs) -> Numbers:
 
 
 def table(numbers: Numbers) -> Table:
-    """A row a factor."""
+    """One row per factor."""
     rows = [(name, f"{nats:.2f}", f"{numbers['whole'][name]:.2f}") for name, nats in numbers["nats"].items()]
-    return ("factor", "nats", "to tell all its values apart"), rows
+    return ("factor", "nats", "entropy of its values"), rows
 
 
 def conclude(numbers: Numbers) -> str:
@@ -63,7 +63,7 @@ def conclude(numbers: Numbers) -> str:
 
 
 def draw(numbers: Numbers, runs: Runs, material: LessonArgs) -> Any:
-    """Nats by factor, and what each dim moves."""
+    """Plot nats by factor, and traversals of the dims."""
     vae = picture_models(runs)["VAE"]
     base, steps = vae.encode(pictures(vae, "test", 1)[0])[0], torch.linspace(-3, 3, 9)
     strips = torch.stack(
@@ -71,7 +71,7 @@ def draw(numbers: Numbers, runs: Runs, material: LessonArgs) -> Any:
     )
     figure = new_figure(4.4, 3.8)
     axes = figure.subplots()
-    shown = {"spent by the code": numbers["nats"], "to tell all values apart": numbers["whole"]}
+    shown = {"spent by the code": numbers["nats"], "entropy of its values": numbers["whole"]}
     handles = bars(axes, shown)
     label_axes(axes, "factor", "nats")
     legend_above(axes, handles)

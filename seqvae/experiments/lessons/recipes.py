@@ -1,6 +1,6 @@
-"""The small configs that lessons train, and the examples that they look at afterwards.
+"""Small configs that lessons train, and access to their trained models and data.
 
-Shapes: N examples, C x H x W a picture, L labels.
+Shapes: N examples, C x H x W an image, L labels.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from seqvae.data.synthetic import CORPORA
 from seqvae.experiments.lessons.runner import LessonArgs, Runs
 from seqvae.inference import ImageVAE, PretrainedVAE, TextVAE, load
 
-KINDS = {"autoencoder": "deterministic", "VAE": "gaussian"}  # what lessons call them: the latent
+KINDS = {"autoencoder": "deterministic", "VAE": "gaussian"}  # {name in lessons: latent}
 GRU = {"name": "gru", "embed": 64, "hidden": 128}
 IDX = ("train-images-idx3-ubyte.gz", "train-images-idx3-ubyte")
 
@@ -35,10 +35,10 @@ def picture_config(
     hidden: Sequence[int] = (256, 256),
     **train: Any,
 ) -> RunConfig:
-    """A two-layer network on the embedded pictures of `data`, or on those that were asked for.
+    """Config of a two-layer network on the embedded images `data`, or on the user's images.
 
     Raises:
-        UserError: a setting that does not hold.
+        UserError: an invalid setting.
     """
     network = {"name": "mlp", "hidden": list(hidden), "activation": "relu"}
     values = {
@@ -55,10 +55,10 @@ def picture_config(
 def sentence_config(
     material: LessonArgs, latent: Block, remedies: Sequence[Block] = (), **train: Any
 ) -> RunConfig:
-    """A small recurrent network on the embedded sentences.
+    """Config of a small recurrent network on the embedded sentences.
 
     Raises:
-        UserError: a setting that does not hold.
+        UserError: an invalid setting.
     """
     values = {
         "data": {"name": "sentences"},
@@ -76,7 +76,7 @@ def _parse(material: LessonArgs, values: dict[str, Any], train: Block) -> RunCon
 
 
 def _from_files(source: str, data: Block) -> dict[str, Any]:
-    """The same settings, for pictures from files; their label is `label`."""
+    """The data block `data` for images from files, whose label is `label`."""
     files = [Path(source) / name for name in IDX if (Path(source) / name).is_file()]
     kept = {key: value for key, value in data.items() if key != "name"}
     labels = {"labels": ["label"]} if data.get("labels") else {}
@@ -84,12 +84,12 @@ def _from_files(source: str, data: Block) -> dict[str, Any]:
 
 
 def picture_models(runs: Runs) -> dict[str, ImageVAE]:
-    """The trained models by name, of those runs that hold pictures."""
+    """The trained image models by name."""
     return {name: vae for name, vae in _models(runs).items() if isinstance(vae, ImageVAE)}
 
 
 def sentence_models(runs: Runs) -> dict[str, TextVAE]:
-    """The trained models by name, of those runs that hold sentences."""
+    """The trained text models by name."""
     return {name: vae for name, vae in _models(runs).items() if isinstance(vae, TextVAE)}
 
 
@@ -98,14 +98,14 @@ def _models(runs: Runs) -> dict[str, PretrainedVAE]:
 
 
 def pictures(vae: ImageVAE, split: str, n: int | None = None) -> tuple[Any, Tensor]:
-    """The first `n` pictures (N, C, H, W) in [0, 1] of a split, with their labels (N, L)."""
+    """The first `n` images (N, C, H, W) in [0, 1] of a split, with their labels (N, L)."""
     data: Any = modality_of(vae.config).load_data(vae.config, vae.codec)
     store = data.splits.get(split, data.valid)
     return torch.from_numpy(store.pixels[:n].copy()).float() / 255, torch.from_numpy(store.labels[:n].copy())
 
 
 def sentences(split: str, n: int, label: str | None = None) -> tuple[list[str], Tensor]:
-    """The first `n` embedded sentences of a split, with one of their labels (N,)."""
+    """The first `n` embedded sentences of a split, with a label (N,)."""
     corpus = CORPORA["sentences"]
     found = list(islice(corpus.examples(split), n))
     place = 0 if label is None else list(corpus.factors).index(label)

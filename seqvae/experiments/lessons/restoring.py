@@ -1,6 +1,6 @@
-"""Restoring: an autoencoder that was trained on damaged input brings back what is missing.
+"""Lesson restoring: an autoencoder trained on damaged input restores damaged examples.
 
-Shapes: N examples, C x H x W a picture.
+Shapes: N examples, C x H x W an image.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ PAPER = "Vincent et al., Extracting and Composing Robust Features with Denoising
 YEAR = 2008
 TAKES_DATA = True
 
-SALT = 0.3  # of the pixels become black or white
-BLANK = 0.15  # of the words become <unk>
+SALT = 0.3  # fraction of pixels that become black or white
+BLANK = 0.15  # fraction of words that become <unk>
 PICTURE_STEPS, SENTENCE_STEPS, DIM = 1000, 700, 32
 TESTED, SHOWN = 500, 6
 MISSING = "<unk>"
@@ -42,7 +42,7 @@ TRAINED = ("without noise", "with noise")
 
 
 def configs(material: LessonArgs) -> dict[str, RunConfig]:
-    """Two autoencoders of pictures and two of sentences: trained on clean and on damaged input."""
+    """Two autoencoders of images and two of sentences, trained on clean and on damaged input."""
     code, discs = {"name": "deterministic", "dim": DIM}, {"name": "blob_brightness"}
     salt = [{"name": "pixel_noise", "drop": 0.0, "salt": SALT}]
     blanks = [{"name": "denoising", "drop": 0.0, "blank": BLANK}]
@@ -55,16 +55,16 @@ def configs(material: LessonArgs) -> dict[str, RunConfig]:
 
 
 def measure(runs: Runs, material: LessonArgs) -> Numbers:
-    """Of pictures `error`: mean squared, of the damaged input and of what each model made of it.
+    """Metrics of the restoration of damaged examples.
 
-    Of sentences `recovered`: the share of missing words that stand again in their places, and `kept`: of the
-    words that were there.
+    `error`: mean squared error of the damaged images and of each model's reconstructions. `recovered`: the
+    fraction of missing words that are restored; `kept`: the fraction of the other words that are unchanged.
     """
     vaes, (clean, damaged) = picture_models(runs), damaged_pictures(runs, material.seed)
     error = {"damaged input": squared_error(damaged, clean)}
     error |= {kind: squared_error(vaes[f"pictures {kind}"].reconstruct(damaged), clean) for kind in TRAINED}
     writers, whole = sentence_models(runs), sentences("test", TESTED)[0]
-    blanked = [blanked_words(text, i, material.seed) for i, text in enumerate(whole)]
+    blanked = [blank_words(text, i, material.seed) for i, text in enumerate(whole)]
     words: Numbers = {}
     for kind in TRAINED:
         back = [pair.reconstruction for pair in writers[f"sentences {kind}"].reconstruct(blanked)]
@@ -78,18 +78,18 @@ def measure(runs: Runs, material: LessonArgs) -> Numbers:
 
 
 def damaged_pictures(runs: Runs, seed: int) -> tuple[Tensor, Tensor]:
-    """Held-out pictures (N, C, H, W) and the same with noise."""
+    """Held-out images (N, C, H, W) and the same with noise."""
     clean, _ = pictures(picture_models(runs)["pictures without noise"], "test", TESTED)
     return clean, add_noise(clean, KeyedNoise(seed, 0, torch.arange(len(clean))), salt=SALT)
 
 
 def squared_error(pixels: Tensor, clean: Tensor) -> float:
-    """The mean over all values."""
+    """Mean squared error over all values."""
     return float((pixels - clean).square().mean())
 
 
-def blanked_words(text: str, index: int, seed: int) -> str:
-    """A sentence with a share of its words missing, one at least."""
+def blank_words(text: str, index: int, seed: int) -> str:
+    """Replace a fraction of a sentence's words, at least one, by <unk>."""
     words = text.split()
     chance = KeyedNoise(seed, 0, torch.tensor([index])).uniform("lessons/blank", len(words))[0]
     missing = set(torch.nonzero(chance < BLANK)[:, 0].tolist()) or {int(chance.argmin())}
@@ -97,7 +97,7 @@ def blanked_words(text: str, index: int, seed: int) -> str:
 
 
 def score_restoration(whole: Sequence[str], damaged: Sequence[str], back: Sequence[str]) -> Numbers:
-    """`recovered` and `kept`, shares of words, and the `first` sentence that came back."""
+    """`recovered` and `kept`, fractions of words, and the `first` reconstruction."""
     hits: dict[bool, list[bool]] = {True: [], False: []}
     for texts in zip(whole, damaged, back, strict=True):
         words, left, found = (text.split() for text in texts)
@@ -112,7 +112,7 @@ SHARES = {"recovered": True, "kept": False}
 
 
 def table(numbers: Numbers) -> Table:
-    """What went in, and what each model made of it."""
+    """One row for the damaged input and one per model."""
     head = ("", "squared error of pictures", "missing words recovered", "other words kept")
     error, words = numbers["error"], numbers["words"]
     rows: list[tuple[str, ...]] = [("damaged input", f"{error['damaged input']:.4f}", "-", "-")]
@@ -123,7 +123,7 @@ def table(numbers: Numbers) -> Table:
 
 
 def conclude(numbers: Numbers) -> str:
-    """Whether noise in training helped, of both modalities."""
+    """Whether noise in training helped, for both modalities."""
     error, words = numbers["error"], numbers["words"]
     plain, trained = (error[kind] for kind in TRAINED)
     lost, found = (words[kind]["recovered"] for kind in TRAINED)
@@ -138,7 +138,7 @@ def conclude(numbers: Numbers) -> str:
 
 
 def draw(numbers: Numbers, runs: Runs, material: LessonArgs) -> Any:
-    """Damaged pictures and what both made of them, beside the shares of words."""
+    """Plot damaged images and both models' reconstructions, next to the fractions of words."""
     vaes, (clean, damaged) = picture_models(runs), damaged_pictures(runs, material.seed)
     back = [vaes[f"pictures {kind}"].reconstruct(damaged[:SHOWN]) for kind in TRAINED]
     names = ("whole", "damaged", *(f"trained {kind}" for kind in TRAINED))
@@ -148,9 +148,9 @@ def draw(numbers: Numbers, runs: Runs, material: LessonArgs) -> Any:
     shown = {f"trained {kind}": {KEYS[k]: numbers["words"][kind][k] for k in SHARES} for kind in TRAINED}
     handles = bars(axes, shown)
     example = numbers["example"]
-    told = {"whole": example["whole"], "damaged": example["damaged"]}
-    told |= {f"trained {kind}": example[kind] for kind in TRAINED}
-    label_axes(axes, "\n".join(["", *(f"{who}: {text}" for who, text in told.items())]), "share of words")
+    texts = {"whole": example["whole"], "damaged": example["damaged"]}
+    texts |= {f"trained {kind}": example[kind] for kind in TRAINED}
+    label_axes(axes, "\n".join(["", *(f"{who}: {text}" for who, text in texts.items())]), "fraction of words")
     legend_above(axes, handles)
     return side_by_side(walls, figure)
 

@@ -1,4 +1,4 @@
-"""What a lesson is: runs to train, numbers to take from them, a small table, a sentence and a picture."""
+"""The protocol of lessons, and `run_lesson`, which trains, measures and writes the results."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from seqvae.utils.reporter import Reporter, Silent
 from seqvae.utils.signals import Interrupted
 from seqvae.utils.tables import align_columns
 
-Numbers = dict[str, Any]  # what JSON can hold
+Numbers = dict[str, Any]  # JSON values
 Runs = Mapping[str, Path]  # the run folders by name
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]  # head and rows
 
 
 @dataclass(frozen=True)
 class LessonArgs:
-    """What a lesson is taught on: `data` in place of the embedded pictures, `sets` over every config."""
+    """Arguments of a lesson: `data` replaces the embedded images, `sets` overrides every config."""
 
     out: Path
     data: str | None = None
@@ -35,38 +35,38 @@ class LessonArgs:
 
 
 class Lesson(Protocol):
-    """One argument, a module each."""
+    """A lesson; every module of this folder with a `NAME` is one."""
 
-    NAME: str  # on the command line and of its files
+    NAME: str  # on the command line and in file names
     ABOUT: str
     PAPER: str
     YEAR: int
-    TAKES_DATA: bool  # whether other pictures than the embedded ones may take their place
+    TAKES_DATA: bool  # whether other images may replace the embedded ones
 
     def configs(self, material: LessonArgs) -> Mapping[str, RunConfig]:
-        """What to train, by the run's name."""
+        """The configs to train, by run name."""
         ...
 
     def measure(self, runs: Runs, material: LessonArgs) -> Numbers:
-        """All that table, sentence and picture are made of."""
+        """All numbers that table, sentence and figure need."""
         ...
 
     def table(self, numbers: Numbers) -> Table:
-        """The numbers for people."""
+        """The numbers as a table."""
         ...
 
     def conclude(self, numbers: Numbers) -> str:
-        """What follows, read from the numbers alone, whichever way they fall."""
+        """The conclusion in one sentence, derived from the numbers, for every outcome."""
         ...
 
     def draw(self, numbers: Numbers, runs: Runs, material: LessonArgs) -> Any:
-        """The picture."""
+        """The figure."""
         ...
 
 
 @dataclass(frozen=True)
 class LessonResult:
-    """What a lesson came to; the same stands in `record`, a JSON file."""
+    """The result of a lesson, also stored in the JSON file `record`."""
 
     table: Table
     conclusion: str
@@ -75,24 +75,24 @@ class LessonResult:
     numbers: Numbers
 
     def lines(self) -> Iterator[str]:
-        """The table, the sentence and the picture's path, for a terminal."""
+        """The table, the sentence and the figure's path as lines of text."""
         yield from align_columns(*self.table)
         yield from ("", self.conclusion, "", str(self.picture))
 
 
 def run_lesson(lesson: Lesson, material: LessonArgs, report: Reporter | None = None) -> LessonResult:
-    """Train what is not trained yet into OUT/NAME, then write OUT/NAME.json and OUT/NAME.png.
+    """Train the missing runs in OUT/NAME, then write OUT/NAME.json and OUT/NAME.png.
 
     Raises:
-        UserError: data that the lesson does not take, a folder with another run in it, no matplotlib.
-        Interrupted: a signal came; the next call goes on.
+        UserError: data that the lesson cannot use, a folder that holds another run, or no matplotlib.
+        Interrupted: a signal arrived; the next call resumes.
     """
     report = report or Silent()
     if material.data is not None and not lesson.TAKES_DATA:
         raise UserError(
             f"lesson {lesson.NAME!r} needs factors that are known: leave out --data, got {material.data}"
         )
-    new_figure(1, 1)  # whether pictures can be drawn at all is known before anything is trained
+    new_figure(1, 1)  # fails now, before any training, if matplotlib is missing
     configs = lesson.configs(material)
     runs = {name: material.out / lesson.NAME / name for name in configs}
     _train(

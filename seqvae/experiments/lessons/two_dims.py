@@ -1,4 +1,4 @@
-"""Two dims: a code that can be drawn whole, where pictures lie on it and what it decodes to.
+"""Lesson two-dims: the plane of a 2-D code, where images lie on it and what it decodes to.
 
 Shapes: N examples.
 """
@@ -17,7 +17,7 @@ from seqvae.experiments.lessons.recipes import picture_config, picture_models, p
 from seqvae.experiments.lessons.runner import LessonArgs, Numbers, Runs, Table
 
 NAME = "two-dims"
-ABOUT = "a code that can be drawn whole: where pictures lie on it, and what it decodes to"
+ABOUT = "a code that can be plotted whole: where pictures lie on it, and what it decodes to"
 PAPER = "Kingma & Welling, Auto-Encoding Variational Bayes"
 YEAR = 2014
 TAKES_DATA = True
@@ -26,13 +26,13 @@ STEPS, LABELLED, TESTED, SIDE = 1500, 1000, 1000, 9
 
 
 def configs(material: LessonArgs) -> dict[str, RunConfig]:
-    """A VAE with a code of two numbers."""
+    """A VAE with a code of two dims."""
     data = {"name": "blob", "labels": ["x", "y"]}
     return {"VAE": picture_config(material, data, {"name": "gaussian", "dim": 2}, steps=STEPS)}
 
 
 def measure(runs: Runs, material: LessonArgs) -> Numbers:
-    """How well a straight line over the plane tells each label: `linear_probe` with up to 1,000 of them."""
+    """Scores of linear probes on the plane for each label, with up to 1,000 labelled examples."""
     vae = picture_models(runs)["VAE"]
     names = list(vae.config.data.labels)
     (x, y), (x_test, y_test) = (
@@ -47,7 +47,7 @@ def measure(runs: Runs, material: LessonArgs) -> Numbers:
 
 
 def table(numbers: Numbers) -> Table:
-    """A row a label."""
+    """One row per label."""
     rows = [
         (name, row["measure"], f"{row['mean']:.3f}", f"{row['baseline']:.3f}")
         for name, row in numbers["labels"].items()
@@ -56,18 +56,18 @@ def table(numbers: Numbers) -> Table:
 
 
 def conclude(numbers: Numbers) -> str:
-    """Which labels the plane shows, by how much of what can be gained a straight line gains."""
+    """Which labels the plane shows: the linear probe's gain over the baseline, relative to a perfect one."""
     gained = {n: (r["mean"] - r["baseline"]) / (1 - r["baseline"]) for n, r in numbers["labels"].items()}
-    told = [f"{name} ({gain:.0%})" for name, gain in gained.items()]
+    shown = [f"{name} ({gain:.0%})" for name, gain in gained.items()]
     laid = "lays its pictures out" if min(gained.values()) >= HALF else "lays its pictures out only in part"
-    return f"A code of two numbers {laid} by {' and '.join(told)}: so much a straight line tells of them."
+    return f"A code of two numbers {laid} by {' and '.join(shown)}, the share that a linear probe explains."
 
 
 HALF = 0.5
 
 
 def draw(numbers: Numbers, runs: Runs, material: LessonArgs) -> Any:
-    """The plane of codes coloured by the first label, and the grid of what the plane decodes to."""
+    """Plot the plane of codes coloured by the first label, and the grid of decoded images."""
     vae = picture_models(runs)["VAE"]
     x, labels = pictures(vae, "test", TESTED)
     plane = plots.codes(vae.encode(x), labels[:, 0], next(iter(numbers["labels"])))

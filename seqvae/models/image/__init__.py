@@ -1,4 +1,4 @@
-"""The modality that reads and draws pictures: its encoders and decoders, one row each below."""
+"""Encoders and decoders of images, by config name."""
 
 from seqvae.interfaces import Encoder
 from seqvae.models.image.conv import ConvDecoder, ConvEncoder

@@ -1,6 +1,6 @@
-"""Convolutional encoders and decoders whose depth follows the size of the pictures.
+"""Convolutional encoders and decoders whose depth depends on the image size.
 
-Shapes: C x H x W a picture, D latent dims.
+Shapes: C x H x W an image, D latent dims.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from seqvae.models.image.feature_maps import (
 
 
 class ConvEncoder(MapEncoder):
-    """4 x 4 convolutions of stride 2, then two dense layers: of 32 maps and 256 units in the paper."""
+    """4 x 4 convolutions of stride 2, then two dense layers; 32 maps and 256 units in the paper."""
 
     paper = "Burgess et al., Understanding Disentangling in beta-VAE"
     year = 2018

@@ -1,6 +1,6 @@
-"""The socket of every decoder of pictures, and the heads that make p(x|z) of what it puts out.
+"""Base class of image decoders, and the heads that turn its output into p(x|z).
 
-Shapes: S samples, B examples, N = S x B rows, D latent dims, C conditions or channels, P numbers a pixel.
+Shapes: S samples, B examples, N = S x B rows, D latent dims, C conditions or channels, P numbers per pixel.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ Size = Annotated[int, Field(gt=0)]
 Kind = Literal["bernoulli", "gaussian", "logistic"]
 Variance = Literal["pixel", "global"]
 
-START = -2.0  # of log-variances and log-scales: a guess in the middle of what pictures need
+START = -2.0  # initial log-variance and log-scale, typical for images
 
 
 class Head(nn.Module, ABC):
-    """From P numbers a pixel, (S, B, P x C, H, W), to p(x|z)."""
+    """From P numbers per pixel, (S, B, P x C, H, W), to p(x|z)."""
 
     numbers: int  # P
 
@@ -44,7 +44,7 @@ class Head(nn.Module, ABC):
 
 
 class BernoulliHead(Head):
-    """A logit a pixel."""
+    """One logit per pixel."""
 
     def __init__(self, variance: Variance) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class BernoulliHead(Head):
 
 
 class SpreadHead(Head, ABC):
-    """A location a pixel, squashed into [0, 1], and the log of a spread: one a pixel or one for all."""
+    """A location per pixel in [0, 1] (sigmoid), and a log spread per pixel or one for all pixels."""
 
     lowest: ClassVar[float]
 
@@ -105,9 +105,9 @@ class ImageDecoder(Decoder[ImageBatch]):
     """p(x|z) = prod over pixels of p(x_i | z).
 
     `likelihood` is bernoulli, gaussian or logistic; `variance` says whether the spread of the last two is
-    learned for each pixel and code, or once for all. Without a code there is one picture for all. A
-    condition is read beside the code by the first layer, and scales and shifts every hidden unit or map;
-    at first all are deaf to it.
+    predicted per pixel, or a single learned parameter. Without a code (D = 0) p(x) is the same for all.
+    A condition is concatenated to the code, and scales and shifts every hidden unit or map (FiLM); all of
+    this is initialised to ignore it.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class ImageDecoder(Decoder[ImageBatch]):
         super().__init__()
         self.shape = shape
         self.head = HEADS[likelihood](variance)
-        self.inputs = max(1, inputs)  # where there is no code, a constant
+        self.inputs = max(1, inputs)  # a constant input if there is no code
 
     @property
     def planes(self) -> int:
@@ -125,7 +125,7 @@ class ImageDecoder(Decoder[ImageBatch]):
 
     @abstractmethod
     def pixel_parameters(self, z: Tensor, c: Tensor | None) -> Tensor:
-        """What the head reads, (N, P x C, H, W), of codes (N, `inputs`) with c (N, C), if any, behind."""
+        """Input (N, P x C, H, W) of the head from codes (N, `inputs`); c (N, C), if any, is appended."""
 
     def forward(self, z: Tensor, c: Tensor | None = None) -> PixelLikelihood:
         """p(x|z) for z (S, B, D)."""
@@ -140,7 +140,7 @@ class ImageDecoder(Decoder[ImageBatch]):
 
 
 def zero_init(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> nn.Module:
-    """A last layer whose bias starts at zero: nothing is known of the data yet."""
+    """Set the bias of a last layer to zero."""
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)
     return layer

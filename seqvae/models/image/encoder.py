@@ -1,6 +1,6 @@
-"""The socket of every encoder of pictures; it reads learned pictures as well.
+"""Base class of image encoders, which can also encode learned pseudo-inputs.
 
-Shapes: B examples, K learned ones, C x H x W a picture, H features.
+Shapes: B examples, K pseudo-inputs, C x H x W an image, H features.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from seqvae.models.image.decoder import Shape
 
 
 def clamp_straight_through(x: Tensor) -> Tensor:
-    """X cut to [0, 1]; gradients pass where the next step leads back inside, so that no pixel is stuck."""
+    """Clamp x to [0, 1]; outside, only gradients that lead back inside pass, so that no pixel gets stuck."""
     kept = x + (x.clamp(0, 1) - x).detach()
     if kept.requires_grad:
         outwards = ((x < 0), (x > 1))
@@ -30,7 +30,7 @@ def clamp_straight_through(x: Tensor) -> Tensor:
 
 
 class ImageEncoder(Encoder[ImageBatch]):
-    """Reads pictures of one shape."""
+    """An encoder of images of a fixed shape."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -38,16 +38,16 @@ class ImageEncoder(Encoder[ImageBatch]):
 
     @abstractmethod
     def features(self, x: Tensor) -> Tensor:
-        """H (B, H) of pictures (B, C, H, W)."""
+        """Features (B, H) of images (B, C, H, W)."""
 
     def forward(self, batch: ImageBatch) -> Tensor:
-        """H (B, H)."""
+        """Features (B, H)."""
         return self.features(batch.source)
 
     def pseudo_inputs(self, count: int) -> Tensor:
-        """(count, C, H, W) pictures of uniform noise."""
+        """(count, C, H, W) images of uniform noise, the initial pseudo-inputs."""
         return torch.rand(count, *self.shape)
 
     def read(self, x: Tensor) -> Tensor:
-        """H (K, H) of learned pictures (K, C, H, W), cut to [0, 1]."""
+        """Features (K, H) of pseudo-inputs (K, C, H, W), clamped to [0, 1]."""
         return self.features(clamp_straight_through(x))

@@ -1,7 +1,7 @@
-"""p(x|z) over pictures as an object: Bernoulli, Gaussian and discretised logistic pixels.
+"""p(x|z) over images: Bernoulli, Gaussian and discretised logistic pixels.
 
 Pixels are independent given z, of values in [0, 1].
-Shapes: S samples, B examples, C x H x W a picture; x (B, C, H, W) meets parameters (S, B, C, H, W).
+Shapes: S samples, B examples, C x H x W an image; x (B, C, H, W) broadcasts to (S, B, C, H, W).
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ def gaussian_log_prob(x: Tensor, mean: Tensor, logvar: Tensor) -> Tensor:
 
 
 def logistic_log_prob(x: Tensor, location: Tensor, log_scale: Tensor) -> Tensor:
-    """Log of the mass that Logistic(location, scale) has in the bin of each level, summed: (S, B) nats.
+    """Log of the mass of Logistic(location, scale) in the bin of each level, summed: (S, B) nats.
 
-    The level k of x = k / 255 has the bin (k - 1/2, k + 1/2) / 255; the bins of 0 and 255 go on for ever.
-    Inside, F(b) - F(a) = F(b) (1 - F(a)) (1 - e^(a - b)) in units of the scale: nothing cancels.
+    The level k of x = k / 255 has the bin (k - 1/2, k + 1/2) / 255; the bins of 0 and 255 are unbounded.
+    Inside, F(b) - F(a) = F(b) (1 - F(a)) (1 - e^(a - b)) in units of the scale: no cancellation.
     """
     last = LEVELS - 1
     level = torch.round(x * last)
@@ -53,14 +53,14 @@ def logistic_log_prob(x: Tensor, location: Tensor, log_scale: Tensor) -> Tensor:
 
 
 class PixelLikelihood(ABC):
-    """p(x|z) for S codes of each of B pictures; every number of it is fp32."""
+    """p(x|z) for S codes of each of B images; all parameters are fp32."""
 
     support: str  # binary | real | levels
 
     @property
     @abstractmethod
     def mean(self) -> Tensor:
-        """(S, B, C, H, W) in [0, 1]: the picture that stands for p(x|z)."""
+        """Mean image (S, B, C, H, W) in [0, 1]."""
 
     def log_prob(self, batch: ImageBatch) -> Tensor:
         """Log p(x|z) in nats, (S, B), summed over pixels."""
@@ -69,25 +69,25 @@ class PixelLikelihood(ABC):
 
     @abstractmethod
     def score(self, x: Tensor) -> Tensor:
-        """`log_prob` of pictures (B, C, H, W)."""
+        """`log_prob` (S, B) of images (B, C, H, W), in nats."""
 
     @abstractmethod
     def sample(self, random: KeyedNoise) -> Tensor:
-        """One picture a code, (S, B, C, H, W), drawn with the examples' own noise."""
+        """Sample one image per code, (S, B, C, H, W), with the examples' own noise."""
 
 
 def _noise(random: KeyedNoise, like: Tensor) -> Tensor:
-    """Uniform draws in the shape (S, B, C, H, W) of `like`; the noise is an example's own."""
+    """Uniform noise in the shape (S, B, C, H, W) of `like`, keyed by example."""
     samples, size, *shape = like.shape
     return random.for_n(size).uniform("pixels", samples, *shape).transpose(0, 1).to(like)
 
 
 @dataclass(frozen=True)
 class Bernoulli(PixelLikelihood):
-    """Each pixel is white with chance sigmoid(logit).
+    """Each pixel is white with probability sigmoid(logit).
 
-    Grey pictures are scored too, by the usual cross-entropy sum x l - log(1 + e^l): that is the density of no
-    distribution, and not to be compared with anything but itself. `support` stays "binary".
+    Grey targets are scored by the usual cross-entropy sum x l - log(1 + e^l), which is not a normalised
+    density and only comparable with itself. `support` stays "binary".
     """
 
     logits: Tensor
@@ -95,7 +95,7 @@ class Bernoulli(PixelLikelihood):
 
     @property
     def mean(self) -> Tensor:
-        """The chance of white, (S, B, C, H, W)."""
+        """The probability of white, (S, B, C, H, W)."""
         return torch.sigmoid(self.logits)
 
     def score(self, x: Tensor) -> Tensor:
@@ -103,13 +103,13 @@ class Bernoulli(PixelLikelihood):
         return bernoulli_log_prob(x, self.logits)
 
     def sample(self, random: KeyedNoise) -> Tensor:
-        """Pictures of 0 and 1, (S, B, C, H, W)."""
+        """Binary images (S, B, C, H, W)."""
         return (_noise(random, self.logits) < self.mean).float()
 
 
 @dataclass(frozen=True)
 class Gaussian(PixelLikelihood):
-    """N(x; location, exp(logvar)) a pixel; `logvar` is one number or one a pixel."""
+    """N(x; location, exp(logvar)) per pixel; `logvar` is a scalar or one per pixel."""
 
     location: Tensor
     logvar: Tensor
@@ -117,7 +117,7 @@ class Gaussian(PixelLikelihood):
 
     @property
     def mean(self) -> Tensor:
-        """(S, B, C, H, W)."""
+        """The location (S, B, C, H, W)."""
         return self.location
 
     def score(self, x: Tensor) -> Tensor:
@@ -125,7 +125,7 @@ class Gaussian(PixelLikelihood):
         return gaussian_log_prob(x, self.location, self.logvar)
 
     def sample(self, random: KeyedNoise) -> Tensor:
-        """Real numbers, (S, B, C, H, W), that may lie outside [0, 1]."""
+        """Real values (S, B, C, H, W), possibly outside [0, 1]."""
         samples, size, *shape = self.location.shape
         noise = random.for_n(size).normal("pixels", samples, *shape).transpose(0, 1).to(self.location)
         return self.location + torch.exp(0.5 * self.logvar) * noise
@@ -136,12 +136,12 @@ class DiscretizedLogistic(PixelLikelihood):
     """The mass of a logistic in the bin of each of 256 levels (Kingma et al. 2016; Salimans et al. 2017)."""
 
     location: Tensor
-    log_scale: Tensor  # one number or one a pixel; the scale is in units of the whole range [0, 1]
+    log_scale: Tensor  # a scalar or one per pixel; the scale is in units of the range [0, 1]
     support = "levels"
 
     @property
     def mean(self) -> Tensor:
-        """The location, which is the logistic's median too, (S, B, C, H, W)."""
+        """The location (S, B, C, H, W), also the logistic's median."""
         return self.location
 
     def score(self, x: Tensor) -> Tensor:
@@ -155,9 +155,9 @@ class DiscretizedLogistic(PixelLikelihood):
 
 
 def at_least(raw: Tensor, low: float) -> Tensor:
-    """`low` + log(1 + e^(raw - low)): raw where it is large, never below `low`, and smooth."""
+    """Smooth lower bound `low` + log(1 + e^(raw - low)): close to raw if that is large."""
     return low + softplus(raw - low)
 
 
 LOWEST_LOGVAR = -2 * math.log(LEVELS)  # a standard deviation of one grey level
-LOWEST_LOG_SCALE = -9.0  # all but 1e-7 of the mass can lie in one bin
+LOWEST_LOG_SCALE = -9.0  # all but 1e-7 of the mass may be in one bin

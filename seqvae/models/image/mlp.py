@@ -1,6 +1,6 @@
-"""Encoders and decoders of dense layers.
+"""Encoders and decoders of images made of dense layers.
 
-Shapes: B examples, N rows, C x H x W a picture, F its numbers, D latent dims.
+Shapes: B examples, N rows, C x H x W an image, F its values, D latent dims.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Gated(nn.Module):
 
 
 def dense(sizes: Sequence[int], activation: Activation, condition: int = 0) -> ConditionedSequential:
-    """Layers from the first of `sizes` to the last, each with its activation and what it hears."""
+    """Dense layers with widths `sizes`, each with its activation and FiLM conditioning."""
 
     def layer(inputs: int, outputs: int) -> list[nn.Module]:
         if activation == "gated":
@@ -62,7 +62,7 @@ class MLPEncoder(ImageEncoder):
         self.out_dim = hidden[-1]
 
     def features(self, x: Tensor) -> Tensor:
-        """H (B, H) of pictures (B, C, H, W)."""
+        """Features (B, H) of images (B, C, H, W)."""
         h: Tensor = self.layers(x.flatten(1))
         return h
 

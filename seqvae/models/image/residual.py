@@ -1,6 +1,6 @@
-"""Residual encoders and decoders: convolutions that add to what they read.
+"""Residual encoders and decoders of images.
 
-Shapes: B examples, N rows, C x H x W a picture, M maps, D latent dims.
+Shapes: B examples, N rows, C x H x W an image, M maps, D latent dims.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from seqvae.models.image.feature_maps import (
     upsampling_convs,
 )
 
-WIDEST = 4  # times `channels`: maps double with each halving up to here
+WIDEST = 4  # factor of `channels`: maps double with each halving up to this
 
 
 def smooth(units: int, condition: int = 0) -> list[nn.Module]:
-    """SiLU of hidden units or maps, and what they hear."""
+    """SiLU activation and FiLM conditioning of hidden units or maps."""
     return [nn.SiLU(), *film_layers(units, condition)]
 
 
 class Block(ConditionedModule):
-    """x + f(x), f two 3 x 3 convolutions after their rectifiers, nothing at first."""
+    """x + f(x), where f is SiLU and a 3 x 3 convolution, twice; zero at initialisation."""
 
     def __init__(self, maps: int, condition: int = 0) -> None:
         super().__init__()
         second = nn.Conv2d(maps, maps, 3, padding=1)
-        nn.init.zeros_(second.weight)  # or the sum would grow with every block
+        nn.init.zeros_(second.weight)  # otherwise the variance would grow with every block
         first = nn.Conv2d(maps, maps, 3, padding=1)
         self.f = ConditionedSequential(
             *smooth(maps, condition), first, *smooth(maps, condition), zero_init(second)
@@ -47,12 +47,12 @@ class Block(ConditionedModule):
 
 
 def widths(channels: int, count: int) -> list[int]:
-    """How many maps each size has, the largest size first."""
+    """Number of maps at each size, the largest size first."""
     return [channels * min(2**i, WIDEST) for i in range(count)]
 
 
 class ResidualEncoder(MapEncoder):
-    """At each size a convolution that halves it and `blocks` residual blocks; then one dense layer."""
+    """At each size a downsampling convolution and `blocks` residual blocks; then one dense layer."""
 
     paper = "He et al., Identity Mappings in Deep Residual Networks"
     year = 2016

@@ -1,4 +1,4 @@
-"""Pretrained encoders and decoders, and given vectors, under the same interfaces: one row each below."""
+"""Pretrained encoders and decoders, and an encoder of given vectors, by config name."""
 
 from collections.abc import Callable
 

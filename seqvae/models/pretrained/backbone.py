@@ -1,4 +1,4 @@
-"""A pretrained network inside a VAE: what of it trains, and what of it a run saves."""
+"""A pretrained network inside a VAE: frozen, LoRA or full training, and which weights a run saves."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Train = Literal["frozen", "lora", "full"]
 
 @dataclass(frozen=True)
 class LoRA:
-    """Low-rank changes of linear layers, W + (alpha / r) B A, B zero at first.
+    """Low-rank updates of linear layers, W + (alpha / r) B A, with B initialised to zero.
 
     Hu et al. 2022, LoRA: Low-Rank Adaptation of Large Language Models. `targets` are the names of the layers
-    (`q_proj`); without any they are those that `peft` takes for this architecture.
+    (`q_proj`), by default those that `peft` chooses for the architecture.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -30,9 +30,9 @@ class LoRA:
 
 
 class Backbone(nn.Module):
-    """Holds a pretrained network; its state dict has only what trains.
+    """A pretrained network whose state dict holds only the weights that are trained.
 
-    A frozen one stays in evaluation mode: its dropout would be noise in what the rest learns from.
+    A frozen one stays in evaluation mode, because its dropout would add noise to the inputs of the rest.
 
     Raises:
         UserError: a LoRA target that the network does not have, or `peft` is not installed.
@@ -49,18 +49,18 @@ class Backbone(nn.Module):
             leave_out(network, lambda name: "lora_" in name)
 
     def train(self, mode: bool = True) -> Self:
-        """Training mode for what trains."""
+        """Set training mode, except for a frozen network."""
         return super().train(mode and self.mode != "frozen")
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the network makes of its inputs."""
+        """Call the network."""
         return self.network(*args, **kwargs)
 
 
 def leave_out(module: nn.Module, kept: Callable[[str], bool] = lambda name: False) -> None:
-    """Let state dicts of `module` leave out all names but those that are `kept`.
+    """Exclude all names from state dicts of `module` except those that are `kept`.
 
-    Call it when the names are final, after LoRA went in. Loading takes what is left out from the module.
+    Call it when the names are final, after adding LoRA. On loading, excluded values are those of the module.
     """
     names = [name for name in module.state_dict() if not kept(name)]
 
@@ -88,7 +88,7 @@ def _add_lora(network: Any, lora: LoRA) -> None:
         lora_alpha=lora.alpha,  # type: ignore[arg-type]
         lora_dropout=lora.dropout,
         target_modules=targets,
-        fan_in_fan_out=any(type(m).__name__ == "Conv1D" for m in network.modules()),  # GPT-2's
+        fan_in_fan_out=any(type(m).__name__ == "Conv1D" for m in network.modules()),  # GPT-2's linear layer
     )
     try:
         inject_adapter_in_model(settings, network)
@@ -101,11 +101,11 @@ def _add_lora(network: Any, lora: LoRA) -> None:
 
 
 def _is_linear(module: nn.Module) -> bool:
-    """Whether LoRA can change it: a linear layer, or GPT-2's, whose weight is transposed."""
+    """Whether LoRA applies: a linear layer, or GPT-2's `Conv1D`, whose weight is transposed."""
     return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
 
 
 def parameter_counts(module: nn.Module) -> tuple[int, int]:
-    """How many parameters there are, and how many of them train."""
+    """Number of all parameters, and of those that are trained."""
     sizes = [(p.numel(), p.requires_grad) for p in module.parameters()]
     return sum(size for size, _ in sizes), sum(size for size, trains in sizes if trains)

@@ -1,4 +1,4 @@
-"""Where a pretrained model lies (a folder, a GGUF file or a Hub id), and what identifies its weights."""
+"""Location of a pretrained model (a folder, a GGUF file or a Hub id), and the hash of its weights."""
 
 from __future__ import annotations
 
@@ -13,14 +13,24 @@ from typing import Any
 import torch
 from torch import nn
 
-from seqvae.data.content import cache_root, remembered_hash
-from seqvae.data.text.cache import atomic_folder
+from seqvae.data.cache import cache_root, fill_folder
+from seqvae.data.content import remembered_hash
 from seqvae.errors import UserError
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*/*.json", "*/*.safetensors")  # of a Hub repository
+_FILES = (
+    "*.json",
+    "*.safetensors",
+    "*.txt",
+    "*.model",
+    "*/*.json",
+    "*/*.safetensors",
+    "README.md",
+)  # of the Hub
 _LEFT_OUT = ("onnx/*", "openvino/*", "original/*")
 _WEIGHTS = ("*.safetensors", "*.bin")
+# in the front matter of a model card
+_LICENCE = re.compile(r"\A---\n(?:.*\n)*?license: *['\"]?([^'\"\n]+?)['\"]? *\n(?:.*\n)*?---")
 
 
 @dataclass(frozen=True)
@@ -28,10 +38,10 @@ class Base:
     """A pretrained model on this machine.
 
     Args:
-        name: what the config calls it.
-        folder: holds `config.json`, weights and tokenizer as `transformers` reads them.
+        name: its name in the config.
+        folder: the folder with `config.json`, weights and tokenizer that `transformers` reads.
         revision: the commit of a Hub repository, None for a folder or file.
-        packed: the file that the folder was unpacked from.
+        packed: the file from which the folder was unpacked.
     """
 
     name: str
@@ -41,7 +51,7 @@ class Base:
 
     @cached_property
     def sha256(self) -> str:
-        """The SHA-256 of the weights, or of what they were unpacked from; of several files that of all.
+        """The SHA-256 of the weights, or of the packed file; for several files, of their hashes.
 
         Raises:
             UserError: no weights in the folder.
@@ -59,11 +69,24 @@ class Base:
         lines = "\n".join(f"{file.name} {known}" for file, known in zip(files, hashes, strict=True))
         return hashlib.sha256(lines.encode()).hexdigest()
 
+    @property
+    def licence(self) -> str | None:
+        """The licence according to the model's card or GGUF file; None if neither names one."""
+        card = self.folder / "README.md"
+        if card.is_file() and (found := _LICENCE.match(card.read_text(encoding="utf-8", errors="replace"))):
+            return found[1]
+        if self.packed is None or self.packed.suffix != ".gguf":
+            return None
+        from gguf import GGUFReader
+
+        field = GGUFReader(self.packed).fields.get("general.license")
+        return None if field is None else str(field.contents())
+
     def load(self, kind: str) -> nn.Module:
-        """The model by the class `kind` of `transformers`, fp32, in evaluation mode.
+        """Load the model by the class `kind` of `transformers`, in fp32 and evaluation mode.
 
         Raises:
-            UserError: `transformers` cannot read it as that.
+            UserError: `transformers` cannot load it with that class.
         """
         try:
             model: nn.Module = getattr(library(), kind).from_pretrained(self.folder, dtype=torch.float32)
@@ -79,7 +102,7 @@ def sha256_of(path: Path) -> str:
 
 
 def library() -> Any:
-    """The module `transformers`, imported only where a pretrained model is used: it takes seconds.
+    """Import `transformers`, only if a pretrained model is used, because it takes seconds.
 
     Raises:
         UserError: it is not installed, or older than 5.
@@ -98,10 +121,10 @@ def library() -> Any:
 
 
 def find_base(model: str, revision: str | None = None) -> Base:
-    """The model that a config names: a folder, a Hub id, or a `.gguf` or `.zip` file, unpacked in the cache.
+    """Find the model of a config: a folder, a Hub id, or a `.gguf` or `.zip` file (unpacked in the cache).
 
     Raises:
-        UserError: none of these, or it cannot be fetched or unpacked.
+        UserError: none of these, or it cannot be downloaded or unpacked.
     """
     path = Path(model)
     if path.is_file() and path.suffix in (".gguf", ".zip"):
@@ -132,15 +155,15 @@ def _downloaded(model: str, revision: str | None) -> Path:
 
 
 def _unpacked(file: Path) -> Path:
-    """The folder in the cache that a file was unpacked into, whole or not at all.
+    """Unpack a file atomically into the cache, or find it there; returns the folder.
 
     Raises:
-        UserError: the file cannot be read, or holds no model.
+        UserError: the file cannot be read, or does not hold a model.
     """
     folder = cache_root() / "backbones" / remembered_hash(file, sha256_of)
     if (folder / "config.json").is_file():
         return folder
-    with atomic_folder(folder, "config.json") as work:
+    with fill_folder(folder, "config.json", "a model") as work:
         if file.suffix == ".gguf":
             _convert(file, work)
         else:
@@ -181,12 +204,12 @@ def _convert(file: Path, folder: Path) -> None:
 
 
 def _forget_quantization(model: Any) -> None:
-    """Let `save_pretrained` write plain weights: they are dequantised, but the model still says otherwise."""
+    """Remove the marks of quantisation, so that `save_pretrained` writes the dequantised weights."""
     model.__dict__.pop("hf_quantizer", None)
     model.is_quantized = False
     model.config.__dict__.pop("quantization_config", None)
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
+    """The first line of an error's message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,6 +1,6 @@
-"""A causal language model as `read(embeddings, past)`: keys and values that it has seen go in and come out.
+"""Causal language models of `transformers` with an explicit KV cache of tensors.
 
-Shapes: N rows, T places, P places before them, G key-value heads, C numbers per head, W width of embeddings,
+Shapes: N rows, T positions, P positions before, G key-value heads, C numbers per head, W embedding width,
 H features, V words.
 """
 
@@ -19,16 +19,16 @@ from seqvae.errors import UserError
 from seqvae.models.pretrained.base import library
 
 KeysValues = tuple[Tensor, Tensor]  # (N, G, P, C) each
-_TOLERANCE = 1e-3  # of a logit's size; a soft cap or a scale that we do not know is far off
+_TOLERANCE = 1e-3  # relative to a logit's size; an unsupported soft cap or scale exceeds it
 
 
 def read_causal(network: Any, x: Tensor, past: tuple[KeysValues, ...], length: int) -> tuple[Tensor, Any]:
-    """Features (N, T, H) of embeddings x (N, T, W) that stand `length` places in, and all keys and values.
+    """Features (N, T, H) of embeddings x (N, T, W) at positions from `length` on, and the new cache.
 
-    Of each layer, those of the P places before included. With right padding no attention mask is needed: no
-    place sees what follows it.
+    The cache has the keys and values of all positions. With right padding no attention mask is needed: no
+    position attends to later ones.
     """
-    cache = _new_cache(past)  # the model changes it in place: `past` stays as it is
+    cache = _new_cache(past)  # the model modifies the cache object, not the tensors of `past`
     positions = torch.arange(length, length + x.shape[1], device=x.device)[None].expand(len(x), -1)
     given = {"position_ids": positions} if "position_ids" in _arguments(network) else {}
     out = network(inputs_embeds=x, past_key_values=cache, use_cache=True, **given)
@@ -46,9 +46,9 @@ def _parameters(function: Callable[..., Any]) -> frozenset[str]:
 
 
 def _new_cache(past: tuple[KeysValues, ...], places: Tensor | None = None) -> Any:
-    """A cache of `transformers` that holds `past`, without copying it.
+    """Make a `transformers` cache that holds `past`, without copying it.
 
-    With `places` (T,) what comes is written there, into memory that is there already.
+    With `places` (T,) new keys and values are written there, into existing memory.
     """
     cache = library().DynamicCache()
     kind = _layer_type() if places is None else partial(_fixed_layer_type(), places)
@@ -66,13 +66,13 @@ def _layer_type() -> Any:
     from transformers.cache_utils import DynamicLayer
 
     class KeysValuesLayer(DynamicLayer):  # type: ignore[no-untyped-call]
-        """Starts empty as a view of what comes: the library's own start is made on the host.
+        """Starts as an empty view of the first keys; the library's own start copies from the host.
 
-        No CUDA graph could hold that.
+        A CUDA graph cannot contain such a copy.
         """
 
         def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-            """Keys and values of no place."""
+            """Set empty keys and values."""
             self.dtype, self.device = key_states.dtype, key_states.device
             self.keys, self.values = key_states[..., :0, :], value_states[..., :0, :]
             self.is_initialized = True
@@ -83,20 +83,20 @@ def _layer_type() -> Any:
 @lru_cache
 def _fixed_layer_type() -> Any:
     class FixedLayer(_layer_type()):  # type: ignore[misc]
-        """Writes into memory that stays where it is."""
+        """Writes into memory at fixed addresses."""
 
         def __init__(self, places: Tensor) -> None:
             super().__init__()
             self.places = places
 
         def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> KeysValues:
-            """All keys and values, with those that came at their places."""
+            """Write new keys and values at their positions; returns all."""
             for memory, new in ((self.keys, key_states), (self.values, value_states)):
                 memory.index_copy_(2, self.places, new.to(memory.dtype))
             return self.keys, self.values
 
         def get_seq_length(self) -> int:
-            """None that the model would count on: places and mask are given."""
+            """0: positions and mask are passed explicitly."""
             return 0
 
     return FixedLayer
@@ -105,7 +105,7 @@ def _fixed_layer_type() -> Any:
 def read_fixed(network: Any, x: Tensor, past: tuple[KeysValues, ...], places: Tensor) -> Tensor:
     """Features (N, T, H) of embeddings x (N, T, W) at `places` (T,) of fixed memory (N, G, L, C).
 
-    Keys and values are written there; no place sees what lies beyond it. No shape depends on `places`, so
+    Keys and values are written there; no position attends to later ones. No shape depends on `places`, so
     that the work may be captured as a CUDA graph.
     """
     rows, room = len(x), past[0][0].shape[2]
@@ -119,13 +119,13 @@ def read_fixed(network: Any, x: Tensor, past: tuple[KeysValues, ...], places: Te
 
 
 def read_uncached(network: Any, x: Tensor) -> Tensor:
-    """Features (N, T, H) of whole sequences of embeddings (N, T, W), from their first place on."""
+    """Features (N, T, H) of whole sequences of embeddings (N, T, W), without a cache."""
     features: Tensor = network(inputs_embeds=x, use_cache=False).last_hidden_state
     return features
 
 
 def keys_and_values(cache: Any) -> tuple[KeysValues, ...] | None:
-    """Each layer's keys and values; None where a layer keeps something else."""
+    """Each layer's keys and values; None if a layer has another kind of memory."""
     layers = getattr(cache, "layers", [])
     pairs = [(getattr(layer, "keys", None), getattr(layer, "values", None)) for layer in layers]
     if not pairs or not all(
@@ -137,7 +137,7 @@ def keys_and_values(cache: Any) -> tuple[KeysValues, ...] | None:
 
 @torch.no_grad()
 def prompt_state(network: Any, x: Tensor) -> tuple[KeysValues, ...] | None:
-    """Keys and values of a prompt's embeddings (1, P, W); None where the model's memory is not only these."""
+    """Keys and values of a prompt's embeddings (1, P, W); None if the model has other memory."""
     if "past_key_values" not in _arguments(network):
         return None
     pairs = keys_and_values(read_causal(network, x, (), 0)[1])
@@ -150,7 +150,7 @@ def output_layer(lm: Any, name: str) -> nn.Linear:
     """The linear map from features to logits.
 
     Raises:
-        UserError: the model has none.
+        UserError: the model has no linear output layer.
     """
     layer = lm.get_output_embeddings()
     if not isinstance(layer, nn.Linear):
@@ -162,10 +162,10 @@ def output_layer(lm: Any, name: str) -> nn.Linear:
 
 @torch.no_grad()
 def check_reading(lm: Any, layer: nn.Linear, ids: Tensor, cached: bool, name: str) -> None:
-    """Compare our way of reading ids (T,) with the model's own logits, in one pass and in two.
+    """Compare our logits for ids (T,) with the model's own, in one pass and in two.
 
     Raises:
-        UserError: they differ, as where logits are capped or scaled after the output layer.
+        UserError: they differ, for example because logits are capped or scaled after the output layer.
     """
     network = lm.base_model
     known = lm(input_ids=ids[None]).logits.float()

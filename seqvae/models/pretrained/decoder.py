@@ -1,4 +1,4 @@
-"""A pretrained causal language model as p(x|z): z as key and value slots, as a prefix, or at the softmax.
+"""A pretrained causal language model as p(x|z): z as key and value slots, prefix, or at the softmax.
 
 Shapes: S samples, B sentences, N = S x B rows, T tokens, K slots, L layers, G key-value heads, C numbers per
 head, W width of embeddings, H features, V words, D latent dims.
@@ -37,11 +37,11 @@ from seqvae.models.text.likelihood import TextDecoder, forbidden_ids
 Place = Literal["slots", "prefix", "softmax"]
 Size = Annotated[int, Field(gt=0)]
 PROMPT = "Here is a short sentence:"
-_STD = 0.02  # of the weights through which z first acts, in the units of what it acts on
+_STD = 0.02  # std of the initial weights of z, in the units of their target
 
 
 class Bridge(nn.Module):
-    """b + [z; c] W^T for codes (N, D) and their condition (N, C); D may be 0, W of c is 0 at first."""
+    """b + [z; c] W^T for codes (N, D) and conditions (N, C); D may be 0, the weights of c start at 0."""
 
     def __init__(self, dim: int, condition: int, outputs: int, std: float = _STD) -> None:
         super().__init__()
@@ -54,26 +54,26 @@ class Bridge(nn.Module):
         return functional.linear(concat_condition(z, c), self.weight, self.bias)
 
 
-def _repeated(ids: list[int], count: int) -> Tensor:
-    """(K,) ids, from the start again where there are fewer."""
+def _repeat_ids(ids: list[int], count: int) -> Tensor:
+    """(K,) ids, repeated cyclically if there are fewer."""
     return torch.tensor([ids[i % len(ids)] for i in range(count)])
 
 
 class PretrainedDecoder(TextDecoder):
-    """Writes with a pretrained causal language model that z steers.
+    """A pretrained causal language model conditioned on z.
 
-    z acts by choice as K `slots`, keys and values in front of the words at every layer in the units of the
-    model's own (they start as those of a real `prompt`), as a `prefix` of K embeddings, and at the `softmax`,
-    added to the last features. Of the model nothing trains, or LoRA, or all. The blank that word dropout
-    writes is an embedding that is learned. `checkpointing` recomputes layers in the backward pass to save
-    memory, where there are no slots.
+    z enters (`z_to`) as K `slots`, keys and values in front of the words at every layer, in the units of the
+    model's own and initialised as those of a real `prompt`; as a `prefix` of K embeddings; and at the
+    `softmax`, added to the last features. The model is frozen, trained with LoRA, or fully trained. The blank
+    of word dropout has a learned embedding. `checkpointing` recomputes layers in the backward pass to save
+    memory; not with slots.
 
     Args:
         model: a Hub id, a folder that `transformers` wrote, or a `.gguf` file; `revision` is a Hub commit.
 
     Raises:
-        UserError: no such model or not a causal one, slots where a layer keeps more than keys and values, a
-            tokenizer with more words than the model, or checkpointing that cannot be.
+        UserError: no such model or not a causal one, slots in a model with other memory than keys and values,
+            a tokenizer with more tokens than the model, or checkpointing that is not possible.
     """
 
     paper = "Li et al., Optimus: Organizing Sentences via Pre-trained Modeling of a Latent Space"
@@ -101,7 +101,7 @@ class PretrainedDecoder(TextDecoder):
         self._check_words(vocab_size, len(layer.weight), model)
         self.special, self.slots, self.checkpointing = special, slots, checkpointing
         self.longest = int(getattr(lm.config, "max_position_embeddings", None) or 1 << 30)
-        ids = _repeated(prompt_ids(base.folder, prompt), slots)
+        ids = _repeat_ids(prompt_ids(base.folder, prompt), slots)
         self._check_words(int(ids.max()) + 1, len(layer.weight), model)
         embedded = lm.get_input_embeddings()(ids).detach()  # (K, W)
         past = prompt_state(lm.base_model, embedded[None])
@@ -127,7 +127,7 @@ class PretrainedDecoder(TextDecoder):
             )
 
     def _make_head(self, layer: nn.Linear, vocab_size: int) -> None:
-        """The model's own output layer; neither padding and start are ever said nor ids without a token."""
+        """Make the head from the model's output layer; padding, start and unused ids have probability 0."""
         words, features = layer.weight.shape
         never = (*forbidden_ids(self.special), *range(vocab_size, words))
         self.head = OutputHead(features, words, never, layer.weight)
@@ -143,14 +143,14 @@ class PretrainedDecoder(TextDecoder):
         past: tuple[KeysValues, ...] | None,
         model: str,
     ) -> None:
-        """Where z enters; without a code (D = 0) their biases train alone: the same model as a baseline."""
+        """Make the maps of z; with D = 0 only their biases train, which gives a baseline without a code."""
         self.z_to_slots = self.z_to_prefix = self.z_to_softmax = None
         self.shapes = [(pair[0].shape[1:], pair[1].shape[1:]) for pair in past or ()]
         if "slots" in places:
             if past is None:
                 raise UserError(f"{model} keeps more than keys and values: use z_to: [prefix], not slots")
             flat = torch.cat([x.flatten() for pair in past for x in pair])
-            # every layer's keys, and values, have a size of their own: z moves all by the same share of it
+            # keys and values of each layer differ in scale: z changes all by the same fraction of it
             unit = torch.cat([x.float().std().expand(x.numel()) for pair in past for x in pair])
             self.z_to_slots = Bridge(dim, condition, len(flat))
             self.z_to_slots.bias.data.copy_(flat / unit)
@@ -164,13 +164,13 @@ class PretrainedDecoder(TextDecoder):
 
     @property
     def embedding(self) -> nn.Embedding:
-        """The model's own, which the backbone holds."""
+        """The model's own input embedding, part of the backbone."""
         found: nn.Embedding = self.backbone.network.get_input_embeddings()
         return found
 
     @property
     def reads_once(self) -> bool:
-        """Whether a word is read once and kept as keys and values; else every word is read at each step."""
+        """Whether a KV cache is used; otherwise all words are read again at each step."""
         return self.has_cache and not (self.checkpointing and self.training)
 
     def _checkpoint(self, lm: Any, train: Train) -> None:
@@ -180,7 +180,7 @@ class PretrainedDecoder(TextDecoder):
             )
             raise UserError(f"checkpointing cannot be where {reason}: leave it out, or use z_to: [prefix]")
         network = lm.base_model
-        # the second name is the older one
+        # the second name is that of older versions
         named = ("activation_checkpointing_enable", "gradient_checkpointing_enable")
         next(getattr(network, name) for name in named if hasattr(network, name))()
 
@@ -197,7 +197,7 @@ class PretrainedDecoder(TextDecoder):
         return state
 
     def _empty(self, rows: int) -> CausalState:
-        """Nothing read yet, but by N rows."""
+        """The state of N rows before anything is read."""
         weight = self.embedding.weight
         if not self.reads_once:
             return CausalState(seen=weight.new_zeros(rows, 0, weight.shape[1]))
@@ -211,7 +211,7 @@ class PretrainedDecoder(TextDecoder):
         """Features (N, T, H) after each of the words (N, T), and the state after the last.
 
         Raises:
-            UserError: more words than the model has places for.
+            UserError: more words than the model has positions.
         """
         x = self.embedding(inputs)
         x = torch.where((inputs == self.special.unk)[..., None], self.blank.to(x.dtype), x)
@@ -231,7 +231,7 @@ class PretrainedDecoder(TextDecoder):
         return features, replace(state, seen=x, length=length)
 
     def _read_fixed(self, x: Tensor, state: CausalState, length: Tensor) -> tuple[Tensor, CausalState]:
-        """The same where keys and values, or embeddings, are written into memory that stays where it is."""
+        """The same with keys and values, or embeddings, written into memory at fixed addresses."""
         places = length + torch.arange(x.shape[1], device=x.device)
         read = replace(state, length=length + x.shape[1])
         if self.reads_once:

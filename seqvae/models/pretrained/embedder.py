@@ -1,4 +1,4 @@
-"""Texts to vectors by a pretrained encoder that does not change, each text once: kept by content.
+"""Embedding of texts by a frozen pretrained encoder, with a cache on disk by content.
 
 Shapes: n texts, W width of a vector.
 """
@@ -18,8 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from seqvae.data.content import cache_root, content_key
-from seqvae.data.text.cache import atomic_folder
+from seqvae.data.cache import cache_root, content_key, fill_folder
 from seqvae.data.text.readers import Example
 from seqvae.data.text.source import SourceRows
 from seqvae.models.pretrained.base import Base
@@ -28,12 +27,12 @@ from seqvae.models.pretrained.sentences import Pooling, WordReader, padded, reci
 Array = npt.NDArray[np.float32]
 _BATCH = 64
 _DIGEST = 16  # bytes
-_KEPT = 256  # texts that are worth a file of their own; fewer are embedded again
-_SILENT = 30.0  # seconds before a long embedding says how far it is
+_KEPT = 256  # minimum number of texts to cache; fewer are embedded again
+_SILENT = 30.0  # seconds before progress is reported
 
 
 class Embedder:
-    """A sentence-transformers model, or any encoder with a pooling, that is loaded when it is first used."""
+    """A sentence-transformers model, or any encoder with a pooling; loaded at first use."""
 
     def __init__(self, base: Base, pooling: Pooling, device: torch.device | str = "cpu") -> None:
         self.base, self.device = base, torch.device(device)
@@ -41,7 +40,7 @@ class Embedder:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the weights and of how they are used."""
+        """A hash of the weights and the recipe."""
         return content_key("features", self.base.sha256, self.recipe)
 
     @cached_property
@@ -52,7 +51,7 @@ class Embedder:
 
     @torch.no_grad()
     def embed(self, texts: Sequence[str]) -> Array:
-        """(n, W) float32; neither order nor company of the texts changes a vector but by rounding."""
+        """Vectors (n, W) float32; order and other texts change a vector only by rounding."""
         words, network, head = self._parts
         ids = words.ids(list(texts))
         order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
@@ -70,16 +69,16 @@ class Embedder:
 
 
 class FeatureCache:
-    """Vectors on disk by the hash of their text, mapped and not read; each `add` is a file of its own.
+    """Memory-mapped vectors on disk, by the hash of their text; each `add` writes its own files.
 
-    Several processes may add at once: at worst a text is there twice.
+    Several processes may add concurrently: at worst a text is stored twice.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.blocks: list[Array] = []
         self.places: dict[bytes, tuple[int, int]] = {}
-        for block in sorted(p for p in folder.glob("*") if (p / "vectors.npy").is_file()):
+        for block in sorted(p for p in folder.glob("[!.]*") if (p / "vectors.npy").is_file()):
             self._open(block)
 
     def _open(self, block: Path) -> None:
@@ -89,26 +88,26 @@ class FeatureCache:
         self.blocks.append(np.load(block / "vectors.npy", mmap_mode="r"))
 
     def add(self, keys: Sequence[bytes], vectors: Array) -> None:
-        """Keep vectors (n, W) under their texts' hashes.
+        """Store vectors (n, W) under their texts' hashes.
 
         Raises:
-            UserError: no room on the disk.
+            UserError: the disk is full.
         """
         block = self.folder / uuid.uuid4().hex
-        with atomic_folder(block, "vectors.npy") as work:
+        with fill_folder(block, "vectors.npy", "vectors") as work:
             (work / "keys.bin").write_bytes(b"".join(keys))
             np.save(work / "vectors.npy", vectors)
         self._open(block)
 
     def get(self, key: bytes) -> Array:
-        """The vector (W,) of a text that is there."""
+        """The vector (W,) of a stored text."""
         block, row = self.places[key]
         vector: Array = self.blocks[block][row]
         return vector
 
 
 class FrozenFeatures:
-    """Reads examples as the vectors of an embedder, and keeps those of many: later runs look them up."""
+    """The source reader of a frozen encoder: embeds texts, and caches the vectors for later runs."""
 
     def __init__(self, embedder: Embedder) -> None:
         self.embedder = embedder
@@ -116,12 +115,12 @@ class FrozenFeatures:
 
     @property
     def fingerprint(self) -> str:
-        """That of the embedder."""
+        """The fingerprint of the embedder."""
         return self.embedder.fingerprint
 
     @cached_property
     def cache(self) -> FeatureCache:
-        """The vectors that are there already."""
+        """The cache of this embedder's vectors."""
         return FeatureCache(cache_root() / "features" / self.fingerprint)
 
     def read(self, examples: Sequence[Example]) -> SourceRows:

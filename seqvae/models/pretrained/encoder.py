@@ -1,6 +1,6 @@
-"""Encoders that read vectors, given or made by a frozen model, and pretrained encoders that train.
+"""Encoders of vectors (given, or from a frozen model), and trainable pretrained encoders.
 
-Shapes: B examples, K learned ones, W width of a vector, T tokens, H features.
+Shapes: B examples, K pseudo-inputs, W width of a vector, T tokens, H features.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ Hidden = Annotated[int, Field(ge=0)]
 
 
 class Standardized(nn.Module):
-    """(x - mean) / sd of vectors (B, W), then as many layers of `hidden` GELU units as `layers` says.
+    """(x - mean) / sd of vectors (B, W), then `layers` layers of `hidden` GELU units.
 
-    Mean and deviation are those of the training split; they are saved with the weights.
+    Mean and standard deviation are those of the training split, and saved with the weights.
     """
 
     def __init__(self, source: SourceFacts, hidden: int, layers: int) -> None:
@@ -57,13 +57,13 @@ class Standardized(nn.Module):
         return (x - self.mean) / self.sd
 
     def read(self, x: Tensor) -> Tensor:
-        """(B, out) of vectors that are standardised already."""
+        """(B, out) of vectors that are already standardised."""
         out: Tensor = self.layers(x)
         return out
 
 
 class VectorEncoder(Encoder):
-    """Reads a given vector of each example instead of its text, standardised; `hidden` adds layers.
+    """Encodes a given vector per example instead of its text, standardised; `hidden` adds layers.
 
     Raises:
         UserError: data without vectors.
@@ -85,31 +85,31 @@ class VectorEncoder(Encoder):
         return self.features.standardized(batch.source)
 
     def forward(self, batch: TextBatch) -> Tensor:
-        """H (B, H)."""
+        """Features (B, H)."""
         features: Tensor = self.features(batch.source)
         return features
 
     def pseudo_inputs(self, count: int) -> Tensor:
-        """(K, W) draws from N(0, 1), as standardised vectors are."""
+        """(K, W) samples from N(0, 1), the distribution of standardised vectors."""
         return torch.randn(count, len(self.features.mean))
 
     def read(self, x: Tensor) -> Tensor:
-        """H (K, H) of learned vectors (K, W)."""
+        """Features (K, H) of pseudo-inputs (K, W)."""
         return self.features.read(x)
 
 
 class PretrainedEncoder(Encoder):
     """Any encoder of `transformers`, or a sentence-transformers folder, pooled to one vector per sentence.
 
-    Frozen, it has made all vectors before training starts and is not here: they are read, standardised, as
-    given vectors are. With `train: lora` or `full` it reads its own tokens in each batch, and its vectors are
-    normalised to mean 0 and variance 1 each.
+    If frozen, all vectors are computed before training and the network is not part of this module: they are
+    read, standardised, like given vectors. With `train: lora` or `full` it reads its own tokens in each
+    batch, and each vector is normalised to mean 0 and variance 1.
 
     Args:
         model: a Hub id or a folder that `transformers` wrote; `revision` is a commit of the Hub.
 
     Raises:
-        UserError: no such model, or one that cannot be read so.
+        UserError: no such model, or one that cannot be used as an encoder.
     """
 
     paper = "Reimers & Gurevych, Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks"
@@ -153,7 +153,7 @@ class PretrainedEncoder(Encoder):
         return int(self.head(states, ids.bool().logical_not()).shape[1])
 
     def forward(self, batch: TextBatch) -> Tensor:
-        """H (B, H)."""
+        """Features (B, H)."""
         if self.features is not None:
             return self.features(batch.source)  # type: ignore[no-any-return]
         mask = batch.source_mask
@@ -171,7 +171,7 @@ class PretrainedEncoder(Encoder):
         )
 
     def pseudo_inputs(self, count: int) -> Tensor:
-        """(K, W) draws from N(0, 1), of a frozen model.
+        """(K, W) samples from N(0, 1), for a frozen model.
 
         Raises:
             UserError: the model is not frozen.
@@ -181,7 +181,7 @@ class PretrainedEncoder(Encoder):
         return torch.randn(count, len(self.features.mean))
 
     def read(self, x: Tensor) -> Tensor:
-        """H (K, H) of learned vectors (K, W).
+        """Features (K, H) of pseudo-inputs (K, W).
 
         Raises:
             UserError: the model is not frozen.

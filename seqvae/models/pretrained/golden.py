@@ -1,4 +1,4 @@
-"""What a run on pretrained models remembers of them: which weights, and what they made of a few sentences.
+"""Golden outputs: a run records hashes of its pretrained weights, and the outputs for a few sentences.
 
 Shapes: B golden sentences, D latent dims, W vector width, C conditions.
 """
@@ -27,17 +27,18 @@ from seqvae.interfaces import point_estimate
 from seqvae.models.latents import LATENTS
 from seqvae.models.pretrained.base import find_base
 from seqvae.models.pretrained.sources import source_reader
+from seqvae.utils.atomic_files import write_atomically
 
 if TYPE_CHECKING:
     from seqvae.models.vae import VAE
 
 GOLDEN_FILE, FOLDER = "golden.json", "base"
 _SENTENCES = 3
-_Z_TOLERANCE, _NLL_TOLERANCE = 1e-2, 1e-2  # of |z| + 1, and of NLL + 1: other devices and kernels stay within
+_Z_TOLERANCE, _NLL_TOLERANCE = 1e-2, 1e-2  # relative to |z| + 1 and NLL + 1, for other devices and kernels
 
 
 def pretrained_parts(config: RunConfig) -> dict[str, Component]:
-    """The parts of a model that stand on pretrained weights, by name."""
+    """The parts of a model with pretrained weights, by name."""
     parts = {"encoder": config.encoder, "decoder": config.decoder}
     if not lookup("latent", LATENTS, config.latent.name).needs_encoder:
         del parts["encoder"]
@@ -45,10 +46,10 @@ def pretrained_parts(config: RunConfig) -> dict[str, Component]:
 
 
 def base_facts(config: RunConfig) -> dict[str, dict[str, str | None]]:
-    """Which weights each part stands on: name, revision and SHA-256, for config.json; empty for other models.
+    """Name, revision and SHA-256 of each part's pretrained weights, for config.json.
 
     Raises:
-        UserError: a model that is not there.
+        UserError: a missing model.
     """
     facts = {}
     for part, spec in pretrained_parts(config).items():
@@ -58,7 +59,7 @@ def base_facts(config: RunConfig) -> dict[str, dict[str, str | None]]:
 
 
 def with_bases(config: RunConfig, card: Mapping[str, Any], path: Path) -> RunConfig:
-    """The config of a saved run that names what it was trained on: the folder's own copy, or the same commit.
+    """The config of a saved run, with its own copy of the pretrained models or the commit of training.
 
     Raises:
         UserError: the weights are not those of training.
@@ -82,10 +83,10 @@ def with_bases(config: RunConfig, card: Mapping[str, Any], path: Path) -> RunCon
 
 
 def copy_bases(config: RunConfig, folder: Path) -> None:
-    """Copy the pretrained models that a config stands on into a run's folder, where loading finds them first.
+    """Copy a config's pretrained models into a run's folder, where loading looks first.
 
     Raises:
-        UserError: a model that is not there.
+        UserError: a missing model.
     """
     for part, spec in pretrained_parts(config).items():
         base = find_base(str(spec.arguments["model"]), spec.arguments.get("revision"))
@@ -93,9 +94,9 @@ def copy_bases(config: RunConfig, folder: Path) -> None:
 
 
 def write_golden(path: Path, config: RunConfig, vae: VAE, data: Any) -> None:
-    """Keep what the model makes of the first validation sentences; nothing without pretrained parts.
+    """Record the model's outputs for the first validation sentences, if it has pretrained parts.
 
-    Whatever changes it later (another version of a library, say) is found when the run is loaded.
+    A later change, such as another version of a library, is detected when the run is loaded.
     """
     if not pretrained_parts(config):
         return
@@ -114,13 +115,12 @@ def write_golden(path: Path, config: RunConfig, vae: VAE, data: Any) -> None:
     z, nll = _made(vae, batch)
     vae.train(training)
     known |= {"z": z.tolist(), "nll": nll.tolist(), "versions": _versions()}
-    unfinished = path / f".unfinished-{GOLDEN_FILE}"
-    unfinished.write_text(json.dumps(known) + "\n", encoding="utf-8")
-    unfinished.replace(path / GOLDEN_FILE)
+    text = json.dumps(known) + "\n"
+    write_atomically(path / GOLDEN_FILE, lambda file: file.write_text(text, encoding="utf-8"))
 
 
 def check_golden(path: Path, config: RunConfig, vae: VAE, codec: Any) -> None:
-    """Compare what a loaded model makes of the golden sentences with what it made when it was saved.
+    """Compare a loaded model's outputs for the golden sentences with the recorded ones.
 
     Raises:
         UserError: they differ; the message names the versions.
@@ -159,7 +159,7 @@ def _batch(known: Mapping[str, Any], config: TextRunConfig, codec: TextTokenizer
 
 @torch.no_grad()
 def _made(vae: VAE, batch: TextBatch) -> tuple[Tensor, Tensor]:
-    """The code (B, D) of each sentence, and its NLL (B,) under that code, by a model in evaluation mode."""
+    """The code (B, D) of each sentence, and its NLL (B,) given that code; in evaluation mode."""
     q = vae.posterior(batch)
     z = point_estimate(q)
     c = vae.condition(batch)
@@ -172,7 +172,7 @@ def _largest(x: Tensor) -> float:
 
 
 def _number(x: float) -> float | None:
-    """JSON has no NaN."""
+    """None for NaN, which JSON lacks."""
     return None if x != x else x
 
 

@@ -1,4 +1,4 @@
-"""From a pretrained encoder's state per token to one vector per sentence, as its authors meant it.
+"""Pooling of a pretrained encoder's token states to one vector per sentence, as its authors defined it.
 
 Shapes: B sentences, T tokens, H features of the encoder, W width of the vector.
 """
@@ -20,9 +20,9 @@ from seqvae.models.pretrained.base import Base
 from seqvae.models.text.pooling import POOLINGS
 
 Pooling = Literal["auto", "mean", "cls", "last", "max"]
-LONGEST = 512  # tokens that an encoder reads where nothing says how many
-_MODE = "pooling_mode_"  # how older folders begin the name of a switch
-_MODES = {"lasttoken": "last"}  # what sentence-transformers calls them
+LONGEST = 512  # default maximum tokens of an encoder
+_MODE = "pooling_mode_"  # prefix of pooling switches in older folders
+_MODES = {"lasttoken": "last"}  # names of sentence-transformers
 _ACTIVATIONS = {"Identity": nn.Identity, "Tanh": nn.Tanh, "ReLU": nn.ReLU, "GELU": nn.GELU, "SiLU": nn.SiLU}
 _COUNTS_FROM_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet")
 _GENERATORS = ("ForCausalLM", "LMHeadModel")
@@ -57,14 +57,14 @@ class Normalize(nn.Module):
 
 
 class SentenceHead(nn.Module):
-    """Pools the states of tokens, then what follows in the folder: dense layers, normalisation."""
+    """Pools token states, then applies the folder's dense layers and normalisation."""
 
     def __init__(self, pooling: str, layers: list[nn.Module]) -> None:
         super().__init__()
         self.pooling, self.layers = pooling, nn.Sequential(*layers)
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
-        """(B, W) of states (B, T, H), those where `mask` (B, T) is true."""
+        """Vectors (B, W) from states (B, T, H) where `mask` (B, T) is true."""
         pooled = states[:, 0] if self.pooling == "cls" else POOLINGS[self.pooling](states, mask)
         vectors: Tensor = self.layers(pooled)
         return vectors
@@ -72,12 +72,12 @@ class SentenceHead(nn.Module):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How an encoder's folder, or a config, makes vectors of states."""
+    """How vectors are made from states, from an encoder's folder or a config."""
 
     pooling: str
-    layers: tuple[tuple[str, str], ...] = ()  # (kind, folder) of what follows
-    folder: str = ""  # where the transformer itself lies
-    longest: int | None = None  # tokens of a sentence
+    layers: tuple[tuple[str, str], ...] = ()  # (kind, folder) of the following modules
+    folder: str = ""  # subfolder of the transformer
+    longest: int | None = None  # maximum tokens per sentence
     lowercase: bool = False
 
     def head(self, base: Base) -> SentenceHead:
@@ -89,12 +89,12 @@ class Recipe:
 
 
 def recipe_of(base: Base, pooling: Pooling) -> Recipe:
-    """The recipe of a base: with `auto` its own where it is a sentence-transformers folder.
+    """The recipe of a base model: with `auto`, that of a sentence-transformers folder.
 
-    Elsewhere `auto` takes the last token of a generator and the mean of any other model.
+    For other folders `auto` is the last token of a causal language model, and the mean for others.
 
     Raises:
-        UserError: a module that is not known here.
+        UserError: an unknown module.
     """
     listed = base.folder / "modules.json"
     if pooling == "auto" and listed.is_file():
@@ -148,7 +148,7 @@ def _read(file: Path, missing: Any = None) -> Any:
 
 
 class WordReader:
-    """The encoder's own tokenizer: ids with its own start and end, cut at its longest sentence."""
+    """The encoder's own tokenizer: ids with its own start and end tokens, truncated to its maximum."""
 
     def __init__(self, base: Base, recipe: Recipe) -> None:
         from seqvae.models.pretrained.base import library
@@ -156,13 +156,14 @@ class WordReader:
         self.recipe = recipe
         self.tokenizer: Any = library().AutoTokenizer.from_pretrained(base.folder / recipe.folder)
         if self.tokenizer.pad_token_id is None:
-            self.tokenizer.pad_token = self.tokenizer.eos_token  # a generator: padding is masked anyway
+            # a causal language model may have none; any token serves, because padding is masked
+            self.tokenizer.pad_token = self.tokenizer.eos_token
         known = (recipe.longest, self.tokenizer.model_max_length, _positions(base, recipe))
         self.longest = min([n for n in known if n and n < 10**9] or [LONGEST])
 
     @property
     def pad(self) -> int:
-        """The id that fills the right of shorter sentences."""
+        """The id of padding."""
         return int(self.tokenizer.pad_token_id or 0)
 
     def ids(self, texts: list[str]) -> list[list[int]]:
@@ -175,7 +176,7 @@ class WordReader:
 def _positions(base: Base, recipe: Recipe) -> int | None:
     config = _read(base.folder / recipe.folder / "config.json")
     places: int | None = config.get("max_position_embeddings") or config.get("n_positions")
-    # RoBERTa's family counts places from its padding id on
+    # in RoBERTa's family positions start after the padding id
     return (
         places - 2
         if places and config.get("model_type") in ("roberta", "xlm-roberta", "camembert")
@@ -184,7 +185,7 @@ def _positions(base: Base, recipe: Recipe) -> int | None:
 
 
 def padded(ids: list[list[int]], pad: int) -> tuple[Tensor, Tensor]:
-    """(B, T) ids padded on the right, and (B, T), true where an id stands."""
+    """Ids (B, T) padded on the right, and a mask (B, T) of real ids."""
     longest = max(map(len, ids))
     grid = torch.tensor([row + [pad] * (longest - len(row)) for row in ids])
     lengths = torch.tensor([len(row) for row in ids])

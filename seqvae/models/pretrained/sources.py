@@ -1,4 +1,4 @@
-"""What the encoder of a config reads of each text: made once here, for training data and at use."""
+"""Source readers: the inputs of pretrained and vector encoders, for training data and in use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from seqvae.config.registry import construct, lookup
 from seqvae.config.schema import TextRunConfig
-from seqvae.data.content import content_key
+from seqvae.data.cache import content_key
 from seqvae.data.text.readers import Example
 from seqvae.data.text.source import SourceReader, SourceRows
 from seqvae.data.text.vectors import GivenVectors
@@ -32,7 +32,7 @@ class OwnTokens:
 
     @cached_property
     def words(self) -> WordReader:
-        """The tokenizer, read when first used."""
+        """The tokenizer, loaded at first use."""
         return WordReader(self.base, self.recipe)
 
     @property
@@ -66,7 +66,7 @@ def _pretrained(
 
 @lru_cache(maxsize=4)
 def _frozen(model: str, revision: str | None, pooling: Pooling) -> FrozenFeatures:
-    """One for each model in a process: it is loaded once, whoever asks."""
+    """The reader of a frozen model, one per process, so that it is loaded once."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return FrozenFeatures(Embedder(find_base(model, revision), pooling, device))
 
@@ -75,10 +75,10 @@ SOURCES: dict[str, Callable[..., SourceReader]] = {"vectors": _given, "pretraine
 
 
 def source_reader(config: TextRunConfig) -> SourceReader | None:
-    """What reads the examples for the encoder; None where that reads the run's own tokens, or there is none.
+    """The source reader of a config's encoder; None if it reads the run's own tokens, or there is no encoder.
 
     Raises:
-        UserError: a model that is not there, a wrong argument, or vectors that nobody reads.
+        UserError: a missing model, a wrong argument, or vectors for an encoder that does not read them.
     """
     given = config.data.vectors or config.data.valid_vectors or config.data.test_vectors
     if given and config.encoder.name != "vectors":

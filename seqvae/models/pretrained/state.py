@@ -1,7 +1,7 @@
-"""What a pretrained decoder remembers between two words: as it grows, or in memory that stays where it is.
+"""The state of a pretrained decoder between two words: growing, or in memory at fixed addresses.
 
-Shapes: N rows, P places read (slots and prefix counted), L places of fixed memory, G key-value heads, C
-numbers per head, W width of embeddings, H features.
+Shapes: N rows, P positions read (including slots and prefix), L positions of fixed memory, G key-value heads,
+C numbers per head, W width of embeddings, H features.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from seqvae.models.pretrained.causal import KeysValues
 from seqvae.models.text.kernels.buffers import copy_of, overwrite
 from seqvae.models.text.kernels.precision import compute_dtype
 
-_ALIGNED = 8  # places of fixed memory: kernels read whole groups of them
+_ALIGNED = 8  # alignment of fixed memory, which kernels read in groups
 
 
 @dataclass(frozen=True)
 class CausalState:
-    """What the model has read so far, and what z adds to its features.
+    """The words read so far, and the term of z at the softmax.
 
-    `past` holds keys and values; a model whose memory is another one reads the embeddings `seen` again at
-    every step. `length` is P; in fixed memory, of L places, it is a tensor (), and nothing beyond it is read.
+    `past` holds keys and values; a model with other memory reads the embeddings `seen` again at every step.
+    `length` is P; in fixed memory of L positions it is a tensor (), and later positions are not read.
     """
 
     past: tuple[KeysValues, ...] = ()  # (N, G, P or L, C) of each layer
@@ -32,12 +32,12 @@ class CausalState:
     skip: Tensor | None = None  # (N, 1, H)
 
     def select(self, index: Tensor) -> CausalState:
-        """The chosen rows."""
+        """The state of the rows at `index`."""
         seen, skip = (x if x is None else x[index] for x in (self.seen, self.skip))
         return replace(self, past=tuple((k[index], v[index]) for k, v in self.past), seen=seen, skip=skip)
 
-    def fixed(self, length: int) -> CausalState:
-        """The state before the first word in memory of its own, with room for `length` words."""
+    def allocate(self, length: int) -> CausalState:
+        """A copy of the state before the first word, with room for `length` words."""
         if isinstance(self.length, Tensor):
             return copy_of(self)
         room = -(-(self.length + length) // _ALIGNED) * _ALIGNED
@@ -55,11 +55,11 @@ class CausalState:
             torch.zeros((), dtype=torch.long, device=device),
             None if self.skip is None else copy_of(self.skip),
         )
-        made.take(self)
+        made.copy_from(self)
         return made
 
-    def take(self, other: CausalState) -> None:
-        """Write the numbers of a fixed state, or of one before the first word, into this fixed one."""
+    def copy_from(self, other: CausalState) -> None:
+        """Copy into this fixed state, in place, another fixed one or one before the first word."""
         if isinstance(other.length, Tensor):
             overwrite(self, other)
             return

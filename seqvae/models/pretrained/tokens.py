@@ -1,4 +1,4 @@
-"""The tokenizer of a pretrained language model as a run's own: the model's ids, with no id added."""
+"""The tokenizer of a pretrained language model as the tokenizer of a run, with the same ids."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from seqvae.data.text.tokenizer import TextTokenizer, named_roles, with_json_ent
 from seqvae.errors import UserError, suggest
 from seqvae.models.pretrained.base import find_base, library
 
-# what separates documents in pre-training: an instruct model's own start costs plain text nats
+# separators of documents in pre-training; the start token of an instruct model lowers log p of plain text
 _DOCUMENT_ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>")
 _DOCUMENT_STARTS = {"<|end_of_text|>": "<|begin_of_text|>", "</s>": "<s>", "<eos>": "<bos>"}
-# bytes that no UTF-8 text holds, as byte-level and byte-fallback vocabularies write them
+# bytes that never occur in UTF-8, as byte-level and byte-fallback vocabularies write them
 _UNUSED_BYTES = ("ÿ", "þ", "ý", "<0xFF>", "<0xFE>", "<0xFD>")
 
 
@@ -24,15 +24,16 @@ def read_pretrained_tokenizer(
 ) -> TextTokenizer:
     """The tokenizer of a language model, with ids for the four roles that a run needs.
 
-    A vocabulary never grows: the model has no row for a new id. Start and end are the tokens that stood
-    between documents in pre-training, unless `start` and `end` name others; padding and the blank that word
-    dropout writes are special tokens with no other role, or bytes that no text holds.
+    No id is added to the vocabulary, because the model has no embedding for it. Start and end are the tokens
+    between documents in pre-training, unless `start` and `end` name others. Padding and the blank of word
+    dropout are special tokens without another role, or bytes that never occur in UTF-8.
 
     Raises:
         UserError: no such model or token, or no ids left for padding and blank.
     """
     folder = find_base(model, revision).folder
-    tokenizer = with_json_entries(tokenizer_of(folder), post_processor=None)  # it would add special tokens
+    # a post-processor would add special tokens
+    tokenizer = with_json_entries(tokenizer_of(folder), post_processor=None)
     return TextTokenizer(tokenizer, special_ids(tokenizer, named_roles(folder), start, end))
 
 
@@ -40,21 +41,21 @@ def tokenizer_of(folder: Path) -> Tokenizer:
     """The tokenizer in the folder of a pretrained model.
 
     Raises:
-        UserError: there is none that `tokenizers` can hold.
+        UserError: it has none that `tokenizers` can read.
     """
     file = folder / "tokenizer.json"
     if file.is_file():
         return Tokenizer.from_str(file.read_text(encoding="utf-8"))
     found = library().AutoTokenizer.from_pretrained(folder)
     if not getattr(found, "is_fast", False):
-        raise UserError(f"{folder} has no tokenizer.json, and none can be made of its tokenizer")
+        raise UserError(f"{folder} has no tokenizer.json, and its tokenizer cannot be converted to one")
     return Tokenizer.from_str(found.backend_tokenizer.to_str())
 
 
 def special_ids(
     tokenizer: Tokenizer, named: dict[str, str], start: str | None = None, end: str | None = None
 ) -> SpecialIds:
-    """Ids of start, end, padding and blank among those that there are; `named` is what the files say.
+    """Ids of start, end, padding and blank; `named` are the tokens of roles in the model's files.
 
     Raises:
         UserError: a token that is not in the vocabulary, or none is left for padding or blank.
@@ -94,7 +95,7 @@ def prompt_ids(folder: Path, prompt: str) -> list[int]:
     """The ids of a prompt, without start and end.
 
     Raises:
-        UserError: it holds no token.
+        UserError: the prompt has no token.
     """
     ids: list[int] = tokenizer_of(folder).encode(prompt, add_special_tokens=False).ids
     if not ids:

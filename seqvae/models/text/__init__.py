@@ -1,4 +1,4 @@
-"""The modality that reads and writes tokens: its encoders and decoders, one row each below."""
+"""Encoders and decoders of text, registered below."""
 
 from seqvae.interfaces import Encoder
 from seqvae.models.text.likelihood import TextDecoder

@@ -1,6 +1,6 @@
-"""Beam search: the most probable sentence that a few beams find.
+"""Beam search for the most probable sentence.
 
-Shapes: N sentences, n that are continued, U beams of each now and W after the first word, R = n x U rows of a
+Shapes: N sentences, n of them that are continued, U beams of each (at first 1, then W), R = n x U rows of the
 decoder's state, L words at most.
 """
 
@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 class BeamState(SearchState):
     """Beams whose next words (n, U) are chosen but not read; `output` holds each sentence's best ended beam.
 
-    `decoder` and `written` have the R rows of the beams before these words. A beam copies its parent's row
-    only when its word is read, together with the rows that sentences leave: states are copied once per word.
+    `decoder` and `written` have the R rows of the beams before these words. A beam copies the row of its
+    parent only when its word is read, at the same time as the rows of ended sentences are dropped, so that
+    states are copied once per word.
     """
 
-    parents: Tensor  # (n, U) the row of R that each beam extends
+    parents: Tensor  # (n, U) index of the row (of R) that each beam extends
     scores: Tensor  # (n, U) log2 probability, the next word included
     best: Tensor  # (n,) log2 probability of the best ended beam
     written: Tensor  # (R, L + 1) the words read so far, the start token first
@@ -39,16 +40,16 @@ class BeamState(SearchState):
     without_rows: ClassVar[tuple[str, ...]] = ("position", "decoder", "written")
 
     def compacted(self) -> Self:
-        """The same beams, each with a row of its own."""
+        """The same beams, each with its own row."""
         rows = self.parents.flatten()
         parents = torch.arange(len(rows), device=rows.device).view_as(self.parents)
         return replace(self, decoder=self.decoder.select(rows), written=self.written[rows], parents=parents)
 
 
 class BeamSearch(Search[BeamState]):
-    """The most probable sentence that W beams find, ended ones before those cut at L words.
+    """Finds the most probable sentence among W beams; ended sentences are preferred to those cut at L words.
 
-    A sentence is complete as soon as none of its beams can beat its best ended one.
+    The search of a sentence stops as soon as none of its beams can become better than its best ended one.
     """
 
     def __init__(self, decoder: TextDecoder, how: GenerationConfig, read: Read, fixed_shapes: bool) -> None:
@@ -58,7 +59,7 @@ class BeamSearch(Search[BeamState]):
         self.restrictions = Restrictions(how, decoder.special, len(weight), weight.device)
 
     def begin(self, decoder: DecoderState, random: KeyedNoise) -> BeamState:
-        """One beam per sentence before its first word; for fixed shapes W, all but one of probability 0."""
+        """One beam per sentence before its first word; with fixed shapes W, all but one of probability 0."""
         rows, device = len(random.index), random.index.device
         beams = self.width if self.fixed_shapes else 1
         scores = torch.full((rows, beams), -torch.inf, device=device)
@@ -79,7 +80,7 @@ class BeamSearch(Search[BeamState]):
         )
 
     def step(self, state: BeamState) -> BeamState:
-        """Read the next word of each beam, keep sentences that end best there, and choose W extensions."""
+        """Read the next word of each beam, keep better sentences that end there, and choose W extensions."""
         state = state.compacted()
         words = state.words.flatten()[:, None]  # (R, 1)
         state.written.index_copy_(1, state.position[None], words)
@@ -102,10 +103,13 @@ class BeamSearch(Search[BeamState]):
     def _extend(
         self, features: Tensor, scores: Tensor, allowed: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """From features (R, H) and scores (n, U): scores of ending here (n, U), and the W best extensions.
+        """Extend the beams, given features (R, H), scores (n, U) and the words that may follow (R, V).
 
-        Probabilities are those of the words that are `allowed` (R, V), renormalised. The extensions are
-        scores, beams and words, (n, W) each.
+        Probabilities are renormalised over these words.
+
+        Returns:
+            Scores (n, U) of the beams if they end here, and the W best extensions: scores, beams and words,
+            (n, W) each.
         """
         ended, extended, start, beams = [], [], 0, scores.shape[1]
         for logits in self.head.chunks(features, beams):
@@ -123,7 +127,7 @@ class BeamSearch(Search[BeamState]):
         return join(ended), totals, parents, words
 
     def _keep_ended(self, state: BeamState, ended: Tensor) -> Tensor:
-        """Write sentences that end here with a better score (n, U) than before; the best scores (n,)."""
+        """Write sentences whose score (n, U) of ending here is a new best; returns the best scores (n,)."""
         score, beam = ended.max(1)
         better = state.active & (score > state.best)
         sentences = state.written.view(*state.parents.shape, -1)[..., 1:]  # (n, U, L)
@@ -132,12 +136,12 @@ class BeamSearch(Search[BeamState]):
         return torch.where(better, score, state.best)
 
     def _write(self, state: BeamState, where: Tensor, sentences: Tensor) -> None:
-        """Write sentences (n, L) to the output, where (n,)."""
+        """Write sentences (n, L) to the output where `where` (n,) is true."""
         before = state.output.index_select(0, state.rows)
         state.output.index_copy_(0, state.rows, torch.where(where[:, None], sentences, before))
 
     def finish(self, state: BeamState) -> Tensor:
-        """(N, L); where no beam ever ended, the best one as it is."""
+        """The sentences (N, L); where no beam has ended, the best unfinished beam."""
         never = state.best == -torch.inf
         self._write(state, never, state.written.view(len(never), -1, self.steps)[:, 0, 1:])
         return state.output[:-1]

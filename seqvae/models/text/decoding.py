@@ -1,4 +1,4 @@
-"""From codes to sentences: greedy, sampled and beam decoding with the decoder's own `start` and `read`."""
+"""Greedy, sampled and beam decoding of codes, by the `start` and `read` of the decoder."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from seqvae.models.text.sampling import Sampling
 from seqvae.models.text.search import Stepper, run_search
 from seqvae.utils.accelerator import free_memory, is_asynchronous
 
-TOP_P = 0.9  # by default, of samples
-BEAMS = 2560  # at once on a CPU, whose caches then hold their states
+TOP_P = 0.9  # default of samples
+BEAMS = 2560  # at once on a CPU, so that their states fit into its caches
 GPU_ROWS = 1 << 15  # sentences or beams at once on a GPU, at most
-FEW_ROWS = 1 << 10  # so many fit into any GPU
-COPIES = 3  # of a state that a step holds at once
-INTERVAL = 16  # words after which a GPU's host asks which sentences have ended
+FEW_ROWS = 1 << 10  # this many fit into the memory of any GPU
+COPIES = 3  # copies of a state that a step holds at once
+INTERVAL = 16  # words after which the host of a GPU checks which sentences have ended
 
 
 @dataclass(frozen=True)
 class GenerationConfig:
-    """How sentences are drawn. `greedy` and `beam` leave chance out; the filters work on samples.
+    """How sentences are decoded. `greedy` and `beam` are deterministic; top-k and top-p apply to samples.
 
-    The defaults are those of use: words of the likeliest nine tenths, never the unknown token, and no 4-gram
-    more often in a sentence than in training text. `UNTRUNCATED` draws from the model as it is.
+    The defaults are those of use: top-p, no unknown token, and no 4-gram more often in a sentence than in
+    training text. `UNTRUNCATED` samples from the model's own distribution.
     """
 
     greedy: bool = False
@@ -48,7 +48,7 @@ class GenerationConfig:
     moves: TokenMoves | None = None  # the only sentences that may be written
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning.
+        """Check the ranges of all settings.
 
         Raises:
             UserError: a number out of its range, or greedy and beam at once.
@@ -84,17 +84,17 @@ def generate_tokens(
 ) -> list[list[int]]:
     """Word ids of `rows` sentences, without start and end.
 
-    Row i's chance depends on `random.index[i]` alone, so a sentence does not change with its neighbours.
+    The noise of row i depends on `random.index[i]` alone, so a sentence does not depend on its batch.
 
     Args:
         decoder: in evaluation mode.
         state: `decoder.start(z, c)` of the codes.
-        rows: how many codes these are.
-        how: greedy, sampled or by beams.
+        rows: number of codes.
+        how: greedy decoding, sampling or beam search.
         random: the noise of each sentence.
-        interval: after so many words the host asks which sentences have ended and drops them; steps between
-            are captured as CUDA graphs. 0: after every word, without graphs. By default 16 on a GPU, which
-            the host would wait for, and 0 on a CPU, where rows of ended sentences cost time.
+        interval: number of words after which the host drops sentences that have ended; the steps between are
+            captured as CUDA graphs. 0: after every word, without graphs. By default 16 on a GPU, because the
+            host has to wait for it, and 0 on a CPU, where rows of ended sentences cost time.
 
     Raises:
         UserError: a constraint that no sentence of so few words matches.

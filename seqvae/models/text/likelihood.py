@@ -1,4 +1,4 @@
-"""p(x|z) over sentences as an object, and the socket of every decoder that factors it word by word.
+"""p(x|z) over sentences as an object, and the base class of autoregressive decoders.
 
 Shapes: S samples, B sentences, N = S x B rows, T tokens, H features, V words, D latent dims.
 """
@@ -18,27 +18,27 @@ from seqvae.utils.accelerator import SessionCache
 
 
 class DecoderState(Protocol):
-    """What a decoder remembers between two reads."""
+    """The state of a decoder between two calls of `read`."""
 
     def select(self, index: Tensor) -> Self:
-        """The state of the chosen rows: for beams that branch, and without sentences that have ended."""
+        """The state of the rows at `index`: beams may repeat a row, and ended sentences are dropped."""
         ...
 
     def allocate(self, length: int) -> Self:
-        """A copy in memory of its own, with room for `length` tokens in all.
+        """A copy with room for `length` tokens in total.
 
-        `read` may write into such a state, whose shapes do not depend on the number of tokens read: reading
-        one token can be captured as a CUDA graph.
+        `read` may write into such a state. Its shapes do not depend on the number of tokens read, so that
+        reading one token can be captured as a CUDA graph.
         """
         ...
 
     def copy_from(self, other: Self) -> None:
-        """Overwrite an allocated state, in place, by one of as many rows, allocated too or from `start`."""
+        """Overwrite this allocated state, in place, by one of as many rows, allocated or from `start`."""
         ...
 
 
 class TextDecoder(Decoder[TextBatch]):
-    """p(x|z) = prod_t p(x_t | x_<t, z). `start` and `read` serve teacher forcing and decoding alike."""
+    """p(x|z) = prod_t p(x_t | x_<t, z). Teacher forcing and decoding both use `start` and `read`."""
 
     head: OutputHead
     special: SpecialIds
@@ -89,5 +89,5 @@ class Autoregressive:
 
 
 def forbidden_ids(special: SpecialIds) -> tuple[int, ...]:
-    """Padding and start; but the start is said where it is the end token too, as in GPT-2's tokenizers."""
+    """Padding and start; the start is allowed if it is also the end token, as in GPT-2's tokenizers."""
     return tuple({special.pad, special.bos} - {special.eos})

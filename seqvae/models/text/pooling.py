@@ -1,4 +1,4 @@
-"""From a state a word to one vector a sentence.
+"""Pooling of the states of all words into one vector per sentence.
 
 Shapes: B sentences, T tokens, H features.
 """

@@ -57,22 +57,23 @@ class RecurrentEncoder(TextEncoder, ABC):
         self.out_dim = hidden * (2 if bidirectional else 1)
 
     def pool_states(self, x: Tensor, mask: Tensor) -> Tensor:
-        """H (B, H) of embedded words (B, T, E), those where `mask` (B, T) is true."""
+        """Features (B, H) of embedded words (B, T, E); `mask` (B, T) is false at padding."""
         x = self.dropout(x)
         if self.rnn.bidirectional:
             states = self._both_directions(x, mask)
         else:
-            states, _ = run_rnn(self.rnn, x)  # padding is on the right: no real state has read it
+            # padding is on the right, so no state of a real word depends on it
+            states, _ = run_rnn(self.rnn, x)
         return self.dropout(self.pool(states.float(), mask))  # type: ignore[no-any-return]
 
     def _both_directions(self, x: Tensor, mask: Tensor) -> Tensor:
-        """States (B, T, 2H) in fp32; the backward half of a sentence is moved to where `last` looks."""
+        """States (B, T, 2H) in fp32; for `last` the final backward state is copied to every position."""
         with torch.autocast(x.device.type, enabled=False):
             states = run_both_directions(self.rnn, x.float(), mask)
         forward, backward = states.chunk(2, -1)
         if self.pool is not POOLINGS["last"]:
             return states
-        whole = backward[:, :1].expand_as(backward)  # at the first word it has read the sentence
+        whole = backward[:, :1].expand_as(backward)  # the backward direction ends at the first word
         return torch.cat([forward, whole], -1)
 
 
@@ -94,21 +95,21 @@ class LSTMEncoder(RecurrentEncoder):
 
 @dataclass(frozen=True)
 class RecurrentState:
-    """The recurrence's own state and what z adds at every step and to the features."""
+    """The hidden state, and what z adds at every step and to the features."""
 
     state: State
     every_step: Tensor  # (N, D + C) or (N, 0)
     skip: Tensor | None  # (N, F)
-    gain: Tensor | None = None  # (N, F), of the features
+    gain: Tensor | None = None  # (N, F) scales of the features
 
     def select(self, index: Tensor) -> RecurrentState:
-        """The chosen rows."""
+        """The state of the rows at `index`."""
         state = tuple(part[:, index] for part in self.state)
         skip, gain = (None if x is None else x[index] for x in (self.skip, self.gain))
         return RecurrentState(state, self.every_step[index], skip, gain)
 
     def allocate(self, length: int) -> RecurrentState:
-        """A copy in memory of its own; its size does not depend on the number of tokens."""
+        """A copy; its size does not depend on the number of tokens."""
         return copy_of(self)
 
     def copy_from(self, other: RecurrentState) -> None:
@@ -117,9 +118,9 @@ class RecurrentState:
 
 
 class RecurrentDecoder(TextDecoder, ABC):
-    """z reaches it in the first state, at every step and past the recurrence at the softmax, by choice.
+    """Reads z in the first state, at every step, or at the softmax past the recurrence (`z_to`).
 
-    A condition is read beside z wherever z is; at the softmax it also scales what z adds and the features.
+    A condition is appended to z everywhere; at the softmax it also scales the term of z and the features.
     """
 
     shares_inputs = True
@@ -160,7 +161,7 @@ class RecurrentDecoder(TextDecoder, ABC):
         self.head = OutputHead(features, vocab_size, forbidden_ids(special), tied)
 
     def _extend_recurrence(self, condition: int) -> None:
-        """Let the recurrence read `condition` features more, to which it is deaf at first."""
+        """Add `condition` features to the inputs of the recurrence, with weights 0 at first."""
         weight: Tensor = self.rnn.get_parameter("weight_ih_l0")
         self.rnn.weight_ih_l0 = append_zero_columns(weight, condition)
         self.rnn.input_size += condition
@@ -176,9 +177,9 @@ class RecurrentDecoder(TextDecoder, ABC):
 
     def read(self, inputs: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:  # type: ignore[override]
         """Features (N, T, F) after each of the words (N, T), and the state after the last."""
-        if self.training:  # each row has a dropout of its own
+        if self.training:  # each row has its own dropout mask
             inputs = inputs.repeat(len(state.every_step) // len(inputs), 1)
-        x = self.dropout(self.embedding(inputs))  # (N, T, E), or of fewer rows that several states share
+        x = self.dropout(self.embedding(inputs))  # (N, T, E), or fewer rows that several states share
         read = run_one_step if self._is_one_step(x, state) else run_rnn
         y, last = read(self.rnn, x, state.state, state.every_step)
         features = self.narrow(self.dropout(y))
@@ -201,7 +202,7 @@ class RecurrentDecoder(TextDecoder, ABC):
             cell = z.new_zeros(layers, len(z), hidden)
         else:
             cell = self.first(z).view(len(z), layers, hidden).transpose(0, 1).contiguous()
-        output = torch.tanh(cell)  # what both cells may hold as their output
+        output = torch.tanh(cell)  # a GRU and an LSTM both have outputs in (-1, 1)
         return (output, cell) if self.cell is nn.LSTM else (output,)
 
 

@@ -25,7 +25,7 @@ class SamplingState(SearchState):
     """Sentences written from left to right; `output` holds their words, and the end token from the end on."""
 
     states: Tensor  # (n,) of the constraint
-    uniforms: Tensor | None  # (N + 1, L) in (0, 1), by which words are drawn; None for greedy decoding
+    uniforms: Tensor | None  # (N + 1, L) draws from (0, 1) for the words; None for greedy decoding
 
     shared: ClassVar[tuple[str, ...]] = ("output", "uniforms")
 
@@ -43,7 +43,7 @@ class Sampling(Search[SamplingState]):
         """The state before the first word."""
         rows, device, uniforms = len(random.index), random.index.device, None
         if not self.how.greedy:
-            # all at once: one by one they would be a dozen small operations per word
+            # for all positions at once: one by one they would take a dozen small operations per word
             uniforms = random.uniforms([f"word {position}" for position in range(self.steps)])
             uniforms = torch.cat([uniforms, uniforms[:1]])
         return SamplingState(
@@ -89,7 +89,7 @@ class Sampling(Search[SamplingState]):
         return draw_words(logits, uniform)
 
     def finish(self, state: SamplingState) -> Tensor:
-        """(N, L)."""
+        """The sentences (N, L)."""
         return state.output[:-1]
 
 
@@ -101,7 +101,7 @@ def draw_words(logits: Tensor, uniform: Tensor) -> Tensor:
 
 
 def filter_logits(logits: Tensor, top_k: int | None, top_p: float | None) -> Tensor:
-    """Logits with all but the k best, and all beyond the share p (Holtzman et al. 2020), at -inf."""
+    """Logits, with -inf at all but the k best and outside the nucleus of mass p (Holtzman et al. 2020)."""
     if top_k is not None and top_k < logits.shape[-1]:
         worst_kept = logits.topk(top_k, -1).values[..., -1:]
         logits = logits.masked_fill(logits < worst_kept, -torch.inf)

@@ -1,4 +1,4 @@
-"""Searches write sentences word by word; each step is a function of tensors, so that a GPU can capture it.
+"""Searches that write sentences word by word; each step uses tensors only, so that a GPU can capture it.
 
 Shapes: N sentences, n of them that a step works on, L words at most.
 """
@@ -27,18 +27,18 @@ class SearchState:
     decoder: DecoderState
     words: Tensor  # (n, ...) read by the next step
     active: Tensor  # (n,) bool: not ended yet
-    rows: Tensor  # (n,) the position among the N; N for rows that only pad the n
+    rows: Tensor  # (n,) index among the N; N for rows of padding
     position: Tensor  # () words read so far
-    output: Tensor  # (N + 1, L) what is written of each
+    output: Tensor  # (N + 1, L) words written so far
 
     shared: ClassVar[tuple[str, ...]] = ("output",)  # tables of all N, plus a row for padding
-    without_rows: ClassVar[tuple[str, ...]] = ("position",)  # other fields that have no row for each of the n
+    without_rows: ClassVar[tuple[str, ...]] = ("position",)  # other fields without one row for each of the n
 
     def _parts(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def select(self, index: Tensor) -> Self:
-        """The chosen rows of the n."""
+        """The state of the rows at `index` among the n."""
         kept = {*self.shared, *self.without_rows}
         chosen: dict[str, Any] = {
             name: part[index] if isinstance(part, Tensor) else part.select(index)
@@ -48,7 +48,7 @@ class SearchState:
         return replace(self, **chosen)
 
     def select_padded(self, index: Tensor, count: int) -> Self:
-        """The chosen rows; those from `count` on are padding and are not continued."""
+        """The state of the rows at `index`; those from `count` on are padding and are not continued."""
         real = torch.arange(len(index), device=index.device) < count
         chosen, nowhere = self.select(index), len(self.output) - 1
         rows = torch.where(real, chosen.rows, nowhere)
@@ -59,7 +59,7 @@ class SearchState:
         return self
 
     def allocate(self, length: int) -> Self:
-        """A copy in memory of its own, with room for `length` words; the tables of all N stay shared."""
+        """A copy with room for `length` words; the tables of all N stay shared."""
         apart = {"decoder", *self.shared}
         own = {name: copy_of(part) for name, part in self._parts().items() if name not in apart}
         return replace(self, **own, decoder=self.decoder.allocate(length))
@@ -81,18 +81,18 @@ class Search(ABC, Generic[S]):
     With `fixed_shapes` every step has the same shapes, and sentences that have ended may stay for some steps.
     """
 
-    steps: int  # words that are read at most
+    steps: int  # most words that are read
     fixed_shapes: bool
 
     @abstractmethod
     def begin(self, decoder: DecoderState, random: KeyedNoise) -> S:
-        """The state before the first word of N sentences; their noise is that of `random.index` (N,)."""
+        """The state before the first word of N sentences, with noise for each of `random.index` (N,)."""
 
     @abstractmethod
     def step(self, state: S) -> S:
         """Read a word of each of the n sentences and choose the next.
 
-        A function of tensors: nothing is read on the host. The tables of all N are written in place.
+        Uses tensors only: the host reads no value. The tables of all N are written in place.
         """
 
     @abstractmethod
@@ -120,8 +120,8 @@ class Stepper(Generic[S]):
 def run_search(search: Search[S], stepper: Stepper[S], interval: int) -> list[list[int]]:
     """The sentences (N, L) of a search.
 
-    After every `interval` words the host asks which sentences have not ended, which is the only time that it
-    waits for the device.
+    After every `interval` words the host checks which sentences have not ended; it waits for the device only
+    then.
     """
     for number in range(1, search.steps + 1):
         stepper.step()

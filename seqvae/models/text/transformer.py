@@ -1,4 +1,4 @@
-"""Pre-norm Transformer encoder and decoder; z reaches the decoder at every layer.
+"""Pre-norm Transformer encoder and decoder; the decoder reads z at every layer.
 
 Shapes: B sentences (N rows in a decoder), T new tokens, P tokens read before, W width, A heads, K slots,
 D latent dims.
@@ -32,12 +32,12 @@ from seqvae.models.text.pooling import POOLINGS, Pooling
 
 Size = Annotated[int, Field(gt=0)]
 DropoutRate = Annotated[float, Field(ge=0, lt=1)]
-ALIGNED = 16  # places of a cache are a multiple of these: kernels would copy other masks into such ones
+ALIGNED = 16  # the length of a cache is a multiple of it: kernels copy masks that are not aligned
 InjectionPoint = Literal["slots", "norms", "embeddings", "softmax"]
 
 
 class TransformerEncoder(TextEncoder):
-    """Every word sees every word; the states are pooled into one vector."""
+    """Bidirectional self-attention over the words; the states are pooled into one vector."""
 
     paper = "Vaswani et al., Attention Is All You Need"
     year = 2017
@@ -61,9 +61,9 @@ class TransformerEncoder(TextEncoder):
         self.out_dim, self.heads = width, heads
 
     def pool_states(self, x: Tensor, mask: Tensor) -> Tensor:
-        """H (B, W) of embedded words (B, T, W), those where `mask` (B, T) is true."""
+        """Features (B, W) of embedded words (B, T, W); `mask` (B, T) is false at padding."""
         positions, dtype = torch.arange(x.shape[1], device=x.device), compute_dtype(x.device)
-        # (B, 1, 1, T): nobody looks at padding
+        # the mask (B, 1, 1, T) hides padding from all queries
         context = Context(Rotation.of(positions, self.out_dim // self.heads, dtype), mask[:, None, None])
         x = self.dropout(x)
         for block in self.blocks:
@@ -73,7 +73,7 @@ class TransformerEncoder(TextEncoder):
 
 @dataclass(frozen=True)
 class TransformerState:
-    """Keys and values of the words read so far, and what z adds to each layer.
+    """Keys and values of the words read so far, and the terms of z in each layer.
 
     `past` grows with each read, or, in an allocated state, is one `KeyValueCache` per layer that includes the
     slots; `length` is a tensor then.
@@ -87,13 +87,13 @@ class TransformerState:
     skip: Tensor | None  # (N, 1, W)
 
     def select(self, index: Tensor) -> TransformerState:
-        """The chosen rows."""
+        """The state of the rows at `index`."""
         parts = {name: part for name, part in vars(self).items() if name != "length"}
         chosen = {name: map_tensors(part, lambda x: x[index]) for name, part in parts.items()}
         return replace(self, **chosen)
 
     def allocate(self, length: int) -> TransformerState:
-        """A copy in memory of its own; of a state before the first word, with caches for `length` words."""
+        """A copy; for a state before the first word, with caches for `length` words."""
         if isinstance(self.length, Tensor):
             return copy_of(self)
         empty = self.past[0][0]  # type: ignore[index]
@@ -132,8 +132,8 @@ class TransformerState:
 class TransformerDecoder(TextDecoder):
     """Writes word by word, with z at every layer.
 
-    z acts by choice as `slots` keys and values at every layer (their "memory"), as scale and shift
-    of every norm, added to the embeddings, and past the layers at the softmax.
+    `z_to` chooses how z is used: as `slots` extra keys and values in every layer ("memory"), as scale and
+    shift of every norm, added to the embeddings, or added to the features before the softmax.
     """
 
     paper = "Li et al., Optimus: Organizing Sentences via Pre-trained Modeling of a Latent Space"
@@ -207,7 +207,7 @@ class TransformerDecoder(TextDecoder):
         return features, replace(state, length=length, past=tuple(seen))
 
     def _context(self, tokens: int, state: TransformerState) -> Context:
-        """Where T = `tokens` words stand, and what they see."""
+        """Positions and mask of the next T = `tokens` words."""
         device = self.embedding.weight.device
         positions = state.length + torch.arange(tokens, device=device)  # (T,)
         width = self.embedding.embedding_dim // self.heads
@@ -222,19 +222,19 @@ class TransformerDecoder(TextDecoder):
         return Context(rotation, mask, places)
 
     def _mask(self, tokens: int, before: int, device: torch.device) -> Tensor | None:
-        """(T, K + P + T): slots and earlier words are seen by all; none where SDPA needs no mask."""
+        """Causal mask (T, K + P + T) with slots and earlier words visible; None where SDPA needs no mask."""
         if tokens == 1 or (not before and not self.slots):
             return None
         ones = torch.ones(tokens, self.slots + before + tokens, dtype=torch.bool, device=device)
         return ones.tril(self.slots + before)
 
     def _slots(self, y: Tensor) -> tuple[KeysValues, ...]:
-        """(N, layers x 2 x K x W) as keys and values (N, A, K, W / A) a layer."""
+        """Keys and values (N, A, K, W / A) per layer from y (N, layers x 2 x K x W)."""
         y = y.view(len(y), len(self.blocks), 2, self.slots, self.heads, -1)
         return tuple((k.transpose(1, 2), v.transpose(1, 2)) for k, v in y.permute(1, 2, 0, 3, 4, 5))
 
     def _changes(self, y: Tensor) -> tuple[tuple[KeysValues, KeysValues], ...]:
-        """(N, layers x 4 x W) as scale and shift of both norms of a layer."""
+        """Scale and shift of both norms of each layer from y (N, layers x 4 x W)."""
         y = y.view(len(y), len(self.blocks), 4, 1, -1)
         layers = y.permute(1, 2, 0, 3, 4).unbind(0)
         return tuple(((a[0], a[1]), (a[2], a[3])) for a in layers)

@@ -119,7 +119,7 @@ def test_pictures_of_users_are_binarised_as_the_model_reads_them() -> None:
     ("kind", "told"),
     [("none", "scored as they come"), ("fixed", "drawn once"), ("stochastic", "anew in each epoch")],
 )
-def test_the_protocol_is_said(kind: str, told: str) -> None:
+def test_the_protocol_is_reported(kind: str, told: str) -> None:
     data = loaded(examples=10, binarize=kind, binarize_seed=7)
     (line,) = [line for line in data.report() if "binarisation" in line]
     assert told in line

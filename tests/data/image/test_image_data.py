@@ -1,4 +1,4 @@
-"""Every source of pictures: what it gives, and what is said where it cannot.
+"""Every source of images: what is read, and the messages where that fails.
 
 Shapes: N pictures, C x H x W pixels.
 """
@@ -173,7 +173,7 @@ def test_arrays_that_hold_no_pictures(tmp_path: Path, array: np.ndarray, told: s
         loaded(tmp_path / "a.npy")
 
 
-def test_an_npz_brings_its_labels(tmp_path: Path) -> None:
+def test_an_npz_has_labels(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     what = {"digit": np.arange(8), "factors": np.arange(16.0).reshape(8, 2), "notes": np.zeros(3)}
     np.savez(path, **what, pictures=grey(8)[:, 0], more=np.array([object()] * 8))

@@ -1,4 +1,4 @@
-"""Feeds: every picture once an epoch, the same from (seed, step) alone, whatever the parts."""
+"""Training batches: every image once per epoch, a function of (seed, step) alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Picture files, the codec's card, and what is measured of pictures that came back."""
+"""Image files, the saved processor, and metrics of reconstructed images."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from tiny_pictures import codec_of, grey, picture_batch, tiny_vae, write_folder
 from seqvae.data.image.codec import ImageProcessor
 from seqvae.data.image.load_files import levels, load_images
 from seqvae.errors import UserError
-from seqvae.evaluation.metrics.image import ImageMetrics
-from seqvae.evaluation.metrics.image_scores import bits_per_dim, pixel_accuracy, squared_error
+from seqvae.evaluation.metrics.image import ImageMetrics, bits_per_dim, pixel_accuracy, squared_error
 
 
 def test_values_outside_the_range_are_cut_off() -> None:

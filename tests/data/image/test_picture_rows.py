@@ -1,4 +1,4 @@
-"""Pictures that a user gives stay rows, of the values that their files have."""
+"""Given images stay rows, with the values of their files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures from factors: each factor does to them what its name says, and splits share none.
+"""Images from factors: the effect of each factor, and disjoint splits.
 
 Shapes: N pictures, F factors.
 """
@@ -28,7 +28,7 @@ def brightness(pixels: np.ndarray) -> np.ndarray:
 
 
 @SETS
-def test_splits_are_disjoint_seeded_and_of_the_sizes_told(name: str) -> None:
+def test_splits_are_disjoint_seeded_and_of_the_given_sizes(name: str) -> None:
     made = PICTURES[name]
     codes = {split: made.codes(split) for split in made.sizes}
     assert {split: len(rows) for split, rows in codes.items()} == dict(made.sizes)

@@ -1,4 +1,4 @@
-"""Sentences from factors: one for each combination, right English, the same everywhere."""
+"""Sentences from factors: one for each combination, grammatical, the same everywhere."""
 
 import itertools
 
@@ -44,7 +44,7 @@ def test_every_combination_of_factors_has_its_own_sentence() -> None:
         assert len(set(made)) == len(made)
 
 
-def test_no_word_stands_for_two_values_of_a_factor() -> None:
+def test_no_word_has_two_values_of_a_factor() -> None:
     forms = [
         w for codes in ([0] * 6 + [s] + [0] * 4 for s in range(20)) for w in [sentence(codes).split()[2]]
     ]

@@ -1,4 +1,4 @@
-"""A default that fits: the tokenizer and longest length that a corpus asks for, and warnings of others."""
+"""Default tokenizer and longest length of a corpus, and warnings about others."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_words_that_are_mostly_unknown_are_refused(tmp_path: Path) -> None:
         run(tmp_path, NAMES)
     assert not (tmp_path / "run").exists()
     warned = run(tmp_path, NAMES, "tokenizer={name: word, force: true}").warnings
-    assert "which no number rewards: take tokenizer={name: char}" in warned[0]
+    assert "which makes metrics misleading: take tokenizer={name: char}" in warned[0]
 
 
 def test_words_that_are_often_unknown_are_warned_of(tmp_path: Path) -> None:

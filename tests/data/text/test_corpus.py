@@ -1,4 +1,4 @@
-"""Reading corpora: every format, and every way in which a file can be wrong."""
+"""Reading corpora: every format, and every kind of damaged file."""
 
 import gzip
 import subprocess

@@ -1,15 +1,17 @@
-"""From a data block to token stores: splits, caches, what is told and what is refused."""
+"""From a data block to token stores: splits, caches, reports and errors."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from seqvae.config.schema import Component, TextDataConfig
+from seqvae.data import splits
+from seqvae.data.splits import heldout_rows
 from seqvae.data.text import dataset as module
-from seqvae.data.text import splits
 from seqvae.data.text.dataset import TextData, load_data, load_examples
-from seqvae.data.text.splits import heldout_rows
+from seqvae.data.text.splits import hash_rows
 from seqvae.data.text.token_store import TokenStore
 from seqvae.errors import UserError
 
@@ -49,8 +51,8 @@ def test_shares_have_a_most(lines: str) -> None:
 
 
 def test_heldout_rows_do_not_depend_on_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = splits._smallest_hashes(1000, 50, seed=3)
-    assert splits._smallest_hashes(1000, 50, seed=3, chunk=13).tolist() == rows.tolist()
+    rows = splits._smallest_keys(1000, 50, partial(hash_rows, seed=3))
+    assert splits._smallest_keys(1000, 50, partial(hash_rows, seed=3), chunk=13).tolist() == rows.tolist()
     assert len(set(rows.tolist())) == 50
 
 
@@ -143,7 +145,7 @@ def test_refused_names() -> None:
 
 def test_too_few_sentences() -> None:
     with pytest.raises(UserError, match="x has 2 sentences, too few to set valid and test data aside"):
-        heldout_rows(2, {"valid": 0.1, "test": 0.1}, 10, 0, "x")
+        heldout_rows(2, {"valid": 0.1, "test": 0.1}, 10, 0, hash_rows, "x", "sentences")
 
 
 def test_nothing_but_blank_lines(tmp_path: Path) -> None:

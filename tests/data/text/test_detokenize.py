@@ -1,4 +1,4 @@
-"""Tokenized text comes back as people write it, and plain text is left alone."""
+"""Tokenized text becomes plain text, and plain text is unchanged."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ PAIRS = {
     "they 've seen it , i 'm sure !": "They've seen it, I'm sure!",
     "the dog 's ball ( a red one ) costs $ 5 .": "The dog's ball (a red one) costs $5.",
     "`` no , '' he said .": '"no," he said.',
+    "i can 't say , he didn 't call .": "I can't say, he didn't call.",
     "a black @-@ and @-@ white dog": "A black-and-white dog",
     "-lrb- see below -rrb-": "(see below)",
     "Mr. Smith did n't go .": "Mr. Smith didn't go.",
@@ -59,7 +60,7 @@ def test_splits_and_files_are_detokenized(tmp_path: Path) -> None:
     assert made.fingerprint != load_data(TextDataConfig(train=str(file)), tokenizer).fingerprint
 
 
-def test_a_pretrained_decoder_is_told_of_tokenized_text(tmp_path: Path) -> None:
+def test_a_pretrained_decoder_warns_of_tokenized_text(tmp_path: Path) -> None:
     file = tmp_path / "tokenized.txt"
     file.write_text("".join(f"a man sees {i} dogs .\n" for i in range(40)))
     notes = []

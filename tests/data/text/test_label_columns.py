@@ -1,4 +1,4 @@
-"""Labels keep the type that their file gives them, and what training had not costs a row its label."""
+"""Labels keep the type of their file, and values unknown in training become missing."""
 
 from __future__ import annotations
 

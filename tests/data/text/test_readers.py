@@ -1,4 +1,4 @@
-"""Every shape that a file of rows can have: each is read as what it is, or refused with its line."""
+"""Every format of a file of rows is recognised and read, or refused with its line."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_dialects(tmp_path: Path, name: str, content: str, expected: list[str] |
         assert read(path) == expected
 
 
-def test_what_was_recognised_is_said(tmp_path: Path) -> None:
+def test_recognised_settings_are_reported(tmp_path: Path) -> None:
     said: list[str] = []
     path = written(tmp_path, "t.csv", 'id;text\n1;"a \\"b\\""\n')
     read(path, note=said.append)
@@ -184,7 +184,7 @@ def test_json(tmp_path: Path, content: str) -> None:
         ('[{"text": "a"},\n{"text": "b"', r"line 2 is not JSON \('{\"text\": \"b\"'\)"),
         ('[{"text": "a"}\n', "line 1: the array is not closed: fetch the file again"),
         ('[{"text": "a"}\n{"text": "b"}]', "line 2 is not JSON"),
-        ('[{"text": "a"}]\n{"text": "b"}', "goes on behind its array"),
+        ('[{"text": "a"}]\n{"text": "b"}', "continues after its array"),
         ('{"text": "a"} {"text": "b"}', "line 1 is not JSON"),
         ("[" * 100_000, r"line 1 is not JSON \('\[\["),
         ('{"text": "a"}\n[1]\n', r"line 2 is '\[1\]', not a JSON object"),
@@ -361,7 +361,7 @@ def test_a_pipe_is_read_once_and_may_be_read_again(tmp_path: Path, monkeypatch: 
         ("[INFO] started\n[WARN] x\n", ["[INFO] started", "[WARN] x"]),
     ],
 )
-def test_a_file_whose_name_says_nothing(tmp_path: Path, content: str, expected: list[str]) -> None:
+def test_a_file_without_a_known_suffix(tmp_path: Path, content: str, expected: list[str]) -> None:
     said: list[str] = []
     path = written(tmp_path, "data", content)
     assert read(path, note=said.append) == expected

@@ -1,4 +1,4 @@
-"""Japanese and Chinese text trains, is measured and comes back, through every tokenizer that suits it."""
+"""Japanese and Chinese text is trained, measured and reconstructed with every suitable tokenizer."""
 
 from __future__ import annotations
 

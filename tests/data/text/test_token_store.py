@@ -1,4 +1,4 @@
-"""Token files: what they hold, what is counted, and that they appear whole or not at all."""
+"""Token files: content, counts, and that they are complete or absent."""
 
 import errno
 from pathlib import Path

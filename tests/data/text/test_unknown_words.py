@@ -1,4 +1,4 @@
-"""Words outside the vocabulary: they are never right, their spelling is charged, and they are counted."""
+"""Words outside the vocabulary: they are never right, their spelling has a cost, and they are counted."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_what_is_unknown(made: TextTokenizer, text: str, lacks: list[bool]) -> N
     assert sum(found) == sum(lacks) or "\x1c" in text
 
 
-def test_names_read_as_words_are_told_as_such(tmp_path: Path) -> None:
+def test_names_read_as_words_are_warned_of(tmp_path: Path) -> None:
     """The case of the report: one name a line; bits and exact match of `word` against those of `char`."""
     letters = np.random.default_rng(0).integers(0, 26, (400, 7))
     names = ["".join(chr(97 + i) for i in row[: 4 + row[0] % 4]) for row in letters]

@@ -79,7 +79,7 @@ def test_the_scale_of_a_dim_does_not_matter() -> None:
     assert found[0] < 0.2
 
 
-def test_each_example_goes_its_own_way() -> None:
+def test_each_example_is_refined_independently() -> None:
     """Neither the batch nor the order changes an example's steps."""
     vae, (batch, _) = linear(1.0, 2.0), data(12)
     rows = torch.tensor([7, 2, 9])
@@ -91,7 +91,7 @@ def test_each_example_goes_its_own_way() -> None:
     assert not torch.allclose(part.mean, vae.posterior(some).mean, atol=0.1)
 
 
-def test_text_is_refined_too_and_the_model_stays_as_it_is() -> None:
+def test_text_is_refined_too_and_the_model_is_unchanged() -> None:
     vae, batch = tiny_vae(latent={"name": "gaussian", "dim": 2}), text_batch()
     vae.encoder.requires_grad_(False)
     before = {name: value.clone() for name, value in vae.state_dict().items()}
@@ -119,7 +119,7 @@ def test_every_diagonal_latent_under_any_prior(name: str, prior: str) -> None:
 @pytest.mark.parametrize("name", ["vmf", "flow", "categorical", "deterministic", "none"])
 def test_what_is_no_diagonal_normal_is_refused(name: str) -> None:
     vae = tiny_vae(latent={"name": name})
-    with pytest.raises(UserError, match=r"refinement moves a mean and a variance of each dim, .+ has none"):
+    with pytest.raises(UserError, match=r"refinement changes a mean and a variance per dim, .+ has none"):
         amortisation_gap(vae, [text_batch()])
 
 

@@ -1,4 +1,4 @@
-"""Disentanglement of codes whose scores are known: perfect, rotated, random, and the same in other words."""
+"""Disentanglement of codes with known scores: perfect, rotated, random, and invariances."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_perfect_codes_score_one(perfect: dict[str, float]) -> None:
     assert perfect["informativeness"] > 0.99
 
 
-def test_rotated_codes_keep_what_they_tell_but_not_where(factors: Array, perfect: dict[str, float]) -> None:
+def test_rotated_codes_keep_information_but_not_alignment(factors: Array, perfect: dict[str, float]) -> None:
     codes = perfect_codes(factors)
     codes[:, :3] = codes[:, :3] @ MIXED
     rotated = scores(codes, factors)
@@ -271,7 +271,7 @@ def test_errors_say_what_was_wrong(factors: Array) -> None:
     constant[:, 1] = 4
     _says(r"factor 'scale' has one value only, 4: leave it out", codes, constant)
     rare[20:, 2] = np.nan
-    _says(r"factor 'x' is known of 20 examples: give 100 or leave it out", codes, rare)
+    _says(r"factor 'x' is known for 20 examples: give 100 or leave it out", codes, rare)
     lonely = factors.copy()
     lonely[:, 0] = 0
     lonely[0, 0] = 1

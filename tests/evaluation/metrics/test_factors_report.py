@@ -1,4 +1,4 @@
-"""A code of known widths: what each factor costs, and what is no factor.
+"""A code of known widths: the nats of each factor, and factors that are refused.
 
 Shapes: N examples, B of a batch, D latent dims, F factors.
 """
@@ -116,10 +116,10 @@ def test_a_mirrored_code_costs_the_same() -> None:
     )
 
 
-def test_what_chance_would_show_is_nothing() -> None:
+def test_information_expected_by_chance_is_zero() -> None:
     draw, made = np.random.default_rng(3), factors().numpy()
     codes = np.concatenate([made, draw.normal(size=(N, 6))], 1)
-    plain, told = factor_information(codes, made), factor_information(codes, made, told=True)
+    plain, told = factor_information(codes, made), factor_information(codes, made, beyond_chance=True)
     assert (plain[2:] > 0.02).all()
     assert (told[2:] == 0).all()
     assert told[0, 0] == pytest.approx(math.log(8), abs=0.06)
@@ -135,7 +135,7 @@ def test_batches_change_nothing() -> None:
 
 
 @pytest.mark.parametrize("latent", [Whole(), Deterministic(3, 3)], ids=["whole", "point"])
-def test_nats_that_do_not_come_apart_are_null(latent: Latent) -> None:
+def test_nats_without_a_decomposition_are_null(latent: Latent) -> None:
     found = factor_metrics(walk(factors(), latent), NAMES)
     assert found["nats_per_factor"] is None
     assert found["nats_unassigned"] is None
@@ -144,20 +144,20 @@ def test_nats_that_do_not_come_apart_are_null(latent: Latent) -> None:
 
 def test_what_is_no_factor_is_refused() -> None:
     made = factors()
-    with pytest.raises(UserError, match=r"bring no labels, so there are no factors: train with data\.labels"):
+    with pytest.raises(UserError, match=r"have no labels, so there are no factors: train with data\.labels"):
         factor_metrics(walk(made[:, :0]), ())
     with pytest.raises(UserError, match="no example has a label: factors need x, radius of each of them"):
         factor_metrics(walk(made * math.nan), NAMES)
     with pytest.raises(UserError, match=r"factor 'radius' has one value only, 7: leave it out"):
         factor_metrics(walk(torch.stack([made[:, 0], torch.full((N,), 7.0)], 1)), NAMES)
     lm = VAE(NoEncoder(), NoLatent(), StandardPrior(0), Never())
-    with pytest.raises(UserError, match=r"latent: none\) has no code to tell factors from"):
+    with pytest.raises(UserError, match=r"latent: none\) has no code to measure factors on"):
         factor_metrics(EvaluationPass(lm, batches(made)), NAMES)
     with pytest.raises(UserError, match="got 64 examples to measure disentanglement on: give 100 or more"):
         factor_metrics(EvaluationPass(model(), batches(made)[:1]), NAMES)
 
 
-def test_the_walk_is_told() -> None:
+def test_progress_is_reported() -> None:
     heard: list[tuple[int, int, str]] = []
     factor_metrics(EvaluationPass(model(), batches(factors(), 300), lambda *told: heard.append(told)), NAMES)
     assert heard == [(300, N, "factors"), (N, N, "factors")]

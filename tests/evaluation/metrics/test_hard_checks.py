@@ -1,4 +1,4 @@
-"""Reports that cannot be are refused, by name; noise of four standard errors is not."""
+"""Impossible reports are refused by name; noise of four standard errors is not."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_subset_is_given_the_room_of_its_size() -> None:
     )  # .3 over the 100 of the MI
 
 
-def test_what_a_condition_tells_costs_nothing_under_its_own_prior() -> None:
+def test_mi_may_exceed_the_rate_under_a_conditional_prior() -> None:
     check_report(GOOD | {"mi_low": 4.0, "rate": 3.0}, one_prior=False)
 
 

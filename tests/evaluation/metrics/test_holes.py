@@ -1,4 +1,4 @@
-"""Where the prior draws codes that nothing is encoded to: against closed forms, and blind to chunks."""
+"""Regions of the prior without codes, against closed forms, and independence of chunks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MI of codes whose information is known, and one number whatever the way it is computed."""
+"""MI of codes with known information, and equality of all ways of computing it."""
 
 # ruff: noqa: D102
 from __future__ import annotations
@@ -52,7 +52,7 @@ def spread(n: int = 50, dim: int = 3, logvar: float = -1.0) -> tuple[list[Diagon
 
 
 @pytest.mark.parametrize("hide", [False, True])
-def test_separated_posteriors_tell_everything(hide: bool) -> None:
+def test_separated_posteriors_carry_ln_n(hide: bool) -> None:
     n = 40
     q = DiagonalNormal(torch.arange(n)[:, None] * 10.0, torch.full((n, 1), -2.0))
     found = mutual_information([Opaque(q)] if hide else [q], q.rsample(1, random(n)))
@@ -63,7 +63,7 @@ def test_separated_posteriors_tell_everything(hide: bool) -> None:
 
 
 @pytest.mark.parametrize("hide", [False, True])
-def test_identical_posteriors_tell_nothing(hide: bool) -> None:
+def test_identical_posteriors_carry_no_information(hide: bool) -> None:
     n = 40
     q = DiagonalNormal(torch.full((n, 2), 0.3), torch.full((n, 2), -1.0))
     found = mutual_information([Opaque(q)] if hide else [q], q.rsample(1, random(n)))
@@ -71,7 +71,7 @@ def test_identical_posteriors_tell_nothing(hide: bool) -> None:
     assert found.high == pytest.approx(0, abs=1e-5)
 
 
-def test_two_groups_tell_one_bit() -> None:
+def test_two_groups_carry_one_bit() -> None:
     n = 40
     means = (torch.arange(n) % 2)[:, None] * 50.0
     q = DiagonalNormal(means, torch.zeros(n, 1))

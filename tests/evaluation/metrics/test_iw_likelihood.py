@@ -25,7 +25,7 @@ def test_exact_posterior_gives_log_px_at_every_k(samples: int) -> None:
     assert float(effective_samples(log_w).mean()) == pytest.approx(samples, abs=1e-5)
 
 
-def test_inexact_posterior_comes_down_to_log_px() -> None:
+def test_inexact_posterior_converges_to_log_px() -> None:
     log_w = weights(4000, scale=1.5)
     bounds = [float(grouped_nll(log_w, groups).mean()) for groups in (4000, 400, 40, 4, 1)]
     assert bounds == sorted(bounds, reverse=True)

@@ -1,4 +1,4 @@
-"""The table of metrics: each key once, and every list of keys made of it."""
+"""The table of metrics: each key once, and every list of keys is derived from it."""
 
 from __future__ import annotations
 

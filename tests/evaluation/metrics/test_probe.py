@@ -1,4 +1,4 @@
-"""What few labels find in codes: all where classes lie apart, nothing where labels are drawn by lot."""
+"""Probes of few labels: all of separated classes, nothing of random labels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def blobs(n: int, dim: int = 4, classes: int = 3, seed: int = 0) -> tuple[Array,
     return centres[y] + draw.normal(size=(n, dim)), y
 
 
-def test_classes_that_lie_apart_are_told() -> None:
+def test_separated_classes_are_predicted() -> None:
     rows = linear_probe(*blobs(300), *blobs(200, seed=1), labels=(20, 100), seeds=3)
     assert [row["labels"] for row in rows] == [20, 100]
     assert [row["measure"] for row in rows] == ["accuracy"] * 2
@@ -34,14 +34,14 @@ def test_classes_that_lie_apart_are_told() -> None:
     assert json.loads(json.dumps(rows)) == rows
 
 
-def test_random_labels_are_not_told() -> None:
+def test_random_labels_are_not_predicted() -> None:
     draw = np.random.default_rng(0)
     x, y = draw.normal(size=(900, 5)), draw.integers(0, 4, 900)
     (row,) = linear_probe(x[:400], y[:400], x[400:], y[400:], labels=(200,), seeds=2)
     assert row["mean"] == pytest.approx(1 / 4, abs=0.06)
 
 
-def test_more_labels_tell_more() -> None:
+def test_more_labels_predict_better() -> None:
     draw = np.random.default_rng(1)
     w = draw.normal(size=20)
     x = draw.normal(size=(2000, 20))
@@ -51,7 +51,7 @@ def test_more_labels_tell_more() -> None:
     assert many["mean"] > 0.93
 
 
-def test_real_labels_are_told_by_a_straight_line() -> None:
+def test_real_labels_are_predicted_linearly() -> None:
     draw = np.random.default_rng(2)
     x = draw.normal(size=(1200, 5))
     signal = x @ np.array([1.0, -2, 0, 0, 0.5])
@@ -136,7 +136,7 @@ def test_labels_are_drawn_in_proportion_and_folds_balanced() -> None:
 def test_errors_say_what_was_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = blobs(60)
     with pytest.raises(
-        UserError, match=r"got 60 test examples and labels of shape \(59,\): give one label an"
+        UserError, match=r"got 60 test examples and labels of shape \(59,\): give one label per"
     ):
         linear_probe(x, y, x, y[:59], labels=(20,))
     with pytest.raises(UserError, match="training examples have 4 features, test examples 3"):

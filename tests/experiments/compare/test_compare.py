@@ -1,4 +1,4 @@
-"""A comparison trains what is missing seed by seed, measures all alike, and sums seeds up rightly."""
+"""A comparison trains missing runs, evaluates all alike, and averages seeds correctly."""
 
 from __future__ import annotations
 
@@ -107,14 +107,14 @@ def test_init_may_name_a_variant(base: Path, tmp_path: Path) -> None:
         str(tmp_path / "ae" / "seed-0"),
         str(tmp_path / "ae" / "seed-1"),
     ]
-    assert [sorted(e.needs) for e in made] == [["ae, seed 0"], [], ["ae, seed 1"], []]
+    assert [sorted(e.depends_on) for e in made] == [["ae, seed 0"], [], ["ae, seed 1"], []]
 
 
 def test_all_runs_need_the_one_judge_of_samples(base: Path, tmp_path: Path) -> None:
     made = comparison(base, a={}, lm={**LM, "seeds": [3, 1]})
     made = made.model_copy(update={"quality": made.model_validate(
         {"base": "x", "variants": {"a": {}}, "quality": {"scorer": "lm"}}).quality})  # fmt: skip
-    needs = {e.name: sorted(e.needs) for e in run_specs(made, tmp_path)}
+    needs = {e.name: sorted(e.depends_on) for e in run_specs(made, tmp_path)}
     assert needs == {
         "a, seed 0": ["lm, seed 3"],
         "a, seed 1": ["lm, seed 3"],
@@ -234,7 +234,7 @@ def test_a_stopped_comparison_goes_on(base: Path, tmp_path: Path, monkeypatch: p
     assert "| first | 1 |" in (out / "table.md").read_text()
     assert compare(made, out, report := Heard()).failed == {}
     assert report.began == ["second, seed 0"]
-    assert any(note.startswith("going on from") for note in report.notes)
+    assert any(note.startswith("resuming from") for note in report.notes)
 
 
 def test_only_works_on_some_and_keeps_the_rest(base: Path, tmp_path: Path) -> None:
@@ -247,7 +247,9 @@ def test_only_works_on_some_and_keeps_the_rest(base: Path, tmp_path: Path) -> No
     table = compare(made, out, report := Heard(), only=["later"])
     assert report.began == ["later, seed 0"]
     assert [row["seeds"] for row in table.rows] == [1, 0, 1]
-    with pytest.raises(UserError, match=r"--only got 'lamb', which is no variant: .*known: later, lm, plain"):
+    with pytest.raises(
+        UserError, match=r"--only got 'lamb', which is not a variant: .*known: later, lm, plain"
+    ):
         compare(made, out, only=["lamb"])
 
 
@@ -305,12 +307,12 @@ def test_two_programs_share_a_comparison(base: Path, tmp_path: Path) -> None:
     shown = (out / "table.md").read_text()  # of whichever ended last
     assert "| plain | 2 |" in shown
     assert "| later | 2 |" in shown
-    assert not list(out.rglob(".*"))  # no claim is left over
+    assert not list(out.rglob(".*.claim"))  # the file of the lock may stay
 
 
 def test_torchrun_is_not_for_comparisons(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UserError, match="compare shares its runs out by itself: start it without torchrun"):
+    with pytest.raises(UserError, match="compare distributes its runs itself: start it without torchrun"):
         compare(comparison(base, plain={}), tmp_path / "out")
 
 
@@ -372,7 +374,7 @@ def test_the_caption_states_the_protocol(base: Path, tmp_path: Path) -> None:
     runs = run_specs(made, tmp_path)
     assert make_caption(made, runs, [{"variant": "plain", "data": "test", "n": 3761}]) == (
         "sentences: the first 3,761 examples of the test split; IW-NLL with K = 2; seeds 0, 2, 11; "
-        "2 steps, 5 epochs a run. Nats an example, mean ± s.d. over seeds."
+        "2 steps, 5 epochs per run. Nats per example, mean ± s.d. over seeds."
     )
     assert "not measured yet" in make_caption(made, runs, [])
 
@@ -382,8 +384,8 @@ def test_pictures_need_no_result_and_say_so(
 ) -> None:
     nothing = Table("", ["rate"], [], {"a": 1}, {})
     assert draw_pictures(nothing, [], tmp_path) == [
-        "rate-distortion.png is left out: rate_distortion got no point: give runs with a rate, as an "
-        "autoencoder has none",
+        "rate-distortion.png is left out: rate_distortion got no point: give runs with a rate (an "
+        "autoencoder has none)",
         "curves.png is left out: curves got no line of metrics.jsonl: give a run that has trained some steps",
     ]
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
@@ -407,7 +409,7 @@ def test_pictures_need_no_result_and_say_so(
         ("base: text/default\nquality: {samples: 10}\nvariants: {a: {}}", "quality.scorer: Field required"),
         (
             "base: text/default\ncolumns: [rate, mig]\nvariants: {a: {}}",
-            "the file: column 'mig' is measured with `factors: true` alone: add it",
+            "the file: column 'mig' is measured only with `factors: true`: add it",
         ),
         ("base: x\nfit_prior: spline\nvariants: {a: {}}", "fit_prior: Input should be 'mixture' or 'flow'"),
         (
@@ -417,7 +419,7 @@ def test_pictures_need_no_result_and_say_so(
         (
             "base: text/default\nvariants:\n  a: {init: {from: b, parts: [encoder]}}\n"
             "  b: {init: {from: a, parts: [encoder]}}",
-            "these runs wait for one another: a, seed 0; b, seed 0",
+            "these runs depend on one another: a, seed 0; b, seed 0",
         ),
     ],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Of several who want the same thing one has it, until he gives it back or is gone."""
+"""Of several processes exactly one has a lease, until it is released or its owner is gone."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def claimed(file: Path, machine: str, process: int) -> None:
     file.write_text(json.dumps({"machine": machine, "process": process, "claim": "x"}))
 
 
-def test_one_has_it_until_it_is_given_back(file: Path) -> None:
+def test_one_process_has_the_lease_until_it_is_released(file: Path) -> None:
     ours, theirs = Lease(file), Lease(file)
     assert ours.acquire()
     assert not theirs.acquire()
@@ -59,13 +59,13 @@ def test_the_claim_of_a_process_that_is_gone_is_void(file: Path, gone: int) -> N
     claimed(file, socket.gethostname(), gone)
     claim = Lease(file)
     assert claim.acquire()
-    assert claim.gone == f"process {gone} on {socket.gethostname()}"
+    assert claim.stale_owner == f"process {gone} on {socket.gethostname()}"
     claim.release()
     assert not list(file.parent.iterdir())
 
 
 @POSIX
-def test_who_was_killed_while_clearing_a_claim_away_stops_nobody(file: Path, gone: int) -> None:
+def test_a_process_killed_while_clearing_a_lease_blocks_no_other(file: Path, gone: int) -> None:
     claimed(file, socket.gethostname(), gone)
     gate, claim = file.with_name(f"{file.name}-gate"), Lease(file)
     gate.touch()
@@ -78,7 +78,7 @@ def test_who_was_killed_while_clearing_a_claim_away_stops_nobody(file: Path, gon
 
 
 @POSIX
-def test_of_many_who_find_a_void_claim_one_has_it(file: Path, gone: int) -> None:
+def test_of_many_that_find_a_stale_lease_one_gets_it(file: Path, gone: int) -> None:
     for _ in range(40):
         claimed(file, socket.gethostname(), gone)
         rivals, taken, start = [Lease(file) for _ in range(6)], [], threading.Barrier(6)
@@ -157,7 +157,7 @@ def test_one_at_a_time(file: Path) -> None:
     assert most == [1] * 5
 
 
-def test_a_full_disk_is_told(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "no room")
 

@@ -1,4 +1,4 @@
-"""Jobs come after those they need, here and in processes; one that fails or dies stops no other."""
+"""Jobs run after their dependencies, in one process and in several; a failure stops no other job."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_a_failure_stops_only_those_that_need_it() -> None:
         ("after that", "it needs after, which failed"),
         ("fault", "KeyError: 'a fault\\nin two lines'"),
         ("fine", None),
-        ("lost", "what it needs is not there and not to be done"),
+        ("lost", "a job that it depends on is missing"),
     ]
     assert "Traceback" in "".join(report.warnings)
     assert "mistake: a mistake in one line" in report.warnings
@@ -207,7 +207,7 @@ def test_a_process_that_dies_stops_no_other(tmp_path: Path) -> None:
     ]
     report = Heard()
     assert dict(settling(jobs, report, TWO)) == {
-        "killed": "its process was killed by SIGKILL, often for want of memory",
+        "killed": "its process was killed by SIGKILL, often because memory ran out",
         "left": "its process ended with exit code 3",
         "fault": "KeyError: 'a fault\\nin two lines'",
         "after": "it needs left, which failed",

@@ -1,4 +1,4 @@
-"""Every lesson runs, says what its numbers say and nothing else, and uses again what is trained."""
+"""Every lesson runs, its sentence follows its numbers, and trained models are used again."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def test_an_interrupted_lesson_goes_on(tmp_path: Path, monkeypatch: pytest.Monke
         run_lesson(LESSONS["holes"], asked, Listener(stop_at_log=2))
     assert not list((tmp_path / "cut").glob("*.json"))
     assert run_lesson(LESSONS["holes"], asked, listener).numbers == whole.numbers
-    assert any(note.startswith("going on from") for note in listener.notes)
+    assert any(note.startswith("resuming from") for note in listener.notes)
 
 
 def test_another_seed_is_another_lesson(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,7 +278,7 @@ def test_the_command_knows_its_lessons(capsys: pytest.CaptureFixture[str]) -> No
     assert "unknown lesson 'hols': did you mean 'holes'?" in capsys.readouterr().err
 
 
-def test_way_of_a_training() -> None:
+def test_path_of_a_training() -> None:
     held, seen = {10: 9.0, 20: 5.0, 30: 7.5}, {10: 8.0, 20: 4.0, 30: 2.0}
     logged = [{"kind": "valid", "step": s, "distortion": d} for s, d in held.items()]
     logged += [{"kind": "train", "step": s, "distortion": d} for s, d in seen.items()]
@@ -315,11 +315,11 @@ def test_words_restored() -> None:
 
 def test_words_blanked() -> None:
     text = " ".join(f"word{i}" for i in range(400))
-    left = restoring.blanked_words(text, 0, 0).split()
+    left = restoring.blank_words(text, 0, 0).split()
     assert all(a in (b, restoring.MISSING) for a, b in zip(left, text.split(), strict=True))
     assert left.count(restoring.MISSING) / 400 == pytest.approx(restoring.BLANK, abs=0.06)
-    assert restoring.blanked_words(text, 1, 0).split() != left
-    assert restoring.blanked_words("alone", 0, 0) == restoring.MISSING, "one word at least is missing"
+    assert restoring.blank_words(text, 1, 0).split() != left
+    assert restoring.blank_words("alone", 0, 0) == restoring.MISSING, "one word at least is missing"
 
 
 def test_word_counts() -> None:
@@ -357,5 +357,5 @@ def test_a_taught_lesson_shows_its_table(tmp_path: Path) -> None:
 def test_rows_of_pictures() -> None:
     figure = plots.rows_of(torch.rand(2, 3, 1, 4, 4), ["whole", "damaged"])
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["whole", "damaged"]
-    with pytest.raises(UserError, match="rows_of got 1 names for 2 rows: give one a row"):
+    with pytest.raises(UserError, match="rows_of got 1 names for 2 rows: give one per row"):
         plots.rows_of(torch.rand(2, 3, 1, 4, 4), ["whole"])

@@ -1,4 +1,4 @@
-"""Encoders and decoders of pictures: their shapes follow the data, whatever the data are.
+"""Encoders and decoders of images: their shapes follow the data.
 
 Shapes: S samples, B examples, C x H x W pixels, D latent dims.
 """
@@ -127,7 +127,7 @@ def test_a_condition_is_read(name: str) -> None:
         ("residual", {"blocks": 2}, 6),
     ],
 )
-def test_every_hidden_layer_hears_the_condition(name: str, more: dict[str, Any], count: int) -> None:
+def test_every_hidden_layer_depends_on_the_condition(name: str, more: dict[str, Any], count: int) -> None:
     decoder, _ = conditional(name, 2, **more)
     told = [layer for layer in decoder.modules() if isinstance(layer, FiLM)]
     assert len(told) == count
@@ -146,7 +146,7 @@ def test_every_hidden_layer_hears_the_condition(name: str, more: dict[str, Any],
 
 
 @names
-def test_hearing_costs_no_draw_and_no_weight_where_there_is_nothing_to_hear(name: str) -> None:
+def test_without_a_condition_there_are_no_extra_draws_and_weights(name: str) -> None:
     (plain, after), (told, later) = conditional(name, 0), conditional(name, 3)
     assert torch.equal(after, later)
     assert not [layer for layer in plain.modules() if isinstance(layer, FiLM)]
@@ -164,7 +164,7 @@ def test_without_a_code_there_is_one_picture(name: str) -> None:
 
 
 @names
-def test_a_new_decoder_knows_nothing_of_the_data(name: str) -> None:
+def test_a_new_decoder_has_no_output_bias(name: str) -> None:
     decoder = construct(
         "decoder", DECODERS, Component(name=name), shape=(1, 9, 11), latent_dim=2, condition=0
     )
@@ -173,7 +173,7 @@ def test_a_new_decoder_knows_nothing_of_the_data(name: str) -> None:
 
 
 @names
-def test_learned_pictures_that_are_pictures_are_read_as_pictures(name: str) -> None:
+def test_learned_images_are_read_as_images(name: str) -> None:
     encoder, _ = made(name, (1, 9, 11))
     batch = picture_batch(3, (1, 9, 11), binary=False)
     with torch.no_grad():
@@ -186,7 +186,7 @@ def test_learned_pictures_that_are_pictures_are_read_as_pictures(name: str) -> N
     assert bool(((learned >= 0) & (learned <= 1)).all())
 
 
-def test_cut_pixels_can_come_back() -> None:
+def test_clipped_pixels_have_gradients_towards_the_range() -> None:
     x = torch.tensor([-0.5, -0.5, 0.5, 1.5, 1.5], requires_grad=True)
     y = clamp_straight_through(x)
     assert y.tolist() == [0.0, 0.0, 0.5, 1.0, 1.0]

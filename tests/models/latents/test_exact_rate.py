@@ -171,7 +171,7 @@ def test_at_use_there_is_one_rate_until_another_is_chosen() -> None:
     torch.testing.assert_close(latent.posterior(h).kl.sum(-1), kl(latent), atol=0, rtol=0)
 
 
-def test_the_features_are_told_the_rate() -> None:
+def test_the_features_are_conditioned_on_the_rate() -> None:
     h, low, high = torch.randn(4, 16), torch.full((4,), 2.0), torch.full((4,), 64.0)
     new = ExactRate(16, dim=8, nats=RANGE).eval()
     same = [unit_vector(new.posterior(h, new.rate_condition(nats)).mean) for nats in (low, high)]

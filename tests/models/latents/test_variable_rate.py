@@ -92,14 +92,14 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> TextVAE:
 
 
 @pytest.mark.parametrize("name", ["gru-tied-2", "transformer-tied-1", *EVERY])
-def test_a_dial_of_one_rate_trains_as_the_single_rate_does(name: str) -> None:
+def test_a_range_of_one_rate_trains_as_the_fixed_rate(name: str) -> None:
     alone, pinned = losses(6.0, DECODERS[name]), losses([6.0, 6.0], DECODERS[name])
     assert pinned == pytest.approx(alone, rel=1e-5)
     assert losses([2.0, 18.0], DECODERS[name]) != pytest.approx(alone, rel=1e-3)
 
 
 @pytest.mark.parametrize("name", MODALITIES["image"].decoders)
-def test_so_does_a_dial_of_pictures(name: str) -> None:
+def test_so_does_a_range_of_an_image_model(name: str) -> None:
     def of(nats: float | list[float]) -> list[float]:
         return losses_of(picture_config(name, latent(nats)), {"shape": (1, 8, 8)}, picture_batch, steps=5)
 
@@ -128,7 +128,7 @@ def test_which_parts_are_conditioned_on_the_rate_and_how(parts: str, by: str) ->
 
 
 @pytest.mark.parametrize("by", ["film", "concat"])
-def test_a_dial_of_one_rate_is_the_single_rate_however_it_is_told(by: str) -> None:
+def test_a_range_of_one_rate_is_the_fixed_rate_for_each_conditioning(by: str) -> None:
     decoder = DECODERS["gru-state+steps+softmax"]
     found = {}
     for parts in ("both", "encoder", "decoder"):
@@ -141,7 +141,7 @@ def test_a_dial_of_one_rate_is_the_single_rate_however_it_is_told(by: str) -> No
 
 
 @pytest.mark.parametrize("name", DECODERS)
-def test_every_decoder_hears_the_rate(name: str) -> None:
+def test_every_decoder_depends_on_the_rate(name: str) -> None:
     vae, z = tiny_vae(latent=latent([2, 64]), decoder=DECODERS[name]), torch.randn(1, 7, 3)
     ends = [vae.latent.rate_condition(torch.full((7,), nats)) for nats in (2.0, 64.0)]
     low, high = (vae.likelihood(z, c).log_prob(text_batch()) for c in ends)
@@ -152,7 +152,7 @@ def test_every_decoder_hears_the_rate(name: str) -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_walk_costs_what_the_batch_asks_for(precision: str) -> None:
+def test_a_pass_has_the_rates_of_the_batch(precision: str) -> None:
     vae = tiny_vae(latent=latent([2, 64]))
     nats = torch.tensor([2.0, 3, 5, 8, 13, 40, 64])
     batch = text_batch().replace(condition=vae.latent.rate_condition(nats))
@@ -193,7 +193,7 @@ def test_training_draws_the_rates_that_posterior_and_decoder_then_share() -> Non
         assert float(drawn.max() / drawn.min()) > 2
 
 
-def test_batches_and_models_without_a_dial_stay_as_they_were() -> None:
+def test_batches_and_models_without_a_range_are_unchanged() -> None:
     vae = tiny_vae(latent=latent(6.0))
     assert vae.condition(text_batch()) is None
     added = {"scale", "shift", "spread", "trust", "rate"}
@@ -222,7 +222,7 @@ def test_codes_have_the_rate_asked_for(vae: TextVAE) -> None:
     torch.testing.assert_close(each[:1], vae.encode([A], rate=2.0), atol=1e-5, rtol=1e-5)
 
 
-def test_the_decoder_is_told_the_rate_wherever_sentences_are_written(vae: TextVAE) -> None:
+def test_the_decoder_is_conditioned_on_the_rate_wherever_sentences_are_written(vae: TextVAE) -> None:
     z, loud = vae.encode(SENTENCES), vae.with_rate(HIGH)
     assert vae.decode(z, rate=HIGH) == loud.decode(z) != vae.decode(z)
     assert vae.decode(z, rate=4.0) == vae.decode(z)
@@ -322,7 +322,7 @@ def test_needs_of_sentences() -> None:
     drawn = minimum_rates(fake, Inputs(texts), ReconstructionTarget(draws=3, rounds=12))
     assert drawn[0].nats == pytest.approx(6, rel=1e-3)
     for accuracy in (0.0, 1.1):
-        with pytest.raises(UserError, match=r"accuracy got .*: give a share of the tokens in"):
+        with pytest.raises(UserError, match=r"accuracy got .*: give a fraction of the tokens in"):
             ReconstructionTarget(accuracy=accuracy)
 
 
@@ -362,7 +362,7 @@ def test_commands_take_a_rate(run: Path, tmp_path: Path, capsys: pytest.CaptureF
         assert err.endswith("seqvae: rate got 17 nats: this run was trained for 1 to 16\n")
 
 
-def test_the_command_that_tells_needs(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_of_minimum_rates(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = command(capsys, "rate", run, *SENTENCES, "--accuracy", 0.2, "--rounds", 3, "--json")
     assert code == 0, err
     found = json.loads(out)
@@ -376,14 +376,14 @@ def test_the_command_that_tells_needs(run: Path, capsys: pytest.CaptureFixture[s
     assert out.splitlines()[-1].startswith("> 16"), "a barely trained run cannot bring them back"
 
 
-def test_a_run_without_a_dial_says_so(plain: TextVAE, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_without_a_range_is_refused(plain: TextVAE, capsys: pytest.CaptureFixture[str]) -> None:
     for verb in (("sample", plain.run.path, "--rate", 3), ("rate", plain.run.path, A)):
         code, out, err = command(capsys, *verb)
         assert (code, out) == (2, "")
         assert "this run is not variable-rate" in err
 
 
-def test_evaluation_without_a_face_takes_the_default() -> None:
+def test_evaluation_uses_the_default_rate() -> None:
     vae: VAE = tiny_vae(latent=latent([2, 8]))
     report = validate(vae, [text_batch()])
     assert report["rate"] == pytest.approx(4.0, abs=1e-4)
@@ -408,7 +408,7 @@ def picture_batch(step: int = 0) -> ImageBatch:
 
 
 @pytest.mark.parametrize("name", MODALITIES["image"].decoders)
-def test_pictures_have_a_dial_too(name: str) -> None:
+def test_image_models_have_a_range_too(name: str) -> None:
     vae = randomized(build_vae(picture_config(name, latent([2, 64])), {"shape": (1, 8, 8)}), 0.3).train()
     batch = picture_batch()
     nats = torch.tensor([2.0, 10.0, 30.0, 64.0])

@@ -1,4 +1,4 @@
-"""A pretrained decoder is the language model it holds: exactly so without z, and in every way of reading."""
+"""A pretrained decoder equals its language model: exactly without z, and in every way of reading."""
 
 from __future__ import annotations
 
@@ -138,13 +138,13 @@ def test_fixed_memory_gives_the_same_features(kind: str, z_to: tuple[str, ...], 
     made.has_cache = cached
     rows = torch.tensor([3, 0, 0])
     with torch.no_grad():
-        grown, fixed = made.start(z), made.start(z).fixed(x.inputs.shape[1])
+        grown, fixed = made.start(z), made.start(z).allocate(x.inputs.shape[1])
         for t in range(x.inputs.shape[1]):
             words = x.inputs[:, t : t + 1] if t < 5 else x.inputs[rows, t : t + 1]
             if t == 5:
                 grown, fixed = grown.select(rows), fixed.select(rows)
-                again = made.start(z[rows]).fixed(x.inputs.shape[1])
-                again.take(fixed)
+                again = made.start(z[rows]).allocate(x.inputs.shape[1])
+                again.copy_from(fixed)
                 fixed = again
             one, grown = made.read(words, grown)
             other, fixed = made.read(words, fixed)
@@ -280,7 +280,7 @@ def test_without_a_code_the_same_parts_train() -> None:
 
 
 @every_place
-def test_conditions_are_unheard_at_first_and_then_heard(z_to: tuple[str, ...]) -> None:
+def test_conditions_have_no_effect_at_first_and_then_one(z_to: tuple[str, ...]) -> None:
     made, z = decoder(z_to=z_to, condition=2, std=0.0), torch.zeros(1, 4, DIM)
     one, two = torch.zeros(4, 2), torch.ones(4, 2)
     with torch.no_grad():
@@ -301,7 +301,7 @@ def test_a_dropped_word_is_the_learned_blank() -> None:
     assert made.special.unk not in x.targets
 
 
-def test_ids_without_a_token_are_never_said() -> None:
+def test_ids_without_a_token_are_never_generated() -> None:
     folder = lm_folder("llama", extra_rows=5)
     words = read_pretrained_tokenizer(folder)
     made = PretrainedDecoder(words.vocab_size, words.special, DIM, folder).eval()
@@ -344,7 +344,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("case", MISTAKES)
-def test_mistakes_are_told_in_one_line(case: str) -> None:
+def test_mistakes_are_one_line(case: str) -> None:
     arguments, message = MISTAKES[case]
     words = tokenizer()
     with pytest.raises(UserError, match=message) as told:

@@ -1,4 +1,4 @@
-"""Runs on pretrained models: they resume, load and move as others do, and notice another base."""
+"""Runs on pretrained models: they resume, load and move like others, and detect another base."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_resumes_bit_for_bit(kind: str, tmp_path: Path) -> None:
     assert_same_runs(straight, resume(tmp_path / "broken"))
 
 
-def test_a_run_says_what_it_stands_on_and_saves_what_it_trained(frozen: Path) -> None:
+def test_a_run_names_its_bases_and_saves_trained_weights_only(frozen: Path) -> None:
     bases = card(frozen)["bases"]
     assert bases.keys() == {"encoder", "decoder"}
     assert bases["decoder"]["model"] == lm_folder()

@@ -1,4 +1,4 @@
-"""A run's tokenizer is its language model's: the same ids, and not one more."""
+"""A run's tokenizer is that of its language model: the same ids, none added."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_llamas_start_is_another_token_than_its_end() -> None:
     assert (special.bos, special.eos, special.unk, special.pad) == (1, 2, 0, 4)
 
 
-def test_mistakes_are_told() -> None:
+def test_mistakes_are_refused() -> None:
     with pytest.raises(UserError, match=r"no token '<end>': .*known: .*<\|im_end\|>"):
         read_pretrained_tokenizer(lm_folder(), end="<end>")
     with pytest.raises(UserError, match="no token ends a text"):

@@ -1,4 +1,4 @@
-"""Runs on given vectors: which row belongs to which line, and what is refused."""
+"""Runs on given vectors: vectors and lines are paired correctly, and errors."""
 
 from __future__ import annotations
 

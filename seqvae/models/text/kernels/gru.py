@@ -1,11 +1,11 @@
 """The GRU's recurrence in few and large operations, in fp32 or with bf16 products, for CPUs.
 
-A step of a small GRU is a product of 0.1 ms and ten operations of a few microseconds, and calling them from
-Python costs as much as they do. So all but the product with the last state and the gates is done once for all
-steps, forward and backward; each step works on views that were made once, and allocates nothing.
+A step of a small GRU is a matrix product of 0.1 ms and ten operations of a few microseconds, and calling them
+from Python costs as much as they do. So everything except the product with the last state and the gates is
+computed once for all steps, forward and backward; a step works on prepared views and allocates no memory.
 
 Shapes: B sentences, S samples, T steps, E inputs, D constant inputs, H hidden, R rows (B, or S B). Time is
-the first dimension, and gates stand side by side.
+the first dimension, and gates are concatenated in the last.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch.autograd.function import once_differentiable
 
 from seqvae.models.text.kernels.precision import cast_cached
 
-CACHED = 1 << 18  # numbers of one kind that stay in a CPU's cache while several operations read them
+CACHED = 1 << 18  # numbers per tensor that stay in a CPU's cache while several operations read them
 
 
 Weights = tuple[Tensor, Tensor, Tensor, Tensor]  # weight_ih, weight_hh, bias_ih and bias_hh of `nn.GRU`
@@ -38,7 +38,7 @@ def gru_layer(x: Tensor, h: Tensor, weights: Weights, dtype: torch.dtype) -> Ten
 
 
 def gru_layer_plainly(x: Tensor, h: Tensor, weights: Weights, dtype: torch.dtype) -> Tensor:
-    """`gru_layer` as a loop with autograd's gradients: what tests and the bench compare it with."""
+    """`gru_layer` as a plain loop with autograd's gradients: the reference of tests and benchmarks."""
     w_x, w_h, b_x, b_h = weights
     products = (x.to(dtype) @ w_x.to(dtype).T).float() + b_x
     states, h = [], h.float()
@@ -56,7 +56,7 @@ def gru_of_samples(
 ) -> Tensor:
     """States (T, S, B, H) from S states of each sentence, h (S, B, H), over the same x (T, B, E).
 
-    The product of x and its weights is made once for all samples. `constant` (S, B, D) are inputs behind x
+    The product of x and its weights is computed once for all samples. `constant` (S, B, D) are inputs after x
     that are the same at all steps. Without gradients.
     """
     w_x, w_h, b_x, b_h = weights
@@ -70,7 +70,7 @@ def gru_of_samples(
 
 
 class _Trace(NamedTuple):
-    """What the steps computed: all that the gradient needs. R rows may be several dimensions."""
+    """Results of all steps that the gradient needs. R rows may be several dimensions."""
 
     states: Tensor  # (T + 1, R, H)
     gates: Tensor  # (T, R, 2H): r and z
@@ -79,11 +79,11 @@ class _Trace(NamedTuple):
 
 
 def _input_part(x: Tensor, w_x: Tensor, b_x: Tensor, b_h: Tensor) -> Tensor:
-    """What x (T, B, E) adds to the gates, (T, B, 3H); to n twice, as `_run_steps` wants it."""
+    """The term (T, B, 3H) of x (T, B, E) in the gates; that of n is doubled, as `_run_steps` expects."""
     steps, rows, _ = x.shape
     both = 2 * (len(w_x) // 3)
     factors = b_x.new_ones(len(w_x))
-    factors[both:].fill_(2)  # an assignment would make a number on the host first
+    factors[both:].fill_(2)  # an assignment would create a number on the host first
     biases = torch.cat([(b_x + b_h)[:both], 2 * b_x[both:]])
     product = (x.flatten(0, 1) @ w_x.T).float()
     return torch.addcmul(biases, product, factors, out=product).view(steps, rows, len(w_x))
@@ -92,10 +92,10 @@ def _input_part(x: Tensor, w_x: Tensor, b_x: Tensor, b_h: Tensor) -> Tensor:
 def _run_steps(
     from_x: Tensor, h: Tensor, w_h: Tensor, b_h: Tensor, keep: bool = True, more: Tensor | None = None
 ) -> _Trace:
-    """Run from h (R, H) with what x adds, (T, R, 3H), and `more` (R, 3H) at each step; w_h is in `dtype`.
+    """Run from h (R, H) with the term `from_x` (T, R, 3H) of x, and `more` (R, 3H) added at each step.
 
-    tanh(a) is 2 s(2a) - 1, within 2e-7: a CPU takes a third of the time for it. All but the states is in the
-    same memory for all steps unless `keep`.
+    `w_h` has the dtype of the products. tanh(a) is computed as 2 s(2a) - 1, equal within 2e-7, which takes a
+    CPU a third of the time. Unless `keep`, all steps share the memory of everything but the states.
     """
     hidden = h.shape[-1]
     minus_one, bias = from_x.new_full((), -1.0), b_h[2 * hidden :]
@@ -116,16 +116,16 @@ def _run_steps(
 
 
 def _views(from_x: Tensor, trace: _Trace) -> Iterator[tuple[Tensor, ...]]:
-    """Per step: what x adds to r and z, and to n; the states before and after; r and z, r, z, n and U_n h."""
+    """Per step: the terms of x in r and z, and in n; the states before and after; r and z, r, z, n, U_n h."""
     hidden = trace.new.shape[-1]
     sizes = [2 * hidden, hidden]
     parts = (*torch.split(from_x, sizes, -1), trace.states, trace.states[1:], trace.gates)
     parts += (*trace.gates.chunk(2, -1), trace.new, trace.candidate)
-    return zip(*(part.unbind(0) for part in parts), strict=False)  # of states there is one more
+    return zip(*(part.unbind(0) for part in parts), strict=False)  # there is one more state
 
 
 class _StateProducts:
-    """Products of one state after the other with the weights, in memory that is taken once."""
+    """Products of each state with the weights, in memory that is allocated once."""
 
     def __init__(self, states: Tensor, w_h: Tensor) -> None:
         rows = states[0].numel() // states.shape[-1]
@@ -137,7 +137,7 @@ class _StateProducts:
         self.flat, self.wide = self.wide, self.wide.view(*states.shape[1:-1], len(w_h))  # (R, 3H)
 
     def compute(self, step: int) -> None:
-        """Put U h of the state before a step into `wide` (R, 3H)."""
+        """Write U h of the state before a step to `wide` (R, 3H)."""
         state = self.states[step]
         torch.mm(state if self.exact else self.low.copy_(state), self.weight, out=self.product)
         if not self.exact:
@@ -145,7 +145,7 @@ class _StateProducts:
 
 
 def _allocate(h: Tensor, steps: int, keep: bool) -> _Trace:
-    """Memory for a trace: of all but the states for one step alone if they are not kept."""
+    """Memory for a trace; unless `keep`, one step's memory for everything but the states."""
     rows, hidden = h.shape[:-1], h.shape[-1]
     states = h.new_empty(steps + 1, *rows, hidden)
     sizes, kept = (2 * hidden, hidden, hidden), steps if keep else min(steps, 1)
@@ -176,16 +176,16 @@ class _GRULayer(torch.autograd.Function):
         hidden, dtype = trace.states.shape[-1], x.dtype
         d_gates, d_h = _run_back(grads[0], trace, w_h)
         d_b = d_gates.sum(0, dtype=torch.float32)  # (4H,): n, r, z, U_n h
-        met_x, met_h = d_gates[:, : 3 * hidden], d_gates[:, hidden:]
-        d_w_x = _reordered((met_x.T @ x.flatten(0, 1)).float(), hidden)
-        d_w_h = (met_h.T @ trace.states[:-1].flatten(0, 1).to(dtype)).float()
-        as_met = torch.cat([w_x[2 * hidden :], w_x[: 2 * hidden]])
-        d_x = (met_x @ as_met).float().view_as(x) if ctx.needs_input_grad[0] else None
+        d_from_x, d_from_h = d_gates[:, : 3 * hidden], d_gates[:, hidden:]
+        d_w_x = _reordered((d_from_x.T @ x.flatten(0, 1)).float(), hidden)
+        d_w_h = (d_from_h.T @ trace.states[:-1].flatten(0, 1).to(dtype)).float()
+        w_x_nrz = torch.cat([w_x[2 * hidden :], w_x[: 2 * hidden]])
+        d_x = (d_from_x @ w_x_nrz).float().view_as(x) if ctx.needs_input_grad[0] else None
         return d_x, d_h, d_w_x, d_w_h, _reordered(d_b[: 3 * hidden], hidden), d_b[hidden:], None
 
 
 def _run_back(d_states: Tensor, trace: _Trace, w_h: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients of what enters the gates, (T B, 4H) as n, r, z, U_n h in the precision, and of h (B, H)."""
+    """Gradients of n, r and z before activation and of U_n h, (T B, 4H) in `w_h.dtype`, and of h (B, H)."""
     factors, (rows, hidden) = _factors(trace), trace.states.shape[1:]  # (T, B, 4, H)
     d_gates = torch.empty_like(factors, dtype=w_h.dtype)
     d_h, carried = torch.zeros_like(trace.states[0]), torch.zeros_like(trace.states[0])
@@ -203,7 +203,7 @@ def _run_back(d_states: Tensor, trace: _Trace, w_h: Tensor) -> tuple[Tensor, Ten
 
 
 def _factors(trace: _Trace) -> Tensor:
-    """How a change of h' changes what enters the gates: (T, B, 4, H) for n, r, z and U_n h."""
+    """Derivatives (T, B, 4, H) of h' by n, r and z before activation and by U_n h."""
     steps, rows, hidden = trace.new.shape
     factors = trace.new.new_empty(steps, rows, 4, hidden)
     parts = (factors, *trace.gates.chunk(2, -1), trace.states[:-1], trace.new, trace.candidate)
@@ -218,5 +218,5 @@ def _factors(trace: _Trace) -> Tensor:
 
 
 def _reordered(d: Tensor, hidden: int) -> Tensor:
-    """From n, r, z to r, z, n."""
+    """Rows in the order r, z, n from rows in the order n, r, z."""
     return torch.cat([d[hidden:], d[:hidden]])

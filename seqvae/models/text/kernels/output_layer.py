@@ -1,4 +1,4 @@
-"""The output layer: features to word log-probabilities, without ever holding all logits at once.
+"""The output layer: log-probabilities of words from features, without all logits in memory at once.
 
 Shapes: N rows (samples x sentences x tokens), n rows of a chunk, H features, V words, R rows that are kept.
 """
@@ -17,24 +17,24 @@ from seqvae.models.text.kernels.logits import BITS, NATS, Logits, even_chunk_siz
 from seqvae.models.text.kernels.precision import cached, compute_dtype
 from seqvae.utils.accelerator import is_asynchronous, reads_are_costly
 
-CHUNK_BYTES = 1 << 24  # of products made at once on a CPU: few rows cost a product, many leave its caches
-FEWEST = 64  # rows at once: for fewer a CPU mostly waits for the weights
-GPU_CHUNKS = 16  # a GPU takes so many times more at once
-KEPT_BYTES = 1 << 26  # of probabilities that wait for the backward pass, which makes the others once more
-SOUND = 2.0**100  # between 1 / SOUND and SOUND a sum of powers lost nothing: no term of weight left fp32
+CHUNK_BYTES = 1 << 24  # products at once on a CPU: few rows make slow products, many exceed its caches
+FEWEST = 64  # rows at once: with fewer a CPU mostly waits for the weights
+GPU_CHUNKS = 16  # chunks of a GPU are this many times larger
+KEPT_BYTES = 1 << 26  # probabilities kept for the backward pass, which recomputes the others
+SOUND = 2.0**100  # a sum of powers of two in 1 / SOUND to SOUND lost no important term in fp32
 
 
 def log_prob_plainly(h: Tensor, weight: Tensor, bias: Tensor, y: Tensor, dtype: torch.dtype) -> Tensor:
-    """Log softmax(W h + b)[y] (N,) from all logits (N, V) at once: what the output layer is compared with."""
+    """Log softmax(W h + b)[y] (N,) from all logits (N, V) at once: the reference of tests and benchmarks."""
     logits = functional.linear(h.to(dtype), weight.to(dtype), bias.to(dtype))
     return -functional.cross_entropy(logits.float(), y, reduction="none")
 
 
 class _TokenLogProb(torch.autograd.Function):
-    """log softmax(W h + b)[y] a row.
+    """log softmax(W h + b)[y] per row.
 
-    All that gradients need of the logits is softmax - onehot(y): that of the first R rows is kept, as far as
-    `KEPT_BYTES` reach; of the others the backward pass makes it once more, R rows at a time.
+    Gradients need only softmax - onehot(y) of the logits. It is kept for the first R rows, as many as fit
+    into `KEPT_BYTES`; for the others the backward pass computes it again, R rows at a time.
     """
 
     @staticmethod
@@ -58,21 +58,24 @@ class _TokenLogProb(torch.autograd.Function):
         low_minus, scaled = minus.to(h.dtype), (minus * h).to(h.dtype)
         d_h = torch.empty_like(h, dtype=torch.float32)
         d_weight: Tensor | None = None
-        d_bias = torch.zeros_like(bias) if any(ctx.needs_input_grad[1:3]) else None
+        # the weight's gradient costs as much as a product of the layer: skipped if only the bias trains
+        weight_trains, bias_trains = ctx.needs_input_grad[1:3]
+        d_bias = torch.zeros_like(bias) if bias_trains else None
         for rows, residual in _residuals(h, _Products(weight, bias, rows=len(h)), y, kept):
             torch.mul(residual @ weight, minus[rows], out=d_h[rows])
             if d_bias is not None:
                 d_bias += (low_minus[rows].T @ residual)[0]
+            if weight_trains:
                 d_weight = _add_product(d_weight, residual.T, scaled[rows])
-        if d_weight is None or d_bias is None:
-            return d_h.to(like_h), None, None, None, None
-        return d_h.to(like_h), d_weight.to(like_weight), d_bias.to(like_bias), None, None
+        weights = None if d_weight is None else d_weight.to(like_weight)
+        return d_h.to(like_h), weights, None if d_bias is None else d_bias.to(like_bias), None, None
 
 
 class _Products:
-    """Makes the logits W h + b of some rows at a time, in room taken once: new memory costs a CPU a product.
+    """Computes the logits W h + b of some rows at a time, in memory allocated once.
 
-    On a CPU they are in bits: powers of two and their sum take half the time of its softmax.
+    On a CPU allocating new memory costs as much time as a product. There the logits are in bits: powers of
+    two and their sum take half the time of a softmax.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor, rows: int, bits: bool = False) -> None:
@@ -82,9 +85,9 @@ class _Products:
         self.room = logits_buffer(self.low)
 
     def of(self, h: Tensor, group: int = 1, out: Tensor | None = None) -> Iterator[Logits]:
-        """The logits of whole groups of the rows h (N, H), some at a time.
+        """The logits of the rows h (N, H), some whole groups of rows at a time.
 
-        Their products go to the same rows of `out` (N, V), or all to the memory of those before.
+        Products are written to the same rows of `out` (N, V), or all to one buffer.
         """
         size = group * even_chunk_size(h.shape[0] // group, self.low.shape[0] // group)
         start = 0
@@ -95,25 +98,25 @@ class _Products:
             start += some.shape[0]
 
     def parts(self, h: Tensor, out: Tensor | None = None) -> Iterator[tuple[slice, Tensor]]:
-        """Rows of h, few at a time, and their logits (n, V) in fp32; `out` as in `of`."""
+        """Slices of the rows of h, and their logits (n, V) in fp32; `out` as in `of`."""
         start = 0
         for x in (x for logits in self.of(h, out=out) for x in logits.parts()):
             yield slice(start, start + len(x)), x
             start += len(x)
 
     def softmax(self, x: Tensor, h: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Log p (n,) of the words y (n,), and all p (n, V) to be scaled by (n, 1), or only their logs.
+        """Log p (n,) of the words y (n,); and p (n, V) up to scales (n, 1), or log p if the scale is None.
 
-        They take the place of the logits x (n, V), which are made of h (n, H) once more where their powers
-        are too large or too small for fp32.
+        Overwrites the logits x (n, V). Where their powers are too large or too small for fp32, the logits are
+        computed from h (n, H) again.
         """
         words = y[:, None]
-        if reads_are_costly(x.device):  # the other way asks how large a sum is
+        if reads_are_costly(x.device):  # the other way reads on the host how large a sum is
             log_p = torch.log_softmax(x, 1)
             return log_p.gather(1, words)[:, 0], log_p, None
         own, sums = x.gather(1, words), x.exp2_().sum(1, keepdim=True)
         own -= sums.log2()
-        odd = (~((sums > 1 / SOUND) & (sums < SOUND))).nonzero()[:, 0]  # NaN is odd
+        odd = (~((sums > 1 / SOUND) & (sums < SOUND))).nonzero()[:, 0]  # also true for NaN
         if len(odd):
             again = torch.log_softmax((h[odd] @ self.weight.T).float() + self.bias * NATS, 1)
             own[odd], x[odd], sums[odd] = again.gather(1, words[odd]) * BITS, again.exp(), 1.0
@@ -127,7 +130,7 @@ def _log_probs(products: _Products, h: Tensor, y: Tensor) -> Iterator[Tensor]:
 
 
 def _residual(products: _Products, h: Tensor, y: Tensor, out: Tensor) -> Iterator[Tensor]:
-    """The same; softmax - onehot (N, V) is written to `out`, over the products it is made of."""
+    """Log p as above; softmax - onehot (N, V) is written to `out`, which also holds the products before."""
     for rows, x in products.parts(h, out):
         log_p, p, scale = products.softmax(x, h[rows], y[rows])
         words = y[rows, None]
@@ -137,7 +140,7 @@ def _residual(products: _Products, h: Tensor, y: Tensor, out: Tensor) -> Iterato
 
 
 def _residuals(h: Tensor, products: _Products, y: Tensor, kept: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Softmax - onehot (n, V) of all rows: what was kept, then the others in the same room."""
+    """Softmax - onehot (n, V) of all rows: first the kept ones, then the others in the same memory."""
     if len(kept):
         yield slice(0, len(kept)), kept
     room = kept if len(kept) > len(products.low) else products.low
@@ -150,7 +153,7 @@ def _residuals(h: Tensor, products: _Products, y: Tensor, kept: Tensor) -> Itera
 
 
 def _add_product(total: Tensor | None, a: Tensor, b: Tensor) -> Tensor:
-    """Total + a b in fp32; the first product needs no table of zeros to be added to."""
+    """Total + a b in fp32; the first product is the total, so that no zeros are allocated."""
     if total is None:
         return (a @ b).float()
     return total.addmm_(a, b) if a.dtype == total.dtype else total.add_(a @ b)
@@ -162,7 +165,7 @@ def _rows_per_chunk(weight: Tensor) -> int:
 
 
 class OutputHead(nn.Module):
-    """p(word | features): a linear map and a softmax over all words but those that are never said."""
+    """p(word | features): a linear map and a softmax, with probability 0 for forbidden words."""
 
     def __init__(self, features: int, words: int, never: tuple[int, ...], tied: Tensor | None = None) -> None:
         """`never` (padding, start) get probability 0; `tied` is an embedding (V, H) to share."""
@@ -181,7 +184,7 @@ class OutputHead(nn.Module):
         return self._low(features).float()
 
     def argmax(self, features: Tensor, never: tuple[int, ...] = ()) -> Tensor:
-        """The likeliest word after each of the features (..., H) but `never`, the first of equals."""
+        """The most probable word after each of the features (..., H) except `never`, the first of equals."""
         rows = features.reshape(-1, features.shape[-1])
         best = join([logits.without(*never).first_largest() for logits in self.chunks(rows)])
         return best.view(features.shape[:-1])
@@ -190,7 +193,7 @@ class OutputHead(nn.Module):
     def chunks(self, features: Tensor, group: int = 1) -> Iterator[Logits]:
         """Logits in bits of features (N, H), some whole groups of rows at a time, without gradients.
 
-        Each take the room of those before.
+        Each chunk reuses the memory of the chunk before.
         """
         dtype = compute_dtype(features.device)
 
@@ -201,8 +204,8 @@ class OutputHead(nn.Module):
         yield from cached((self, dtype, group), made).of(features.to(dtype), group)
 
     def log_prob(self, features: Tensor, targets: Tensor) -> Tensor:
-        """Log p(target | features) in nats, (..., ) for features (..., H); -inf for what is never said."""
-        if features.dim() == 3 and features.stride(0) < features.stride(1):  # as a recurrence leaves them
+        """Log p(target | features) in nats, (..., ) for features (..., H); -inf for forbidden words."""
+        if features.dim() == 3 and features.stride(0) < features.stride(1):  # the layout of a recurrence
             return self.log_prob(features.transpose(0, 1), targets.T).T
         rows, y = features.flatten(0, -2), targets.flatten()
         dtype = compute_dtype(features.device)
@@ -216,7 +219,7 @@ class OutputHead(nn.Module):
         return out.view(targets.shape)
 
     def _low(self, features: Tensor) -> Tensor:
-        """Logits (..., V) in the precision of the surroundings."""
+        """Logits (..., V) in the precision of autocast."""
         dtype = compute_dtype(features.device)
         with torch.autocast(features.device.type, enabled=False):
             return functional.linear(features.to(dtype), *self._weights(dtype))

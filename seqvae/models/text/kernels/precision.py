@@ -1,4 +1,4 @@
-"""The precision of matrix products here and now, and copies of weights in it that are made once."""
+"""The current precision of matrix products, and copies of weights in it that are made once."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ T = TypeVar("T")
 
 
 class HeldWeights:
-    """Values that are computed from weights once and used many times, such as copies in bf16."""
+    """Cache of values that are computed from weights, such as copies in bf16."""
 
     def __init__(self) -> None:
         self.values: dict[Hashable, Any] = {}
         self.makers: dict[Hashable, Callable[[], Any]] = {}
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The value of this key, computed by `make` at the first request."""
+        """The value of a key, computed by `make` at the first request."""
         if key not in self.values:
             self.makers[key] = make
             self.values[key] = make()
         return cast(T, self.values[key])
 
     def renew(self, keys: Iterable[Hashable]) -> None:
-        """Compute the values of these keys again, from the weights as they are now."""
+        """Compute the values of these keys again from the current weights."""
         keys = list(keys)
         for key in keys:
             self.values.pop(key, None)
@@ -41,14 +41,14 @@ _CACHE: ContextVar[HeldWeights | None] = ContextVar("held", default=None)
 
 
 def compute_dtype(device: torch.device) -> torch.dtype:
-    """The type that matrix products run in here and now: autocast's, or fp32."""
+    """The current type of matrix products: that of autocast, or fp32."""
     on = torch.is_autocast_enabled(device.type)
     return torch.get_autocast_dtype(device.type) if on else torch.float32
 
 
 @contextmanager
 def weight_cache(store: HeldWeights | None = None) -> Iterator[None]:
-    """Inside, weights must not change: values computed from them are kept, in `store` if it is given."""
+    """Context in which weights must not change; values computed from them are kept, in `store` if given."""
     token = _CACHE.set(HeldWeights() if store is None else store)
     try:
         yield
@@ -57,12 +57,12 @@ def weight_cache(store: HeldWeights | None = None) -> Iterator[None]:
 
 
 def holds_weights() -> bool:
-    """Whether `held` keeps what it makes: inside of `weight_cache`, and without gradients."""
+    """Whether `cached` keeps values: inside `weight_cache` and without gradients."""
     return _CACHE.get() is not None and not torch.is_grad_enabled()
 
 
 def cached(key: Hashable, make: Callable[[], T]) -> T:
-    """What `make` gives; inside of `weight_cache`, and without gradients, it is made once for each key."""
+    """The result of `make`; inside `weight_cache` and without gradients it is computed once per key."""
     store = _CACHE.get()
     return store.get(key, make) if store is not None and holds_weights() else make()
 

@@ -59,7 +59,7 @@ def test_without_gradients_the_states_are_the_same() -> None:
     assert torch.equal(quiet, gru_layer(x, h, weights, torch.float32))
 
 
-def test_one_step_after_the_other_is_one_walk() -> None:
+def test_single_steps_equal_one_pass() -> None:
     _, weights, x, h = both()
     whole = gru_layer(x, h, weights, torch.float32)
     for place in range(STEPS):
@@ -88,7 +88,7 @@ def test_only_what_is_asked_for_is_computed() -> None:
 
 
 @pytest.mark.parametrize("steps", [0, 1])
-def test_short_walks(steps: int) -> None:
+def test_short_sequences(steps: int) -> None:
     theirs, weights, x, h = both()
     if steps:
         torch.testing.assert_close(gru_layer(x[:1], h, weights, torch.float32), theirs(x[:1], h[None])[0])
@@ -97,7 +97,7 @@ def test_short_walks(steps: int) -> None:
 
 
 @pytest.mark.parametrize("constant", [0, 2])
-def test_samples_that_share_their_words_walk_as_if_each_read_its_own(constant: int) -> None:
+def test_samples_that_share_words_equal_separate_reads(constant: int) -> None:
     """S states of each sentence, and inputs that stay the same over all steps behind those that do not."""
     _, weights, x, _ = both()
     samples, h = 6, torch.randn(6, ROWS, HIDDEN)

@@ -68,6 +68,22 @@ def test_values_and_gradients_are_those_of_log_softmax() -> None:
         torch.testing.assert_close(third, other, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("frozen", ["weight", "bias", "weight and bias"])
+def test_a_frozen_part_gets_no_gradient_and_changes_no_other(frozen: str) -> None:
+    """The weight's is as dear as a product: where the bias alone trains it is not made."""
+    whole = head()
+    wanted = dict(
+        zip(("weight", "bias"), with_gradients(lambda h: whole.log_prob(h, TARGETS), whole)[2:], strict=True)
+    )
+    made, h = head(), torch.randn(ROWS, FEATURES, generator=torch.Generator().manual_seed(2))
+    for name in frozen.split(" and "):
+        getattr(made, name).requires_grad_(False)
+    (torch.linspace(-1, 2, ROWS) * made.log_prob(h.requires_grad_(), TARGETS)).sum().backward()
+    for name, known in wanted.items():
+        found = getattr(made, name).grad
+        assert found is None if name in frozen else torch.equal(found, known)
+
+
 @pytest.mark.usefixtures("_chunked")
 def test_gradients_are_those_of_finite_differences() -> None:
     made = head()
@@ -105,7 +121,7 @@ def test_features_may_lie_in_any_order() -> None:
         torch.testing.assert_close(one, other)
 
 
-def test_what_is_never_said_has_no_chance() -> None:
+def test_forbidden_words_have_probability_zero() -> None:
     made, h = head(), torch.randn(4, FEATURES)
     logits = made(h)
     assert bool((logits[:, list(NEVER)] == -math.inf).all())

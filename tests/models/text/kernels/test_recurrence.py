@@ -1,4 +1,4 @@
-"""What CUDA runs in place of the CPU's recurrences: the same numbers, of weights left where they lie."""
+"""The recurrences of CUDA against those of the CPU: the same numbers, without copies of weights."""
 
 from __future__ import annotations
 
@@ -61,6 +61,23 @@ def test_double_precision_stays(cell: Any) -> None:
     rnn, state = network(cell).double(), tuple(part.double() for part in state_of(cell, 3))
     y, last = run_native(rnn, inputs().double(), state)
     assert {part.dtype for part in (y, *last)} == {torch.float64}
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_seed_gives_the_dropout_between_layers(cell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The masks are torch's: those inside cuDNN come from a state that no seed and no checkpoint sets."""
+    rnn, x, state = network(cell, dropout=0.5).train(), inputs().requires_grad_(), state_of(cell, 3)
+    found = []
+    for recurrence in (run_native, run_rnn):
+        torch.manual_seed(7)
+        y, last = recurrence(rnn, x, state)
+        gradients = torch.autograd.grad(y.square().sum(), [x, *rnn.parameters()])
+        found.append([y, *last, *gradients])
+    torch.manual_seed(7)
+    monkeypatch.setattr(cell, "forward", None)  # it would drop inside cuDNN
+    assert torch.equal(run_native(rnn, x, state)[0], found[0][0])
+    if cell is nn.GRU:  # on a CPU an LSTM is torch's, with masks of its own layout
+        torch.testing.assert_close(found[0], found[1])
 
 
 def test_dropout_between_layers_is_the_mode_s() -> None:

@@ -7,8 +7,14 @@ import math
 import pytest
 import torch
 
-from seqvae.evaluation.metrics.active_units import active_units, mean_variance, sort_variances
-from seqvae.evaluation.metrics.rate import kl_per_dim, rate, standard_error
+from seqvae.evaluation.metrics.latent_usage import (
+    active_units,
+    kl_per_dim,
+    mean_variance,
+    rate,
+    sort_variances,
+    standard_error,
+)
 
 KL = torch.tensor([[[1.0, 2.0], [3.0, 4.0]], [[3.0, 2.0], [3.0, 0.0]]])  # (S 2, B 2, D 2)
 
