@@ -90,7 +90,7 @@ class Modality:
         return found
 
     def embedded_factors(self, data: DataConfig) -> tuple[str, ...]:
-        """Names of the factors of embedded data; none of other data."""
+        """Names of the factors of embedded data; empty for other data."""
         return () if data.train else tuple(self.data_sets[data.name or self.default_data_set].factors)
 
 

@@ -28,7 +28,7 @@ def on(row: Row, device: str, *sets: str) -> RunConfig:
     return row_config(row, f"train.device={device}", *sets)
 
 
-def told(row: Row) -> dict[str, Any] | None:
+def condition_of(row: Row) -> dict[str, Any] | None:
     """The labels that samples of the row's run are drawn for."""
     return SAMPLED[row[0]] if row[2] in (*HEARING, "told") else None
 
@@ -51,7 +51,7 @@ def check_that_it_lives(row: Row, device: str, precision: str, folder: Path) -> 
         found = vae.evaluate(examples=24, samples=2, precision=precision)
         assert math.isfinite(found["distortion"])
         if vae.vae.latent.dim == 0 or vae.vae.latent.has_density:
-            assert len(vae.sample(2, condition=told(row))) == 2
+            assert len(vae.sample(2, condition=condition_of(row))) == 2
 
 
 def check_that_losses_are_the_cpus(row: Row, device: str, folder: Path, steps: int = 50) -> float:

@@ -40,7 +40,7 @@ TOLD: dict[str, dict[str, Any]] = {
         "condition": {"shape": {"classes": [0, 1, 2]}},
     },
 }
-HEARING = ("conditional", "semi_supervised")  # rows that are told a label
+HEARING = ("conditional", "semi_supervised")  # rows that are conditioned on a label
 GAUSSIAN = {"name": "gaussian", "dim": 3}
 
 Row = tuple[str, str, str]  # modality, kind, name

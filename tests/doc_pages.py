@@ -56,7 +56,7 @@ class Page:
 
     @property
     def runnable(self) -> list[list[str]]:
-        """The words of lines that start with `seqvae`, as they stand in shell blocks."""
+        """The words of lines that start with `seqvae` in shell blocks."""
         typed = [line.partition(" > ")[0] for line in self.lines if line.startswith("seqvae ")]
         return [shlex.split(line, comments=True)[1:] for line in typed]
 

@@ -1,4 +1,4 @@
-"""A GRU VAE as one writes it down plainly, with the weights of ours: what time and memory are compared to.
+"""A plain GRU VAE with the weights of the package's: the reference of time and memory.
 
 Shapes: B sentences, T tokens, H features, V words, D latent dims.
 """

@@ -178,7 +178,7 @@ def test_peers_are_compared_with_the_faster_one(
     assert [row["name"] for row in rows] == [*OURS, PEERS[0]]
     assert rows[0] == {"name": "seqvae reference", "tokens_per_s": 900, "times": 1.5}
     assert asked[-1].command[-5:] == ("6", "4", "2", "3", "cpu")
-    for candidate in asked[:-1]:  # what our processes are told is a config
+    for candidate in asked[:-1]:  # our processes get a config
         preset, *overrides = candidate.command[3:]
         config = bench_config(preset, overrides)
         assert (config.train.batch_size, config.latent.arguments["dim"]) == (3, 2)

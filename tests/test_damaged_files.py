@@ -105,7 +105,7 @@ PICTURES: dict[str, bytes] = {
 
 
 def refused(work: Callable[[], object]) -> bool:
-    """Whether a user's error came of it; any other error is a failure."""
+    """Whether it raised a user's error; any other error is a failure."""
     try:
         work()
     except UserError:

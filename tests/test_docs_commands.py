@@ -73,7 +73,7 @@ def documented_keys(page: Page) -> set[str]:
 
 
 def check_keys_are_documented_keys(metrics: Page, capsys: pytest.CaptureFixture[str]) -> None:
-    """What an evaluation reports stands on the page of metrics."""
+    """The page of metrics lists every key of a report."""
     quickly = ["--samples", "2", "--examples", "120", "--json"]
     for words in (["runs/mine", "--refine", "2"], ["runs/blob", "--factors"]):
         capsys.readouterr()

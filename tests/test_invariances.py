@@ -37,7 +37,7 @@ def model(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def plain(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run as it is usually computed."""
+    """A run computed in the usual way."""
     return train(config(*MODELS[model]), tmp_path_factory.mktemp(model) / "plain")
 
 

@@ -30,7 +30,7 @@ def package(root: Path) -> dict[str, str]:
 
 
 def test_imports_go_down(root: Path) -> None:
-    """By the layers in pyproject.toml; what is broken stands in the message."""
+    """By the layers in pyproject.toml; the message names broken contracts."""
     script = Path(sys.executable).with_name("lint-imports")
     run = subprocess.run([script, "--no-cache"], cwd=root, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout

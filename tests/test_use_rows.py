@@ -46,8 +46,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def told_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Told a label of awkward classes, from a column of an awkward name."""
+def labelled_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Conditioned on a label of awkward classes, from a column of an awkward name."""
     base = tmp_path_factory.getbasetemp()
     file = base / "awkward.csv"
     rows = [f"the dog {i % 9} sees a cat .,{('no', ' no', '#text', '')[i % 4]}" for i in range(120)]
@@ -231,27 +231,27 @@ def test_a_corpus_from_standard_input_can_be_resumed(
     assert said("evaluate", "runs/stdin", "--samples", 1)[0] == 0
 
 
-def test_any_name_of_a_column_and_of_a_class(said: Said, told_run: Path, tmp_path: Path) -> None:
-    card = load_config(told_run / "config.yaml").condition["a=b"]
+def test_any_name_of_a_column_and_of_a_class(said: Said, labelled_run: Path, tmp_path: Path) -> None:
+    card = load_config(labelled_run / "config.yaml").condition["a=b"]
     assert card is not None
     assert card.classes == [" no", "#text", "no"]
     for value in card.classes:
-        assert said("sample", told_run, "-n", 1, "--condition", f"a=b={value}")[0] == 0
-    code, _, err = said("sample", told_run, "-n", 1, "--condition", "a=b=x")
+        assert said("sample", labelled_run, "-n", 1, "--condition", f"a=b={value}")[0] == 0
+    code, _, err = said("sample", labelled_run, "-n", 1, "--condition", "a=b=x")
     assert (code, "condition 'a=b' got 'x'" in err) == (2, True)
     rows = tmp_path / "rows.csv"
     rows.write_text("Review: text,a=b\nthe dog,no\nthe cat,yes\nthe cat,\n")
-    code, out, err = said("score", told_run, "--input", rows, "--samples", 1, "--json")
+    code, out, err = said("score", labelled_run, "--input", rows, "--samples", 1, "--json")
     assert (code, len(json.loads(out))) == (0, 3)
     assert "2 of 3 rows without label 'a=b' ('yes' unknown to training)" in err
-    own = said("score", told_run, "the dog", "--condition", "a=b=no", "--samples", 1, "--json")[1]
+    own = said("score", labelled_run, "the dog", "--condition", "a=b=no", "--samples", 1, "--json")[1]
     assert json.loads(out)[0]["iw_nll"] == pytest.approx(json.loads(own)[0]["iw_nll"], abs=1e-4)
     other = tmp_path / "other.csv"
     other.write_text("Review: text,kind\nthe dog,no\n")
-    refused = said("score", told_run, "--input", other, "--samples", 1)
+    refused = said("score", labelled_run, "--input", other, "--samples", 1)
     assert refused[0] == 2
     assert "this model is conditioned on 'a=b', which is missing here" in refused[2]
-    renamed = said("score", told_run, "--input", other, "--samples", 1, "--json", "--label", "a=b=kind")
+    renamed = said("score", labelled_run, "--input", other, "--samples", 1, "--json", "--label", "a=b=kind")
     assert renamed[0] == 2 or json.loads(renamed[1])[0]["iw_nll"] is not None
 
 

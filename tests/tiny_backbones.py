@@ -93,7 +93,7 @@ def _save(model: Any, folder: Path, std: float, tokenizer: Tokenizer, named: dic
 
 @lru_cache
 def tiny_model(kind: str, words: int) -> str:
-    """A folder for the row `pretrained` of the encoders or decoders; a decoder of so many words."""
+    """A folder for the row `pretrained` of the encoders or decoders; a decoder of `words` words."""
     import transformers
 
     if kind == "encoder":

@@ -131,5 +131,5 @@ def padded(batch: TextBatch, columns: int, word: int = SPECIAL.pad) -> TextBatch
 
 
 def all_sentences(words: int) -> Iterator[list[int]]:
-    """Every sentence of exactly so many words."""
+    """Every sentence of exactly this many words."""
     return (list(ids) for ids in product(SAYABLE, repeat=words))

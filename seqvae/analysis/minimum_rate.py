@@ -89,14 +89,14 @@ def bisect_rates(meets_target: MeetsTarget, n: int, low: float, high: float, rou
     """
     rows = torch.arange(n)
     least = torch.full((n,), torch.inf, dtype=torch.double)
-    for end in (high, low):
+    for end in (high, low):  # only rows that meet the target at the highest rate are tried at the lowest
         ends = torch.full((len(rows),), end, dtype=torch.double)
         rows = rows[meets_target(rows, ends)]
         least[rows] = end
     rows = torch.arange(n)[least == high]
     failed = torch.full((len(rows),), low, dtype=torch.double)
     for _ in range(rounds if len(rows) else 0):
-        middle = torch.sqrt(failed * least[rows])
+        middle = torch.sqrt(failed * least[rows])  # the midpoint in ln R
         back = meets_target(rows, middle)
         least[rows] = torch.where(back, middle, least[rows])
         failed = torch.where(back, failed, middle)
@@ -198,6 +198,7 @@ def measure_accuracies(vae: TextVAE, examples: Inputs, nats: Tensor, draws: int 
 
     def measure(sample: bool, seed: int) -> list[float]:
         asked: dict[str, Any] = {"rate": nats.tolist(), "condition": examples.condition}
+        # equal sentences get equal noise, whichever of them are in this call of the bisection
         pairs = vae.reconstruct(examples.x, sample=sample, seed=seed, **asked, repeats_differ=False)
         return _measure_accuracies(vae, pairs)
 

@@ -237,6 +237,7 @@ def reverse_ppl(
         file = _write_lines(Path(folder) / "samples.txt", sentences)
         config = (small or SmallLM()).config(file, vae, seed)
         learned = TextVAE.from_pretrained(train(config, Path(folder) / "lm", report), device=str(vae.device))
+        # the model trained on samples, evaluated on the data of `vae` with the fingerprints of its splits
         judged = learned.config.model_copy(update={"data": vae.config.data})
         judge = TextVAE(replace(learned.run, config=judged, card=vae.run.card), vae.device)
         ppl: float | None = judge.evaluate(samples=1)["ppl"]

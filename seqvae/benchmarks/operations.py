@@ -52,7 +52,7 @@ def table(dtype: torch.dtype, *size: int) -> Table:
     return table_of(torch.empty(size, dtype=dtype, device="meta"))
 
 
-def transposed(a: Table) -> Table:
+def transpose(a: Table) -> Table:
     """The same matrix with its dimensions exchanged."""
     return Table(a.size[::-1], a.stride[::-1], a.dtype)
 
@@ -117,7 +117,7 @@ def _hashable(values: Sequence[Any]) -> tuple[Any, ...]:
 def run_alone(operations: Sequence[Operation], device: torch.device) -> Callable[[], None]:
     """Make a function that only runs the operations, in turn, on dummy values."""
     wanted = dict.fromkeys(factor for operation in operations for factor in operation.factors)
-    tensors = {factor: _filled(factor, device) for factor in wanted}
+    tensors = {factor: _fill(factor, device) for factor in wanted}
     pairs = [(operation, [tensors[factor] for factor in operation.factors]) for operation in operations]
 
     def run() -> None:
@@ -127,7 +127,7 @@ def run_alone(operations: Sequence[Operation], device: torch.device) -> Callable
     return run
 
 
-def _filled(factor: Table, device: torch.device) -> Tensor:
+def _fill(factor: Table, device: torch.device) -> Tensor:
     return torch.empty_strided(factor.size, factor.stride, dtype=factor.dtype, device=device).fill_(0.01)
 
 

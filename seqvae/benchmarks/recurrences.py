@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seqvae.benchmarks.operations import Operation, Table, product, table, transposed
+from seqvae.benchmarks.operations import Operation, Table, product, table, transpose
 from seqvae.models.text import recurrent
 from seqvae.models.text.kernels.precision import compute_dtype
 
@@ -60,13 +60,13 @@ class Recurrence:
         ]
         if self.constant and not layer:
             made.append((self.rows, self.constant))
-        return [product(self._table(m, k), transposed(self._table(self.gates, k))) for m, k in made]
+        return [product(self._table(m, k), transpose(self._table(self.gates, k))) for m, k in made]
 
     def _backward(self, layer: int) -> list[Operation]:
         width, cells = self.hidden if layer else self.inputs + self.constant, self.steps * self.rows
         d_gates, weight = self._table(cells, self.gates), self._table(self.gates, width)
         met = (width, self.hidden)  # the inputs of the gates
-        gradients = [product(transposed(d_gates), self._table(cells, k)) for k in met]
+        gradients = [product(transpose(d_gates), self._table(cells, k)) for k in met]
         return [product(d_gates, weight), *gradients]
 
     def step_products(self) -> list[Operation]:
@@ -75,7 +75,7 @@ class Recurrence:
         if self.backward:
             step = product(self._table(self.rows, self.gates), weight)
         else:
-            step = product(self._table(self.rows, self.hidden), transposed(weight))
+            step = product(self._table(self.rows, self.hidden), transpose(weight))
         return [step] * (self.steps * self.layers)
 
     def _table(self, *size: int) -> Table:

@@ -29,11 +29,11 @@ def _check(name: str, value: object) -> None:
     option = f"--{name.strip('_').replace('_', '-')}" if len(name) > 1 else f"-{name}"
     most = MOST_SEED if name == "seed" else MOST
     if isinstance(value, int) and not isinstance(value, bool) and not -most <= value <= most:
-        raise UserError(f"{option} got {_shown(value)}: give a whole number of at most {most}")
+        raise UserError(f"{option} got {_format_number(value)}: give a whole number of at most {most}")
     if isinstance(value, float) and not abs(value) <= MOST_FLOAT:
         raise UserError(f"{option} got {value}: give a finite number")
 
 
-def _shown(value: int) -> str:
+def _format_number(value: int) -> str:
     """The number as text; a description if it has 30 digits or more."""
     return str(value) if abs(value) < 10**30 else "a number of many digits"

@@ -8,7 +8,7 @@ import typer
 
 from seqvae.cli.options import DEVICE, JSON, RUN
 from seqvae.cli.printing import emit_json, emit_lines
-from seqvae.cli.run_options import as_asked
+from seqvae.cli.run_options import apply_run_options
 from seqvae.cli.terminal import Terminal
 from seqvae.config.schema import Component
 from seqvae.utils.tables import align_columns
@@ -38,7 +38,7 @@ def fit_prior(
     from seqvae.inference.posthoc_priors import FitBudget, fit_posthoc_prior
 
     report, chosen = Terminal(), {"name": prior} | ({} if components is None else {"components": components})
-    loaded, amounts = as_asked(load(run, device)).run, FitBudget(examples, samples=samples)
+    loaded, amounts = apply_run_options(load(run, device)).run, FitBudget(examples, samples=samples)
     spec = Component.model_validate(chosen)
     fitted = fit_posthoc_prior(
         loaded, spec, name or prior, PriorFitConfig(seed=seed, rate=rate), amounts, report.advance

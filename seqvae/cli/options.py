@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from seqvae.cli.reading import SPLITS, Reading, say
-from seqvae.cli.run_options import as_asked
+from seqvae.cli.run_options import apply_run_options
 from seqvae.errors import UserError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def load_vae(
     """Load a run, with the rate, prior, labels and reading options of the command line as its defaults."""
     from seqvae.inference import load
 
-    vae: Any = as_asked(load(run, device, prior))
+    vae: Any = apply_run_options(load(run, device, prior))
     vae = vae if reading is None else reading.apply(vae, sources or ())
     names = [] if vae.vae.labels is None else [label.name for label in vae.vae.labels.specs]
     return vae.with_defaults(rate, parse_labels(condition, names) if condition else None)

@@ -50,7 +50,7 @@ class RunOptions:
 _ASKED: ContextVar[RunOptions | None] = ContextVar("run options", default=None)
 
 
-def as_asked(vae: Any) -> Any:
+def apply_run_options(vae: Any) -> Any:
     """A copy of `vae` with the run options of the command that is running.
 
     Raises:
@@ -61,7 +61,7 @@ def as_asked(vae: Any) -> Any:
 
 
 def with_run_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of `RunOptions` to a command whose first argument is RUN; `as_asked` applies them."""
+    """Add the options of `RunOptions` to a command whose first argument is RUN; see `apply_run_options`."""
     signature = inspect.signature(command, eval_str=True)
     own = list(signature.parameters.values())
     if own[:1] == [] or own[0].name != "run":

@@ -49,7 +49,7 @@ def train(
         raise UserError(f"--resume continues {resume} unchanged: leave out CONFIG, --corpus, --set and --out")
     place = [] if device is None else [f"train.device={device}"]
     overrides = [*reading.overrides, *_of_vectors(vectors), *(sets or []), *place]
-    chosen = None if resume is not None else _chosen(config, corpus, recipe, overrides)
+    chosen = None if resume is not None else _choose_config(config, corpus, recipe, overrides)
     from seqvae.training import loop as training
 
     report = Terminal()
@@ -141,7 +141,7 @@ def compare(
         raise UserError(f"{table.failures()}: the end of the table says why, the same command tries again")
 
 
-def _chosen(config: str | None, corpus: list[str] | None, recipe: str, sets: list[str]) -> RunConfig:
+def _choose_config(config: str | None, corpus: list[str] | None, recipe: str, sets: list[str]) -> RunConfig:
     if (config is None) == (not corpus):
         raise UserError(
             "give a config or --corpus FILE, one of them (`seqvae list configs` names the shipped); quote a "

@@ -209,7 +209,7 @@ class RunConfig(_Closed):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **arguments: Any) -> None:
-        """Make a subclass with a `modality` of its own the config of that modality."""
+        """Register a subclass as the config of its `modality`."""
         super().__pydantic_init_subclass__(**arguments)
         if "modality" in get_annotations(cls):
             RUN_CONFIGS[cls.model_fields["modality"].default] = cls

@@ -45,7 +45,7 @@ def open_unpacked(path: Path) -> Iterator[IO[bytes]]:
     """
     try:
         kind = _packing(path)
-        with _opened(path, kind) as stream:
+        with _open(path, kind) as stream:
             yield stream
     except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
         raise UserError(f"{path} is a damaged {kind} file ({error}): fetch or pack it again") from None
@@ -69,7 +69,7 @@ def _packing(path: Path) -> str:
     return next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), "plain")
 
 
-def _opened(path: Path, kind: str) -> Any:
+def _open(path: Path, kind: str) -> Any:
     if kind == "gzip":
         return gzip.open(path)
     if kind == "bzip2":
@@ -125,12 +125,12 @@ def regular_file(source: str, keep: bool = False) -> str:
         UserError: empty input, no standard input, or several processes share it.
     """
     if source == STDIN:
-        return str(_stored(_standard_input(), keep, source))
+        return str(_store(_standard_input(), keep, source))
     with contextlib.suppress(OSError, ValueError):
         mode = os.stat(source).st_mode
         if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISSOCK(mode):
             with open(source, "rb") as stream:
-                return str(_stored(stream, keep, source))
+                return str(_store(stream, keep, source))
     return source
 
 
@@ -153,11 +153,11 @@ def _standard_input() -> Any:
     return getattr(sys.stdin, "buffer", sys.stdin)
 
 
-def _stored(stream: Any, keep: bool, source: str) -> Path:
+def _store(stream: Any, keep: bool, source: str) -> Path:
     """Copy a stream to a file."""
     folder = cache_root() / "piped" if keep else Path(_scratch())
     try:
-        path = _copied(stream, folder)
+        path = _copy(stream, folder)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise UserError(
@@ -169,7 +169,7 @@ def _stored(stream: Any, keep: bool, source: str) -> Path:
     return path.replace(folder / f"stdin-{file_hash(path)}") if keep else path
 
 
-def _copied(stream: Any, folder: Path) -> Path:
+def _copy(stream: Any, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=folder, prefix=".unfinished-")
     with os.fdopen(handle, "wb") as copy:

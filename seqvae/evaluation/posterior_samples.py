@@ -144,6 +144,7 @@ class PosteriorPool:
             raise UserError(f"a prior cannot be fitted to {sum(sizes)} codes: encode more examples")
         order = self.random.uniform("held out").argsort(stable=True)
         self.kept, rest = order[held:], order[:held]
+        # held-out codes are fixed, so that their log-likelihood is comparable between epochs
         self.held = self._all(0).rows(rest)
 
     def sample(self, epoch: int) -> LatentCodes:

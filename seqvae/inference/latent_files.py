@@ -46,7 +46,7 @@ def write_codes(file: Path, z: Tensor, given: Inputs | None = None, empty: Empty
         UserError: the file cannot be written.
     """
     dropped = empty == "drop" or given is None
-    found = z if dropped or given is None else _spread(z, given, 0.0 if empty == "mask" else torch.nan)
+    found = z if dropped or given is None else _spread_rows(z, given, 0.0 if empty == "mask" else torch.nan)
     mask = np.ones(len(found), bool)
     if not dropped and given is not None:
         mask = np.array(given.spread([True] * len(given), False), bool)
@@ -58,7 +58,7 @@ def write_codes(file: Path, z: Tensor, given: Inputs | None = None, empty: Empty
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns = {} if given is None else _known(given, dropped)
+    columns = {} if given is None else _known_columns(given, dropped)
     kept = found.tolist()
     if empty == "mask":
         kept = [row if filled else None for row, filled in zip(kept, mask.tolist(), strict=True)]
@@ -71,7 +71,7 @@ def mask_file(file: Path) -> Path:
     return file.with_suffix(".mask.npy")
 
 
-def _spread(z: Tensor, given: Inputs, missing: float) -> Tensor:
+def _spread_rows(z: Tensor, given: Inputs, missing: float) -> Tensor:
     if given.places is None or given.total is None:
         return z
     found = torch.full((given.total, z.shape[1]), missing)
@@ -79,7 +79,7 @@ def _spread(z: Tensor, given: Inputs, missing: float) -> Tensor:
     return found
 
 
-def _known(given: Inputs, dropped: bool) -> dict[str, Sequence[Any]]:
+def _known_columns(given: Inputs, dropped: bool) -> dict[str, Sequence[Any]]:
     """Columns of the Parquet file besides z, for all rows or only for those with an example."""
     places = range(len(given)) if given.places is None else given.places
     rows = places if dropped else range(given.total if given.total is not None else len(given))
@@ -121,7 +121,7 @@ def read_codes(file: Path) -> Tensor:
         raise UserError(f"no file {file}: `seqvae encode` writes one")
     try:
         if file.suffix == ".npy":
-            return _masked(_read_npy(file), file)
+            return _mask_rows(_read_npy(file), file)
         import pyarrow.parquet as pq
 
         rows = pq.read_table(file, columns=["z"])["z"].to_pylist()
@@ -148,7 +148,7 @@ def _read_npy(file: Path) -> Tensor:
         return torch.from_numpy(found.astype(np.float32))
 
 
-def _masked(z: Tensor, file: Path) -> Tensor:
+def _mask_rows(z: Tensor, file: Path) -> Tensor:
     """Set the rows to NaN that the mask file marks as no codes."""
     if not mask_file(file).is_file():
         return z

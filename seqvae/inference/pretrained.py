@@ -284,7 +284,7 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
 
     @property
     def embedded_factors(self) -> Sequence[str]:
-        """Names of the factors of the embedded data that the run was trained on; none of other data."""
+        """Names of the factors of the embedded data of the run; empty for other data."""
         return modality_of(self.run.config).embedded_factors(self.run.config.data)
 
     def evaluation_store(self, data: str | Sequence[str] | None) -> tuple[str, Any]:
@@ -331,7 +331,7 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
         id_column: str | None = None,
         note: Note = lambda line: None,
     ) -> Inputs:
-        """The first `count` rows of a source, as they are there; a row without an example keeps its place.
+        """The first `count` rows of a source, including rows without an example.
 
         Args:
             source: one source or several.

@@ -1,4 +1,4 @@
-"""Sentences of a file as inputs of a trained model, with their labels and their places in the file."""
+"""Sentences of a file as inputs of a trained model, with their labels and row numbers."""
 
 from __future__ import annotations
 

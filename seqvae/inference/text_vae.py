@@ -28,7 +28,7 @@ from seqvae.data.text.values import clean_text
 from seqvae.data.text.vectors import GivenVectors
 from seqvae.errors import UserError
 from seqvae.evaluation.metrics.text import TextGeneration, TextMetrics
-from seqvae.evaluation.metrics.text_scores import marked
+from seqvae.evaluation.metrics.text_scores import mark_unknown
 from seqvae.evaluation.score import ExampleScore
 from seqvae.inference.constraint import NO_TEXT, Check, Constraint
 from seqvae.inference.inputs import Inputs, Note
@@ -160,7 +160,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
             every = None if c is None else c.repeat(number + 1, 1)
             z = sample_prior(vae.vae, (number + 1) * n, seed, c=every).cpu()[own]
             asked = None if every is None else every[own]
-            return self.tokenizer.decode_batch(self._written(z, how, seed, asked, own.numpy()))
+            return self.tokenizer.decode_batch(self._generate(z, how, seed, asked, own.numpy()))
 
         if rule is None:
             return draw(range(n), 0)
@@ -209,7 +209,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
 
     def references(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each sentence for comparison with others; an unknown token equals no other token."""
-        return marked(self._ids(texts), self._unknown(texts))
+        return mark_unknown(self._ids(texts), self._unknown(texts))
 
     def _unknown(self, texts: Sequence[str]) -> list[list[bool]]:
         return self.tokenizer.unknown(list(texts), self._ids(texts))
@@ -393,12 +393,12 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         return read_sentences(self, source, count, id_column, note)
 
     def _reconstruct_greedily(self, z: Tensor, batch: TextBatch) -> list[list[int]]:
-        return self._written(z, self._measured(), c=self.vae.condition(batch))
+        return self._generate(z, self._measured(), c=self.vae.condition(batch))
 
     def _sample_greedily(self, batches: Sequence[Batch], n: int, seed: int) -> list[list[int]]:
         """Greedy decodings of `n` prior samples; a conditional model gets labels of random examples."""
         c = resample_conditions(self.vae, batches, n)
-        return self._written(sample_prior(self.vae, n, seed, c=c), self._measured(), c=c)
+        return self._generate(sample_prior(self.vae, n, seed, c=c), self._measured(), c=c)
 
     def _detokenize(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids)
@@ -442,7 +442,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
             told = None if c is None else c[at]
             way = how if number == 0 else drawn
             return self.tokenizer.decode_batch(
-                self._written(z[at], way, seed, told, keys[at.numpy()], number)
+                self._generate(z[at], way, seed, told, keys[at.numpy()], number)
             )
 
         if rule is None:
@@ -450,7 +450,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         return [NO_TEXT if text is None else text for text in rule.collect(len(z), write)]
 
     @torch.no_grad()
-    def _written(
+    def _generate(
         self,
         z: Tensor,
         how: GenerationConfig,

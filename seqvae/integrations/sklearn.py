@@ -54,11 +54,11 @@ class TextVAETransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc,
             UserError: no such run, or any problem with the recipe or the sentences.
         """
         self._vae: Any = None
-        self.run_ = self.run if self.run is not None else self._trained(X)
-        self.n_features_out_ = self._loaded().latent_dim
+        self.run_ = self.run if self.run is not None else self._train(X)
+        self.n_features_out_ = self._load().latent_dim
         return self
 
-    def _trained(self, sentences: Iterable[str]) -> str:
+    def _train(self, sentences: Iterable[str]) -> str:
         from seqvae.config.loading import load_config
         from seqvae.config.shipped import find_config
         from seqvae.training.loop import train
@@ -76,7 +76,7 @@ class TextVAETransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc,
         weakref.finalize(self, shutil.rmtree, home, ignore_errors=True)
         return home
 
-    def _loaded(self) -> Any:
+    def _load(self) -> Any:
         if not hasattr(self, "run_"):
             raise NotFittedError("this TextVAETransformer is not fitted: call fit, or name a trained run")
         if getattr(self, "_vae", None) is None:
@@ -89,18 +89,18 @@ class TextVAETransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc,
 
     def transform(self, X: Iterable[str]) -> npt.NDArray[np.float32]:  # noqa: N803
         """Codes (N, D), means of q(z|x); if the run encodes vectors, X is a matrix (N, W)."""
-        vae = self._loaded()
+        vae = self._load()
         given = np.asarray(X) if vae.reads_vectors else [str(text) for text in X]
         codes: npt.NDArray[np.float32] = vae.encode(given).numpy()
         return codes
 
     def inverse_transform(self, X: Any) -> npt.NDArray[np.object_]:  # noqa: N803
         """Greedy sentences (N,) of codes (N, D)."""
-        return np.array(self._loaded().decode(np.asarray(X, np.float32)), dtype=object)
+        return np.array(self._load().decode(np.asarray(X, np.float32)), dtype=object)
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Names z0, z1 ... (D,)."""
-        self._loaded()
+        self._load()
         return np.array([f"z{i}" for i in range(self.n_features_out_)], dtype=object)
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -116,7 +116,7 @@ class TextVAETransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc,
         """The arguments, and the files of the run instead of the loaded model."""
         state = {k: v for k, v in super().__getstate__().items() if k not in ("_vae", "run_")}
         if hasattr(self, "run_"):
-            state["_files"] = _packed(Path(self.run_))
+            state["_files"] = _pack(Path(self.run_))
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -131,7 +131,7 @@ class TextVAETransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc,
                 file.write_bytes(content)
 
 
-def _packed(run: Path) -> dict[str, bytes]:
+def _pack(run: Path) -> dict[str, bytes]:
     """The content of the files that `from_pretrained` reads, by name."""
     from seqvae.inference.hub import loaded_files
 

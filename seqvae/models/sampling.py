@@ -116,7 +116,7 @@ def resample_conditions(vae: VAE, batches: Sequence[Batch], n: int) -> Tensor | 
     device = next(vae.parameters()).device
     found = [c for batch in batches if (c := vae.condition(batch.to(device))) is not None]
     every = torch.cat(found)
-    return every[torch.arange(n, device=device) * len(every) // n]
+    return every[torch.arange(n, device=device) * len(every) // n]  # repeats examples if n is larger
 
 
 def with_conditions(batches: Iterable[Batch], labels: Tensor | None, rates: Tensor | None) -> Iterator[Batch]:

@@ -37,7 +37,7 @@ def reconstructions(originals: Numbers, returned: Numbers, columns: int = 10) ->
         raise UserError(f"reconstructions got pictures of shape {above.shape} and {below.shape}: give pairs")
     columns = min(columns, len(above))
     blocks = [part for i in range(0, len(above), columns) for part in (above[i:], below[i:])]
-    grid = np.stack([_filled(block, columns) for block in blocks])
+    grid = np.stack([_fill_row(block, columns) for block in blocks])
     figure = _wall(grid)
     names = ["original", "returned"] * (len(blocks) // 2)
     _name_rows(figure.axes[0], grid, names)
@@ -52,7 +52,7 @@ def samples(pictures: Numbers, columns: int = 10) -> Figure:
     """
     flat = _pixels(pictures, 1)
     columns = min(columns, len(flat))
-    return _wall(np.stack([_filled(flat[i:], columns) for i in range(0, len(flat), columns)]))
+    return _wall(np.stack([_fill_row(flat[i:], columns) for i in range(0, len(flat), columns)]))
 
 
 def interpolation(strips: Numbers, names: Sequence[str] = ()) -> Figure:
@@ -160,7 +160,7 @@ def traversals_beside(
     steps = to_array(values)
     panels = {name: _by_nats(*model, len(steps), rows) for name, model in models.items()}
     grids = [grid for grid, _ in panels.values()]
-    figure = _sized(max(grids, key=len), len(grids))
+    figure = _make_figure(max(grids, key=len), len(grids))
     every = figure.subplots(1, len(grids), squeeze=False)[0]
     for axes, (name, (grid, names)) in zip(every, panels.items(), strict=True):
         _paint(axes, grid)
@@ -195,7 +195,7 @@ def _pixels(values: Numbers, lead: int) -> Array:
     return np.broadcast_to(found, (*found.shape[:-1], 3))
 
 
-def _filled(row: Array, columns: int) -> Array:
+def _fill_row(row: Array, columns: int) -> Array:
     """The first `columns` images; a short row is padded with NaN, which is drawn empty."""
     row = row[:columns]
     return np.concatenate([row, np.full((columns - len(row), *row.shape[1:]), np.nan)])
@@ -207,12 +207,12 @@ def _gap(grid: Array) -> int:
 
 def _wall(grid: Array) -> Figure:
     """A figure of a grid of images (R, S, H, W, 3)."""
-    figure = _sized(grid)
+    figure = _make_figure(grid)
     _paint(figure.subplots(), grid)
     return figure
 
 
-def _sized(grid: Array, panels: int = 1) -> Figure:
+def _make_figure(grid: Array, panels: int = 1) -> Figure:
     """An empty figure with room for `panels` grids of images (R, S, H, W, 3), side by side."""
     rows, columns, height, width, _ = grid.shape
     size = max(CELL, 6 / columns) if columns < 10 else CELL  # few images are shown larger

@@ -19,14 +19,14 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
 
     A run stores its config and may be used from another working folder. Hub ids are left unchanged.
     """
-    data = _mapped(config.data, _absolute)
+    data = _map_sources(config.data, _absolute)
     return config.model_copy(update={"data": data}).map_paths(_absolute)
 
 
 def missing_source(data: DataConfig) -> str | None:
     """The first local source of a run's data that no longer exists, or None."""
     for name in PARTS:
-        for source in _listed(getattr(data, name)):
+        for source in _list_sources(getattr(data, name)):
             if os.path.isabs(source) and not _is_there(source):
                 return source
     return None
@@ -42,15 +42,15 @@ def moved_to(data: DataConfig, place: str) -> DataConfig:
         raise UserError(f"--corpus got {place!r}, but this run was trained on embedded data: leave it out")
     if not Path(place).exists():
         raise UserError(f"--corpus got {place!r}, which is not there: name a file or folder")
-    sources = [source for name in PARTS for source in _listed(getattr(data, name))]
+    sources = [source for name in PARTS for source in _list_sources(getattr(data, name))]
     names = [Path(source).name for source in sources]
     if Path(place).is_dir() and any((Path(place) / name).exists() for name in names):
-        return _mapped(data, lambda source: _beside(Path(place), source))
+        return _map_sources(data, lambda source: _beside(Path(place), source))
     if len(sources) > 1:
         raise UserError(
             f"--corpus got {place!r}, but this run was trained on {', '.join(names)}: name the folder of them"
         )
-    return _mapped(data, lambda source: os.path.abspath(place))
+    return _map_sources(data, lambda source: os.path.abspath(place))
 
 
 def _beside(folder: Path, source: str) -> str:
@@ -60,7 +60,7 @@ def _beside(folder: Path, source: str) -> str:
     return os.path.abspath(found)
 
 
-def _mapped(data: DataConfig, change: Callable[[str], str]) -> DataConfig:
+def _map_sources(data: DataConfig, change: Callable[[str], str]) -> DataConfig:
     """The data block with `change` applied to each source."""
     given = {name: getattr(data, name) for name in PARTS if getattr(data, name)}
     return data.model_copy(
@@ -71,7 +71,7 @@ def _mapped(data: DataConfig, change: Callable[[str], str]) -> DataConfig:
     )
 
 
-def _listed(value: Any) -> list[str]:
+def _list_sources(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else list(value or ())
 
 

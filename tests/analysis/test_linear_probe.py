@@ -29,7 +29,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_raw_words_predict_a_label(run: Path) -> None:
-    """The tiny run never saw a label; whether a sentence asks stands in its last word."""
+    """The tiny run never saw a label; the last word of a sentence shows whether it is a question."""
     rows = probe(TextVAE.from_pretrained(run), "question", FEW)
     assert [row["labels"] for row in rows] == [20, 60]
     assert rows[1]["raw"] == 1.0 > rows[1]["baseline"]

@@ -205,7 +205,7 @@ def test_pictures_are_measured_beside_their_limit() -> None:
 
 
 def _losses(trainer: Trainer, windows: int, steps: int) -> list[float]:
-    """Means of the loss in nats a sentence over `windows` times `steps` updates."""
+    """Means of the loss in nats per sentence over `windows` times `steps` updates."""
     means = []
     for _ in range(windows):
         for _ in range(steps):

@@ -100,7 +100,7 @@ def test_sizes_reach_the_model_and_its_data() -> None:
 
 
 def test_corpora_stay_as_long_as_they_are_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files and caches are there again at the next point, and nobody else's cache is touched."""
+    """Files and caches are there again at the next point, and no other cache is changed."""
     monkeypatch.setenv("SEQVAE_CACHE", "elsewhere")
     with corpora() as corpus:
         with corpus(7) as file:

@@ -158,7 +158,7 @@ def how_it_ends(action: Callable[[], Any]) -> list[str]:
 
 
 def stopped(rank: int, run: Path) -> None:
-    """A run whose second process is told to end, in the middle of a step."""
+    """A run whose second process gets a signal to end in the middle of a step."""
     whole = Trainer.update
 
     def update(trainer: Trainer) -> None:
@@ -224,7 +224,7 @@ def statistics(rank: int) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of what two processes did, and what each of them tells of it."""
+    """The folder of what two processes did, and what each of them reports."""
     folder = tmp_path_factory.mktemp("together")
     with pytest.raises(Interrupted, match=f"stopped at step {STOP_AT} of 12"):
         train(config(*STOPPED), folder / "begun", Listener(stop_at_log=STOP_AT))
@@ -238,7 +238,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(config(*STOPPED), tmp_path_factory.mktemp("straight") / "run")
 
 
-def told(together: Path, rank: int) -> dict[str, Any]:
+def report_of(together: Path, rank: int) -> dict[str, Any]:
     return json.loads((together / f"told-{rank}.json").read_text())
 
 
@@ -300,21 +300,21 @@ def test_statistics_of_shares_are_those_of_the_whole(together: Path) -> None:
     loss.backward()  # type: ignore[no-untyped-call]
     assert x.grad is not None
     for name in ("split", "copied"):
-        parts = [told(together, rank)["statistics"][name] for rank in (0, 1)]
+        parts = [report_of(together, rank)["statistics"][name] for rank in (0, 1)]
         gradients = [torch.tensor(part["gradient"]) for part in parts]
         whole = sum(gradients) if name == "copied" else torch.cat(gradients)
         torch.testing.assert_close(whole, x.grad)
         for part in parts:
             torch.testing.assert_close(torch.tensor(part["mean"]), x.detach().mean(0, keepdim=True))
             assert part["every"] == x.tolist()
-    assert [told(together, rank)["statistics"]["split"]["counts"] for rank in (0, 1)] == [
+    assert [report_of(together, rank)["statistics"]["split"]["counts"] for rank in (0, 1)] == [
         [3, 1, 3],
         [3, 2, 3],
     ]
 
 
 def test_two_processes_measure_what_one_measures(together: Path) -> None:
-    one, *both = measured(together / "plain"), *(told(together, rank)["measured"] for rank in (0, 1))
+    one, *both = measured(together / "plain"), *(report_of(together, rank)["measured"] for rank in (0, 1))
     for found in (one, *both):
         assert found["report"].pop("seconds") > 0
     for found in both:
@@ -331,8 +331,8 @@ def test_items_are_shared_out_in_order() -> None:
 
 
 def test_only_the_first_process_writes(together: Path) -> None:
-    assert told(together, 0)["writes"]
-    assert told(together, 1)["writes"] == []
+    assert report_of(together, 0)["writes"]
+    assert report_of(together, 1)["writes"] == []
 
 
 def test_two_processes_go_on_with_the_run_of_one(straight: Path, together: Path) -> None:
@@ -340,27 +340,27 @@ def test_two_processes_go_on_with_the_run_of_one(straight: Path, together: Path)
 
 
 def test_a_signal_to_one_process_stops_all_and_one_process_goes_on(straight: Path, together: Path) -> None:
-    kind, message = told(together, 0)["signal"]
+    kind, message = report_of(together, 0)["signal"]
     assert kind == "Interrupted"
     assert message.startswith(f"stopped at step {STOP_AT} of 12, everything is saved")
-    assert told(together, 1)["signal"] == ["SystemExit", str(128 + signal.SIGTERM)]
+    assert report_of(together, 1)["signal"] == ["SystemExit", str(128 + signal.SIGTERM)]
     assert [folder.name for folder in list_checkpoints(together / "stopped")] == [f"step-{STOP_AT}"]
     resume(together / "stopped")
     assert_close_runs(straight, together / "stopped")
 
 
 def test_an_error_of_all_is_reported_by_the_first(together: Path) -> None:
-    kind, message = told(together, 0)["nan"]
+    kind, message = report_of(together, 0)["nan"]
     assert kind == "UserError"
     assert "the loss is not a number at step" in message
-    assert told(together, 1)["nan"] == ["SystemExit", "2"]
-    assert "exists: choose another --out" in told(together, 0)["taken"][1]
+    assert report_of(together, 1)["nan"] == ["SystemExit", "2"]
+    assert "exists: choose another --out" in report_of(together, 0)["taken"][1]
     for rank in (0, 1):
-        assert told(together, rank)["data"] == ["UserError", "no such file on this machine"]
+        assert report_of(together, rank)["data"] == ["UserError", "no such file on this machine"]
 
 
 def test_a_lost_process_is_not_waited_for(together: Path) -> None:
-    kind, message = told(together, 0)["lost"]
+    kind, message = report_of(together, 0)["lost"]
     assert kind == "UserError"
     assert "process 0 of 2 lost the others" in message
     assert "go on with --resume" in message

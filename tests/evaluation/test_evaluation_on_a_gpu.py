@@ -113,7 +113,7 @@ def test_a_gpu_sees_what_half_of_its_free_memory_holds(
 
 
 class Small:
-    """A decoder for which so many samples are too many."""
+    """A decoder for which this number of samples is too large."""
 
     def __init__(self, vae: VAE, most: int) -> None:
         self.decoder, self.most, self.seen = vae.decoder.forward, most, []

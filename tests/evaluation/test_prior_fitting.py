@@ -106,7 +106,7 @@ def test_a_flow_finds_a_correlated_density() -> None:
 
 @dataclass(frozen=True)
 class Scaled:
-    """Codes whose deviation is e^c, c told: no single density fits them all."""
+    """Codes with standard deviation e^c, conditioned on c: no single density fits them all."""
 
     n: int
     device = torch.device("cpu")
@@ -395,7 +395,7 @@ def test_a_prior_of_one_rate_refuses_others(dial: Path) -> None:
             UserError, match=r"^this prior was fitted to codes of 4 nats, not of 8: `seqvae fit"
         ):
             ask()
-    file = dial / "priors" / "one.json"  # as files were before priors were told the rate
+    file = dial / "priors" / "one.json"  # as files were before priors were conditioned on the rate
     old = {
         k: v for k, v in json.loads(file.read_text()).items() if k not in ("condition", "any_rate", "nats")
     }

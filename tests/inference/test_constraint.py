@@ -220,8 +220,8 @@ def test_the_defaults_of_sampling(vae: TextVAE, run: Path, capsys: pytest.Captur
 
 def test_measures_are_of_the_model_as_it_is(vae: TextVAE, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[GenerationConfig] = []
-    write = vae._written
-    monkeypatch.setattr(vae, "_written", lambda z, how, *a, **k: seen.append(how) or write(z, how, *a, **k))
+    write = vae._generate
+    monkeypatch.setattr(vae, "_generate", lambda z, how, *a, **k: seen.append(how) or write(z, how, *a, **k))
     vae.evaluate(samples=1, examples=20)
     assert seen
     for how in seen:

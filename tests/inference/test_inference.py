@@ -163,7 +163,7 @@ def test_an_evaluation(vae: TextVAE, sentences_file: str) -> None:
     assert (result["n"], result["iw_samples"]) == (20, 3)
     assert result["tokens"] == sum(len(text.split()) + 1 for text in SENTENCES * 5)
     assert result["neg_elbo"] == pytest.approx(result["rate"] + result["distortion"], rel=1e-5)
-    assert told, "progress was told"
+    assert told, "progress was reported"
     again = vae.evaluate(sentences_file, samples=3, batch_size=2)
     for key in ("neg_elbo", "iw_nll", "mi"):
         assert again[key] == pytest.approx(result[key], abs=1e-4), key

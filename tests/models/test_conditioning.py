@@ -60,7 +60,7 @@ def test_conditioned_layers_get_the_condition() -> None:
 
 
 def test_an_older_checkpoint_gets_zero_conditions(tmp_path: Path) -> None:
-    """Of layers that did not hear yet; whatever else is missing is still refused."""
+    """Of layers without conditions; other missing weights are still refused."""
     old, file = nn.Sequential(nn.Linear(3, 4)), str(tmp_path / "old.safetensors")
     save_model(old, file)
     new, h, c = (

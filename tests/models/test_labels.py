@@ -45,8 +45,8 @@ CLASSES = {"size": {"classes": [0, 1, 2]}}
 TOLD: dict[str, Any] = {"data": {"labels": ["size"]}, "condition": CLASSES}
 
 
-def told_vae(decoder: str = "gru-tied-2", **latent: Any) -> VAE:
-    """Told a label of three classes, with weights so large that every input counts."""
+def conditional_vae(decoder: str = "gru-tied-2", **latent: Any) -> VAE:
+    """Conditioned on a label of three classes, with weights so large that every input counts."""
     spec = {"name": "gaussian", "dim": 2, **latent}
     config = tiny_config(decoder=DECODERS[decoder], latent=spec, **TOLD)
     vae: VAE = randomized(build_vae(config, SIZES), 0.5)
@@ -183,7 +183,7 @@ def test_data_hide_labels_of_training_alone() -> None:
 
 @pytest.mark.parametrize("name", DECODERS)
 def test_every_decoder_depends_on_the_label(name: str) -> None:
-    vae = told_vae(name)
+    vae = conditional_vae(name)
     z = torch.randn(1, 7, 2)
     low, high = (
         vae.likelihood(z, vae.condition(with_sizes([v] * 7))).log_prob(text_batch()) for v in (0.0, 2.0)
@@ -207,14 +207,14 @@ def test_every_image_decoder_depends_on_the_label(name: str) -> None:
     "name", ["gaussian", "bn_gaussian", "du_gaussian", "exact_rate", "delta", "flow", "vmf"]
 )
 def test_every_posterior_depends_on_the_label(name: str) -> None:
-    vae = told_vae(name=name)
+    vae = conditional_vae(name=name)
     one, two = (vae.posterior(with_sizes([v] * 7)).mean for v in (0.0, 1.0))
     assert not torch.allclose(one, two)
     assert torch.equal(one, vae.posterior(with_sizes([0.0] * 7), vae.encoder(text_batch())).mean)
 
 
 def test_a_label_and_a_rate_are_concatenated() -> None:
-    vae = told_vae(name="exact_rate", nats=[2, 64], prior={"name": "conditional"})
+    vae = conditional_vae(name="exact_rate", nats=[2, 64], prior={"name": "conditional"})
     batch = with_sizes([0, 1, 2, 0, 1, 2, 0])
     nats = torch.tensor([2.0, 3, 5, 8, 13, 40, 64])
     asked = batch.replace(condition=vae.latent.rate_condition(nats))
@@ -223,7 +223,7 @@ def test_a_label_and_a_rate_are_concatenated() -> None:
     assert c.shape == (7, 4)
     assert torch.equal(c[:, :3].argmax(-1).float(), batch.labels[:, 0])
     assert torch.equal(c[:, 3:], asked.condition)
-    standard = told_vae(name="exact_rate", nats=[2, 64])
+    standard = conditional_vae(name="exact_rate", nats=[2, 64])
     torch.testing.assert_close(standard(asked).rate, nats, atol=1e-4, rtol=0)
 
 

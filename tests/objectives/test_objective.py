@@ -131,7 +131,7 @@ def test_annealing_starts_as_an_autoencoder() -> None:
 
 
 class Rival(nn.Module):
-    """Tells codes from nothing; trained on detached codes."""
+    """Distinguishes codes from zeros; trained on detached codes."""
 
     def __init__(self, calls: list[str]) -> None:
         super().__init__()

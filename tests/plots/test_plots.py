@@ -276,7 +276,10 @@ def test_metrics_are_drawn_next_to_the_plane_if_they_were_measured() -> None:
     figure = plots.rate_distortion_of([*dials, report("lm", 0.0)], ["lm"], beside=True)
     assert [axes.get_ylabel() for axes in figure.axes[:-1]] == ["-ELBO (nats)", "token accuracy (share)"]
     elbo, accuracy = figure.axes[:2]
-    assert [list(line.get_ydata()) for line in elbo.lines] == [[10, 10], [10, 10]]  # of the dial, and a level
+    assert [list(line.get_ydata()) for line in elbo.lines] == [
+        [10, 10],
+        [10, 10],
+    ]  # of the variable-rate run, and a level
     assert [list(line.get_ydata()) for line in accuracy.lines] == [[0.1, 0.4]]
     assert [tick.get_text() for tick in accuracy.get_xticklabels()] == ["1", "2", "4"]
 

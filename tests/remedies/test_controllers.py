@@ -33,7 +33,7 @@ def test_the_integral_stops_while_beta_is_clipped() -> None:
     assert float(integral) >= -10_021  # what makes beta 1, and not 200,000
     for _ in range(1200):
         beta, integral = pi_control(torch.tensor(10.0), integral, 0.01, 1e-4, 0.0, 1.0)
-    assert float(beta) < 0.01  # it comes back at once
+    assert float(beta) < 0.01  # it recovers at once
 
 
 def test_geco_meets_its_distortion() -> None:

@@ -163,7 +163,7 @@ def test_resumes_bit_for_bit(run: Path, tmp_path: Path) -> None:
     assert metrics(run)
 
 
-ELSEWHERE = ("gain-by-position", "needs", "sample-quality")  # of sentences, or of a run with a dial
+ELSEWHERE = ("gain-by-position", "needs", "sample-quality")  # of sentences, or of a variable-rate run
 
 
 def test_the_command_names_every_plot() -> None:

@@ -47,7 +47,7 @@ def trainer(path: Path, *sets: str) -> Trainer:
 
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Validations that come out as told."""
+    """Validations with given results."""
 
     def tell(*values: float, distortions: tuple[float, ...] = ()) -> None:
         told: Iterator[float] = iter(values)

@@ -71,11 +71,11 @@ def join_columns(parts: Sequence[Column | None], sizes: Sequence[int]) -> Column
         return Column(np.concatenate(columns))
     values: list[str | None] = []
     for part, n in pairs:
-        values += [None] * n if part is None else _spelled(part)
+        values += [None] * n if part is None else _spell(part)
     return names_column(values)
 
 
-def _spelled(column: Column) -> list[str | None]:
+def _spell(column: Column) -> list[str | None]:
     names = column.names
     texts = [names[int(v)] if names and not np.isnan(v) else f"{v:g}" for v in column.values]
     return [None if np.isnan(v) else text for v, text in zip(column.values, texts, strict=True)]

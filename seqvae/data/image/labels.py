@@ -39,7 +39,7 @@ def align_labels(
         known = {name: tuple(categories.get(name, ())) for name in names if name in categories}
     values, lost = [], {}
     for name, column in found.items():
-        numbered, strange = _numbered(column, known[name]) if name in known else (column.values, ())
+        numbered, strange = _number_classes(column, known[name]) if name in known else (column.values, ())
         numbered = np.where(np.isfinite(numbered), numbered, np.nan)
         if strange:
             rows = int(np.isnan(numbered).sum() - np.isnan(column.values).sum())
@@ -68,7 +68,7 @@ def _column(loaded: RawImages, name: str, strict: str | None) -> Column:
     return Column(np.full(len(loaded.pixels), np.nan, np.float32))
 
 
-def _numbered(column: Column, names: Sequence[str]) -> tuple[npt.NDArray[np.float32], list[str]]:
+def _number_classes(column: Column, names: Sequence[str]) -> tuple[npt.NDArray[np.float32], list[str]]:
     """The values (N,) encoded as in training, NaN if unknown, and the unknown names.
 
     Without `names` they are numbers, with true and false as 1 and 0.

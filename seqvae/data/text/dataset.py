@@ -90,7 +90,7 @@ class TextData(SplitData[TokenStore]):
 UNREADABLE = 0.5  # fraction of unknown tokens from which sentences look alike for every model
 
 
-def _unforced(tokenizer: Component) -> Component:
+def _without_force(tokenizer: Component) -> Component:
     """The tokenizer's config block without `force`."""
     return Component(name=tokenizer.name, **{k: v for k, v in tokenizer.arguments.items() if k != "force"})
 
@@ -206,13 +206,13 @@ def _embedded_splits(data: TextDataConfig) -> dict[str, Split]:
     for label in data.labels:
         if label not in made.factors:
             raise UserError(f"corpus {name!r} has no label {label!r}: {suggest(label, made.factors)}")
-    splits = {part: _embedded(name, made, part, tuple(data.labels)) for part in PARTS}
+    splits = {part: _embedded_split(name, made, part, tuple(data.labels)) for part in PARTS}
     held = heldout_sources(data)
     files = {k: file_split(k, v, data, tuple(data.labels)) for k, v in held.items()}
     return splits | files
 
 
-def _embedded(name: str, made: SentenceCorpus, part: str, labels: tuple[str, ...]) -> Split:
+def _embedded_split(name: str, made: SentenceCorpus, part: str, labels: tuple[str, ...]) -> Split:
     chosen = [(list(made.factors).index(label), made.factors[label]) for label in labels]
 
     def examples() -> Iterator[Example]:
@@ -255,7 +255,7 @@ def _cached_store(
 
 def cached_tokenizer(spec: Component, train: Split) -> TextTokenizer:
     """Train a tokenizer on the training split, or read it from the cache or from a tokenizer file."""
-    spec = _unforced(spec)
+    spec = _without_force(spec)
 
     def texts() -> Iterator[str]:
         return (example.text for example in train.examples())

@@ -86,15 +86,15 @@ def read_table_rows(
     named = _SEPARATOR.fullmatch(first[1]) if first else None
     if first and not named:
         numbered = itertools.chain([first], numbered)
-    sample, cut, numbered = _sampled(numbered)
+    sample, cut, numbered = _read_sample(numbered)
     chosen = delimiter or (named[1] if named else None)
-    dialect = _recognised(sample, cut, wanted, [chosen] if chosen else usual, quotes)
+    dialect = _recognise(sample, cut, wanted, [chosen] if chosen else usual, quotes)
     rows = _strict(_rows(numbered, dialect, guard=quotes is None), where)
     header = next(rows, (1, []))[1]
     return Table(header, _full(rows, len(header), where), dialect)
 
 
-def _sampled(numbered: Iterator[Line]) -> tuple[list[Line], bool, Iterator[Line]]:
+def _read_sample(numbered: Iterator[Line]) -> tuple[list[Line], bool, Iterator[Line]]:
     """The sample of first lines, whether more lines may follow, and an iterator over all lines."""
     sample: list[Line] = []
     size = 0
@@ -107,7 +107,7 @@ def _sampled(numbered: Iterator[Line]) -> tuple[list[Line], bool, Iterator[Line]
     return sample, cut, itertools.chain(sample, numbered)
 
 
-def _recognised(
+def _recognise(
     sample: list[Line], cut: bool, wanted: Sequence[str], delimiters: Sequence[str], quotes: Quotes | None
 ) -> Dialect:
     """The first dialect that fits the sample; if none does, the nearest, whose errors are then reported."""
@@ -184,7 +184,7 @@ def _rows(numbered: Iterator[Line], dialect: Dialect, guard: bool) -> Iterator[R
     escapes = dialect.quotes == "backslash"
     plain = dialect.quotes == "none" and not dialect.undecided
     taken: list[str] = []  # further lines of a quoted field
-    more = _recorded(numbered, taken)
+    more = _record(numbered, taken)
     width = 0
     for number, line in numbered:
         if plain or ('"' not in line and not (escapes and "\\" in line)):
@@ -203,7 +203,7 @@ def _rows(numbered: Iterator[Line], dialect: Dialect, guard: bool) -> Iterator[R
         yield number, fields
 
 
-def _recorded(numbered: Iterator[Line], taken: list[str]) -> Iterator[Line]:
+def _record(numbered: Iterator[Line], taken: list[str]) -> Iterator[Line]:
     for number, line in numbered:
         taken.append(line)
         yield number, line
@@ -227,11 +227,11 @@ def _fields(number: int, line: str, more: Iterator[Line], dialect: Dialect) -> I
         if dialect.skip_spaces:
             start += len(line) - at - len(line[at:].lstrip(" "))
         if line.startswith('"', start):
-            value, line, at = _quoted(number, line, start + 1, more, dialect)
+            value, line, at = _parse_quoted(number, line, start + 1, more, dialect)
             yield value
         else:
             end = _unquoted_end(line, at, dialect)
-            yield _unescaped(line[at:end]) if dialect.quotes == "backslash" else line[at:end]
+            yield _unescape(line[at:end]) if dialect.quotes == "backslash" else line[at:end]
             at = end
         if at >= len(line):
             return
@@ -256,7 +256,9 @@ def _is_escaped(line: str, at: int) -> bool:
     return (len(before) - len(before.rstrip("\\"))) % 2 == 1
 
 
-def _quoted(number: int, line: str, at: int, more: Iterator[Line], dialect: Dialect) -> tuple[str, str, int]:
+def _parse_quoted(
+    number: int, line: str, at: int, more: Iterator[Line], dialect: Dialect
+) -> tuple[str, str, int]:
     """The value of a quoted field, the line on which it ends, and the position after its closing quote."""
     parts: list[str] = []
     while True:
@@ -273,7 +275,7 @@ def _quoted(number: int, line: str, at: int, more: Iterator[Line], dialect: Dial
             value = "\n".join(parts).replace('""', '"')
             after = end + 1
             after += (len(line) - after - len(line[after:].lstrip(" "))) if dialect.skip_spaces else 0
-            return _unescaped(value) if dialect.quotes == "backslash" else value, line, after
+            return _unescape(value) if dialect.quotes == "backslash" else value, line, after
         try:
             _, line = next(more)
         except StopIteration:
@@ -281,6 +283,6 @@ def _quoted(number: int, line: str, at: int, more: Iterator[Line], dialect: Dial
         at = 0
 
 
-def _unescaped(text: str) -> str:
+def _unescape(text: str) -> str:
     r"""Replace `\"` and `\\`; other backslashes are unchanged."""
     return _ESCAPED.sub(r"\1", text)

@@ -45,10 +45,10 @@ def read_text_lines(path: Path, encoding: str | None = None) -> Iterator[str]:
     """
     check_encoding(encoding)
     with open_unpacked(path) as stream:
-        yield from _without_ends(_decoded(stream, encoding, path))
+        yield from _without_ends(_decode(stream, encoding, path))
 
 
-def _decoded(stream: IO[bytes], encoding: str | None, path: Path) -> Iterator[str]:
+def _decode(stream: IO[bytes], encoding: str | None, path: Path) -> Iterator[str]:
     """Pieces of decoded text, none of them empty."""
     chunk = stream.read(_CHUNK)
     mark = next((name for bom, name in _MARKS if chunk.startswith(bom)), None)
@@ -84,7 +84,7 @@ def _without_ends(pieces: Iterator[str]) -> Iterator[str]:
     first = next(pieces, "")
     end = "\r" if "\r" in first.rstrip("\r") and "\n" not in first else "\n"  # line ends of classic Mac OS
     rest: list[str] = []  # pieces of an unfinished line, joined once
-    for piece in _chained(first, pieces):
+    for piece in _chain(first, pieces):
         *lines, last = piece.split(end)
         if lines:
             yield "".join([*rest, lines[0]]).removesuffix("\r")
@@ -96,7 +96,7 @@ def _without_ends(pieces: Iterator[str]) -> Iterator[str]:
         yield line.removesuffix("\r")
 
 
-def _chained(first: str, pieces: Iterator[str]) -> Iterator[str]:
+def _chain(first: str, pieces: Iterator[str]) -> Iterator[str]:
     yield first
     yield from pieces
 

@@ -32,7 +32,7 @@ def fit_to_corpus(config: TextRunConfig, chosen: Sequence[str]) -> tuple[TextRun
         config = config.model_copy(update={"tokenizer": tokenizer})
         lines.append(why)
     if "data.max_tokens" not in keys:
-        config, made = _trained(config, splits["train"])
+        config, made = _train_tokenizer(config, splits["train"])
         most = percentile(made.encode_flat([e.text for e in islice(train(), LENGTHS)])[1].tolist())
         data: TextDataConfig = config.data.model_copy(update={"max_tokens": most})
         config = config.model_copy(update={"data": data})
@@ -40,7 +40,7 @@ def fit_to_corpus(config: TextRunConfig, chosen: Sequence[str]) -> tuple[TextRun
     return config, lines
 
 
-def _trained(config: TextRunConfig, train: Split) -> tuple[TextRunConfig, TextTokenizer]:
+def _train_tokenizer(config: TextRunConfig, train: Split) -> tuple[TextRunConfig, TextTokenizer]:
     """The config and its trained tokenizer; if the texts have too few pieces for BPE, with all there are."""
     try:
         return config, cached_tokenizer(config.tokenizer, train)

@@ -32,13 +32,13 @@ def read_json_values(lines: Iterable[str], where: str) -> Iterator[Row]:
         text = line.strip(_SPACE)
         if not text:
             continue
-        value, end, _ = _decoded(text)
+        value, end, _ = _decode(text)
         if value is _MISSING or end < len(text):
             raise _not_json(where, number, text)
         yield number, value
 
 
-def _decoded(text: str, at: int = 0) -> tuple[Any, int, bool]:
+def _decode(text: str, at: int = 0) -> tuple[Any, int, bool]:
     """The value that begins at `at`, its end, and whether it may be completed by more text."""
     try:
         value, end = _DECODER.raw_decode(text, at)
@@ -72,7 +72,7 @@ class _Array:
     def _member(self) -> Row:
         lines = 1
         while True:
-            value, end, incomplete = _decoded(self.text, self.at)
+            value, end, incomplete = _decode(self.text, self.at)
             if value is not _MISSING:
                 line = self.line
                 self._advance(end)

@@ -110,11 +110,11 @@ class LabelColumn:
             self.numbers = True
         if self.numbers:
             if isinstance(value, str) and not (written and (is_number(value) or is_no_number(value))):
-                raise self._mixed(value)
+                raise self._mixed_error(value)
             return self._finite(value)
         self.typed = self.typed or (isinstance(value, str) and not written)
         if self.typed and not isinstance(value, str):
-            raise self._mixed(value)
+            raise self._mixed_error(value)
         return float(self.seen.setdefault(str(value), len(self.seen)))
 
     def _finite(self, value: Value) -> float:
@@ -126,7 +126,7 @@ class LabelColumn:
         """Whether there are names that are not numbers; an error among many numbers."""
         proper = [each for each in self.seen if not (is_number(each) or is_no_number(each))]
         if proper and not self.typed and len(self.seen) - len(proper) > MOST_MIXED:
-            raise self._mixed(proper[0])
+            raise self._mixed_error(proper[0])
         return bool(proper) or self.typed
 
     def _check_names(self) -> None:
@@ -138,7 +138,7 @@ class LabelColumn:
             )
         self.numbers = True  # from the next chunk on, so that spellings need not be stored
 
-    def _mixed(self, value: object) -> UserError:
+    def _mixed_error(self, value: object) -> UserError:
         return UserError(
             f"label {self.name!r} mixes numbers with names ({value!r}): use one kind, and leave the field "
             "empty where there is no value"

@@ -111,7 +111,7 @@ def format_of(path: Path, options: ReadOptions) -> Format:
         return "parquet"
     encoding = "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     lines = head.decode(options.encoding or encoding, "replace").splitlines() or [""]
-    found = _recognised(lines[0], options)
+    found = _recognise(lines[0], options)
     if found != "lines":
         options.note(
             f"{path} is read as {found} by its first line: --format lines (data.format) reads plain lines"
@@ -119,7 +119,7 @@ def format_of(path: Path, options: ReadOptions) -> Format:
     return found
 
 
-def _recognised(line: str, options: ReadOptions) -> Format:
+def _recognise(line: str, options: ReadOptions) -> Format:
     """JSON for an object or an array of objects, a table for a header with all columns, else lines."""
     start = line.lstrip()
     if start.startswith(('{"', '[{"')) or start == "[":

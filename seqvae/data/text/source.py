@@ -125,10 +125,10 @@ class SourceWriter:
 
     def __init__(self, folder: Path, reader: SourceReader) -> None:
         self.reader, self.pad, self.width = reader, 0, 0
-        self.values, self.lengths = (self._opened(folder / name) for name in _FILES)
+        self.values, self.lengths = (self._open(folder / name) for name in _FILES)
 
     @staticmethod
-    def _opened(file: Path) -> IO[bytes]:
+    def _open(file: Path) -> IO[bytes]:
         return file.open("wb")
 
     def add(self, examples: Sequence[Example]) -> None:

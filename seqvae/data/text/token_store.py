@@ -130,13 +130,13 @@ def open_store(folder: str | Path) -> TokenStore:
         counts=counts,
         label_names=names,
         categories=meta["categories"],
-        flat=_mapped(folder / "tokens.bin", meta["dtype"], counts.tokens),
-        offsets=_mapped(folder / "offsets.bin", "int64", counts.kept + 1),
-        chars=_mapped(folder / "chars.bin", "int32", counts.kept),
-        spelling=_mapped(folder / "spelling.bin", "float32", counts.kept),
-        literal=_mapped(folder / "literal.bin", "int64", counts.literal),
+        flat=_map_file(folder / "tokens.bin", meta["dtype"], counts.tokens),
+        offsets=_map_file(folder / "offsets.bin", "int64", counts.kept + 1),
+        chars=_map_file(folder / "chars.bin", "int32", counts.kept),
+        spelling=_map_file(folder / "spelling.bin", "float32", counts.kept),
+        literal=_map_file(folder / "literal.bin", "int64", counts.literal),
         content=meta["content"],
-        labels=_mapped(folder / "labels.bin", "float32", counts.kept * len(names)).reshape(-1, len(names))
+        labels=_map_file(folder / "labels.bin", "float32", counts.kept * len(names)).reshape(-1, len(names))
         if names
         else np.zeros((counts.kept, 0), np.float32),
         lost={name: LostLabels(**lost) for name, lost in meta.get("lost", {}).items()},
@@ -145,7 +145,7 @@ def open_store(folder: str | Path) -> TokenStore:
     )
 
 
-def _mapped(file: Path, dtype: str, size: int) -> Array:
+def _map_file(file: Path, dtype: str, size: int) -> Array:
     if size == 0:
         return np.zeros(0, dtype)
     return np.asarray(np.memmap(file, dtype=dtype, mode="r", shape=(size,)))

@@ -107,11 +107,12 @@ class _Writer:
         """Tokenize a chunk and append it."""
         texts = [example.text for example in chunk]
         for text in texts:
-            self.content.update(f"{len(text)}:{text}".encode())
+            self.content.update(f"{len(text)}:{text}".encode())  # the length separates texts
         flat, lengths = self.tokenizer.encode_flat(texts)
         kept, lengths_kept, flat = self._select(flat, lengths)
         self._add_unknown([texts[i] for i in np.flatnonzero(kept)], flat, lengths_kept)
         chars = np.fromiter(map(len, texts), np.int32, len(texts))
+        # of a truncated text only the characters of its kept tokens count (bits per character)
         for i in np.flatnonzero(lengths > self.max_tokens) if not self.drops else ():
             chars[i] = self.tokenizer.characters(texts[i], self.max_tokens)
         ends = self.end + np.cumsum(lengths_kept)
@@ -151,7 +152,7 @@ class _Writer:
             is_written = self.literal and any(word in texts[owner] for word in written)
             if not (is_written or self.priced):
                 continue
-            if owner != last:
+            if owner != last:  # split a text once, not once per unknown token
                 pieces, last = self.tokenizer.pieces(texts[owner]), owner
             piece = pieces[place - int(ends[owner] - lengths[owner])]
             if is_written and piece in written:
@@ -180,7 +181,7 @@ class _Writer:
         """Sort the categories by name and write the metadata."""
         for file in self.files.values():
             file.flush()
-        if self.columns and self.counts.kept:
+        if self.columns and self.counts.kept:  # an empty file cannot be mapped
             shape = (self.counts.kept, len(self.columns))
             labels = np.memmap(self.folder / "labels.bin", np.float32, mode="r+", shape=shape)
             for i, column in enumerate(self.columns):

@@ -35,7 +35,7 @@ def train_word(
     """
     counts: Counter[str] = Counter()
     normalizer, split = _normalizer(lowercase, unicode_form), pre_tokenizers.WhitespaceSplit()
-    for text in _normalized(texts, normalizer):
+    for text in _normalize(texts, normalizer):
         if any(c in text for c in SEPARATORS):
             counts.update(word for word, _ in split.pre_tokenize_str(text))
         else:
@@ -54,7 +54,7 @@ def train_char(
     """Train a tokenizer of Unicode characters, including spaces; arguments and errors as `train_word`."""
     counts: Counter[str] = Counter()
     normalizer = _normalizer(lowercase, unicode_form)
-    for text in _normalized(texts, normalizer):
+    for text in _normalize(texts, normalizer):
         counts.update(text)
     vocabulary = _vocabulary(counts, vocab_size, "characters")
     tokenizer = Tokenizer(models.BPE(vocabulary, [], unk_token=UNK))
@@ -70,7 +70,7 @@ def _normalizer(lowercase: bool, unicode_form: UnicodeForm | None) -> Any:
     return normalizers.Sequence(chosen) if len(chosen) > 1 else next(iter(chosen), None)
 
 
-def _normalized(texts: Iterable[str], normalizer: Any) -> Iterable[str]:
+def _normalize(texts: Iterable[str], normalizer: Any) -> Iterable[str]:
     """Normalized texts; not by `str.lower`, which has more rules (such as for a final sigma)."""
     return texts if normalizer is None else map(normalizer.normalize_str, texts)
 

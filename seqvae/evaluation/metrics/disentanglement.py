@@ -50,12 +50,12 @@ def disentanglement(
         "dci_test_error": trees.test_error,
     }
     numbers |= {name: float(values.mean()) for name, values in by_factor.items()}
-    numbers |= {f"{name}_by_factor": _named(names, values) for name, values in by_factor.items()}
+    numbers |= {f"{name}_by_factor": _name_scores(names, values) for name, values in by_factor.items()}
     numbers["dim_by_factor"] = dict(zip(names, shared.argmax(0).tolist(), strict=True))
     return {name: _null(value) for name, value in numbers.items()}
 
 
-def _named(names: Sequence[str], values: Floats) -> dict[str, float | None]:
+def _name_scores(names: Sequence[str], values: Floats) -> dict[str, float | None]:
     return {name: _null(value) for name, value in zip(names, values.tolist(), strict=True)}
 
 

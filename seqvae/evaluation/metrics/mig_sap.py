@@ -50,7 +50,7 @@ def mig(codes: Any, factors: Any, bins: int = BINS) -> Floats:
 def shared_information(codes: Any, factors: Any, bins: int = BINS) -> Floats:
     """(D, F): I(z_j; v_k) / H(v_k), the fraction of a factor's entropy that one dim explains."""
     codes, factors = validate_factors(codes, factors)
-    entropies = [histogram_information(known, known) for known, _ in map(_known, factors.T)]
+    entropies = [histogram_information(known, known) for known, _ in map(_select_known, factors.T)]
     shared: Floats = factor_information(codes, factors, bins) / np.array(entropies)
     return shared
 
@@ -69,13 +69,13 @@ def factor_information(codes: Any, factors: Any, bins: int = BINS, beyond_chance
     binned = np.stack([bin_equal_width(column, bins) for column in codes.T])  # (D, N)
     estimate = _beyond_chance if beyond_chance else histogram_information
     columns = []
-    for classes, known in map(_known, factors.T):
+    for classes, known in map(_select_known, factors.T):
         cells = [(row[known], classes) for row in binned]
         columns.append([estimate(*pair) for pair in cells])
     return np.array(columns).T
 
 
-def _known(values: Floats) -> tuple[Ints, npt.NDArray[np.bool_]]:
+def _select_known(values: Floats) -> tuple[Ints, npt.NDArray[np.bool_]]:
     """The classes of the known ones of values (N,), and a mask (N,) of them."""
     classes = as_classes(values)
     return classes[classes >= 0], classes >= 0
@@ -91,9 +91,9 @@ def histogram_information(a: Ints, b: Ints) -> float:
     """I(a; b) in nats, from the joint histogram of the classes a (N,) and b (N,)."""
     width = int(b.max()) + 1
     joint = np.bincount(a * width + b, minlength=(int(a.max()) + 1) * width).reshape(-1, width) / len(a)
-    apart = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
-    met = joint > 0
-    return float((joint[met] * np.log(joint[met] / apart[met])).sum())
+    independent = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
+    occurs = joint > 0  # 0 ln 0 is 0
+    return float((joint[occurs] * np.log(joint[occurs] / independent[occurs])).sum())
 
 
 def sap(codes: Any, factors: Any, seed: int = 0, adjusted: bool = True) -> Floats:
@@ -129,6 +129,7 @@ def _line_fits(codes: Floats, values: Floats) -> Floats:
     """(D,): R^2 of values (N,) on each dim."""
     z, y = codes - codes.mean(0), values - values.mean()
     spread = (z**2).sum(0) * (y**2).sum()
+    # a constant dim or factor has R^2 = 0, not 0 / 0
     fits: Floats = np.divide(
         (z * y[:, None]).sum(0) ** 2, spread, out=np.zeros(len(spread)), where=spread > 0
     )
@@ -138,17 +139,18 @@ def _line_fits(codes: Floats, values: Floats) -> Floats:
 def _thresholds_fit(codes: Floats, classes: Ints, seed: int, adjusted: bool) -> Floats:
     """(D,): balanced accuracy of a tree of at most 2 K leaves on each dim."""
     learned, scored = split_in_halves(len(codes), seed)
+    # a class may need both ends of an interval, so K classes need up to 2 K leaves
     tree = import_sklearn("tree").DecisionTreeClassifier(
         max_leaf_nodes=2 * (int(classes.max()) + 1), class_weight="balanced", random_state=0
     )
     fits = []
     for z in codes.T[:, :, None]:
         guess = tree.fit(z[learned], classes[learned]).predict(z[scored])
-        fits.append(_balanced(guess == classes[scored], classes[scored], adjusted))
+        fits.append(_balanced_accuracy(guess == classes[scored], classes[scored], adjusted))
     return np.array(fits)
 
 
-def _balanced(right: Any, classes: Ints, adjusted: bool) -> float:
+def _balanced_accuracy(right: Any, classes: Ints, adjusted: bool) -> float:
     """Balanced accuracy over the classes that occur; with `adjusted`, chance is mapped to 0."""
     counts = np.bincount(classes)
     shares = np.bincount(classes, right.astype(float))[counts > 0] / counts[counts > 0]

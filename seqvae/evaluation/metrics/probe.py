@@ -58,7 +58,10 @@ def linear_probe(
         UserError: shapes that do not match, more labels than examples, or only one class;
             scikit-learn is missing.
     """
-    train, test = _known(train_codes, train_labels, "training"), _known(test_codes, test_labels, "test")
+    train, test = (
+        _select_known(train_codes, train_labels, "training"),
+        _select_known(test_codes, test_labels, "test"),
+    )
     if train[0].shape[1] != test[0].shape[1]:
         raise UserError(
             f"training examples have {train[0].shape[1]} features, test examples {test[0].shape[1]}: "
@@ -81,7 +84,7 @@ def linear_probe(
 Labelled = tuple[Array, Array]  # features (N, D), labels (N,)
 
 
-def _known(features: Any, labels: Any, which: str) -> Labelled:
+def _select_known(features: Any, labels: Any, which: str) -> Labelled:
     x, y = np.asarray(features, np.float64), np.asarray(labels)
     x = x.reshape(len(x), -1)
     if y.ndim != 1 or len(x) != len(y):

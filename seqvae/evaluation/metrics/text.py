@@ -116,7 +116,7 @@ class TextMetrics:
         if self.tools is None:
             return ()
         back = (self.tools.reconstruct(z, batch) for z in (codes, drawn))
-        return (*back, text_scores.marked(text_scores.sentences(batch), self.tools.unknown(batch)))
+        return (*back, text_scores.mark_unknown(text_scores.sentences(batch), self.tools.unknown(batch)))
 
     def summarise_reconstructions(self, parts: Sequence[tuple[Sentences, ...]]) -> dict[str, Any]:
         """Accuracy, exact matches, BLEU and edit distance of the reconstructions."""
@@ -129,7 +129,7 @@ class TextMetrics:
 
     def _bleu_caution(self, wanted: Sentences) -> dict[str, Any]:
         assert self.tools is not None
-        if text_scores.has_bleu([text_scores.written(ids, self.tools.detokenize) for ids in wanted]):
+        if text_scores.has_bleu([text_scores.reference_text(ids, self.tools.detokenize) for ids in wanted]):
             return {}
         return {"cautions": ["bleu: null, as fewer than a tenth of the sentences have four words"]}
 

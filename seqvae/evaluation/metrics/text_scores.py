@@ -29,7 +29,7 @@ def sentences(batch: TextBatch) -> list[list[int]]:
     return [row[:-1] if row and row[-1] == batch.special.eos else row for row in kept]
 
 
-def marked(rows: Sequence[Tokens], unknown: Sequence[Sequence[bool]]) -> list[list[int]]:
+def mark_unknown(rows: Sequence[Tokens], unknown: Sequence[Sequence[bool]]) -> list[list[int]]:
     """References with unknown tokens replaced by `UNKNOWN`, which no hypothesis contains: always wrong."""
     return [
         [UNKNOWN if lacking else token for token, lacking in zip(row, lacks, strict=True)]
@@ -102,7 +102,7 @@ def reconstruction_scores(
 
     `UNKNOWN` tokens of references count as wrong in all of them.
     """
-    strings = [detokenize(x) for x in hypotheses], [written(x, detokenize) for x in references]
+    strings = [detokenize(x) for x in hypotheses], [reference_text(x, detokenize) for x in references]
     return {
         "token_accuracy": token_accuracy(hypotheses, references),
         "exact_match": exact_match(hypotheses, references),
@@ -111,7 +111,7 @@ def reconstruction_scores(
     }
 
 
-def written(reference: Tokens, detokenize: Callable[[list[int]], str]) -> str:
+def reference_text(reference: Tokens, detokenize: Callable[[list[int]], str]) -> str:
     """A reference as text, with `UNSAID` for each unknown token."""
     if UNKNOWN not in reference:
         return detokenize(list(reference))

@@ -70,6 +70,7 @@ class Concrete:
         uniform = random.uniform("posterior", n, groups, classes).transpose(0, 1)  # (n, B, G, C)
         scores = self.log_p + sample_gumbel(uniform).to(self.log_p)
         relaxed = torch.softmax(scores / self.temperature, -1)
+        # the value is one-hot, the gradient that of `relaxed`
         z = relaxed if self.soft else straight_through(scores) + (relaxed - relaxed.detach())
         return z.flatten(-2)
 

@@ -128,20 +128,20 @@ def find_base(model: str, revision: str | None = None) -> Base:
     """
     path = Path(model)
     if path.is_file() and path.suffix in (".gguf", ".zip"):
-        return Base(model, _unpacked(path), packed=path)
+        return Base(model, _unpack(path), packed=path)
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise UserError(f"model {model} has no config.json: give a folder that transformers wrote")
         return Base(model, path)
     if _HUB_ID.fullmatch(model) and path.suffix not in (".gguf", ".zip"):
-        folder = _downloaded(model, revision)
+        folder = _download(model, revision)
         return Base(model, folder, folder.name)
     raise UserError(
         f"model got {model!r}: give a Hub id (owner/name), a folder with a model, or a .gguf or .zip file"
     )
 
 
-def _downloaded(model: str, revision: str | None) -> Path:
+def _download(model: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
@@ -154,7 +154,7 @@ def _downloaded(model: str, revision: str | None) -> Path:
         ) from None
 
 
-def _unpacked(file: Path) -> Path:
+def _unpack(file: Path) -> Path:
     """Unpack a file atomically into the cache, or find it there; returns the folder.
 
     Raises:

@@ -22,7 +22,7 @@ from seqvae.data.cache import cache_root, content_key, fill_folder
 from seqvae.data.text.readers import Example
 from seqvae.data.text.source import SourceRows
 from seqvae.models.pretrained.base import Base
-from seqvae.models.pretrained.sentences import Pooling, WordReader, padded, recipe_of
+from seqvae.models.pretrained.sentences import Pooling, WordReader, pad_ids, recipe_of
 
 Array = npt.NDArray[np.float32]
 _BATCH = 64
@@ -59,7 +59,7 @@ class Embedder:
         with torch.autocast(self.device.type, enabled=False):
             for start in range(0, len(order), _BATCH):
                 rows = order[start : start + _BATCH]
-                grid, mask = (x.to(self.device) for x in padded([ids[i] for i in rows], words.pad))
+                grid, mask = (x.to(self.device) for x in pad_ids([ids[i] for i in rows], words.pad))
                 states = network(input_ids=grid, attention_mask=mask.long()).last_hidden_state
                 found.append((rows, head(states, mask).float().cpu().numpy()))
         out = np.empty((len(ids), found[0][1].shape[1] if found else 0), np.float32)

@@ -143,11 +143,13 @@ class PretrainedEncoder(Encoder):
         self.backbone = Backbone(network, train, lora)
         self.head = recipe.head(base)
         width = self._width(network)
+        # training changes the scale of vectors, so they cannot be standardised by fixed statistics
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.out_dim = width
 
     @torch.no_grad()
     def _width(self, network: Any) -> int:
+        # measured, because a sentence-transformers head may change the width
         ids = torch.zeros(1, 1, dtype=torch.long)
         states = network(input_ids=ids, attention_mask=ids + 1).last_hidden_state
         return int(self.head(states, ids.bool().logical_not()).shape[1])

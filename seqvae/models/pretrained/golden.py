@@ -67,13 +67,13 @@ def with_bases(config: RunConfig, card: Mapping[str, Any], path: Path) -> RunCon
     known: Mapping[str, Any] = card.get("bases") or {}
     changed = {}
     for part, spec in pretrained_parts(config).items():
-        own = path / FOLDER / part
+        own = path / FOLDER / part  # exported with `whole`
         there = {"model": str(own), "revision": None} if own.is_dir() else {}
         revision = known.get(part, {}).get("revision")
         changed[part] = spec.model_copy(update={"revision": revision, **there})
     config = config.model_copy(update=changed)
     for part, now in base_facts(config).items():
-        before = known.get(part, {}).get("sha256")
+        before = known.get(part, {}).get("sha256")  # absent in runs of older versions
         if before is not None and before != now["sha256"]:
             raise UserError(
                 f"the {part}'s base {now['model']} has other weights (sha256 {str(now['sha256'])[:12]}) than "
@@ -110,9 +110,10 @@ def write_golden(path: Path, config: RunConfig, vae: VAE, data: Any) -> None:
     device = next(vae.parameters()).device
     batch = _batch(known, config, data.codec).to(device)
     training = vae.training
+    # recorded, because a later choice of a default rate changes the outputs too
     condition = vae.eval().latent.default_condition(batch.random)
     known["condition"] = None if condition is None else condition.tolist()
-    z, nll = _made(vae, batch)
+    z, nll = _compute(vae, batch)
     vae.train(training)
     known |= {"z": z.tolist(), "nll": nll.tolist(), "versions": _versions()}
     text = json.dumps(known) + "\n"
@@ -133,12 +134,12 @@ def check_golden(path: Path, config: RunConfig, vae: VAE, codec: Any) -> None:
     batch = _batch(known, config, codec).to(device)
     if known["condition"] is not None:
         batch = batch.replace(condition=torch.tensor(known["condition"], device=device))
-    z, nll = _made(vae, batch)
+    z, nll = _compute(vae, batch)
     z_off = _largest((z - torch.tensor(known["z"]).view_as(z)).abs() / (1 + z.abs()))
     nll_off = _largest((nll - torch.tensor(known["nll"])).abs() / (1 + nll))
     if z_off <= _Z_TOLERANCE and nll_off <= _NLL_TOLERANCE:
         return
-    then, now = _in_words(known["versions"]), _in_words(_versions())
+    then, now = _one_line(known["versions"]), _one_line(_versions())
     raise UserError(
         f"{path} no longer does what it did when it was saved: z differs by {z_off:.2g} and NLL by "
         f"{nll_off:.2g} of their size (saved with {then}; here {now}): install the versions it was saved with"
@@ -158,7 +159,7 @@ def _batch(known: Mapping[str, Any], config: TextRunConfig, codec: TextTokenizer
 
 
 @torch.no_grad()
-def _made(vae: VAE, batch: TextBatch) -> tuple[Tensor, Tensor]:
+def _compute(vae: VAE, batch: TextBatch) -> tuple[Tensor, Tensor]:
     """The code (B, D) of each sentence, and its NLL (B,) given that code; in evaluation mode."""
     q = vae.posterior(batch)
     z = point_estimate(q)
@@ -176,7 +177,7 @@ def _number(x: float) -> float | None:
     return None if x != x else x
 
 
-def _in_words(versions: Mapping[str, str]) -> str:
+def _one_line(versions: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 

@@ -184,7 +184,7 @@ def _positions(base: Base, recipe: Recipe) -> int | None:
     )
 
 
-def padded(ids: list[list[int]], pad: int) -> tuple[Tensor, Tensor]:
+def pad_ids(ids: list[list[int]], pad: int) -> tuple[Tensor, Tensor]:
     """Ids (B, T) padded on the right, and a mask (B, T) of real ids."""
     longest = max(map(len, ids))
     grid = torch.tensor([row + [pad] * (longest - len(row)) for row in ids])

@@ -48,11 +48,11 @@ class OwnTokens:
         return SourceRows(np.array([i for row in ids for i in row], np.int64), lengths, self.words.pad)
 
 
-def _given(hidden: Hidden = 0, layers: Hidden = 1) -> SourceReader:
+def _given_reader(hidden: Hidden = 0, layers: Hidden = 1) -> SourceReader:
     return GivenVectors()
 
 
-def _pretrained(
+def _pretrained_reader(
     model: str,
     revision: str | None = None,
     pooling: Pooling = "auto",
@@ -71,7 +71,7 @@ def _frozen(model: str, revision: str | None, pooling: Pooling) -> FrozenFeature
     return FrozenFeatures(Embedder(find_base(model, revision), pooling, device))
 
 
-SOURCES: dict[str, Callable[..., SourceReader]] = {"vectors": _given, "pretrained": _pretrained}
+SOURCES: dict[str, Callable[..., SourceReader]] = {"vectors": _given_reader, "pretrained": _pretrained_reader}
 
 
 def source_reader(config: TextRunConfig) -> SourceReader | None:

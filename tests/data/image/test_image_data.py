@@ -413,6 +413,6 @@ def test_mnist_itself(shared: Path) -> None:
         "test": 10000,
     }
     assert data.codec.shape == (1, 28, 28)
-    assert float(data.train.pixels.mean()) == pytest.approx(33.3, abs=0.3)  # of 255, as everywhere told
+    assert float(data.train.pixels.mean()) == pytest.approx(33.3, abs=0.3)  # of 255, as everywhere
     counts = np.bincount(data.splits["test"].labels[:, 0].astype(int))
     assert counts.tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]

@@ -91,7 +91,7 @@ def test_x_and_y_move_the_blob() -> None:
 
 
 def test_a_step_of_the_blob_is_seen_in_every_picture() -> None:
-    """Positions lie closer than pixels; grey edges tell them apart."""
+    """Positions are closer than pixels; grey edges distinguish them."""
     made = PICTURES["blob"]
     codes = np.array([[i, 20] for i in range(64)])
     steps = np.abs(np.diff(made.render(codes).astype(int), axis=0)).sum((1, 2, 3))

@@ -25,7 +25,12 @@ from seqvae.data.text.tokenizer import TextTokenizer
 from seqvae.data.text.tokenizer_training import train_char, train_word
 from seqvae.evaluation.metrics import text_scores
 from seqvae.evaluation.metrics.text import TextGeneration, TextMetrics, bits_per_character
-from seqvae.evaluation.metrics.text_scores import UNKNOWN, marked, reconstruction_scores, written
+from seqvae.evaluation.metrics.text_scores import (
+    UNKNOWN,
+    mark_unknown,
+    reconstruction_scores,
+    reference_text,
+)
 from seqvae.inference import TextVAE
 from seqvae.inference.inputs import load_inputs
 from seqvae.training.loop import train
@@ -60,7 +65,7 @@ def test_spelling_is_by_the_product_of_its_characters() -> None:
 
 def test_an_unknown_token_is_never_right() -> None:
     """The same ids on both sides, `<unk>` among them."""
-    reference = marked([[4, 1, 5, 6, 7]], [[False, True, False, False, False]])
+    reference = mark_unknown([[4, 1, 5, 6, 7]], [[False, True, False, False, False]])
     assert reference == [[4, UNKNOWN, 5, 6, 7]]
     back = reconstruction_scores([[4, 1, 5, 6, 7]], reference, lambda ids: " ".join(f"w{i}" for i in ids))
     assert back["token_accuracy"] == pytest.approx(5 / 6)  # with the end
@@ -75,9 +80,9 @@ def test_a_reference_is_written_with_its_gaps() -> None:
     def detokenize(ids: list[int]) -> str:
         return " ".join(f"w{i}" for i in ids)
 
-    assert written([4, UNKNOWN, 5], detokenize).split() == ["w4", text_scores.UNSAID, "w5"]
-    assert written([UNKNOWN, UNKNOWN], detokenize).split() == [text_scores.UNSAID] * 2
-    assert written([4, 5], detokenize) == "w4 w5"
+    assert reference_text([4, UNKNOWN, 5], detokenize).split() == ["w4", text_scores.UNSAID, "w5"]
+    assert reference_text([UNKNOWN, UNKNOWN], detokenize).split() == [text_scores.UNSAID] * 2
+    assert reference_text([4, 5], detokenize) == "w4 w5"
 
 
 def test_bits_charge_the_spelling_and_ppl_has_its_share() -> None:

@@ -140,7 +140,7 @@ def test_two_dims_for_one_factor_are_disentangled_but_not_complete() -> None:
     found = dci(codes, x)
     assert found.disentanglement > 0.95
     assert found.completeness[1] > 0.95 > 0.8 > found.completeness[0]
-    # of H(x) = ln 20 the size tells ln 10 and the sign ln 2
+    # of H(x) = ln 20 the size has ln 10 and the sign ln 2
     assert mig(codes, x)[0] == pytest.approx(math.log(10 / 2) / math.log(20), abs=0.05)
 
 

@@ -26,7 +26,7 @@ from seqvae.models.priors.standard import StandardPrior
 from seqvae.models.vae import VAE
 
 N, NAMES = 600, ("x", "radius")
-DEVIATIONS = (0.05, 0.4, 1.0)  # of the dim of x, of that of radius, and of one that tells nothing
+DEVIATIONS = (0.05, 0.4, 1.0)  # of the dim of x, of that of radius, and of one without information
 
 
 class Reads(Encoder):
@@ -51,7 +51,7 @@ class Known(Latent):
 
 
 class Whole(Known):
-    """The same, its KL not told apart by dims."""
+    """The same, with a KL that does not decompose into dims."""
 
     def kl(self, q: DiagonalNormal, p: PriorDistribution, z: Tensor) -> Tensor:
         return super().kl(q, p, z).sum(-1, keepdim=True)
@@ -106,7 +106,7 @@ def test_each_factor_costs_the_kl_of_its_dim() -> None:
 def test_a_dim_of_two_factors_is_shared_out() -> None:
     told = np.array([[2.0, 0.0], [1.0, 3.0], [0.0, 0.0]])
     spent = nats_per_factor(np.array([1.5, 0.8, 0.7]), told)
-    assert spent == pytest.approx([1.5 + 0.2, 0.6])  # and the 0.7 of the last dim are nobody's
+    assert spent == pytest.approx([1.5 + 0.2, 0.6])  # and the 0.7 of the last dim belong to no factor
 
 
 def test_a_mirrored_code_costs_the_same() -> None:

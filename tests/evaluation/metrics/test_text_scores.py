@@ -100,7 +100,7 @@ def test_sentences_lose_their_end_and_padding_only() -> None:
 
 
 def test_perplexity_is_per_predicted_token_of_the_whole_set() -> None:
-    # PTB's test set: 3,761 sentences, 82,430 predicted tokens; 101.6 nats a sentence and back
+    # PTB's test set: 3,761 sentences, 82,430 predicted tokens; 101.6 nats per sentence and back
     assert math.log(perplexity(101.6 * 3761, 82430)) * 82430 / 3761 == pytest.approx(101.6)
     # a uniform guess among 100 words has perplexity 100
     assert perplexity(82430 * math.log(100), 82430) == pytest.approx(100)

@@ -18,7 +18,7 @@ from seqvae.errors import UserError
 from seqvae.experiments.jobs import leases
 from seqvae.experiments.jobs.leases import Lease, file_lock
 
-POSIX = pytest.mark.skipif(sys.platform == "win32", reason="nobody can be asked there whether he lives")
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="no process there can be checked")
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def gone() -> int:
 
 
 def claimed(file: Path, machine: str, process: int) -> None:
-    """Another's claim, as it stands on the disk."""
+    """The lease of another process, as on disk."""
     file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps({"machine": machine, "process": process, "claim": "x"}))
 
@@ -122,7 +122,7 @@ def test_an_owner_touches_his_claim(file: Path, monkeypatch: pytest.MonkeyPatch)
             break
         time.sleep(0.01)
     else:
-        pytest.fail("nobody touched it")
+        pytest.fail("it was not touched")
     claim.release()
 
 

@@ -132,7 +132,7 @@ def test_what_another_program_is_at_is_left_to_it(tmp_path: Path, places: tuple[
     other.release()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="nobody can be asked there whether he lives")
+@pytest.mark.skipif(sys.platform == "win32", reason="no process there can be checked")
 def test_what_a_dead_program_was_at_is_taken_over(tmp_path: Path) -> None:
     dead, file, report = subprocess.Popen([sys.executable, "-c", ""]), tmp_path / "claim", Heard()
     dead.wait()

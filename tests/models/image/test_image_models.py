@@ -110,7 +110,7 @@ def test_a_condition_is_read(name: str) -> None:
     decoder, _ = conditional(name, 2)
     z, c = torch.randn(2, 3, 2), torch.randn(3, 2)
     with torch.no_grad():
-        assert torch.equal(decoder(z, c).mean, decoder(z, c + 1).mean), "at first it is deaf"
+        assert torch.equal(decoder(z, c).mean, decoder(z, c + 1).mean), "at first it has no effect"
         torch.nn.init.normal_(first_linear(decoder).weight[:, -2:])
         mean = decoder(z, c).mean
         assert mean.shape == (2, 3, 1, 9, 11)

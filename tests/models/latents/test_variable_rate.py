@@ -77,7 +77,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def vae(run: Path) -> TextVAE:
-    """A trained one, of 4 nats by default, whose decoder was made to hear the rate well."""
+    """A trained one, of 4 nats by default, whose decoder depends strongly on the rate."""
     made = TextVAE.from_pretrained(run)
     made.vae.latent.rate.fill_(4.0)
     for layer in (made.vae.decoder.first, made.vae.decoder.skip):
@@ -294,7 +294,7 @@ def test_bisection_finds_planted_needs() -> None:
 
 
 class Planted:
-    """Brings back as many words of a sentence as it has nats; with drawn codes one word less."""
+    """Reconstructs as many words of a sentence as it has nats; with drawn codes one word less."""
 
     vae = SimpleNamespace(latent=SimpleNamespace(condition=1, rate_range=SimpleNamespace(low=2.0, high=10.0)))
     tokenizer = SimpleNamespace(encode_batch=lambda texts: [[len(w) for w in t.split()] for t in texts])
@@ -373,7 +373,7 @@ def test_the_command_of_minimum_rates(run: Path, capsys: pytest.CaptureFixture[s
     code, out, _ = command(capsys, "rate", run, *SENTENCES, "--rounds", 1)
     assert out.splitlines()[0].split() == ["nats", "sentence"]
     assert len(out.splitlines()) == 6
-    assert out.splitlines()[-1].startswith("> 16"), "a barely trained run cannot bring them back"
+    assert out.splitlines()[-1].startswith("> 16"), "a barely trained run cannot reconstruct them"
 
 
 def test_a_run_without_a_range_is_refused(plain: TextVAE, capsys: pytest.CaptureFixture[str]) -> None:

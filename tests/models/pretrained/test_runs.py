@@ -243,7 +243,7 @@ def test_a_range_of_rates_reaches_the_decoder(tmp_path_factory: pytest.TempPathF
     z = vae.encode(LINES[:2])
     weight = vae.vae.decoder.z_to_slots.weight
     assert weight.shape[1] == 4  # D and ln R
-    assert float(weight[:, 3].detach().abs().max()) > 0  # it was told the rate, and learned from it
+    assert float(weight[:, 3].detach().abs().max()) > 0  # it was conditioned on the rate, and learned from it
     assert len(vae.decode(z, rate=8)) == 2
 
 

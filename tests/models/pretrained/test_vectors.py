@@ -154,7 +154,7 @@ def test_verbs_on_sentences_are_refused_in_one_line(
     assert left.value.code == 2, said.err
     assert message in said.err
     assert said.out == ""
-    assert message in said.err.splitlines()[-1]  # lines before it tell of blank rows
+    assert message in said.err.splitlines()[-1]  # lines before it report blank rows
 
 
 def test_vectors_of_another_run_are_refused(

@@ -130,7 +130,7 @@ def test_where_nothing_can_end_the_best_prefix_is_given(name: str) -> None:
 @names
 @pytest.mark.parametrize("width", [1, 2, 5])
 def test_beam_is_never_worse_than_greedy(name: str, width: int) -> None:
-    """A beam of one walks greedily too, but may end where ending was the second choice."""
+    """A beam of one is greedy too, but may end where ending was the second choice."""
     made = decoder(name)
     greedy = written(made, Z, untruncated(greedy=True, max_length=20))
     beam = written(made, Z, untruncated(beam=width, max_length=20))
@@ -238,7 +238,7 @@ def test_filters_never_let_forbidden_words_back() -> None:
     [untruncated(max_length=8), untruncated(beam=3, max_length=8), untruncated(greedy=True)],
 )
 def test_sentences_do_not_depend_on_their_neighbours(name: str, how: GenerationConfig) -> None:
-    """Batches of one, where nobody leaves, a subset and another order all write the same sentences."""
+    """Batches of one, where no row is dropped, a subset and another order all write the same sentences."""
     made, z = decoder(name), torch.cat([Z, -Z])
     random = noise(len(z))
     whole = written(made, z, how, random)

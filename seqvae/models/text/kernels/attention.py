@@ -129,12 +129,12 @@ class Block(nn.Module):
     ) -> tuple[Tensor, KeysValues | KeyValueCache]:
         """Outputs (N, T, W), and all keys and values so far."""
         first, second = change or (None, None)
-        y, seen = self.attention(_changed(self.norm_attention(x), first), context, past, slots)
+        y, seen = self.attention(_scale_and_shift(self.norm_attention(x), first), context, past, slots)
         x = x + self.dropout(y)
-        return x + self.dropout(self.mlp(_changed(self.norm_mlp(x), second))), seen
+        return x + self.dropout(self.mlp(_scale_and_shift(self.norm_mlp(x), second))), seen
 
 
-def _changed(x: Tensor, change: KeysValues | None) -> Tensor:
+def _scale_and_shift(x: Tensor, change: KeysValues | None) -> Tensor:
     return x if change is None else x * (1 + change[0]) + change[1]
 
 

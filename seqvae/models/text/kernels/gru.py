@@ -177,11 +177,11 @@ class _GRULayer(torch.autograd.Function):
         d_gates, d_h = _run_back(grads[0], trace, w_h)
         d_b = d_gates.sum(0, dtype=torch.float32)  # (4H,): n, r, z, U_n h
         d_from_x, d_from_h = d_gates[:, : 3 * hidden], d_gates[:, hidden:]
-        d_w_x = _reordered((d_from_x.T @ x.flatten(0, 1)).float(), hidden)
+        d_w_x = _reorder((d_from_x.T @ x.flatten(0, 1)).float(), hidden)
         d_w_h = (d_from_h.T @ trace.states[:-1].flatten(0, 1).to(dtype)).float()
         w_x_nrz = torch.cat([w_x[2 * hidden :], w_x[: 2 * hidden]])
         d_x = (d_from_x @ w_x_nrz).float().view_as(x) if ctx.needs_input_grad[0] else None
-        return d_x, d_h, d_w_x, d_w_h, _reordered(d_b[: 3 * hidden], hidden), d_b[hidden:], None
+        return d_x, d_h, d_w_x, d_w_h, _reorder(d_b[: 3 * hidden], hidden), d_b[hidden:], None
 
 
 def _run_back(d_states: Tensor, trace: _Trace, w_h: Tensor) -> tuple[Tensor, Tensor]:
@@ -217,6 +217,6 @@ def _factors(trace: _Trace) -> Tensor:
     return factors
 
 
-def _reordered(d: Tensor, hidden: int) -> Tensor:
+def _reorder(d: Tensor, hidden: int) -> Tensor:
     """Rows in the order r, z, n from rows in the order n, r, z."""
     return torch.cat([d[hidden:], d[:hidden]])

@@ -269,7 +269,7 @@ def test_weights_are_cast_once_where_they_are_held() -> None:
     made, h = head(), torch.randn(2, FEATURES)
     with torch.no_grad(), weight_cache():
         before = made(h)
-        made.bias.add_(1.0)  # nobody may: it shows that the copy is held
+        made.bias.add_(1.0)  # never in use: it shows that the copy is held
         assert torch.equal(made(h), before)
     assert not torch.equal(made(h), before)
 
