@@ -431,7 +431,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         keys: Signed,
         constraint: Rule,
     ) -> list[str]:
-        """A sentence per code (N, D), with condition c (N, C) or the default one; empty where none is valid."""
+        """A sentence per code (N, D) under conditions c (N, C); `NO_TEXT` where none is valid."""
         how = self._resolve(how)
         rule = None if constraint is None else Constraint.of(constraint)
         how = how if rule is None else rule.restrict(how, self.tokenizer)
