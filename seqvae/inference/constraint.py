@@ -129,19 +129,16 @@ class Constraint:
         never = () if how.unknown else (tokenizer.special.unk,)
         return replace(how, moves=token_moves(self.regex, spelled, never))
 
-    def collect(
-        self, n: int, write: Callable[[Sequence[int], int], Sequence[str]], first: int = 0
-    ) -> list[str | None]:
+    def collect(self, n: int, write: Callable[[Sequence[int], int], Sequence[str]]) -> list[str | None]:
         """`n` valid texts; None where no try gave one.
 
         Args:
             n: number of texts.
             write: a text for each of some rows, at a try from 0 on.
-            first: the number of the first try.
         """
         found: list[str | None] = [None] * n
         rows: Sequence[int] = range(n)
-        for number in range(first, first + self.tries):
+        for number in range(self.tries):
             for row, text in zip(rows, write(rows, number), strict=True):
                 if self.check(text):
                     found[row] = text
