@@ -102,8 +102,8 @@ class Writing:
         """On stderr: how many of the drawn texts were valid, and for how many sentences none was."""
         if self.rule is None or not self.rule.tried:
             return
-        told = self.rule.report
-        share = f"{told['kept']:,} of {told['tried']:,} drawn sentences match ({told['share']:.1%})"
+        report = self.rule.report
+        share = f"{report['kept']:,} of {report['tried']:,} drawn sentences match ({report['share']:.1%})"
         line = "constrained while decoding" if self.rule.follows else "filtered"
         say(f"{line}: {share}")
         if missing:

@@ -69,7 +69,7 @@ class Constraint:
 
     @classmethod
     def of(cls, rule: Constraint | str | Check) -> Constraint:
-        """A constraint as it is, or that of a rule.
+        """A constraint unchanged, or that of a rule.
 
         Raises:
             UserError: as the constructor.
@@ -115,7 +115,7 @@ class Constraint:
         return self.regex is not None and not self.filter_only
 
     def restrict(self, how: GenerationConfig, tokenizer: TextTokenizer) -> GenerationConfig:
-        """`how`, restricted to tokens that lead to valid texts; as it is where texts are filtered.
+        """`how`, restricted to tokens that lead to valid texts; unchanged where texts are filtered.
 
         Raises:
             UserError: no text of the tokenizer's tokens is valid.

@@ -105,7 +105,7 @@ def _byte_level(name: str, first: bool) -> bytes:
 
 @functools.cache
 def _byte_of_character() -> dict[str, int]:
-    """GPT-2's table: printable Latin-1 stands for itself, the other bytes for characters from 256 on."""
+    """GPT-2's table: printable Latin-1 is itself, the other bytes are characters from 256 on."""
     plain = {*range(33, 127), *range(161, 173), *range(174, 256)}
     others = [byte for byte in range(256) if byte not in plain]
     return {chr(b): b for b in plain} | {chr(256 + i): byte for i, byte in enumerate(others)}

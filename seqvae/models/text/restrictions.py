@@ -33,7 +33,7 @@ class Automaton:
 
     @classmethod
     def of(cls, tables: TokenMoves, words: int, device: torch.device) -> Automaton:
-        """The automaton for an output layer of so many words; those without a token are never written."""
+        """The automaton for an output layer of V `words`; those without a token are never written."""
         dead = len(tables.moves)
         moves = np.pad(tables.moves, ((0, 1), (0, 1)), constant_values=DEAD)
         moves = np.where(moves == DEAD, dead, moves)
