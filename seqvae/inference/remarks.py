@@ -39,7 +39,7 @@ def say_unknown(run: Path, rows: Sequence[Sequence[bool]], written: str) -> None
 
 
 def say_prior(run: Path, name: str) -> None:
-    """Which prior samples come from, where nobody chose one."""
+    """Which prior samples come from, by default."""
     say_once(
         run,
         "prior",

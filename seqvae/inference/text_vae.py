@@ -407,7 +407,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         return GenerationConfig(greedy=True, max_length=self.config.data.max_tokens)
 
     def _measured(self) -> GenerationConfig:
-        """What is measured: the model as it is."""
+        """Greedy decoding without restrictions, for measures."""
         return replace(UNTRUNCATED, greedy=True, max_length=self.config.data.max_tokens)
 
     def _copying(self, how: GenerationConfig, texts: Sequence[str]) -> GenerationConfig:
@@ -439,10 +439,10 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
 
         def write(rows: Sequence[int], number: int) -> list[str]:
             at = torch.tensor(rows, dtype=torch.long)
-            told = None if c is None else c[at]
+            given = None if c is None else c[at]
             way = how if number == 0 else drawn
             return self.tokenizer.decode_batch(
-                self._generate(z[at], way, seed, told, keys[at.numpy()], number)
+                self._generate(z[at], way, seed, given, keys[at.numpy()], number)
             )
 
         if rule is None:

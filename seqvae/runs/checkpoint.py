@@ -78,7 +78,7 @@ class Run:
     vae: VAE
     codec: Any  # the tokenizer of a text run
     card: dict[str, Any]  # config.json
-    prior: str | None = None  # that somebody chose: fitted to the run, or TRAINED
+    prior: str | None = None  # chosen by name: one fitted to the run, or TRAINED
 
 
 def require_empty(path: Path) -> None:

@@ -35,7 +35,7 @@ class TokenMoves:
     classes: States
     distance: States
 
-    def walk(self, ids: Any) -> int:
+    def follow(self, ids: Any) -> int:
         """The state after some tokens."""
         state = START
         for token in ids:

@@ -228,8 +228,8 @@ class TextTokenizer:
         file = Path(path) / _FILES[0] if Path(path).is_dir() else Path(path)
         tokenizer = with_json_entries(_read(file), post_processor=None)  # which would add special tokens
         found = cls(tokenizer, _special_ids(tokenizer, named_roles(file.parent)))
-        told = _json_object(file.parent / _FILES[1])
-        found.unk_is_word, found.repeats = bool(told.get(_LITERAL, True)), int(told.get(_REPEATS, 0))
+        config = _json_object(file.parent / _FILES[1])
+        found.unk_is_word, found.repeats = bool(config.get(_LITERAL, True)), int(config.get(_REPEATS, 0))
         return found
 
 

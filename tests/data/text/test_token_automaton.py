@@ -51,7 +51,7 @@ def test_a_token_may_follow_where_some_sentence_goes_on_so(pattern: str) -> None
     valid = valid_sentences(pattern)
     prefixes = {ids[:length] for ids in valid for length in range(len(ids) + 1)}
     for prefix in prefixes:
-        state = moves.walk(prefix)
+        state = moves.follow(prefix)
         assert (moves.distance[state] == 0) == (prefix in valid)
         for token in range(len(PIECES)):
             after = moves.moves[state, moves.classes[token]]
@@ -88,7 +88,7 @@ def test_texts_are_followed_through_any_tokenizer(kind: str, pattern: str) -> No
     known = re.compile(pattern)
     for text in dict.fromkeys([*TEXTS, "", *(word for line in TEXTS for word in line.split())]):
         ids = tokenizer.encode(text)
-        state = moves.walk(ids)
+        state = moves.follow(ids)
         followed = state != DEAD and moves.distance[state] == 0
         assert followed == bool(known.fullmatch(tokenizer.decode(ids))), (text, tokenizer.decode(ids))
 
@@ -115,7 +115,7 @@ def test_bytes_that_spell_characters_the_vocabulary_lacks() -> None:
     assert spelled is not None
     assert spelled.text([4, 5, 7, 8, 4]) == "abé a"
     moves = token_moves(compile_regex("abé a"), spelled)
-    assert moves.distance[moves.walk([4, 5, 7, 8, 4])] == 0
+    assert moves.distance[moves.follow([4, 5, 7, 8, 4])] == 0
 
 
 def test_a_decoder_that_looks_at_more_than_one_token_is_found_out() -> None:
