@@ -25,6 +25,7 @@ from cli_tables import format_table, list_verbs, paragraphs
 from pydantic import BaseModel
 
 from seqvae import interfaces
+from seqvae.analysis import augmentation, augmentation_gain
 from seqvae.build import catalogue
 from seqvae.config import schema as config
 from seqvae.config.shipped import read_first_comment, shipped_configs
@@ -33,7 +34,18 @@ from seqvae.evaluation.evaluate import evaluate
 from seqvae.evaluation.metrics.keys import METRICS, Group
 from seqvae.experiments.compare.schema import Comparison, Quality, Variant
 from seqvae.experiments.lessons import lesson_rows
-from seqvae.inference import ImageVAE, TextVAE, load
+from seqvae.inference import (
+    ImageVAE,
+    TextVAE,
+    arithmetic,
+    code_index,
+    directions,
+    editing,
+    infilling,
+    load,
+    neighbors,
+    projector,
+)
 from seqvae.interfaces import Remedy
 from seqvae.modalities import MODALITIES
 from seqvae.models.latents import LATENTS
@@ -218,6 +230,17 @@ BLOCKS: dict[str, Callable[[], Iterator[str]]] = {
     "catalogue": list_names,
     **{f"metrics-{group}": partial(list_metrics, group) for group in get_args(Group)},
     "api-inference": render_api(TextVAE, ImageVAE, load, inherited=True),
+    "api-tools": render_api(
+        directions,
+        editing,
+        infilling,
+        code_index,
+        neighbors,
+        arithmetic,
+        augmentation,
+        augmentation_gain,
+        projector,
+    ),
     "api-interfaces": render_api(interfaces),
     "api-vae": render_api(VAE),
     "api-latents": render_api(*LATENTS.values()),

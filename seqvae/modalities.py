@@ -15,6 +15,7 @@ from seqvae.data.image.dataset import DEFAULT_PICTURES
 from seqvae.data.image.dataset import load_data as load_pictures
 from seqvae.data.image.feed import ImageBatchSource
 from seqvae.data.image.load_files import load_images
+from seqvae.data.preparation import Preparation
 from seqvae.data.synthetic import CORPORA, PICTURES
 from seqvae.data.text.dataset import DEFAULT_CORPUS, TextData
 from seqvae.data.text.dataset import load_data as load_text
@@ -52,10 +53,11 @@ class Modality:
         is_image: whether examples are shown as images.
         unit: the unit of `batch.num_targets`.
         attributes: attributes that every example has without a label.
+        size_key: the config key that bounds the size of an example, and so the memory of an update, if any.
         remedy_hint: what to try if the posterior collapses.
         encoders: encoder classes by config name.
         decoders: decoder classes by config name.
-        load_data: (config, processor of a run or None for a new one) -> data.
+        load_data: (config, processor of a run or None for a new one, how shards are prepared) -> data.
         load_codec: (run folder, metadata of the processor) -> processor.
         make_batch_source: (data, batch size, number of micro-batches, seed) -> batches for training.
         read_examples: (processor, command line arguments) -> the examples they name.
@@ -70,10 +72,11 @@ class Modality:
     is_image: bool
     unit: str
     attributes: tuple[str, ...]
+    size_key: str
     remedy_hint: str
     encoders: Mapping[str, type[Encoder]]
     decoders: Mapping[str, type[Decoder]]
-    load_data: Callable[[Any, Any], Data]
+    load_data: Callable[..., Data]
     load_codec: Callable[[Path, Mapping[str, Any]], Processor]
     make_batch_source: Callable[[Any, int, int, int], BatchSource]
     read_examples: Callable[[Any, Sequence[str]], Any]
@@ -94,12 +97,12 @@ class Modality:
         return () if data.train else tuple(self.data_sets[data.name or self.default_data_set].factors)
 
 
-def _load_text(config: RunConfig, codec: TextTokenizer | None) -> Data:
+def _load_text(config: RunConfig, codec: TextTokenizer | None, how: Preparation | None = None) -> Data:
     assert isinstance(config, TextRunConfig)
     tokenizer = codec or config.tokenizer
     if isinstance(tokenizer, Component) and tokenizer.name in pretrained.TOKENIZERS:
         tokenizer = construct("tokenizer", pretrained.TOKENIZERS, tokenizer)
-    data = load_text(config.data, tokenizer, source_reader(config))
+    data = load_text(config.data, tokenizer, source_reader(config), how)
     return replace(data, notes=_notes(config, data))
 
 
@@ -119,7 +122,7 @@ def _load_tokenizer(folder: Path, card: Mapping[str, Any]) -> TextTokenizer:
     return TextTokenizer.load(folder).with_source(SourceFacts.from_card(card.get("source")))
 
 
-def _load_pictures(config: RunConfig, codec: ImageProcessor | None) -> Data:
+def _load_pictures(config: RunConfig, codec: ImageProcessor | None, how: Preparation | None = None) -> Data:
     assert isinstance(config, ImageRunConfig)
     return load_pictures(config.data, codec)
 
@@ -135,6 +138,7 @@ MODALITIES: dict[str, Modality] = {
         is_image=False,
         unit=TextTokenizer.unit,
         attributes=("length",),
+        size_key="data.max_tokens",
         remedy_hint="the remedies free_bits {nats: 0.25}, word_dropout {rate: 0.4} or cyclical_annealing, "
         "pooling: max in the encoder, or a constant_beta below 1",
         encoders={**text.ENCODERS, **pretrained.ENCODERS},
@@ -154,6 +158,7 @@ MODALITIES: dict[str, Modality] = {
         is_image=True,
         unit=ImageProcessor.unit,
         attributes=(),
+        size_key="",
         remedy_hint="the remedies free_bits {nats: 0.25} or cyclical_annealing, or a constant_beta below 1",
         encoders=image.ENCODERS,
         decoders=image.DECODERS,

@@ -277,11 +277,7 @@ class CountVAE(PretrainedVAE, library_name="seqvae"):
         return store.counts[:count]
 
     def read_inputs(
-        self,
-        source: str | Sequence[str],
-        count: int | None = None,
-        id_column: str | None = None,
-        note: Note = lambda line: None,
+        self, source: str | Sequence[str], count: int | None, id_column: str | None, note: Note
     ) -> Inputs:
         return Inputs(self.read_store(source).counts[:count])
 
@@ -307,6 +303,7 @@ COUNTS = Modality(
     is_image=False,
     unit="rows",
     attributes=(),
+    size_key="",
     remedy_hint="the remedy free_bits {nats: 0.25}",
     encoders={"mlp": CountEncoder},
     decoders={"poisson": CountDecoder},

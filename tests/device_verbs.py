@@ -30,7 +30,14 @@ TEXT: dict[str, tuple[str, ...]] = {
     "encode": ("encode", "text", "--input", "{folder}/in.txt", "--output", "{folder}/z.npy"),
     "decode": ("decode", "text", "--input", "{folder}/z.npy"),
     "score": ("score", "text", A, B, "--samples", "3"),
-    "edit": ("edit", "text", A, "--away", "{folder}/in.txt", "--towards", "{folder}/in.txt"),
+    "edit": ("edit", "text", A, "--away", "{folder}/in.txt", "--towards", "{folder}/to.txt"),
+    "edit by arithmetic": ("edit", "text", A, "--away", "{folder}/in.txt", "--towards", "{folder}/to.txt",
+                           "--strength", "0.5,1"),
+    "infill": ("infill", "text", "the ___ dog", "--beam", "2", "--rounds", "2", "--refine", "1"),
+    "infill of a language model": ("infill", "lm", "the ___ dog"),
+    "neighbors": ("neighbors", "text", A, "--examples", "20", "--metric", "kl"),
+    "arithmetic": ("arithmetic", "text", f"{A} - {B} + {A}"),
+    "export for the projector": ("export", "text", "{folder}/projector", "--projector", "--examples", "9"),
     "traverse": ("traverse", "text", "--dim", "0", "--steps", "3"),
     "fit-prior mixture": ("fit-prior", "text", "--prior", "mixture", "--components", "2", "--examples", "30",
                           "--samples", "2", "--name", "mixture"),
@@ -72,6 +79,7 @@ def make_runs(folder: Path, device: str) -> Path:
     for kind, row in KINDS.items():
         train(on(row, device, "train.steps=2"), folder / kind)
     (folder / "in.txt").write_text(f"{A}\n{B}\n")
+    (folder / "to.txt").write_text(f"do the dogs see a ball ?\n{A}\n")
     return folder
 
 

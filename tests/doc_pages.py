@@ -11,7 +11,16 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 GENERATED = re.compile(r"<!-- generated: .*?<!-- end -->", re.DOTALL)
 INLINE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 SETTING = re.compile(r"[A-Z_]+=\S*")  # an environment variable before a command
-RUNNABLE = ("README", "quickstart", "data", "configuration", "variable-rate", "conditioning", "images")
+RUNNABLE = (
+    "README",
+    "quickstart",
+    "data",
+    "configuration",
+    "variable-rate",
+    "conditioning",
+    "images",
+    "tools",
+)
 
 
 @dataclass(frozen=True)

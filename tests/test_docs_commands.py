@@ -15,8 +15,10 @@ from seqvae.data.synthetic.sentences import iter_sentences
 
 SHORT = ("train.steps=12", "train.validate_every=6", "train.precision=fp32")
 NARROW = ("encoder.hidden=16", "decoder.hidden=16")
-LONG = re.compile(r"runs/(ptb|mnist|captions|default-5k)|\.\./shared")  # trainings of an hour, other corpora
-TESTED_ELSEWHERE = ("bench", "compare", "selftest", "lesson")  # long; they have tests of their own
+LONG = re.compile(
+    r"runs/(ptb|mnist|captions|default-5k|tools)|\.\./shared"
+)  # trainings of an hour, other corpora
+TESTED_ELSEWHERE = ("bench", "compare", "selftest", "lesson", "explore")  # long; they have tests of their own
 
 
 def is_run(words: list[str]) -> bool:

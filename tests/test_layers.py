@@ -18,6 +18,8 @@ HEAVY = (
     "transformers",
     "peft",
     "sentence_transformers",
+    "fastapi",
+    "uvicorn",
 )
 MACHINE_PATH = re.compile(r"(?<![\w.])/(work|tmp|root|farm|opt)/")
 

@@ -143,7 +143,7 @@ def test_memory_follows_tokens_not_rows(
     for batch in longer._batches(texts, 0):
         assert batch.targets.numel() <= AT_ONCE
     (tmp_path / "a").write_text("".join(f"{text}\n" for text in texts))
-    _, store = longer._store(str(tmp_path / "a"))
+    _, store = longer.evaluation_store(str(tmp_path / "a"))
     assert [b.targets.numel() <= AT_ONCE for b in measured_feed(store, vae.tokenizer)] == [True] * 3
     monkeypatch.setattr(text_module, "WRITTEN_TOKENS", 40)
     assert vae.reconstruct(SENTENCES) == TextVAE(vae.run).reconstruct(SENTENCES)

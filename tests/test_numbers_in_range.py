@@ -12,7 +12,27 @@ import yaml
 from pydantic import BaseModel
 from tiny import config
 
-from seqvae.cli import bench, edit, fit_prior, generate, lesson, main, plot, probe, quality, rate, score
+from seqvae.cli import (
+    arithmetic,
+    augment,
+    bench,
+    compare,
+    edit,
+    evaluate,
+    explore,
+    export,
+    fit_prior,
+    generate,
+    infill,
+    lesson,
+    main,
+    neighbors,
+    plot,
+    probe,
+    quality,
+    rate,
+    score,
+)
 from seqvae.cli import inspect as look
 from seqvae.cli import train as training
 from seqvae.config.loading import parse_config
@@ -23,7 +43,24 @@ from seqvae.models.text.decoding import GenerationConfig
 from seqvae.remedies import REMEDIES
 from seqvae.training.loop import train
 
-GROUPS = (bench, edit, lesson, look, plot, fit_prior, probe, quality, rate, score, training, generate)
+TOOLS = (arithmetic, augment, edit, export, infill, neighbors)
+GROUPS = (
+    bench,
+    *TOOLS,
+    explore,
+    lesson,
+    look,
+    plot,
+    fit_prior,
+    probe,
+    quality,
+    rate,
+    score,
+    training,
+    evaluate,
+    compare,
+    generate,
+)
 HUGE = ("1" + "0" * 30, "-1" + "0" * 30, "9" * 5000)
 NO_NUMBERS = ("nan", "inf", "-inf", "1e308", "1e999")
 
@@ -62,6 +99,8 @@ def arguments(command: str) -> list[str]:
         "encode": ["run", "--output", "z.npy"],
         "decode": ["run", "--input", "z.npy"],
         "edit": ["run", "--towards", "a", "--away", "b"],
+        "augment": ["run", "a", "--output", "a.jsonl", "--label", "y"],
+        "export": ["run", "folder"],
         "quality": ["run", "--with", "lm"],
         "probe": ["run", "label"],
         "plot": ["run", "curves", "--output", "a.png"],

@@ -20,6 +20,8 @@ from seqvae.config.loading import load_config
 from seqvae.config.shipped import read_first_comment, shipped_configs
 from seqvae.experiments.compare import load_comparison
 
+PACKED = {".py", ".typed", ".html", ".css", ".js", ".svg"}
+
 
 @pytest.fixture(scope="module")
 def project(root: Path) -> dict[str, Any]:
@@ -63,7 +65,7 @@ def test_first_comment_of_a_bare_config(tmp_path: Path) -> None:
 
 
 def test_wheel_holds_every_file(root: Path, wheel: Path) -> None:
-    sources = [path for path in (root / "seqvae").rglob("*") if path.suffix in {".py", ".typed"}]
+    sources = [path for path in (root / "seqvae").rglob("*") if path.suffix in PACKED]
     expected = {path.relative_to(root) for path in sources}
     expected |= {"seqvae" / path.relative_to(root) for path in (root / "configs").rglob("*.yaml")}
     packed = {path.relative_to(wheel) for path in wheel.rglob("*") if path.is_file()}

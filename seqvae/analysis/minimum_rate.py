@@ -61,6 +61,11 @@ class MinimumRate:
     nats: float | None
     reconstruction: str
 
+    @property
+    def summary(self) -> str:
+        """The sentence; if it was not reconstructed at any rate, also its reconstruction."""
+        return self.text if self.nats is not None else f"{self.text}  ->  {self.reconstruction}"
+
 
 @dataclass(frozen=True)
 class ImageMinimumRate:
@@ -69,6 +74,11 @@ class ImageMinimumRate:
     picture: int
     nats: float | None
     distortion: float
+
+    @property
+    def summary(self) -> str:
+        """The image's index and the distortion."""
+        return f"{self.picture}  (distortion {self.distortion:.2f} nats)"
 
 
 def bisect_rates(meets_target: MeetsTarget, n: int, low: float, high: float, rounds: int = 8) -> Tensor:
@@ -115,7 +125,12 @@ def minimum_rates(
         UserError: not a variable-rate run, an empty sentence, or labels that are missing or unknown.
     """
     least, high = _search(vae, sentences, wanted or ReconstructionTarget(), report)
-    shown = vae.reconstruct(sentences.x, rate=least.clamp(max=high).tolist(), condition=sentences.condition)
+    shown = vae.reconstruct(
+        sentences.x,
+        vae.greedy_untruncated(),
+        rate=least.clamp(max=high).tolist(),
+        condition=sentences.condition,
+    )
     pairs = zip(shown, least.tolist(), strict=True)
     return [MinimumRate(s.text, nats if nats <= high else None, s.reconstruction) for s, nats in pairs]
 
@@ -198,6 +213,7 @@ def measure_accuracies(vae: TextVAE, examples: Inputs, nats: Tensor, draws: int 
 
     def measure(sample: bool, seed: int) -> list[float]:
         asked: dict[str, Any] = {"rate": nats.tolist(), "condition": examples.condition}
+        asked["how"] = vae.greedy_untruncated()
         # equal sentences get equal noise, whichever of them are in this call of the bisection
         pairs = vae.reconstruct(examples.x, sample=sample, seed=seed, **asked, repeats_differ=False)
         return _measure_accuracies(vae, pairs)

@@ -11,14 +11,22 @@ import warnings
 import typer
 
 from seqvae.cli import (
+    arithmetic,
+    augment,
     bench,
+    compare,
     edit,
+    evaluate,
+    explore,
     export,
     fit_prior,
     generate,
+    infill,
     inspect,
     lesson,
+    neighbors,
     plot,
+    prepare,
     probe,
     quality,
     rate,
@@ -28,6 +36,7 @@ from seqvae.cli import (
 from seqvae.cli.bounds import checks_numbers
 from seqvae.cli.printing import escape_controls, write_what_can_be_written
 from seqvae.cli.run_options import with_run_options
+from seqvae.cli.terminal import progress_on_terminal
 from seqvae.errors import UserError
 from seqvae.utils.malloc import missing_memory
 from seqvae.utils.signals import Interrupted
@@ -45,15 +54,23 @@ app = typer.Typer(
 )
 for group in (
     train,
+    evaluate,
+    compare,
+    prepare,
     generate,
     export,
     edit,
+    infill,
+    neighbors,
+    arithmetic,
+    augment,
     score,
     quality,
     rate,
     probe,
     fit_prior,
     plot,
+    explore,
     inspect,
     lesson,
     bench,
@@ -84,7 +101,8 @@ def main(arguments: list[str] | None = None) -> None:
     write_what_can_be_written()
     warnings.formatwarning = _format_warning
     try:
-        code = app(arguments, standalone_mode=False)
+        with progress_on_terminal():
+            code = app(arguments, standalone_mode=False)
     except SystemExit as end:  # typer raises it on a closed pipe: `seqvae sample ... | head`
         if not isinstance(end.__context__, BrokenPipeError):
             raise

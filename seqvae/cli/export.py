@@ -1,13 +1,13 @@
-"""`seqvae export` and `seqvae card`: copy a run to a folder that can be shared; write its model card."""
+"""`seqvae export` and `seqvae card`: copy a run, export its codes to a projector, write its model card."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from seqvae.cli.options import DEVICE, RUN, load_vae, parse_numbers
+from seqvae.cli.options import DATA, DEVICE, RUN, load_vae, only, parse_numbers
 from seqvae.cli.terminal import Terminal
 from seqvae.errors import UserError
 
@@ -18,14 +18,32 @@ def export(
     whole: Annotated[
         bool, typer.Option("--whole", help="Include the pretrained models that the run builds on.")
     ] = False,
+    projector: Annotated[
+        bool,
+        typer.Option("--projector", help="Codes instead, as TensorBoard's embedding projector reads them."),
+    ] = False,
+    data: DATA = None,
+    examples: Annotated[int, typer.Option(help="Of the projector: the first N.", min=1)] = 5000,
+    device: DEVICE = "auto",
 ) -> None:
     """Copy what is needed to use a run, without its checkpoints and logs; prints the folder."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} exists: choose another folder")
     from seqvae.inference import load
 
-    load(run, "cpu").save_pretrained(out, whole=whole)
+    if projector:
+        _write_projector(load(run, device), out, data, examples)
+    elif data:
+        raise UserError("--data names examples for --projector: add it, or leave --data out")
+    else:
+        load(run, "cpu").save_pretrained(out, whole=whole)
     typer.echo(out)
+
+
+def _write_projector(vae: Any, out: Path, data: list[str] | None, examples: int) -> None:
+    from seqvae.inference.projector import export_codes
+
+    export_codes(vae, out, only(data) if data else None, examples)
 
 
 def card(

@@ -124,19 +124,12 @@ def _find_minimum_rates(vae: Any, shown: Inputs, wanted: Any, output: Path | Non
         emit_json([vars(need) for need in found])
     else:
         emit_lines(
-            align_columns(("nats", modality.example), [(_nats(need, high), _row(need)) for need in found])
+            align_columns(("nats", modality.example), [(_nats(need, high), need.summary) for need in found])
         )
 
 
 def _nats(need: MinimumRate | ImageMinimumRate, high: float) -> str:
     return f"> {high:g}" if need.nats is None else f"{need.nats:.2f}"
-
-
-def _row(need: Any) -> str:
-    """The example; if it was not reconstructed at any rate, also its reconstruction."""
-    if hasattr(need, "picture"):
-        return f"{need.picture}  (distortion {need.distortion:.2f} nats)"
-    return need.text if need.nats is not None else f"{need.text}  ->  {need.reconstruction}"
 
 
 COMMANDS = (rate,)

@@ -3,13 +3,65 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from seqvae.utils.progress import show_progress
+
+
+class RateColumn(ProgressColumn):
+    """How many per second, of the last half minute."""
+
+    def render(self, task: Task) -> Text:
+        """Such as `1,234/s`."""
+        speed = task.finished_speed or task.speed
+        if not speed:
+            return Text("")
+        return Text(f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.2g}/s")
+
+
+@contextmanager
+def progress_on_terminal() -> Iterator[None]:
+    """Inside, loops that take over 2 seconds show a bar with a rate, where stderr is a terminal.
+
+    What reports by itself (a training, an evaluation) keeps its own bar: there is one at a time.
+    """
+    terminal = Terminal()
+    if not terminal.console.is_terminal:
+        yield
+        return
+
+    def report(done: int, total: int, what: str) -> None:
+        if Terminal.open_bars and terminal.bar is None:
+            return
+        terminal.advance(done, total, what)
+        if done >= total:
+            terminal.close()
+
+    with show_progress(report):
+        try:
+            yield
+        finally:
+            terminal.close()
 
 
 class Terminal:
     """A `Reporter` that shows a bar if stderr is a terminal, else a line every `every_seconds`."""
+
+    open_bars: ClassVar[int] = 0  # of all terminals: rich draws one at a time
 
     def __init__(self, every_seconds: float = 10.0) -> None:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -44,6 +96,7 @@ class Terminal:
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
+            Terminal.open_bars -= 1
         self.start = None
 
     def _move(self, done: int, total: int, what: str) -> None:
@@ -51,12 +104,14 @@ class Terminal:
             columns = (
                 BarColumn(),
                 MofNCompleteColumn(),
+                RateColumn(),
                 TimeRemainingColumn(),
                 TextColumn("{task.description}"),
             )
             self.bar = Progress(*columns, console=self.console, transient=True)
             self.bar.add_task(what, total=total)
             self.bar.start()
+            Terminal.open_bars += 1
         self.bar.update(self.bar.task_ids[0], completed=done, total=total, description=what)
 
     def _eta(self, done: int, total: int) -> str:

@@ -1,4 +1,4 @@
-"""`seqvae train`, `seqvae evaluate` and `seqvae compare`."""
+"""`seqvae train`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import re
 from json import dumps
 from os import environ
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from seqvae.cli.options import CONDITION, DEVICE, JSON, PRIOR, RATE, RUN, load_vae, only
-from seqvae.cli.printing import emit_json, emit_lines, format_value
+from seqvae.cli.options import only
 from seqvae.cli.reading import Reading, reads_files
 from seqvae.cli.terminal import Terminal
 from seqvae.config.loading import load_config
@@ -19,9 +18,9 @@ from seqvae.config.schema import RunConfig, TextRunConfig
 from seqvae.config.shipped import find_config
 from seqvae.data.input_files import STDIN, regular_files
 from seqvae.errors import UserError
-from seqvae.utils.reporter import Silent
-from seqvae.utils.tables import align_columns
 from seqvae.utils.tables import markdown_table as markdown_table
+
+FITTED = ("default", "free-bits")  # recipes whose tokenizer, length and code follow from the corpus
 
 
 @reads_files
@@ -49,7 +48,7 @@ def train(
         raise UserError(f"--resume continues {resume} unchanged: leave out CONFIG, --corpus, --set and --out")
     place = [] if device is None else [f"train.device={device}"]
     overrides = [*reading.overrides, *_of_vectors(vectors), *(sets or []), *place]
-    chosen = None if resume is not None else _choose_config(config, corpus, recipe, overrides)
+    chosen = None if resume is not None else choose_config(config, corpus, recipe, overrides)
     from seqvae.training import loop as training
 
     report = Terminal()
@@ -57,91 +56,19 @@ def train(
         path = training.resume(resume, report, device)
     else:
         assert chosen is not None
-        if corpus and recipe == "default":
-            from seqvae.data.text.fit_config import fit_to_corpus
-
-            assert isinstance(chosen, TextRunConfig)
-            chosen, reasons = fit_to_corpus(chosen, sets or [])
-            for line in reasons:
-                report.note(line)
+        if corpus and recipe in FITTED:
+            chosen = fit_config(chosen, sets or [], report)
         path = training.train(chosen, out or _free_name(config, corpus), report)
     if int(environ.get("RANK", 0)) == 0:  # one path per run, not one per rank
+        from seqvae.analysis.rate_asked import describe_rate_asked
+
+        if line := describe_rate_asked(path, device or "auto"):
+            report.note(line)
         typer.echo(path)
 
 
-@reads_files
-def evaluate(
-    run: RUN,
-    data: Annotated[
-        list[str] | None, typer.Option(help="Files; the run's own test split by default.")
-    ] = None,
-    samples: Annotated[int, typer.Option(help="K of IW-NLL; papers use 500.")] = 20,
-    precision: Annotated[Literal["fp32", "bf16", "auto"], typer.Option(help="bf16 is faster.")] = "fp32",
-    examples: Annotated[int | None, typer.Option(help="Only the first N examples.", min=1)] = None,
-    refine: Annotated[int, typer.Option(help="SVI steps: adds the amortisation gap.", min=0)] = 0,
-    factors: Annotated[bool, typer.Option("--factors", help="Adds MIG, DCI, SAP ... over labels.")] = False,
-    rate: RATE = None,
-    prior: PRIOR = None,
-    condition: CONDITION = None,
-    device: DEVICE = "auto",
-    json: JSON = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="One row of a Markdown table.")] = False,
-    *,
-    reading: Reading,
-) -> None:
-    """Measure a run: NLL, rate, MI, active units, reconstruction, and whether the decoder uses the code."""
-    from seqvae.distributed.collectives import distributed_session, is_main
-    from seqvae.utils.device import pick_device
-
-    with distributed_session(pick_device(device)):
-        first = is_main()
-        report = Terminal() if first else Silent()
-        result = load_vae(run, device, rate, prior, condition, reading, data).evaluate(
-            only(data) if data else None,
-            samples,
-            report.advance,
-            precision=precision,
-            examples=examples,
-            refine=refine,
-            factors=factors,
-        )
-        report.close()
-    if not first:
-        return
-    if json:
-        emit_json(result)
-    elif markdown:
-        from seqvae.evaluation.metrics.keys import HEADLINE, headline_cells, label_of
-
-        head = ["model", *map(label_of, HEADLINE)]
-        emit_lines(markdown_table(head, [[run, *headline_cells(result)]]))
-    else:
-        cautions = result.pop("cautions", [])
-        emit_lines(align_columns(("measure", "value"), [(k, format_value(v)) for k, v in result.items()]))
-        for line in cautions:
-            typer.echo(line, err=True)
-
-
-def compare(
-    comparison: Annotated[str, typer.Argument(help="A YAML of base, variants, seeds; or a shipped one.")],
-    out: Annotated[Path, typer.Option(help="The folder of its runs; call again to resume or share.")],
-    only: Annotated[str, typer.Option(help="Variants to work on, as lm,ae; the others' rows stay.")] = "",
-    devices: Annotated[str, typer.Option(help="One run at a time on each, as cuda:0,cuda:1.")] = "",
-    workers: Annotated[int, typer.Option(min=1, help="Runs at a time; they share the CPU's threads.")] = 1,
-) -> None:
-    """Train and evaluate variants of a config alike; prints one table, mean ± s.d. over seeds."""
-    from seqvae.experiments.compare import available_slots, load_comparison
-    from seqvae.experiments.compare import compare as compared
-
-    where = available_slots([name for name in devices.split(",") if name], workers)
-    named = [name for name in only.split(",") if name]
-    table = compared(load_comparison(comparison), out, Terminal(), named, where)
-    typer.echo(table.markdown(), nl=False)
-    if table.failed:
-        raise UserError(f"{table.failures()}: the end of the table says why, the same command tries again")
-
-
-def _choose_config(config: str | None, corpus: list[str] | None, recipe: str, sets: list[str]) -> RunConfig:
+def choose_config(config: str | None, corpus: list[str] | None, recipe: str, sets: list[str]) -> RunConfig:
+    """The config that was named, or the recipe over a corpus, with what was set over it."""
     if (config is None) == (not corpus):
         raise UserError(
             "give a config or --corpus FILE, one of them (`seqvae list configs` names the shipped); quote a "
@@ -152,6 +79,17 @@ def _choose_config(config: str | None, corpus: list[str] | None, recipe: str, se
         return load_config(find_config(f"text/{recipe}"), [f"data.train={dumps(found)}", *sets])
     assert config is not None
     return load_config(find_config(config), sets)
+
+
+def fit_config(config: RunConfig, sets: list[str], report: Terminal) -> RunConfig:
+    """A recipe fitted to its corpus, except for what the user set; reports how."""
+    from seqvae.data.text.fit_config import fit_to_corpus
+
+    assert isinstance(config, TextRunConfig)
+    fitted, reasons = fit_to_corpus(config, sets)
+    for line in reasons:
+        report.note(line)
+    return fitted
 
 
 def _of_vectors(vectors: Path | None) -> list[str]:
@@ -167,4 +105,4 @@ def _free_name(config: str | None, corpus: list[str] | None) -> Path:
     return next(path for name in names if not (path := Path("runs") / name).exists())
 
 
-COMMANDS = (train, evaluate, compare)
+COMMANDS = (train,)

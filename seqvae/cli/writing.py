@@ -75,6 +75,11 @@ class Writing:
 
         return cls(Constraint(constraint, filter, TRIES if tries is None else tries), unknown, repeats)
 
+    @property
+    def given(self) -> bool:
+        """Whether any of the options was given."""
+        return self != Writing()
+
     def how(self, vae: Any, max_length: int | None = None, **values: Any) -> GenerationConfig:
         """How sentences are written: the defaults of Python, where an option is None."""
         from seqvae.models.text.decoding import GenerationConfig

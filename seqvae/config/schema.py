@@ -87,10 +87,15 @@ class TextDataConfig(DataConfig):
     max_tokens: Positive = 64  # tokens per sentence at most
     overlong: Literal["truncate", "drop"] = "truncate"  # what happens to longer sentences
     detokenize: bool = False  # undo tokenization (spaced marks, lower case), for pretrained decoders
-    vectors: NonEmpty | None = None  # .npy or .parquet, one row per example of `train`, for encoder vectors
+    # .npy or .parquet, one row per example of `train`, for encoder vectors; or one file per file of `train`
+    vectors: Sources | None = None
     valid_vectors: NonEmpty | None = None  # the same of `valid`
     test_vectors: NonEmpty | None = None  # the same of `test`
     vector_column: str = "vector"  # of a .parquet file
+    shard_mb: Annotated[float, Field(gt=0)] = 32  # files of `train` are prepared together up to that size
+    mix_shards: Positive = 8  # shards whose sentences are mixed in training
+    store: NonEmpty | None = None  # a folder or URL that keeps prepared shards; the cache when null
+    cache_gb: Annotated[float, Field(gt=0)] | None = None  # of shards on this disk; null bounds nothing
 
 
 class ImageDataConfig(DataConfig):

@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from seqvae.data.cache import cache_root
 from seqvae.data.content import file_hash
+from seqvae.data.remote import expand_url, is_url
 from seqvae.errors import UserError
 
 PACKED = (".gz", ".bz2", ".xz", ".zst", ".zstd")
@@ -97,6 +98,8 @@ def in_words(source: str | Sequence[str]) -> str:
 def expand(source: str | Sequence[str]) -> list[str]:
     """Expand a source or several into a list: globs become their matching files, sorted.
 
+    URLs may be patterns or folders too.
+
     Raises:
         UserError: an empty list, or a glob that no file matches.
     """
@@ -107,6 +110,8 @@ def expand(source: str | Sequence[str]) -> list[str]:
 
 
 def _matches(source: str) -> list[str]:
+    if is_url(source):
+        return expand_url(source)
     if os.path.lexists(source) or not glob.has_magic(source):
         return [source]
     found = sorted(path for path in glob.glob(source, recursive=True) if os.path.isfile(path))

@@ -18,6 +18,10 @@ from seqvae.distributed.collectives import is_main, world_size
 from seqvae.errors import UserError
 
 
+class StackedBlock(nn.Module):
+    """One of many equal blocks of a deep network: torch.compile compiles and FSDP shards each as a unit."""
+
+
 def is_dtensor(x: object) -> bool:
     """Whether a tensor is a DTensor, this rank's shard of a larger one."""
     return hasattr(x, "full_tensor")  # not isinstance: importing DTensor is slow
@@ -44,8 +48,8 @@ def apply_fsdp(module: nn.Module, device: torch.device) -> nn.Module:
     # expected: parameters are gathered into FSDP's buffer, not into cuDNN's
     warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
     mesh = init_device_mesh(device.type, (world_size(),))
-    for part in [m for m in module.modules() if getattr(m, "shards", False)]:
-        fully_shard(part, mesh=mesh)
+    for block in [m for m in module.modules() if isinstance(m, StackedBlock)]:
+        fully_shard(block, mesh=mesh)
     fully_shard(module, mesh=mesh)
     for part in module.modules():
         if isinstance(part, FSDPModule):

@@ -50,7 +50,7 @@ class EvaluationSettings:
 
     seed: int = 0  # of the MI subset, the shuffle and the prior samples
     mi_examples: int = 10_000  # MI is estimated on a subset if there are more
-    prior_draws: int = 1000
+    prior_draws: int = 1000  # of `distinct_samples`; 0 leaves it out
     cells: int | None = None  # samples x examples x tokens per decoder chunk; None: what fits
     together: bool = False  # whether all ranks call it and share the examples
 
@@ -102,7 +102,8 @@ def evaluate(
             report |= _shuffled_code_loss(evaluation, gathered, measures, settings.seed)
         if gathered.dim > 0 and measures is not None:
             report |= _without_cautions(_reconstruction_metrics(evaluation, gathered, measures), warned)
-            report |= measures.sample_metrics(settings.prior_draws, settings.seed)
+            if settings.prior_draws:
+                report |= measures.sample_metrics(settings.prior_draws, settings.seed)
         report |= classifier_metrics(vae, batches)
     report["cautions"] = [*cautions(report), *warned]
     report |= {"precision": _precision(vae), "seconds": time.perf_counter() - began}

@@ -32,6 +32,7 @@ from seqvae.models.sampling import (
 )
 from seqvae.models.sampling import Path as CodePath
 from seqvae.runs.checkpoint import Run
+from seqvae.utils.progress import tracked
 
 
 class LatentCodec(RunFolder, library_name="seqvae"):
@@ -97,7 +98,8 @@ class LatentCodec(RunFolder, library_name="seqvae"):
             return choose_codes(vae.posterior(batch), batch, sample), vae.condition(batch)
 
         asked = self.conditioned_batches(examples, seed, rate, condition, repeats_differ)
-        parts = map_sharded(list(asked), coded, self.device)
+        work = tracked(coded, len(examples), "encoding", lambda batch: batch.size)
+        parts = map_sharded(list(asked), work, self.device)
         conditions = [c for _, c in parts if c is not None]
         found = torch.cat([torch.zeros(0, self.latent_dim, device=self.device), *(z for z, _ in parts)])
         return found.cpu(), torch.cat(conditions).cpu() if conditions else None

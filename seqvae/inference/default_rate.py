@@ -23,7 +23,7 @@ def choose_rate(
     samples: int = SAMPLES,
     progress: ProgressCallback | None = None,
 ) -> dict[str, Any]:
-    """Set the default rate of a finished run to the best by IW-NLL on its validation data.
+    """Set the default rate of a finished run as training does, by IW-NLL on its validation data.
 
     The rate is written into the run's weights and config.json, as at the end of training; priors that were
     fitted to the run stay valid.

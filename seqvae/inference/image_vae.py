@@ -31,6 +31,7 @@ from seqvae.keyed_noise import KeyedNoise, distinguish_repeats
 from seqvae.models.sampling import Condition, Rate, make_condition, sample_prior
 from seqvae.models.sampling import Path as CodePath
 from seqvae.runs.checkpoint import Run
+from seqvae.utils.progress import track
 
 VALUES = 1 << 22  # pixel values per batch, at most
 
@@ -140,7 +141,7 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
         """Images of codes (N, D), conditioned on c (N, C) or on the model's defaults."""
         parts = []
         batch_size = max(1, min(batch_size, VALUES // prod(self.codec.shape)))
-        for start in range(0, len(z), batch_size):
+        for start in track(range(0, len(z), batch_size), "rendering"):
             rows = slice(start, start + batch_size)
             part_c = None if c is None else c[rows].to(self.device)
             likelihood: Any = self.vae.likelihood(z[None, rows].to(self.device), part_c)
@@ -211,11 +212,7 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
         return store.pixels[:count]
 
     def read_inputs(
-        self,
-        source: str | Sequence[str],
-        count: int | None = None,
-        id_column: str | None = None,
-        note: Note = lambda line: None,
+        self, source: str | Sequence[str], count: int | None, id_column: str | None, note: Note
     ) -> Inputs:
         """The first `count` rows of a source: see `PretrainedVAE.read_inputs`.
 

@@ -133,6 +133,17 @@ def read_codes(file: Path) -> Tensor:
         raise UserError(f"{file} holds no codes ({reason}): give a file that `seqvae encode` wrote") from None
 
 
+def read_texts(file: Path) -> list[str] | None:
+    """The texts beside the codes of a Parquet file; None where there are none."""
+    if file.suffix != ".parquet":
+        return None
+    import pyarrow.parquet as pq
+
+    if "text" not in pq.read_schema(file).names:
+        return None
+    return [text or "" for text in pq.read_table(file, columns=["text"])["text"].to_pylist()]
+
+
 def coded_rows(z: Tensor) -> Tensor:
     """(N,) bool: which rows of z (N, D) hold a code; all True for another shape, which `decode` rejects."""
     if z.ndim != 2 or not z.shape[1]:

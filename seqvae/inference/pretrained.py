@@ -93,6 +93,7 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
         rate: float | None = None,
         refine: int = 0,
         factors: bool = False,
+        draws: int = EvaluationSettings.prior_draws,
     ) -> dict[str, Any]:
         """All metrics (`seqvae.evaluation.evaluate.KEYS` and more). A collective: call it on every rank.
 
@@ -108,6 +109,7 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
             rate: nats per code of a variable-rate run; the run's default rate if None.
             refine: steps of SVI per example, which add `amortisation_gap` (nats).
             factors: add the metrics of `factor_scores`.
+            draws: greedy sentences from the prior, of which `distinct_samples` counts the different ones.
 
         Returns:
             {metric: value}, with the name of the data under `data`; see docs/metrics.md for units.
@@ -119,7 +121,8 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
         vae = self.with_defaults(rate)
         scores = vae.factor_scores(data, progress, batch_size, examples) if factors else {}
         where, batches, measures = vae.evaluation_inputs(data, batch_size, examples)
-        how: dict[str, Any] = {"settings": EvaluationSettings(together=True), "progress": progress}
+        settings = EvaluationSettings(together=True, prior_draws=draws)
+        how: dict[str, Any] = {"settings": settings, "progress": progress}
         with autocast(pick_precision(precision, self.device), self.device):
             report = evaluate(vae.vae, batches, samples=samples, measures=measures, **how)
             if refine:
@@ -325,11 +328,7 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
 
     @abstractmethod
     def read_inputs(
-        self,
-        source: str | Sequence[str],
-        count: int | None = None,
-        id_column: str | None = None,
-        note: Note = lambda line: None,
+        self, source: str | Sequence[str], count: int | None, id_column: str | None, note: Note
     ) -> Inputs:
         """The first `count` rows of a source, including rows without an example.
 

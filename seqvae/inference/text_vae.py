@@ -6,7 +6,7 @@ Shapes: N sentences, D latent dims, T points of a path.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from seqvae.data.text.dataset import load_examples
 from seqvae.data.text.feed import measured_feed
 from seqvae.data.text.readers import Example
 from seqvae.data.text.repetition import most_repeated
+from seqvae.data.text.similar_spelling import SimilarSpelling
 from seqvae.data.text.source import Array, SourceReader, SourceRows
 from seqvae.data.text.token_store import TokenStore
 from seqvae.data.text.tokenizer import TextTokenizer
@@ -41,13 +42,16 @@ from seqvae.models.pretrained.sources import source_reader
 from seqvae.models.sampling import Condition, Rate, make_condition, resample_conditions, sample_prior
 from seqvae.models.sampling import Path as CodePath
 from seqvae.models.text.decoding import UNTRUNCATED, GenerationConfig, generate_tokens
+from seqvae.models.text.filling import Pattern, fill_blanks
 from seqvae.models.text.likelihood import TextDecoder
 from seqvae.runs.checkpoint import Run
 from seqvae.utils.accelerator import is_asynchronous
+from seqvae.utils.progress import track
 
 Rule = Constraint | str | Check | None
 WRITTEN, GPU_WRITTEN = 256, 2048  # sentences generated per batch, on a CPU and on a GPU
 WRITTEN_TOKENS = 1 << 15  # tokens per batch, on a CPU
+FILLED = 1024  # beams per batch whose blanks are filled
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,13 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
     def source(self) -> SourceReader | None:
         """The reader of the encoder's own input, if it does not read the run's tokens."""
         return source_reader(self.config)
+
+    @cached_property
+    def similar_spelling(self) -> SimilarSpelling[int]:
+        """The words of the vocabulary by their spelling."""
+        special = asdict(self.tokenizer.special).values()
+        ids = (i for i in range(self.tokenizer.vocab_size) if i not in special)
+        return SimilarSpelling({i: self.tokenizer.token(i) for i in ids})
 
     @property
     def reads_vectors(self) -> bool:
@@ -317,6 +328,37 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         keys = self._keys(texts, repeats_differ=True)
         return self._texts(z + step, how or self._greedy(), 0, c, keys, constraint)
 
+    @torch.no_grad()
+    def log_prob(self, texts: Sequence[str], z: Tensor) -> Tensor:
+        """(N,): ln p(x|z) in nats of each sentence under its own code z (N, D), the end token counted.
+
+        Raises:
+            UserError: as `encode`, or codes of another size.
+        """
+        z, found, start = self._codes(z).to(self.device), [], 0
+        for batch in track(list(self._batches(texts, 0, batch_size=256)), "reading", lambda b: b.size):
+            rows = slice(start, start := start + batch.size)
+            found.append(self.vae.likelihood(z[None, rows]).log_prob(batch)[0])
+        return torch.cat([torch.zeros(0), *(part.float().cpu() for part in found)])
+
+    @torch.no_grad()
+    def fill(self, patterns: Sequence[Pattern], z: Tensor, beam: int = 5) -> list[list[list[int]]]:
+        """For each pattern of word ids at most `beam` sentences without its blanks, the likeliest first.
+
+        Beam search over p(x|z) under the pattern's own code, of z (N, D), with the other words fixed.
+
+        Raises:
+            UserError: codes of another size.
+        """
+        decoder, found = self.vae.decoder, []
+        assert isinstance(decoder, TextDecoder)
+        z = self._codes(z).to(self.device)
+        for rows in track(torch.split(torch.arange(len(z)), max(1, FILLED // beam)), "filling", len):
+            likelihood: Any = self.vae.likelihood(z[None, rows])
+            some = [patterns[row] for row in rows.tolist()]
+            found += fill_blanks(decoder, likelihood.start(), some, beam)[0]
+        return found
+
     def attribute(self, batches: Sequence[Batch], name: str) -> Tensor:
         """A label per sentence (N,), or its `length` in tokens including `</s>`.
 
@@ -353,12 +395,12 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         if self.vae.labels is not None and not self.vae.labels.fixed:
             return [], []
         store, samples = self.evaluation_store(data)[1], self.sample(n)
-        rows = np.arange(min(n, len(store)))
+        rows = range(min(n, len(store)))
         texts = self.tokenizer.decode_batch([store.tokens(i).tolist() for i in rows])
         if not self.latent_dim:
             return [], samples
         if self.reads_vectors and store.source is not None:
-            back = self.decode(self.encode(store.source.rows(rows).values))
+            back = self.decode(self.encode(list(store.source.rows(np.array(rows)).values)))
             return list(zip(texts, back, strict=True)), samples
         return [(found.text, found.reconstruction) for found in self.reconstruct(texts)], samples
 
@@ -379,11 +421,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         return list(self.tokenizer.decode_batch(store.tokens(i).tolist() for i in range(count)))
 
     def read_inputs(
-        self,
-        source: str | Sequence[str],
-        count: int | None = None,
-        id_column: str | None = None,
-        note: Note = lambda line: None,
+        self, source: str | Sequence[str], count: int | None, id_column: str | None, note: Note
     ) -> Inputs:
         """The first `count` rows of a source: see `PretrainedVAE.read_inputs`.
 
@@ -393,12 +431,12 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         return read_sentences(self, source, count, id_column, note)
 
     def _reconstruct_greedily(self, z: Tensor, batch: TextBatch) -> list[list[int]]:
-        return self._generate(z, self._measured(), c=self.vae.condition(batch))
+        return self._generate(z, self.greedy_untruncated(), c=self.vae.condition(batch))
 
     def _sample_greedily(self, batches: Sequence[Batch], n: int, seed: int) -> list[list[int]]:
         """Greedy decodings of `n` prior samples; a conditional model gets labels of random examples."""
         c = resample_conditions(self.vae, batches, n)
-        return self._generate(sample_prior(self.vae, n, seed, c=c), self._measured(), c=c)
+        return self._generate(sample_prior(self.vae, n, seed, c=c), self.greedy_untruncated(), c=c)
 
     def _detokenize(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids)
@@ -406,7 +444,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
     def _greedy(self) -> GenerationConfig:
         return GenerationConfig(greedy=True, max_length=self.config.data.max_tokens)
 
-    def _measured(self) -> GenerationConfig:
+    def greedy_untruncated(self) -> GenerationConfig:
         """Greedy decoding without restrictions, for measures."""
         return replace(UNTRUNCATED, greedy=True, max_length=self.config.data.max_tokens)
 
@@ -468,7 +506,8 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         assert isinstance(decoder, TextDecoder)
         index = torch.arange(len(z)) if keys is None else torch.from_numpy(keys)
         most = max(1, min(WRITTEN, WRITTEN_TOKENS // how.max_length))
-        for rows in torch.split(torch.arange(len(z)), GPU_WRITTEN if is_asynchronous(self.device) else most):
+        parts = torch.split(torch.arange(len(z)), GPU_WRITTEN if is_asynchronous(self.device) else most)
+        for rows in track(parts, "writing", len):
             part, random = z[rows].to(self.device), KeyedNoise(seed, 0, index[rows].to(self.device))
             random = random.fold(number) if number else random
             likelihood: Any = self.vae.likelihood(part[None], None if c is None else c[rows].to(self.device))

@@ -124,6 +124,29 @@ class Encoder(nn.Module, Citable, ABC, Generic[BatchT]):
         raise UserError(f"{type(self).__name__} reads no learned inputs, which vamp needs: use prior mixture")
 
 
+class RateInterval(Protocol):
+    """The rates in nats that a variable-rate latent was trained for."""
+
+    @property
+    def low(self) -> float:
+        """The lowest."""
+        ...
+
+    @property
+    def high(self) -> float:
+        """The highest."""
+        ...
+
+    @property
+    def geometric_mean(self) -> float:
+        """The default rate."""
+        ...
+
+    def nats(self, c: Tensor) -> Tensor:
+        """Rates (B, 1) in nats of their condition features c (B, 1)."""
+        ...
+
+
 class Latent(nn.Module, Citable, ABC):
     """A family of posteriors q(z|x) and its KL divergence from the prior.
 
@@ -137,6 +160,7 @@ class Latent(nn.Module, Citable, ABC):
         has_density: false where log q(z|x) does not exist (a plain autoencoder). Rate and likelihoods are
             then undefined, and evaluation reports that instead of a value.
         is_diagonal_gaussian: true where q(z|x) is a normal with `mean` and `logvar` (B, D).
+        rate_range: the rates that it was trained for if it is variable-rate, else None.
         reparameterized: false where z is discrete, so that gradients of samples are a biased surrogate.
     """
 
@@ -148,6 +172,7 @@ class Latent(nn.Module, Citable, ABC):
     has_density: ClassVar[bool] = True
     is_diagonal_gaussian: ClassVar[bool] = False
     reparameterized: ClassVar[bool] = True
+    rate_range: RateInterval | None = None
 
     @abstractmethod
     def posterior(self, h: Tensor, c: Tensor | None = None) -> Posterior:

@@ -109,13 +109,13 @@ class CouplingFlow(nn.Module):
         return reversed(self.couplings) if inverse else iter(self.couplings)
 
 
-def flow_parameters(flow: CouplingFlow) -> dict[str, Tensor]:
+def flow_parameters(flow: nn.Module) -> dict[str, Tensor]:
     """The flow's parameters by name, for `apply_flow`, which can be called with detached ones."""
     return dict(flow.named_parameters())
 
 
 def apply_flow(
-    flow: CouplingFlow,
+    flow: nn.Module,
     weights: Mapping[str, Tensor],
     x: Tensor,
     context: Tensor | None = None,

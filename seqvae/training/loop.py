@@ -13,7 +13,8 @@ import torch
 
 from seqvae.build import check_config, describe_missing_labels, modality_of, with_label_statistics
 from seqvae.config.loading import parse_config
-from seqvae.config.schema import RunConfig, TextRunConfig
+from seqvae.config.schema import RunConfig
+from seqvae.data.preparation import Preparation
 from seqvae.distributed import collectives
 from seqvae.distributed.collectives import is_main
 from seqvae.errors import UserError
@@ -57,7 +58,9 @@ def train(config: RunConfig, out: str | Path, report: Reporter | None = None) ->
     path, config = Path(out), with_absolute_paths(config)
     with _distributed_run(config):
         require_empty(path)
-        data = collectives.main_first(lambda: modality_of(config).load_data(config, None))
+        data = collectives.main_first(
+            lambda: modality_of(config).load_data(config, None, _preparation(report))
+        )
         return _run(path, config, data, report or Silent(), new=True)
 
 
@@ -79,7 +82,7 @@ def resume(path: str | Path, report: Reporter | None = None, device: str | None 
     modality = modality_of(config)
     with _distributed_run(config):
         codec = modality.load_codec(path, card.get("sizes", {}))
-        data = collectives.main_first(lambda: modality.load_data(config, codec))
+        data = collectives.main_first(lambda: modality.load_data(config, codec, _preparation(report)))
         if card.get("data", data.fingerprint) != data.fingerprint:
             raise UserError(
                 f"the data of {path} have changed since it began: put them back, or train a new run"
@@ -109,13 +112,18 @@ def _run(path: Path, config: RunConfig, data: Data, report: Reporter, new: bool)
     return path
 
 
+def _preparation(report: Reporter | None) -> Preparation:
+    """Progress of the preparation of the data, reported by the main process alone."""
+    return Preparation(report if report is not None and is_main() else Silent())
+
+
 def _need_less(path: Path, config: RunConfig) -> str:
     """The advice of an out-of-memory error."""
     found = list_checkpoints(path)
     safe = f"the last good checkpoint is {found[-1]}" if found else "no checkpoint was written yet"
-    length = " or data.max_tokens" if isinstance(config, TextRunConfig) else ""
+    keys = " or ".join(filter(None, ("train.batch_size", modality_of(config).size_key)))
     return (
-        f"{safe}; free some and go on with --resume, or in a new run lower train.batch_size{length}, "
+        f"{safe}; free some and go on with --resume, or in a new run lower {keys}, "
         "raise train.accumulate or use train.precision=bf16"
     )
 

@@ -20,7 +20,7 @@ from seqvae.build import build_objective, build_vae, label_coverage, modality_of
 from seqvae.config.schema import RunConfig
 from seqvae.distributed import collectives
 from seqvae.distributed.batch_shards import BatchShard, exchange_shards
-from seqvae.distributed.fsdp import apply_fsdp, full_state_dict, local_optimizer_state
+from seqvae.distributed.fsdp import StackedBlock, apply_fsdp, full_state_dict, local_optimizer_state
 from seqvae.errors import UserError
 from seqvae.interfaces import Batch, Data, RunContext
 from seqvae.objectives import TrainStep
@@ -123,12 +123,12 @@ class Trainer:
         return reason
 
     def _compile(self) -> None:
-        """Compile the modules that declare `compiles`; in place, so that names of weights stay."""
+        """Compile the blocks of deep networks; in place, so that names of weights stay."""
         if wanted := _no_compiler(self.device):
             self.report.warn(f"train.compile is left out: no C++ compiler {wanted!r} here, install one")
             return
         for module in self.vae.modules():
-            if getattr(module, "compiles", False):
+            if isinstance(module, StackedBlock):
                 module.compile()
 
     def _restore(self) -> dict[str, Any]:

@@ -131,7 +131,7 @@ def test_numbers_at_a_rate_are_those_of_evaluation() -> None:
     chosen = find_best_rate(vae, [text_batch()], samples=4)
     assert [row["nats"] for row in chosen["found"]] == RATES
     lowest = min(row["iw_nll"] for row in chosen["found"])
-    assert [row["nats"] for row in chosen["found"] if row["iw_nll"] == lowest] == [chosen["nats"]]
+    assert chosen["nats"] == max(row["nats"] for row in chosen["found"] if row["iw_nll"] <= 1.01 * lowest)
     assert (chosen["by"], chosen["samples"], chosen["examples"]) == ("iw_nll", 4, 7)
 
 
@@ -140,9 +140,12 @@ def test_a_training_chooses_the_default_rate(tmp_path: Path) -> None:
     path = train(config(DIAL, "train.steps=20"), tmp_path / "run", heard)
     chosen = card(path)["rate"]
     assert [row["nats"] for row in chosen["found"]] == RATES
-    assert chosen["nats"] == min(chosen["found"], key=lambda row: row["iw_nll"])["nats"]
+    lowest = min(row["iw_nll"] for row in chosen["found"])
+    assert chosen["nats"] == max(row["nats"] for row in chosen["found"] if row["iw_nll"] <= 1.01 * lowest)
     assert describe_choice(chosen) in heard.notes
-    assert describe_choice(chosen).startswith(f"default rate {chosen['nats']:g} nats, the best IW-NLL of")
+    assert describe_choice(chosen).startswith(
+        f"default rate {chosen['nats']:g} nats, the highest with an IW-NLL within"
+    )
     vae = TextVAE.from_pretrained(path)
     assert float(vae.vae.latent.rate) == chosen["nats"]
     assert vae.evaluate(samples=1, examples=20)["rate"] == pytest.approx(chosen["nats"], abs=1e-4)

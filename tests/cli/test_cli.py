@@ -29,7 +29,7 @@ A, B = SENTENCES[:2]
 COMMANDS = (
     "train", "evaluate", "sample", "reconstruct", "interpolate", "encode", "decode", "list", "show", "cp",
     "fit-prior", "plot", "compare", "selftest", "rate", "traverse",
-    "lesson", "bench",
+    "lesson", "bench", "explore", "edit", "infill", "neighbors", "arithmetic", "augment", "export",
 )  # fmt: skip
 
 
@@ -125,7 +125,8 @@ def test_train_a_corpus(good: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert good("train", "--corpus", corpus, *sets).out == f"{expected}\n"
     config = load_config("runs/a: corpus #1/config.yaml")
     assert config.data.train == str(corpus.resolve())
-    assert [remedy.name for remedy in config.remedies] == ["linear_annealing", "free_bits", "word_dropout"]
+    assert [remedy.name for remedy in config.remedies] == ["word_dropout"]
+    assert config.latent.name == "exact_rate"
 
 
 def test_train_a_shipped_config(good: Cli, tmp_path: Path) -> None:

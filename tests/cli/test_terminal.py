@@ -8,7 +8,8 @@ import re
 import pytest
 from rich.console import Console
 
-from seqvae.cli.terminal import Terminal
+from seqvae.cli.terminal import Terminal, progress_on_terminal
+from seqvae.utils.progress import track
 from seqvae.utils.reporter import Silent, format_numbers
 
 
@@ -81,3 +82,46 @@ def test_silence(capsys: pytest.CaptureFixture[str]) -> None:
     silent.advance(1, 2, "c")
     silent.close()
     assert capsys.readouterr() == ("", "")
+
+
+def screen_of(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> io.StringIO:
+    """What consoles made from now on write to, and a clock that jumps 3 seconds at each look."""
+    screen, now = io.StringIO(), [0.0]
+
+    def tick() -> float:
+        now[0] += 3
+        return now[0]
+
+    monkeypatch.setattr("seqvae.utils.progress.time.monotonic", tick)
+    made = Console(file=screen, force_terminal=terminal, width=100)
+    monkeypatch.setattr("seqvae.cli.terminal.Console", lambda **settings: made)
+    return screen
+
+
+def test_inner_loops_show_a_bar_with_a_rate_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = screen_of(monkeypatch, terminal=True)
+    with progress_on_terminal():
+        assert list(track(range(40), "encoding")) == list(range(40))
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
+    assert "40/40" in shown
+    assert "encoding" in shown
+    assert re.search(r"[\d,.e+]+/s", shown)
+    assert Terminal.open_bars == 0
+
+
+def test_inner_loops_show_nothing_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = screen_of(monkeypatch, terminal=False)
+    with progress_on_terminal():
+        assert list(track(range(4), "encoding")) == [0, 1, 2, 3]
+    assert screen.getvalue() == ""
+
+
+def test_a_bar_of_its_own_is_the_only_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = screen_of(monkeypatch, terminal=True)
+    with progress_on_terminal():
+        report = Terminal()
+        report.advance(1, 9, "training")
+        assert list(track(range(4), "encoding")) == [0, 1, 2, 3]
+        report.close()
+    assert "encoding" not in screen.getvalue()
+    assert Terminal.open_bars == 0

@@ -11,7 +11,7 @@ from device_verbs import KINDS, OTHERS, PLOTS, TEXT, make_runs, run_verb
 
 from seqvae.config.loading import dump_config
 from seqvae.experiments.compare import Comparison, compare
-from seqvae.experiments.jobs.scheduler import Slot
+from seqvae.utils.jobs.scheduler import Slot
 
 pytestmark = [
     pytest.mark.cuda,

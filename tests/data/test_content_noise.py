@@ -158,7 +158,7 @@ def test_pictures_too(pictures: ImageVAE, tmp_path: Path) -> None:
 
 
 def test_pictures_of_a_split_are_keyed_by_content(pictures: ImageVAE) -> None:
-    _, store = pictures._store(None)
+    _, store = pictures.evaluation_store(None)
     batches = list(measured_pictures(store, pictures.codec, 64, 20))
     assert not torch.equal(batches[0].random.index, batches[0].index)
 

@@ -106,7 +106,7 @@ def test_edit_on_the_command_line(
     assert out.splitlines()[0] == B
     assert out.splitlines()[2] == f"1.5  {vae.edit([B], [A], [B], 1.5)[0]}"
     assert out.splitlines()[3] == SENTENCES[2]
-    code, out, _ = said(capsys, "edit", str(run), B, *ends, "--json")
+    code, out, _ = said(capsys, "edit", str(run), B, *ends, "--strength", "1", "--json")
     assert json.loads(out) == [{"text": B, "edited": {"1.0": vae.edit([B], [A], [B])[0]}}]
     code, _, err = said(capsys, "edit", str(run), B, *ends, "--strength", "much")
     assert (code, "--strength got 'much': write numbers" in err) == (2, True)

@@ -183,6 +183,15 @@ def test_a_model_is_held_once(run: Path) -> None:
     assert models() == before + 1
 
 
+def test_prior_samples_may_be_left_out(vae: TextVAE) -> None:
+    full, without = (vae.evaluate(samples=2, examples=8, draws=draws) for draws in (3, 0))
+    assert full["distinct_of"] == 3
+    assert without["distinct_samples"] is None
+    assert {k: full[k] for k in ("iw_nll", "bleu", "shuffle_gap")} == {
+        k: without[k] for k in ("iw_nll", "bleu", "shuffle_gap")
+    }
+
+
 def test_saved_elsewhere_it_is_the_same(vae: TextVAE, tmp_path: Path) -> None:
     folder = tmp_path / "saved" / "here"
     vae.save_pretrained(folder)

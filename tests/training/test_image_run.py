@@ -22,7 +22,10 @@ from seqvae.config.loading import parse_config
 from seqvae.config.schema import RunConfig
 from seqvae.errors import UserError
 from seqvae.inference import load
+from seqvae.inference.arithmetic import combine_codes
 from seqvae.inference.latent_files import read_codes
+from seqvae.inference.neighbors import build_index, find_neighbors
+from seqvae.inference.projector import export_codes
 from seqvae.training.loop import resume, train
 
 
@@ -95,6 +98,21 @@ def test_the_command_line_encodes_pictures(
 def test_verbs_of_sentences_say_what_draws_pictures(run: Path, words: tuple[str, ...], instead: str) -> None:
     with pytest.raises(UserError, match=f"is a model of images, which has no sentences: .*{instead}"):
         CliRunner().invoke(app, [words[0], str(run), *words[1:]], catch_exceptions=False)
+
+
+def test_tools_on_the_codes_of_pictures(vae: ImageVAE, pictures: torch.Tensor, tmp_path: Path) -> None:
+    index = build_index(vae, pictures, "kl")
+    assert [row[0].place for row in find_neighbors(vae, pictures[3:5], index, 2)] == [3, 4]
+    total = combine_codes(vae, [(1, pictures[0]), (-1, pictures[1]), (0.5, pictures[2])])
+    z = vae.encode(pictures[:3])
+    assert torch.allclose(total, z[0] - z[1] + z[2] / 2, atol=1e-5)
+    files = export_codes(vae, tmp_path / "projector", "test", 9)
+    assert {file.name for file in files} >= {"tensors.tsv", "metadata.tsv", "sprite.png"}
+    with Image.open(tmp_path / "projector" / "sprite.png") as sprite:
+        assert sprite.size == (3 * vae.codec.shape[2], 3 * vae.codec.shape[1])
+    lines = (tmp_path / "projector" / "metadata.tsv").read_text().splitlines()
+    assert lines[0].split("\t") == list(vae.embedded_factors)
+    assert len(lines) == 10
 
 
 def test_what_is_no_picture_is_refused(vae: ImageVAE, run: Path) -> None:

@@ -78,6 +78,63 @@ def sentence(factors: Mapping[str, int] | Sequence[int] | npt.NDArray[np.int64])
     return _assemble(*(int(v) for v in values))
 
 
+def factors_of(text: str) -> tuple[int, ...] | None:
+    """The labels of a sentence, in the order of `FACTORS`: the inverse of `sentence`.
+
+    None for every other text, such as one whose verb and subject do not agree.
+
+    Example:
+        >>> factors_of(sentence([1, 0, 1, 0, 1, 0, 0, 4, 0, 0, 0]))
+        (1, 0, 1, 0, 1, 0, 0, 4, 0, 0, 0)
+        >>> factors_of("the old dog chase a ball .")
+    """
+    words = text.split(" ")
+    if len(words) < 9:
+        return None
+    *start, object_word, in_, the, where, mark = words
+    question, place = int(mark == "?"), _PLACE_OF.get(f"{in_} {the} {where}")
+    who = start[1:4] if question else start[:3]
+    # the verb's words: all between subject and object, and the helper before the subject of a question
+    action = [*start[:1], *start[4:-1]] if question else start[3:-1]
+    if place is None or object_word not in _THING_OF or len(who) < 3 or not action:
+        return None
+    adjective, (subject, number) = _ADJECTIVE_OF.get(who[1]), _PERSON_OF.get(who[2], (None, 0))
+    verb, tense = _read_action(action)
+    if adjective is None or subject is None or verb is None:
+        return None
+    thing, object_number = _THING_OF[object_word]
+    negation, definite = int("not" in action), int(who[0] == "the")
+    found = (
+        question,
+        negation,
+        tense,
+        number,
+        definite,
+        adjective,
+        subject,
+        verb,
+        object_number,
+        thing,
+        place,
+    )
+    return found if _assemble(*found) == text else None
+
+
+def _read_action(words: Sequence[str]) -> tuple[int | None, int]:
+    """Verb and tense of the verb's words without the subject: `did not see`, `sees`, `will see`."""
+    verb, form = _VERB_OF.get(words[-1], (None, 0))
+    if len(words) == 1:
+        return verb, int(form != 2)
+    return verb, {"did": 0, "will": 2}.get(words[0], 1)
+
+
+_PLACE_OF = {words: i for i, words in enumerate(_PLACES)}
+_ADJECTIVE_OF = {word: i for i, word in enumerate(_ADJECTIVES)}
+_PERSON_OF = {word: (i, number) for i, pair in enumerate(_PEOPLE) for number, word in enumerate(pair)}
+_THING_OF = {word: (i, number) for i, pair in enumerate(_THINGS) for number, word in enumerate(pair)}
+_VERB_OF = {word: (i, form) for i, forms in enumerate(_VERBS) for form, word in enumerate(forms)}
+
+
 def iter_sentences(n: int, seed: int, start: int = 0) -> Iterator[tuple[str, tuple[int, ...]]]:
     """`n` different sentences with their labels, in random order by seed, from position `start`, lazily.
 

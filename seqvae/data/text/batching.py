@@ -17,25 +17,21 @@ import torch
 
 from seqvae.data.splits import Rows
 from seqvae.data.text.batch import SpecialIds, TextBatch
+from seqvae.data.text.sentences import Sentences, Shuffles
 from seqvae.data.text.source import SourceRows
-from seqvae.data.text.token_store import TokenStore
-from seqvae.keyed_noise import KeyedNoise, Signed, hash_content, keyed_permutation
+from seqvae.keyed_noise import KeyedNoise, Signed, hash_content
 
 AT_ONCE = 1 << 14  # padded tokens per batch in use, so that memory is independent of the number of rows
 _POOL = 150  # batches per sorting pool: 1.5 % padding on captions and PTB, 3.5 % with 64
-_BLOCK = 1 << 16  # sentences per shuffled block
+BLOCK = 1 << 16  # sentences per shuffled block
 
 
 def collate(
-    store: TokenStore, rows: npt.NDArray[Any], special: SpecialIds, seed: int = 0, step: int = 0
+    store: Sentences, rows: npt.NDArray[Any], special: SpecialIds, seed: int = 0, step: int = 0
 ) -> TextBatch:
     """The sentences `rows` (B,) of `store`, padded to the longest; all ids int64 on the CPU."""
     rows = np.asarray(rows, np.int64)
-    starts = store.offsets[rows]
-    lengths = store.offsets[rows + 1] - starts
-    places = np.arange(max(int(lengths.max(initial=0)), 1))
-    inside = places < lengths[:, None]  # (B, T - 1)
-    grid = store.flat[np.where(inside, starts[:, None] + places, 0)] if len(store.flat) else inside
+    grid, lengths = store.grid(rows)
     labels = torch.from_numpy(np.array(store.labels[rows], np.float32))
     batch = _batch(np.asarray(grid, np.int64), lengths, special, labels, rows, seed, step)
     return batch if store.source is None else with_source(batch, store.source.rows(rows))
@@ -104,12 +100,13 @@ def keys_of_batch(batch: TextBatch) -> Signed:
 class LengthBucketSampler(Sequence[Rows]):
     """The batches of one epoch, arrays of rows with similar lengths, as a function of (seed, epoch).
 
-    A block of 65,536 sentences, a random subset of the corpus, is permuted, sorted by length within pools of
-    150 batches, and its batches are permuted again. This happens when its first batch is requested, so that
-    neither the time nor the memory of a start grows with N. The one smaller batch is kept.
+    A block of 65,536 sentences, a random subset of the corpus or of a group of shards, is permuted, sorted by
+    length within pools of 150 batches, and its batches are permuted again. This happens when its first
+    batch is requested, so that neither the time nor the memory of a start grows with N. The one smaller batch
+    is kept.
     """
 
-    offsets: Rows  # (N + 1,) where sentences start
+    corpus: Shuffles
     batch_size: int
     seed: int
     epoch: int
@@ -117,7 +114,7 @@ class LengthBucketSampler(Sequence[Rows]):
     @property
     def examples(self) -> int:
         """N, the number of sentences."""
-        return len(self.offsets) - 1
+        return len(self.corpus)
 
     def __len__(self) -> int:
         return -(-self.examples // self.batch_size)
@@ -131,7 +128,7 @@ class LengthBucketSampler(Sequence[Rows]):
     @property
     def _batches(self) -> int:
         """Batches per block."""
-        return max(1, _BLOCK // self.batch_size)
+        return max(1, BLOCK // self.batch_size)
 
     @cached_property
     def _blocks(self) -> Callable[[int], tuple[Rows, Rows]]:
@@ -141,7 +138,7 @@ class LengthBucketSampler(Sequence[Rows]):
         """The rows of a block, batch after batch, and the start of each batch in shuffled order."""
         random = np.random.default_rng([self.seed % 2**64, self.epoch, block])
         rows = random.permutation(self._shuffled_blocks(block))
-        lengths = self.offsets[rows + 1] - self.offsets[rows]
+        lengths = self.corpus.lengths_at(rows)
         places = np.arange(len(rows))
         rows = rows[np.lexsort((lengths, places // (self.batch_size * _POOL)))]
         return rows, random.permutation(places[:: self.batch_size])
@@ -151,7 +148,7 @@ class LengthBucketSampler(Sequence[Rows]):
         if self.examples <= size:
             return np.arange(self.examples)
         places = np.arange(block * size, min((block + 1) * size, self.examples), dtype=np.uint64)
-        return keyed_permutation(places, self.examples, self.seed * 2**32 + self.epoch).astype(np.int64)
+        return self.corpus.shuffled(places, self.seed * 2**32 + self.epoch)
 
 
 def token_bounded(lengths: Sequence[int], batch_size: int, tokens: int = AT_ONCE) -> Iterator[slice]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from seqvae.data.content import file_hash
 from seqvae.data.hub import find_heldout_split, is_saved, load_split
 from seqvae.data.input_files import PACKED, expand, suffix
+from seqvae.data.remote import is_url, local_path, url_version
+from seqvae.data.text.fetched import local_copy
 from seqvae.data.text.readers import (
     SUFFIXES,
     Example,
@@ -36,8 +39,9 @@ def read_corpus(
 
     A source is a file of lines, JSON (lines of objects, or an array of them), a table with a header (`.csv`,
     `.tsv`), each also packed as `.gz`, `.bz2`, `.xz` or `.zst`; a `.parquet` file; a folder of such files; a
-    folder saved by `datasets`; or a Hub id, `owner/name` or `owner/name:config`. Folders and Hub ids may have
-    a suffix `@split`. Several sources, or a glob, are concatenated.
+    folder saved by `datasets`; a Hub id, `owner/name` or `owner/name:config`; or the URL of such a file
+    (`s3://`, `hf://`, `memory://` ...). Folders and Hub ids may have a suffix `@split`. Several sources, or a
+    glob, are concatenated.
 
     Raises:
         UserError: no such source, empty, not text, malformed, or without a requested column.
@@ -60,7 +64,7 @@ def is_table(source: str | Sequence[str], options: ReadOptions | None = None) ->
 def find_heldout_source(source: str | Sequence[str], split: str) -> str | None:
     """The source's own validation or test split (`split` is valid or test), or None."""
     sources = expand(source)
-    if len(sources) != 1 or Path(sources[0]).is_file() or "@" in sources[0]:
+    if len(sources) != 1 or is_url(sources[0]) or Path(sources[0]).is_file() or "@" in sources[0]:
         return None
     path, _ = _locate(sources[0])
     if path is not None and not is_saved(path):
@@ -75,6 +79,8 @@ def content_hash(source: str | Sequence[str], remember: Callable[[Path], str] | 
 
 
 def _content_hash(source: str, hashed: Callable[[Path], str]) -> str:
+    if is_url(source) and local_path(source) is None:
+        return f"{suffix(source)}:{source}:{url_version(source)}"
     path, split = _locate(source)
     if path is None:
         return f"hub:{source}:{_dataset(source, 'train')._fingerprint}"
@@ -89,6 +95,8 @@ def _locate(source: str) -> tuple[Path | None, str | None]:
     """(path, split) of a local source, (None, None) for a Hub id."""
     if not source:
         raise UserError("the data source is empty: name a file, a saved datasets folder or a Hub id")
+    if is_url(source):
+        return local_copy(source), None
     if Path(source).exists():
         if not (Path(source).is_file() or Path(source).is_dir()):
             raise UserError(
@@ -104,6 +112,8 @@ def _locate(source: str) -> tuple[Path | None, str | None]:
 
 
 def _is_table(source: str, options: ReadOptions) -> bool:
+    if is_url(source) and (named := options.format or SUFFIXES.get(suffix(source))):
+        return named != "lines"  # nothing need be fetched
     path, split = _locate(source)
     if path is None or is_saved(path):
         return True
@@ -113,13 +123,25 @@ def _is_table(source: str, options: ReadOptions) -> bool:
 
 def _read(source: str, options: ReadOptions, split: str) -> Iterator[Example]:
     path, named = _locate(source)
-    if path is None or is_saved(path):
+    if is_url(source):
+        yield from _read_copy(source, path, options)
+    elif path is None or is_saved(path):
         yield from _read_dataset(source, options, split)
     elif path.is_dir():
         for file in _files_in(path, named or split):
             yield from read_file(file, options)
     else:
         yield from read_file(path, options)
+
+
+def _read_copy(url: str, path: Path | None, options: ReadOptions) -> Iterator[Example]:
+    """The rows of the copy of a file, which messages name by its URL."""
+    assert path is not None
+    named = replace(options, note=lambda line: options.note(line.replace(str(path), url)))
+    try:
+        yield from read_file(path, named)
+    except UserError as error:
+        raise UserError(str(error).replace(str(path), url)) from None
 
 
 def _files_in(folder: Path, split: str) -> list[Path]:

@@ -2,46 +2,53 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from seqvae.config.registry import construct, lookup
 from seqvae.config.schema import Component, TextDataConfig
 from seqvae.data.cache import cache_root, content_key, fill_folder
 from seqvae.data.input_files import in_words, regular_files
 from seqvae.data.labels import Categories
+from seqvae.data.preparation import Preparation
 from seqvae.data.splits import PARTS, SplitData, heldout_sources, keep_some_labels, require_one_source
 from seqvae.data.synthetic import CORPORA, SentenceCorpus
 from seqvae.data.text import corpus
 from seqvae.data.text.choosing import MANY_UNKNOWN, advice, unknown_share
 from seqvae.data.text.detokenize import detokenized
+from seqvae.data.text.preparing import load_shards
 from seqvae.data.text.readers import Example
 from seqvae.data.text.repetition import usual_repeats
+from seqvae.data.text.sentences import Sentences
+from seqvae.data.text.shards import shard_sources, shard_splits
 from seqvae.data.text.source import SourceReader
 from seqvae.data.text.splits import (
     Split,
     file_split,
     file_splits,
+    given_splits,
     read_options,
     take_first,
     with_vectors_of,
 )
-from seqvae.data.text.token_store import FORMAT, TokenStore, open_store
-from seqvae.data.text.token_writer import build_store
+from seqvae.data.text.stores import StoreMaker
+from seqvae.data.text.token_store import FORMAT, TokenStore
 from seqvae.data.text.tokenizer import TextTokenizer
 from seqvae.data.text.tokenizer_training import TOKENIZERS
 from seqvae.errors import UserError, suggest
 
 DEFAULT_CORPUS = "sentences"
-_VERSION = "-2"  # of a store's files; not part of the key, which saved runs contain
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextData(SplitData[TokenStore]):
+class TextData(SplitData[Sentences]):
     """A tokenizer and the tokenized splits."""
 
     tokenizer: TextTokenizer
+    train: Sentences
+    valid: TokenStore
+    test: TokenStore | None = None
     advice: str = ""  # a suggested tokenizer, if this one leaves many tokens unknown
     forced: bool = False  # whether to use it nevertheless (tokenizer.force)
     notes: tuple[str, ...] = ()  # further notes for the user
@@ -49,7 +56,7 @@ class TextData(SplitData[TokenStore]):
     @property
     def fingerprint(self) -> str:
         """A hash of the training split, equal for equal files, tokenizer and settings."""
-        return self.train.folder.name.partition("-")[0]
+        return self.train.key
 
     @property
     def codec(self) -> TextTokenizer:
@@ -95,7 +102,7 @@ def _without_force(tokenizer: Component) -> Component:
     return Component(name=tokenizer.name, **{k: v for k, v in tokenizer.arguments.items() if k != "force"})
 
 
-def describe(store: TokenStore) -> str:
+def describe(store: Sentences) -> str:
     """Summary of one split in one line."""
     c = store.counts
     words = [f"{c.kept:,} sentences, {c.tokens:,} tokens"]
@@ -108,12 +115,16 @@ def describe(store: TokenStore) -> str:
 
 
 def load_data(
-    data: TextDataConfig, tokenizer: Component | TextTokenizer, source: SourceReader | None = None
+    data: TextDataConfig,
+    tokenizer: Component | TextTokenizer,
+    source: SourceReader | None = None,
+    how: Preparation | None = None,
 ) -> TextData:
     """Load the splits as token stores; a tokenizer given as a config block is trained on the training split.
 
     Stores and trained tokenizers are cached by content in `cache_root()`: the same files are not
-    tokenized twice. `source` reads the encoder's input, if that is not the tokens.
+    tokenized twice. `source` reads the encoder's input, if that is not the tokens. `how` says which processes
+    prepare a corpus of shards.
 
     Raises:
         UserError: any problem with the files, the labels or the tokenizer; no sentence to train on.
@@ -123,7 +134,7 @@ def load_data(
     if isinstance(tokenizer, Component):
         forced = bool(tokenizer.arguments.get("force"))
         tokenizer = cached_tokenizer(tokenizer, splits["train"])
-    train = _cached_store(splits["train"], tokenizer, data, None, training=True, source=source)
+    train = _training_store(splits["train"], StoreMaker(tokenizer, data, None, True, source), how)
     if new:
         tokenizer.unk_is_word = train.counts.literal > 0
     _check_filled(train, data)
@@ -131,11 +142,8 @@ def load_data(
         tokenizer.repeats = usual_repeats(train)
     train = keep_some_labels(train, data)
     known = {name: train.categories.get(name, ()) for name in train.label_names}
-    held = {
-        name: _cached_store(split, tokenizer, data, known, source=source)
-        for name, split in splits.items()
-        if name != "train"
-    }
+    make = StoreMaker(tokenizer, data, known, source=source)
+    held = {name: make.cached(split) for name, split in splits.items() if name != "train"}
     if not len(held["valid"]):
         raise UserError("the validation data hold no sentence: give more data or another file")
     better = advice(splits, held["valid"]) if new else ""
@@ -174,12 +182,23 @@ def load_examples(
     labels = tuple(data.labels) if corpus.is_table(source, read_options(data)) else ()
     split = with_vectors_of(file_split("data", source, data, labels, True), vectors, data.vector_column)
     split = detokenized(split) if data.detokenize else split
-    store = _cached_store(split, tokenizer, data, categories, source=reader)
+    store = StoreMaker(tokenizer, data, categories, source=reader).cached(split)
     _check_filled(store, data, source)
     return store
 
 
-def _check_filled(store: TokenStore, data: TextDataConfig, source: str | Sequence[str] | None = None) -> None:
+def _training_store(train: Split, make: StoreMaker, how: Preparation | None) -> Sentences:
+    if not train.shards:
+        return make.cached(train)
+    return load_shards(train.shards, partial(_shards_of, make.data), make, how or Preparation())
+
+
+def _shards_of(data: TextDataConfig) -> Sequence[Split]:
+    """The shards of a config, in another process."""
+    return splits_of(data)["train"].shards
+
+
+def _check_filled(store: Sentences, data: TextDataConfig, source: str | Sequence[str] | None = None) -> None:
     if len(store):
         return
     c, name = store.counts, in_words(source or data.name or data.train or DEFAULT_CORPUS)
@@ -194,7 +213,10 @@ def splits_of(data: TextDataConfig) -> dict[str, Split]:
     require_one_source(data)
     if data.vectors and not data.train:
         raise UserError(f"data.vectors got {data.vectors!r} without data.train: name the text of each row")
-    splits = file_splits(data, data.train) if data.train else _embedded_splits(data)
+    if groups := shard_sources(data):
+        splits = {**shard_splits(data, groups), **given_splits(data)}
+    else:
+        splits = file_splits(data, data.train) if data.train else _embedded_splits(data)
     if data.examples is not None:
         splits["train"] = take_first(splits["train"], data.examples)
     return {name: detokenized(split) for name, split in splits.items()} if data.detokenize else splits
@@ -221,36 +243,6 @@ def _embedded_split(name: str, made: SentenceCorpus, part: str, labels: tuple[st
 
     key = f"embedded {name} {part} {made.sizes} {made.seed} {made.factors}"
     return Split(part, examples, key, labels, {label: made.factors[label] for label in labels})
-
-
-def _cached_store(
-    split: Split,
-    tokenizer: TextTokenizer,
-    data: TextDataConfig,
-    categories: Categories | None,
-    training: bool = False,
-    source: SourceReader | None = None,
-) -> TokenStore:
-    known = split.categories or categories
-    named = json.dumps({k: list(v) for k, v in (known or {}).items()})
-    parts = [FORMAT, split.key, split.labels, named, tokenizer.fingerprint, data.max_tokens, data.overlong]
-    key = content_key(*parts, *([source.fingerprint] if source else []))
-    kind = "-train" if training else "" if tokenizer.unk_is_word else "-unk"
-    folder = cache_root() / "tokens" / f"{key}{_VERSION}{kind}"
-    if (folder / "meta.json").exists():
-        return open_store(folder)
-    return build_store(
-        split.examples(),
-        tokenizer,
-        folder,
-        max_tokens=data.max_tokens,
-        overlong=data.overlong,
-        label_names=split.labels,
-        categories=known,
-        notes=split.notes,
-        training=training,
-        source=source,
-    )
 
 
 def cached_tokenizer(spec: Component, train: Split) -> TextTokenizer:

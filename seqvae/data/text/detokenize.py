@@ -48,7 +48,8 @@ def detokenized(split: Split) -> Split:
     def examples() -> Iterator[Example]:
         return (example._replace(text=detokenize(example.text)) for example in split.examples())
 
-    return replace(split, examples=examples, key=f"{split.key}|detokenized")
+    shards = tuple(map(detokenized, split.shards))
+    return replace(split, examples=examples, key=f"{split.key}|detokenized", shards=shards)
 
 
 def share_tokenized(texts: Iterable[str]) -> float:

@@ -21,7 +21,7 @@ class TextBatchSource(EpochBatchSource[TextData]):
         return evaluation_batches(self.data.valid, self.data.tokenizer, batch_size, examples)
 
     def _epoch_order(self, epoch: int) -> LengthBucketSampler:
-        return LengthBucketSampler(self.data.train.offsets, self.batch_size, self.seed, epoch)
+        return LengthBucketSampler(self.data.train, self.batch_size, self.seed, epoch)
 
     def _make_batch(self, rows: Rows, step: int, epoch: int) -> TextBatch:
         return collate(self.data.train, rows, self.data.tokenizer.special, self.seed, step)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Sequence
 
-from seqvae.data.text.token_store import TokenStore
+from seqvae.data.text.sentences import Sentences
 
 ORDER = 4
 OFTEN = 3  # times in a sentence that people see as a loop
@@ -32,11 +32,12 @@ def repeating_share(
     return sum(most_repeated(tokens, order) >= times for tokens in sentences) / len(sentences)
 
 
-def usual_repeats(store: TokenStore) -> int:
+def usual_repeats(store: Sentences) -> int:
     """Times that a 4-gram occurs in a sentence at most, in 999 of 1,000 sentences; at least 2.
 
-    Of 10,000 evenly spaced sentences of a split.
+    Of 10,000 evenly spaced sentences of a split, or of the first ones where each shard would be opened.
     """
-    rows = range(0, len(store), max(1, len(store) // LOOKED_AT))
+    step = 1 if store.extent["shards"] > 1 else max(1, len(store) // LOOKED_AT)
+    rows = range(0, min(len(store), step * LOOKED_AT), step)
     found = sorted(most_repeated(store.tokens(i).tolist()) for i in rows)
     return max(LEAST, found[min(len(found) - 1, int(SHARE * len(found)))]) if found else LEAST

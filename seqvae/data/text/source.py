@@ -113,11 +113,16 @@ class SourceStore:
         for start in range(0, n, _STATISTICS_ROWS):
             block = self.values[start : start + _STATISTICS_ROWS].astype(np.float64)
             total += np.stack([block.sum(0), (block**2).sum(0)])
-        mean = total[0] / max(n, 1)
-        sd = np.sqrt(np.maximum(total[1] / max(n, 1) - mean**2, 0))
-        # a constant dim has only rounding errors, which division would amplify
-        sd = np.where(sd > 1e-6 * np.maximum(np.abs(mean), 1e-6), sd, 1.0)
-        return SourceFacts(self.width, torch.from_numpy(mean).float(), torch.from_numpy(sd).float())
+        return facts_of_sums(total, n)
+
+
+def facts_of_sums(total: Array, n: int) -> SourceFacts:
+    """Width, mean and standard deviation from the sums (2, W) of n vectors and of their squares."""
+    mean = total[0] / max(n, 1)
+    sd = np.sqrt(np.maximum(total[1] / max(n, 1) - mean**2, 0))
+    # a constant dim has only rounding errors, which division would amplify
+    sd = np.where(sd > 1e-6 * np.maximum(np.abs(mean), 1e-6), sd, 1.0)
+    return SourceFacts(total.shape[1], torch.from_numpy(mean).float(), torch.from_numpy(sd).float())
 
 
 class SourceWriter:
@@ -125,6 +130,7 @@ class SourceWriter:
 
     def __init__(self, folder: Path, reader: SourceReader) -> None:
         self.reader, self.pad, self.width = reader, 0, 0
+        self.sums = np.zeros((2, 0))  # of each number and of its square
         self.values, self.lengths = (self._open(folder / name) for name in _FILES)
 
     @staticmethod
@@ -142,6 +148,9 @@ class SourceWriter:
         rows = self.reader.read(examples)
         if rows.lengths is None:
             self._same_width(rows.values.shape[1])
+            wide = rows.values.astype(np.float32).astype(np.float64)
+            added = np.stack([wide.sum(0), (wide**2).sum(0)])
+            self.sums = self.sums + added if self.sums.size else added
             self.values.write(np.ascontiguousarray(rows.values, np.float32).tobytes())
             return
         self.pad = rows.pad

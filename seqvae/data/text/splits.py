@@ -11,12 +11,14 @@ import numpy.typing as npt
 
 from seqvae.config.schema import TextDataConfig
 from seqvae.data.content import remembered_hash
-from seqvae.data.input_files import in_words
+from seqvae.data.input_files import expand, in_words
 from seqvae.data.labels import Categories
+from seqvae.data.remote import is_url, url_version
 from seqvae.data.splits import heldout_rows, heldout_shares, heldout_sources
 from seqvae.data.text import corpus
 from seqvae.data.text.readers import Example, ReadOptions
 from seqvae.data.text.vectors import vector_file, with_vectors
+from seqvae.errors import UserError
 from seqvae.keyed_noise import GOLDEN, mix
 
 
@@ -30,6 +32,7 @@ class Split:
     labels: tuple[str, ...] = ()
     categories: Categories | None = None
     notes: dict[str, None] = field(default_factory=dict)  # notes from reading, each once
+    shards: tuple[Split, ...] = ()  # parts that become a store each; `examples` is then a sample of them
 
 
 def take_first(split: Split, n: int) -> Split:
@@ -81,7 +84,23 @@ def with_vectors_of(split: Split, file: str | None, column: str) -> Split:
     def examples() -> Iterator[Example]:
         return with_vectors(split.examples(), file, column)
 
-    return replace(split, examples=examples, key=f"{split.key}|{remembered_hash(vector_file(file))}|{column}")
+    content = url_version(file) if is_url(file) else remembered_hash(vector_file(file))
+    return replace(split, examples=examples, key=f"{split.key}|{content}|{column}")
+
+
+def _matrix(data: TextDataConfig) -> str | None:
+    """The one file with the vectors of a corpus that is read as one store.
+
+    Raises:
+        UserError: several, which do not belong to as many files.
+    """
+    files = [] if data.vectors is None else expand(data.vectors)
+    if len(files) > 1:
+        raise UserError(
+            f"data.vectors names {len(files)} files and data.train another number: give one for each, or one "
+            "for all"
+        )
+    return files[0] if files else None
 
 
 def file_splits(data: TextDataConfig, source: str | Sequence[str]) -> dict[str, Split]:
@@ -91,17 +110,23 @@ def file_splits(data: TextDataConfig, source: str | Sequence[str]) -> dict[str, 
         UserError: a missing source, or fractions that leave nothing for training.
     """
     labels = tuple(data.labels)
-    whole = with_vectors_of(file_split("train", source, data, labels), data.vectors, data.vector_column)
-    held = heldout_sources(data, lambda part: corpus.find_heldout_source(source, part))
-    vectors = {"valid": data.valid_vectors, "test": data.test_vectors}
-    files = {
-        k: with_vectors_of(file_split(k, v, data, labels), vectors[k], data.vector_column)
-        for k, v in held.items()
-    }
+    whole = with_vectors_of(file_split("train", source, data, labels), _matrix(data), data.vector_column)
+    files = given_splits(data, source)
     wanted = heldout_shares(data, files)
     if not wanted:
         return {"train": whole, **files}
     return {**_split_stream(whole, wanted, data, source), **files}
+
+
+def given_splits(data: TextDataConfig, source: str | Sequence[str] | None = None) -> dict[str, Split]:
+    """Valid and test, where they are given as files or `source` has such parts."""
+    held = heldout_sources(data, lambda part: corpus.find_heldout_source(source, part) if source else None)
+    vectors = {"valid": data.valid_vectors, "test": data.test_vectors}
+    labels = tuple(data.labels)
+    return {
+        k: with_vectors_of(file_split(k, v, data, labels), vectors[k], data.vector_column)
+        for k, v in held.items()
+    }
 
 
 def _split_stream(

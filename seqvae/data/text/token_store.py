@@ -14,9 +14,11 @@ import numpy.typing as npt
 
 from seqvae.data.labels import hash_labels
 from seqvae.data.text.source import SourceStore, open_source
+from seqvae.keyed_noise import keyed_permutation
 
 FORMAT = 1
 Array = npt.NDArray[Any]
+Rows = npt.NDArray[np.int64]
 
 
 @dataclass
@@ -84,6 +86,17 @@ class TokenStore:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    @property
+    def key(self) -> str:
+        """The name of the content, tokenizer and settings."""
+        return self.folder.name.partition("-")[0]
+
+    @property
+    def extent(self) -> dict[str, int]:
+        """How many `shards`, `sentences`, `tokens` and `bytes` on disk."""
+        size = sum(file.stat().st_size for file in self.folder.iterdir())
+        return {"shards": 1, "sentences": len(self), "tokens": self.counts.tokens, "bytes": size}
+
     @cached_property
     def lengths(self) -> npt.NDArray[np.int32]:
         """(N,) tokens of each sentence, without `</s>`."""
@@ -93,6 +106,23 @@ class TokenStore:
     def lost_labels(self) -> list[str]:
         """A message per label that is missing for some sentences."""
         return [lost.words(name) for name, lost in self.lost.items() if lost.count]
+
+    def lengths_at(self, rows: Rows) -> Rows:
+        """(B,) tokens of the sentences `rows`, without `</s>`."""
+        return self.offsets[rows + 1] - self.offsets[rows]
+
+    def grid(self, rows: Rows) -> tuple[Array, Rows]:
+        """The ids (B, T - 1) of the sentences `rows` (B,), anything right of their lengths, and these."""
+        starts, lengths = self.offsets[rows], self.lengths_at(rows)
+        places = np.arange(max(int(lengths.max(initial=0)), 1))
+        inside = places < lengths[:, None]
+        return (
+            self.flat[np.where(inside, starts[:, None] + places, 0)] if len(self.flat) else inside
+        ), lengths
+
+    def shuffled(self, places: npt.NDArray[np.uint64], seed: int) -> Rows:
+        """The rows at `places` of a keyed permutation of all sentences."""
+        return keyed_permutation(places, len(self), seed).astype(np.int64)
 
     def unknown(self, rows: Sequence[int], unk: int) -> list[list[bool]]:
         """Which tokens of each of these sentences are out of vocabulary."""

@@ -199,4 +199,5 @@ class _Writer:
         }
         if self.source:
             meta["source"] = self.source.finish()
+            meta["source_sums"] = self.source.sums.tolist()
         (self.folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")

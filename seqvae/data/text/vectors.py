@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from seqvae.data.remote import is_url
+from seqvae.data.text.fetched import local_copy
 from seqvae.data.text.readers import Example
 from seqvae.data.text.source import SourceRows
 from seqvae.errors import UserError, suggest
@@ -50,7 +52,7 @@ def with_vectors(examples: Iterable[Example], file: str, column: str) -> Iterato
     Raises:
         UserError: a file without vectors, or with another number of rows than examples.
     """
-    rows = vector_rows(Path(file), column)
+    rows = vector_rows(vector_file(file), column)
     count = 0
     for count, example in enumerate(examples, 1):
         row = next(rows, None)
@@ -68,11 +70,13 @@ def with_vectors(examples: Iterable[Example], file: str, column: str) -> Iterato
 
 
 def vector_file(file: str | Path) -> Path:
-    """Check the path of a file with vectors.
+    """Check the path of a file with vectors; a URL gives the path of a copy.
 
     Raises:
         UserError: no such file.
     """
+    if isinstance(file, str) and is_url(file):
+        return local_copy(file)
     if not Path(file).is_file():
         raise UserError(f"no file {file}: give vectors as .npy (N, W), or as a column of a .parquet file")
     return Path(file)

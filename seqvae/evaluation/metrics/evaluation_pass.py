@@ -35,6 +35,7 @@ from seqvae.evaluation.metrics.likelihood import (
 from seqvae.interfaces import Batch, Posterior, point_estimate
 from seqvae.models.diagonal_normals import to_float64
 from seqvae.models.vae import VAE
+from seqvae.utils.progress import tracked
 
 ProgressCallback = Callable[[int, int, str], None]  # examples done, examples in all, what is being measured
 THRESHOLDS = {"active_units": 0.01, "active_units_05": 0.05, "active_units_20": 0.2}
@@ -100,7 +101,10 @@ class EvaluationPass:
             return found
 
         items = list(zip(self.batches, ends, strict=True))
-        return map_sharded(items, apply, device) if self.together else [apply(item) for item in items]
+        counted: Callable[[tuple[Batch, int]], Any] = apply
+        if self.progress is None and ends:
+            counted = tracked(apply, ends[-1], what, lambda item: item[0].size)
+        return map_sharded(items, counted, device) if self.together else [counted(item) for item in items]
 
 
 def run_evaluation_pass(

@@ -52,9 +52,9 @@ from seqvae.experiments.compare.table import (
     summarise,
     write_table,
 )
-from seqvae.experiments.jobs.leases import Lease, file_lock
-from seqvae.experiments.jobs.scheduler import Job, Slot
-from seqvae.experiments.jobs.workers import run_jobs
+from seqvae.utils.jobs.leases import Lease, file_lock
+from seqvae.utils.jobs.scheduler import Job, Slot
+from seqvae.utils.jobs.workers import run_jobs
 from seqvae.utils.reporter import Reporter, Silent
 from seqvae.utils.signals import Interrupted
 
@@ -84,7 +84,7 @@ def compare(
     table.md and table.json always hold all finished runs; rate-distortion.png and curves.png are drawn at the
     end. A run that fails stops only the runs that start from it, and is listed in the table with the reason.
     Several calls, also on machines that share the folder, may work on it at once: a lease per run
-    (`experiments.jobs.leases`) gives each run to one of them.
+    (`utils.jobs.leases`) gives each run to one of them.
 
     Args:
         comparison: the variants and the protocol.

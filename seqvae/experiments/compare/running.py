@@ -16,13 +16,13 @@ from seqvae.config.schema import RunConfig
 from seqvae.errors import UserError
 from seqvae.experiments.compare.measuring import Measurement, evaluations_at_rates, measurements
 from seqvae.experiments.compare.schema import Comparison, RunSpec
-from seqvae.experiments.jobs.scheduler import Slot
 from seqvae.inference import load
 from seqvae.runs.checkpoint import TrainState, read_card
 from seqvae.training.loop import resume, train
 from seqvae.utils.atomic_files import explain_disk_errors, write_atomically
 from seqvae.utils.data_paths import with_absolute_paths
 from seqvae.utils.device import pick_device
+from seqvae.utils.jobs.scheduler import Slot
 from seqvae.utils.reporter import Reporter
 
 

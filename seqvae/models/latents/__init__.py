@@ -9,6 +9,7 @@ from seqvae.models.latents.exact_rate import ExactRate
 from seqvae.models.latents.flow import Flow
 from seqvae.models.latents.gaussian import DiagonalNormal, Gaussian
 from seqvae.models.latents.vmf import VMF
+from seqvae.models.latents.zuko_flow import ZukoFlowLatent
 
 LATENTS: dict[str, type[Latent]] = {
     "gaussian": Gaussian,
@@ -18,6 +19,7 @@ LATENTS: dict[str, type[Latent]] = {
     "delta": Delta,
     "vmf": VMF,
     "flow": Flow,
+    "zuko_flow": ZukoFlowLatent,
     "categorical": Categorical,
     "deterministic": Deterministic,
     "none": NoLatent,

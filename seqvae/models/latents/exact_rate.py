@@ -132,6 +132,8 @@ class ExactRate(Latent):
     year = 2025
     is_diagonal_gaussian = True
 
+    rate_range: RateRange | None
+
     def __init__(
         self,
         features: int,

@@ -27,13 +27,13 @@ class FlowPosterior:
     Attributes:
         base: distribution of e.
         context: features h (B, H).
-        flow: f.
+        flow: f, a CouplingFlow or another map with its interface.
         weights: parameters of the flow, as a field so that `detach` covers them.
     """
 
     base: DiagonalNormal
     context: Tensor
-    flow: CouplingFlow = field(repr=False)
+    flow: nn.Module = field(repr=False)
     weights: Mapping[str, Tensor] = field(repr=False)
 
     @property

@@ -8,12 +8,14 @@ from seqvae.models.priors.mixture import MixturePrior
 from seqvae.models.priors.sphere import UniformSphere, UniformSpherePrior
 from seqvae.models.priors.standard import StandardNormal, StandardPrior
 from seqvae.models.priors.vamp import VampPrior
+from seqvae.models.priors.zuko_flow import ZukoFlowPrior
 
 PRIORS: dict[str, type[Prior]] = {
     "standard": StandardPrior,
     "mixture": MixturePrior,
     "vamp": VampPrior,
     "flow": FlowPrior,
+    "zuko_flow": ZukoFlowPrior,
     "conditional": ConditionalPrior,
     "uniform_sphere": UniformSpherePrior,
     "uniform_categorical": UniformCategoricalPrior,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from seqvae.interfaces import Prior
 from seqvae.keyed_noise import KeyedNoise
@@ -23,7 +23,7 @@ Size = Annotated[int, Field(gt=0)]
 class FlowDistribution:
     """Distribution of z = f(e), e from N(0, I) in `dim` dimensions; f is conditioned on c (B, C) if given."""
 
-    flow: CouplingFlow
+    flow: nn.Module  # a CouplingFlow, or another map with its interface
     dim: int
     c: Tensor | None = None
 

@@ -22,3 +22,14 @@ def test_a_large_corpus_costs_no_more_once_it_is_cached(root: Path, tmp_path: Pa
     assert large["again_mb"] < 1.1 * small["again_mb"]
     assert large["first_mb"] < 1.1 * small["first_mb"]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.long
+def test_shards_are_fetched_into_a_bounded_cache(root: Path, tmp_path: Path) -> None:
+    words = [sys.executable, "scripts/large_corpus.py", "--sentences", "200000", "--shards", "8"]
+    command = [*words, "--updates", "200", "--folder", str(tmp_path)]
+    found = json.loads(subprocess.run(command, cwd=root, stdout=subprocess.PIPE, check=True).stdout)
+    assert found["held_mb"] <= found["limit_mb"] < 0.8 * 8 * 25_000 * found["stored_bytes"] / 1e6
+    assert 2 <= found["fetched"] <= 8
+    assert found["stored_bytes"] < found["text_bytes"]
+    assert list(tmp_path.iterdir()) == []

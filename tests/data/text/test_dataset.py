@@ -10,6 +10,7 @@ from seqvae.config.schema import Component, TextDataConfig
 from seqvae.data import splits
 from seqvae.data.splits import heldout_rows
 from seqvae.data.text import dataset as module
+from seqvae.data.text import stores
 from seqvae.data.text.dataset import TextData, load_data, load_examples
 from seqvae.data.text.splits import hash_rows
 from seqvae.data.text.token_store import TokenStore
@@ -76,8 +77,8 @@ def test_a_second_start_tokenizes_and_trains_nothing(lines: str, monkeypatch: py
     def never(*_: object, **__: object) -> None:
         raise AssertionError("not from the cache")
 
-    for name in ("build_store", "construct"):
-        monkeypatch.setattr(module, name, never)
+    monkeypatch.setattr(module, "construct", never)
+    monkeypatch.setattr(stores, "build_store", never)
     monkeypatch.setattr(module.corpus, "file_hash", never)
     again = load_data(TextDataConfig(train=lines), WORD)
     assert np.array_equal(first.train.flat, again.train.flat)

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from seqvae.evaluation.metrics.holes import (
+    aggregate_log_density,
     consistent_units,
+    find_holes,
     hole_metrics,
     log_aggregate,
     prior_to_aggregate_kl,
@@ -89,3 +91,40 @@ def test_numbers_for_a_report() -> None:
     numbers = hole_metrics([q, q])
     assert numbers["prior_gap_per_dim"] == pytest.approx([0.0, 4.5], abs=1e-6)
     assert numbers["consistent_units"] == 1
+
+
+def _normal(mean: torch.Tensor, sigma: float) -> DiagonalNormal:
+    return DiagonalNormal(mean, torch.full_like(mean, 2 * math.log(sigma)))
+
+
+def test_aggregate_density_of_the_whole_code() -> None:
+    q = [_normal(torch.randn(4, 3), 0.7), _normal(torch.randn(6, 3), 1.3)]
+    z = torch.randn(5, 3)
+    by_hand = torch.cat([each.log_prob(z[:, None]) for each in q], 1).double()  # (5, 10)
+    assert torch.allclose(aggregate_log_density(q, z), by_hand.logsumexp(1) - math.log(10), atol=1e-5)
+    own = torch.tensor([0, 9, 3, 4, 7])
+    others = torch.stack([torch.cat([row[:i], row[i + 1 :]]) for row, i in zip(by_hand, own, strict=True)])
+    without = aggregate_log_density(q, z, own)
+    assert torch.allclose(without, others.logsumexp(1) - math.log(9), atol=1e-5)
+    assert torch.allclose(aggregate_log_density(q, z, own, cells=1), without)
+
+
+def test_a_prior_that_is_the_aggregate_lies_in_holes_as_often_as_the_quantile_says() -> None:
+    random, n, sigma = torch.Generator().manual_seed(0), 3000, 0.6
+    mean = torch.randn(n, 2, generator=random) * math.sqrt(1 - sigma**2)
+    codes = mean + sigma * torch.randn(n, 2, generator=random)
+    draws = torch.randn(20_000, 2, generator=random)
+    found = find_holes([_normal(mean, sigma)], codes, torch.arange(n), draws)
+    assert found.share == pytest.approx(0.01, abs=0.006)
+    wider = find_holes([_normal(mean, sigma)], codes, torch.arange(n), draws, quantile=0.2)
+    assert wider.share == pytest.approx(0.2, abs=0.03)
+
+
+def test_a_prior_around_a_ring_of_codes_has_a_hole_in_its_middle() -> None:
+    turn = torch.arange(500) * (2 * math.pi / 500)
+    mean = 2 * torch.stack([turn.cos(), turn.sin()], 1)
+    codes = mean + 0.1 * torch.randn(500, 2, generator=torch.Generator().manual_seed(0))
+    draws = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, -2.0], [9.0, 9.0]])
+    found = find_holes([_normal(mean, 0.1)], codes, torch.arange(500), draws)
+    assert found.inside.tolist() == [True, False, False, True]
+    assert found.share == 0.5

@@ -30,7 +30,7 @@ from seqvae.experiments.compare import (
 )
 from seqvae.experiments.compare.measuring import measurements
 from seqvae.experiments.compare.table import as_markdown, draw_pictures, make_caption, write_table
-from seqvae.experiments.jobs.scheduler import Slot
+from seqvae.utils.jobs.scheduler import Slot
 from seqvae.utils.reporter import Silent
 from seqvae.utils.signals import Interrupted
 

@@ -6,12 +6,13 @@ Shapes: N rows, T new tokens, P tokens read before, W width, A heads, C width of
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from seqvae.distributed.fsdp import StackedBlock
 from seqvae.errors import UserError
 
 KeysValues = tuple[Tensor, Tensor]  # each (N, A, P, W / A)
@@ -100,14 +101,11 @@ class Attention(nn.Module):
         return self.out(y.transpose(1, 2).flatten(2)), seen
 
 
-class Block(nn.Module):
+class Block(StackedBlock):
     """x + attention(norm(x)), then x + mlp(norm(x)) (Xiong et al. 2020).
 
     `change` is a scale and a shift for each of the two norms, ((N, 1, W) x 2) x 2, or None.
     """
-
-    compiles: ClassVar[bool] = True
-    shards: ClassVar[bool] = True
 
     def __init__(self, width: int, heads: int, dropout: float, small: float) -> None:
         super().__init__()

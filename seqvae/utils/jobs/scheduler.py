@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from seqvae.experiments.jobs.leases import Lease
+from seqvae.utils.jobs.leases import Lease
 from seqvae.utils.reporter import Reporter
 
 ASK = 2.0  # seconds between two attempts to acquire another program's job

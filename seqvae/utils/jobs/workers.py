@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from seqvae.errors import UserError
-from seqvae.experiments.jobs.scheduler import IN_PROCESS, Job, Scheduler, Slot
+from seqvae.utils.jobs.scheduler import IN_PROCESS, Job, Scheduler, Slot
 from seqvae.utils.reporter import Reporter
 from seqvae.utils.signals import Interrupted, stop_on_signals
 

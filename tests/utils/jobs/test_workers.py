@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from seqvae.errors import UserError
-from seqvae.experiments.jobs import scheduler
-from seqvae.experiments.jobs.leases import Lease
-from seqvae.experiments.jobs.scheduler import IN_PROCESS, Job, Slot
-from seqvae.experiments.jobs.workers import run_jobs
+from seqvae.utils.jobs import scheduler
+from seqvae.utils.jobs.leases import Lease
+from seqvae.utils.jobs.scheduler import IN_PROCESS, Job, Slot
+from seqvae.utils.jobs.workers import run_jobs
 from seqvae.utils.reporter import Silent
 from seqvae.utils.signals import Interrupted, stop_on_signals
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from seqvae.errors import UserError
-from seqvae.experiments.jobs import leases
-from seqvae.experiments.jobs.leases import Lease, file_lock
+from seqvae.utils.jobs import leases
+from seqvae.utils.jobs.leases import Lease, file_lock
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="no process there can be checked")
 

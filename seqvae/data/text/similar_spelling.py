@@ -1,0 +1,56 @@
+"""Words that are spelled like another one: `dogs` for `dog`, `held` for `hold`."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+
+class SimilarSpelling(Generic[K]):
+    """The words of a vocabulary by their spelling.
+
+    Args:
+        words: the spelling of each word, by its id.
+
+    Example:
+        >>> spelling = SimilarSpelling(dict(enumerate(["dog", "cat", "dogs", "dig", "door", "god"])))
+        >>> spelling.nearest(0, 3)
+        [2, 3, 4]
+    """
+
+    def __init__(self, words: Mapping[K, str]) -> None:
+        self.words = dict(words)
+        self._by_letter: dict[str, list[K]] = {}
+        for key, word in self.words.items():
+            self._by_letter.setdefault(word[:1], []).append(key)
+        self._found: dict[K, list[K]] = {}
+
+    def nearest(self, key: K, n: int) -> list[K]:
+        """The n other words with the same first letter that are fewest characters apart; of equals the first.
+
+        None for an id without a spelling.
+        """
+        word = self.words.get(key)
+        if not word:
+            return []
+        if key not in self._found:
+            others = [other for other in self._by_letter[word[0]] if other != key]
+            self._found[key] = sorted(others, key=lambda other: characters_apart(word, self.words[other]))
+        return self._found[key][:n]
+
+
+def characters_apart(a: str, b: str) -> int:
+    """Fewest insertions, deletions and substitutions of characters from a to b (Levenshtein 1966).
+
+    Example:
+        >>> characters_apart("hold", "held"), characters_apart("dog", "dogs")
+        (1, 1)
+    """
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        corner, row[0] = row[0], i
+        for j, y in enumerate(b, 1):
+            corner, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, corner + (x != y))
+    return row[-1]
