@@ -172,7 +172,9 @@ def test_the_command_line(run: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     path, _ = said("interpolate", str(run), A, B, "--steps", "3")
     group = tmp_path / "group.txt"
     group.write_text(f"{A}\n")
-    edited, _ = said("edit", str(run), B, "--towards", str(group), "--away", str(group))
+    (tmp_path / "other.txt").write_text(f"{B}\n")
+    groups = ("--towards", str(group), "--away", str(tmp_path / "other.txt"))
+    edited, _ = said("edit", str(run), B, *groups, "--strength", "1")
     codes = str(tmp_path / "z.npy")
     command(["encode", str(run), "--input", str(group), "--output", codes])
     decoded, _ = said("decode", str(run), "--input", codes)
@@ -180,6 +182,9 @@ def test_the_command_line(run: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     written += [pair["reconstruction"] for pair in pairs] + [*edited[0]["edited"].values()]
     assert len(written) == 4 + 3 + 1 + 2 + 1
     assert all(re.fullmatch(RULE, text) for text in written)
+    for more in (["--constraint", RULE], ["--unknown"], ["--repeats", "0"]):
+        command(["edit", str(run), B, *groups, *more], code=2)  # the smallest edit has no such options
+        assert "give --strength too" in capsys.readouterr().err
 
 
 def test_the_command_line_with_a_function(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -93,7 +93,7 @@ class Restrictions:
         if allowed is not None:
             logits = logits.masked_fill_(~allowed, -torch.inf)
         for word in self.never:
-            logits[:, word] = -torch.inf
+            logits[:, word].fill_(-torch.inf)
         return logits
 
 

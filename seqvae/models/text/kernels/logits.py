@@ -98,7 +98,7 @@ class Logits:
             return self
         bias = self.bias.clone()
         for word in words:
-            bias[word] = -torch.inf
+            bias[word].fill_(-torch.inf)
         return replace(self, bias=bias)
 
     def restricted(self, allowed: Tensor | None) -> Logits:
