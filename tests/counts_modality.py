@@ -162,8 +162,11 @@ def read_rows(path: str, data: CountDataConfig) -> CountStore:
     return CountStore(table[:, : data.columns].astype(np.int64), labels, tuple(data.labels))
 
 
-def load_data(config: CountRunConfig, codec: CountProcessor | None) -> CountData:
-    """The splits: files that the config names, and shares of the training file for the others."""
+def load_data(config: CountRunConfig, codec: CountProcessor | None, how: object = None) -> CountData:
+    """The splits: files that the config names, and shares of the training file for the others.
+
+    `how` says how shards of text are prepared; a modality without shards takes no notice of it.
+    """
     data = config.data
     whole = read_rows(str(data.train), data)
     held = {name: read_rows(str(path), data) for name, path in heldout_sources(data).items()}

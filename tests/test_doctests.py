@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 MODULES = [
+    "seqvae.analysis.doctor.ngram",
+    "seqvae.analysis.doctor.prescriptions",
     "seqvae.build",
     "seqvae.analysis.augmentation",
     "seqvae.analysis.grammar_edits",
@@ -20,6 +22,7 @@ MODULES = [
     "seqvae.data.text.repetition",
     "seqvae.data.text.similar_spelling",
     "seqvae.errors",
+    "seqvae.utils.edit_distance",
     "seqvae.evaluation.metrics.holes",
     "seqvae.explore.attributes",
     "seqvae.explore.static",

@@ -92,7 +92,7 @@ def test_it_is_used(run: Path, file: Path) -> None:
 def test_it_resumes_exactly(file: Path, run: Path, tmp_path: Path) -> None:
     parted = tmp_path / "parted"
     with pytest.raises(Interrupted, match="stopped at step 20 of 60"):
-        train(parse_config(values(file)), parted, Listener(stop_at="step 20 "))
+        train(parse_config(values(file)), parted, Listener(stop_at_log=20))
     resume(parted)
     ours, theirs = (load(path).vae.state_dict() for path in (parted, run))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)

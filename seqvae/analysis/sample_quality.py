@@ -247,6 +247,15 @@ def reverse_ppl(
 def _check(vae: TextVAE, scorer: TextVAE, samples: int) -> None:
     if samples < 2:
         raise UserError(f"samples got {samples}: sentences are compared with one another, draw at least 2")
+    check_scorer(vae, scorer)
+
+
+def check_scorer(vae: TextVAE, scorer: TextVAE) -> None:
+    """Refuse a scorer whose numbers say nothing about the sentences of `vae`.
+
+    Raises:
+        UserError: it has a code, or another tokenizer.
+    """
     if scorer.latent_dim:
         raise UserError(
             f"the scorer {scorer.run.path} has a code: give a language model (a run with `latent: none`)"

@@ -42,7 +42,8 @@ def evaluate(
     with distributed_session(pick_device(device)):
         first = is_main()
         report = Terminal() if first else Silent()
-        result = load_vae(run, device, rate, prior, condition, reading, data).evaluate(
+        vae = load_vae(run, device, rate, prior, condition, reading, data)
+        result = vae.evaluate(
             only(data) if data else None,
             samples,
             report.advance,
@@ -55,6 +56,9 @@ def evaluate(
         report.close()
     if not first:
         return
+    from seqvae.analysis.doctor.quick import first_line
+
+    typer.echo(first_line(vae.run, result), err=True)
     if json:
         emit_json(result)
     elif markdown:

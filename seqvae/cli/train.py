@@ -64,6 +64,7 @@ def train(
 
         if line := describe_rate_asked(path, device or "auto"):
             report.note(line)
+        _look(path, device)
         typer.echo(path)
 
 
@@ -90,6 +91,15 @@ def fit_config(config: RunConfig, sets: list[str], report: Terminal) -> RunConfi
     for line in reasons:
         report.note(line)
     return fitted
+
+
+def _look(path: Path, device: str | None) -> None:
+    """Say on stderr what the doctor sees at a first look, where the data can be read again."""
+    from seqvae.analysis.doctor.quick import look_if_possible
+    from seqvae.inference import load
+
+    if line := look_if_possible(load(path, device or "auto")):
+        typer.echo(line, err=True)
 
 
 def _of_vectors(vectors: Path | None) -> list[str]:

@@ -12,11 +12,10 @@ from difflib import SequenceMatcher
 import torch
 from torch import Tensor
 
-from seqvae.data.text.similar_spelling import characters_apart
-from seqvae.evaluation.metrics.text_scores import edit_distance
 from seqvae.inference.directions import Direction, fit_direction
 from seqvae.inference.text_vae import TextVAE
 from seqvae.models.text.filling import BLANK
+from seqvae.utils.edit_distance import edit_distance
 
 FEW = 3  # words of a replaced stretch whose spelling is looked at
 STRENGTHS = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5)
@@ -153,7 +152,7 @@ def _add(
     for pool, texts in zip(pools, new, strict=True):
         for text in texts:
             pool.scores[text] = scores[text]
-            pool.energy[text] = nats[text] + how.nats_per_character * characters_apart(pool.name, text)
+            pool.energy[text] = nats[text] + how.nats_per_character * edit_distance(pool.name, text)
 
 
 def _variants(vae: TextVAE, pools: Sequence[_Pool], z: Tensor, how: EditSearch) -> list[list[str]]:

@@ -15,6 +15,7 @@ import torch
 from pages import HOST, PORT, TOKEN, Page
 from tiny import autoencoder, language_model, tiny_run, trained
 
+from seqvae.analysis.doctor import findings as diagnose_run
 from seqvae.errors import UserError
 from seqvae.explore.requests import Place
 from seqvae.explore.session import Explorer
@@ -158,7 +159,11 @@ def test_health_has_numbers_charts_and_findings(page: Page) -> None:
     assert len(found["kl_per_dim"]) == 4
     assert found["gain_by_position"]
     assert found["curves"]["neg_elbo"]["valid"]
-    assert all({"level", "text"} <= set(finding) for finding in found["findings"])
+    diagnosed = [finding for finding in found["findings"] if "evidence" in finding]
+    expected = diagnose_run(page.explorer.vae.run.path)  # after a few steps there is something
+    assert [finding["text"] for finding in diagnosed] == [finding.problem for finding in expected]
+    assert all(finding["evidence"] and finding["effect"] for finding in diagnosed)
+    assert diagnosed
 
 
 def _executed(code: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Generic, TypeVar
 
+from seqvae.utils.edit_distance import edit_distance
+
 K = TypeVar("K", bound=Hashable)
 
 
@@ -37,20 +39,5 @@ class SimilarSpelling(Generic[K]):
             return []
         if key not in self._found:
             others = [other for other in self._by_letter[word[0]] if other != key]
-            self._found[key] = sorted(others, key=lambda other: characters_apart(word, self.words[other]))
+            self._found[key] = sorted(others, key=lambda other: edit_distance(word, self.words[other]))
         return self._found[key][:n]
-
-
-def characters_apart(a: str, b: str) -> int:
-    """Fewest insertions, deletions and substitutions of characters from a to b (Levenshtein 1966).
-
-    Example:
-        >>> characters_apart("hold", "held"), characters_apart("dog", "dogs")
-        (1, 1)
-    """
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        corner, row[0] = row[0], i
-        for j, y in enumerate(b, 1):
-            corner, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, corner + (x != y))
-    return row[-1]

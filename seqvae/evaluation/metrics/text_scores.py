@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from seqvae.data.text.batch import TextBatch
+from seqvae.utils.edit_distance import edit_distance
 
 Tokens = Sequence[int]
 UNKNOWN = -2  # out-of-vocabulary token in a reference; -1 pads the shorter sentence
@@ -52,16 +53,6 @@ def exact_match(hypotheses: Sequence[Tokens], references: Sequence[Tokens]) -> f
     """Fraction of sentences that are reconstructed exactly."""
     pairs = list(zip(hypotheses, references, strict=True))
     return sum(list(x) == list(y) for x, y in pairs) / len(pairs)
-
-
-def edit_distance(a: Tokens, b: Tokens) -> int:
-    """Fewest insertions, deletions and substitutions of tokens from a to b (Levenshtein 1966)."""
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        corner, row[0] = row[0], i
-        for j, y in enumerate(b, 1):
-            corner, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, corner + (x != y))
-    return row[-1]
 
 
 def mean_edit_distance(hypotheses: Sequence[Tokens], references: Sequence[Tokens]) -> float:

@@ -37,7 +37,7 @@ SV.health = (() => {
     const order = found.kl_per_dim.map((v, i) => [v, i]).sort((a, b) => b[0] - a[0]);
     panel.replaceChildren(
       el("h2", {}, "Findings"),
-      ...(found.findings.length ? found.findings.map(finding) : [el("p", {class: "hint"}, "The evaluation has nothing to warn of.")]),
+      ...(found.findings.length ? found.findings.map(finding) : [el("p", {class: "hint"}, "Nothing found.")]),
       el("h2", {}, "Numbers"),
       el("table", {class: "numbers-table"}, found.numbers.map(row => el("tr", {title: row.doc}, el("td", {}, row.label), el("td", {}, value(row))))),
       el("h2", {}, "Nats by dim, largest first"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from seqvae.errors import UserError
 from seqvae.evaluation.metrics.keys import METRICS
 from seqvae.explore.requests import Empty
 from seqvae.explore.session import Explorer, rounded
@@ -37,12 +38,33 @@ def health(explorer: Explorer, _: Empty) -> dict[str, Any]:
 
 
 def findings(explorer: Explorer, report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What is wrong with the run, in plain words, causes first; here the cautions of its evaluation.
+    """What is wrong with the run, in plain words: what `seqvae doctor` finds, and the evaluation's cautions.
 
-    The one place that decides what the page says about a run. Each is `text` and `level` (warning or
-    good), and may hold `evidence` (lines), `config` (lines that would change it) and `effect` (a sentence).
+    Causes come first. Each is `text` and `level`, and may hold `evidence` (lines), `config` (lines that
+    would change it) and `effect` (a sentence).
     """
-    return [{"level": "warning", "text": line} for line in report.get("cautions") or []]
+    found: list[dict[str, Any]] = explorer.jobs.result("doctor", lambda _: diagnosed(explorer))
+    return [*found, *({"level": "warning", "text": line} for line in report.get("cautions") or [])]
+
+
+def diagnosed(explorer: Explorer) -> list[dict[str, Any]]:
+    """Findings of the doctor on the run's own splits; the reason if these cannot be read."""
+    from seqvae.analysis.doctor import findings as diagnose_run
+
+    try:
+        found = diagnose_run(explorer.vae)
+    except UserError as error:
+        return [{"level": "warning", "text": f"not diagnosed: {error}"}]
+    return [
+        {
+            "level": "warning",
+            "text": finding.problem,
+            "evidence": [str(evidence) for evidence in finding.evidence],
+            "config": list(finding.prescription),
+            "effect": " ".join(part for part in (finding.advice, finding.effect) if part),
+        }
+        for finding in found
+    ]
 
 
 def _number(key: str, value: Any) -> dict[str, Any]:

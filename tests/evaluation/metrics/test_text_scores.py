@@ -12,6 +12,7 @@ from seqvae.data.text.batch import SpecialIds, TextBatch
 from seqvae.evaluation.metrics import text_scores
 from seqvae.evaluation.metrics.text import bits_per_character, perplexity
 from seqvae.keyed_noise import KeyedNoise
+from seqvae.utils.edit_distance import edit_distance
 
 A, B, C, D = 4, 5, 6, 7
 
@@ -35,7 +36,7 @@ def test_exact_match() -> None:
      (list(map(ord, "kitten")), list(map(ord, "sitting")), 3)],
 )  # fmt: skip
 def test_edit_distance(a: list[int], b: list[int], distance: int) -> None:
-    assert text_scores.edit_distance(a, b) == text_scores.edit_distance(b, a) == distance
+    assert edit_distance(a, b) == edit_distance(b, a) == distance
 
 
 def test_edit_distance_is_a_share_of_the_longer() -> None:

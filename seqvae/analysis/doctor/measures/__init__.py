@@ -1,0 +1,1 @@
+"""What the doctor measures on a run, one module per question."""

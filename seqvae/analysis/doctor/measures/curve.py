@@ -1,0 +1,77 @@
+"""The validation curve of a training, and where in it the training ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seqvae.runs.metrics_log import read_metrics
+
+LATE = 0.75  # the last quarter of the updates
+LATEST = 0.6  # of the updates, until which beta settles or counts as never settling
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The validation curve after the schedules settled; `values` in nats at `steps`.
+
+    `start` is the value at the first validation of all, `late` the one where the last quarter begins.
+    """
+
+    steps: tuple[int, ...]
+    values: tuple[float, ...]
+    start: float
+    late: float
+
+    @property
+    def best(self) -> float:
+        """The lowest value."""
+        return min(self.values)
+
+    @property
+    def best_step(self) -> int:
+        """The update of the lowest value."""
+        return self.steps[self.values.index(self.best)]
+
+    @property
+    def last_step(self) -> int:
+        """The update of the last validation."""
+        return self.steps[-1]
+
+    @property
+    def late_gain(self) -> float:
+        """Improvement in the last quarter of the training, as a share of the value that it began with."""
+        return (self.late - self.values[-1]) / abs(self.late) if self.late else 0.0
+
+    @property
+    def rise(self) -> float:
+        """How far the last value lies above the best one, as a share of that."""
+        return (self.values[-1] - self.best) / abs(self.best) if self.best else 0.0
+
+
+def read_curve(path: Path) -> Curve | None:
+    """The curve of a run folder; None where fewer than three validations were logged."""
+    lines = list(read_metrics(path))
+    valid = [line for line in lines if line["kind"] == "valid"]
+    key = "neg_elbo" if all(line.get("neg_elbo") is not None for line in valid) else "distortion"
+    points = [(line["step"], float(line[key])) for line in valid if line.get(key) is not None]
+    if len(points) < 3:
+        return None
+    begin = settled_step(lines, points[-1][0])
+    kept = [point for point in points if point[0] >= begin] or points[-1:]
+    before = [value for step, value in points if step <= LATE * points[-1][0]]
+    steps, values = zip(*kept, strict=True)
+    return Curve(steps, values, points[0][1], before[-1] if before else points[0][1])
+
+
+def settled_step(lines: Sequence[dict[str, Any]], last: int) -> int:
+    """The update from which beta had its final value; half of the training where it never stays the same."""
+    betas = [(line["step"], line["beta"]) for line in lines if line["kind"] == "train" and "beta" in line]
+    if not betas:
+        return 0
+    moved = [step for step, beta in betas if abs(beta - betas[-1][1]) > 1e-6]
+    if not moved:
+        return 0
+    return moved[-1] + 1 if moved[-1] < LATEST * last else last // 2
