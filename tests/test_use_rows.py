@@ -122,7 +122,9 @@ def test_every_verb_keeps_the_rows(said: Said, run: Path, table: Path) -> None:
     back = json.loads(said("reconstruct", run, "--input", table, *COLUMNS, "--json")[1])
     assert [row["text"] for row in back] == [A, "", "a cat", "", "a <unk> cat"] or back[1]["exact"] is None
     assert len(said("reconstruct", run, "--input", table, *COLUMNS)[1].splitlines()) == 2 * 5
-    moved = ("--towards", table, "--away", table, "--strength", "0,1")
+    other = table.with_name("other.csv")
+    other.write_text(f'key;body;mood\n1;"{A}";neg\n')
+    moved = ("--towards", table, "--away", other, "--strength", "0,1")
     edited = json.loads(said("edit", run, "--input", table, *moved, *COLUMNS, "--json")[1])
     assert [sorted(row["edited"]) for row in edited] == [["0.0", "1.0"]] * 5
     assert edited[1] == {"text": "", "edited": {"0.0": None, "1.0": None}}

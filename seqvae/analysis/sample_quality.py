@@ -108,11 +108,18 @@ def sample_quality(
     }
 
 
-def draw_samples(vae: TextVAE, n: int, seed: int, how: GenerationConfig | None = None) -> list[str]:
-    """`n` sentences as `sample_quality` draws them."""
+def draw_samples(
+    vae: TextVAE,
+    n: int,
+    seed: int,
+    how: GenerationConfig | None = None,
+    store: TokenStore | None = None,
+) -> list[str]:
+    """`n` sentences as `sample_quality` draws them, with labels of `store`, by default the training split."""
     own = vae if vae.run.prior else vae.with_prior(TRAINED)
     how = how or replace(UNTRUNCATED, max_length=vae.config.data.max_tokens)
-    labels = sample_labels(vae, load_run_data(vae.run, "train").train, n, seed)
+    store = load_run_data(vae.run, "train").train if store is None else store
+    labels = sample_labels(vae, store, n, seed)
     return own.sample(n, how, seed, condition=labels)
 
 

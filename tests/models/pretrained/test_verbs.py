@@ -22,7 +22,7 @@ VERBS: dict[str, list[str]] = {
     "interpolate": ["interpolate", "{run}", LINES[0], LINES[1], "--steps", "3"],
     "score": ["score", "{run}", "--data", "test", "--samples", "2"],
     "score sentences": ["score", "{run}", *LINES[:2], "--json"],
-    "edit": ["edit", "{run}", LINES[0], "--towards", "{lines}", "--away", "{lines}"],
+    "edit": ["edit", "{run}", LINES[0], "--towards", "{lines}", "--away", "{others}"],
     "encode": ["encode", "{run}", "--input", "{lines}", "--output", "{here}/z.parquet"],
     "show": ["show", "{run}"],
     "traverse": ["traverse", "{run}", "--dim", "0", "--steps", "3"],
@@ -63,7 +63,15 @@ def test_verbs(
     run = shared_run(tmp_path_factory, "dial" if "rate" in verb else "frozen")
     lines = tmp_path / "few.txt"
     lines.write_text("\n".join(LINES[:3]) + "\n")
-    where: dict[str, Any] = {"run": run, "lines": lines, "here": tmp_path, "new": "m-" + tmp_path.name}
+    others = tmp_path / "others.txt"
+    others.write_text("\n".join(LINES[3:6]) + "\n")
+    where: dict[str, Any] = {
+        "run": run,
+        "lines": lines,
+        "others": others,
+        "here": tmp_path,
+        "new": "m-" + tmp_path.name,
+    }
     if verb == "quality":
         pytest.importorskip("sacrebleu")
         where["lm"] = shared_run(tmp_path_factory, "lm")
