@@ -192,7 +192,7 @@ def _measure_path(
 ) -> dict[str, Tensor]:
     """Per pair: mean nats of the sentences between the ends, per sentence and per token, and how varied."""
     walks = torch.cat([walk_codes(codes[a], codes[b], how.points, path, graph) for a, b in pairs.tolist()])
-    texts = vae.decode(walks)
+    texts = vae.decode(walks, vae.greedy_untruncated())
     written = [text if text.strip() else vae.tokenizer.token(vae.tokenizer.special.unk) for text in texts]
     scores = vae.score(written, how.samples, seed=how.seed)
     nll = torch.tensor([score.distortion if score.iw_nll is None else score.iw_nll for score in scores])

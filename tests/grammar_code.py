@@ -42,12 +42,15 @@ class GrammarVAE:
         ]
         return torch.stack(parts)
 
-    def decode(self, z: Tensor) -> list[str]:
+    def greedy_untruncated(self) -> None:
+        """There is one way to decode."""
+
+    def decode(self, z: Tensor, how: None = None) -> list[str]:
         """The sentence whose values are the largest of each factor."""
         columns = [part.argmax(-1) for part in z.split(SIZES, -1)]
         return [sentence(row) for row in torch.stack(columns, -1).tolist()]
 
-    def shifted(self, texts: Sequence[str], step: Tensor) -> list[str]:
+    def shifted(self, texts: Sequence[str], step: Tensor, how: None = None) -> list[str]:
         """As `TextVAE.shifted`."""
         return self.decode(self.encode(texts) + step)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,8 +18,8 @@ from seqvae.data.synthetic.sentences import iter_sentences
 SHORT = ("train.steps=12", "train.validate_every=6", "train.precision=fp32")
 NARROW = ("encoder.hidden=16", "decoder.hidden=16")
 LONG = re.compile(
-    r"runs/(ptb|mnist|captions|default-5k|tools|lm)\b|\.\./shared"
-)  # trainings of an hour, other corpora
+    r"runs/(ptb|mnist|captions|default-5k|tools|lm|smiles|peptides)\b|\.\./shared"
+)  # trainings of an hour, other corpora, molecules of packages that are no requirement
 TESTED_ELSEWHERE = ("bench", "compare", "selftest", "lesson", "explore")  # long; they have tests of their own
 
 
@@ -48,13 +50,16 @@ def run_python(page: Page, number: int) -> dict[str, object]:
     return names
 
 
-def write_inputs() -> None:
+def write_inputs(root: Path) -> None:
     """The files that the commands name."""
     sentences = [text for text, _ in iter_sentences(300, seed=1)]
     Path("my-sentences.txt").write_text("\n".join(sentences) + "\n", encoding="utf-8")
     for name, kind in (("questions", 1), ("statements", 0)):
         chosen = [text for text, labels in iter_sentences(30, seed=2) if labels[0] == kind]
         Path(f"{name}.txt").write_text("\n".join(chosen) + "\n", encoding="utf-8")
+    for name in ("chords", "logs"):
+        made = [sys.executable, str(root / "scripts" / "make_sequences.py"), name, "300"]
+        Path(f"{name}.txt").write_bytes(subprocess.run(made, check=True, capture_output=True).stdout)
 
 
 def run(words: list[str]) -> None:
@@ -91,7 +96,7 @@ def test_every_command_runs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(TextVAE, "push_to_hub", lambda self, name: None)  # there is no Hub to push to
-    write_inputs()
+    write_inputs(root)
     ran: list[list[str]] = []
     found = {page.name: page for page in pages(root)}
     for page in found.values():

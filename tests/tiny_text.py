@@ -6,6 +6,7 @@ Shapes: B sentences, T tokens, V words.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -18,12 +19,14 @@ from seqvae.config.schema import RunConfig
 from seqvae.data.text.batch import SpecialIds, TextBatch
 from seqvae.data.text.batching import batch_from_ids
 from seqvae.keyed_noise import KeyedNoise
+from seqvae.models.text.decoding import UNTRUNCATED, GenerationConfig
 from seqvae.models.text.likelihood import TextDecoder
 from seqvae.models.vae import VAE
 
 SPECIAL = SpecialIds(pad=0, unk=1, bos=2, eos=3)
 WORDS = 7  # four special ones and three words
 SAYABLE = (1, 4, 5, 6)  # what may stand inside a sentence
+SPECIALS_AND_PIECES = (None, None, None, None, "a", "b", "ab")  # what each word spells
 SIZES = {"vocab_size": WORDS, "special": SPECIAL}
 SENTENCES = [[4, 5], [6], [5, 5, 4], [], [5, 6, 4, 1, 6], [4, 6, 6], [6, 4]]
 
@@ -52,6 +55,11 @@ DECODERS: dict[str, Spec] = {
     "transformer-tied-1": {"name": "transformer", **ATTENTION, "layers": 1, "tie": True},
 }  # fmt: skip
 PLAIN = ("gru", "lstm", "transformer")
+
+
+def untruncated(**how: Any) -> GenerationConfig:
+    """Decoding of the model as it is: any word, any repetition."""
+    return replace(UNTRUNCATED, **how)
 
 
 def tiny_config(encoder: Spec | None = None, latent: Spec | None = None, decoder: Spec | None = None,

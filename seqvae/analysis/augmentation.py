@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from seqvae.evaluation.rate_sweep import is_variable_rate, trained_range
 from seqvae.inference.editing import word_changes
 from seqvae.inference.text_vae import TextVAE
 from seqvae.keyed_noise import KeyedNoise
-from seqvae.models.text.decoding import GenerationConfig
+from seqvae.models.text.decoding import UNTRUNCATED
 
 WAYS = ("posterior", "interpolation", "rate")
 RIDGE = 1e-2  # of the classifier on codes, over the variance of a dim
@@ -165,7 +165,7 @@ def _candidates(
 ) -> list[str]:
     """A sentence for each of the rows."""
     own = [texts[i] for i in rows]
-    words = GenerationConfig(temperature=0.7, max_length=vae.config.data.max_tokens)
+    words = replace(UNTRUNCATED, temperature=0.7, max_length=vae.config.data.max_tokens)
     if way == "rate":
         low = vae.with_rate(how.rate if how.rate is not None else lower_rate(vae))
         return low.decode(low.encode(own, sample=True, seed=seed), words, seed)

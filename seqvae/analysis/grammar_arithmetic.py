@@ -74,7 +74,7 @@ def benchmark_arithmetic(
 
 def _decode_sums(vae: TextVAE, a: Sequence[Labelled], b: Sequence[str], c: Sequence[str]) -> list[str]:
     codes = [vae.encode(texts) for texts in ([text for text, _ in a], b, c)]
-    return vae.decode(codes[0] - codes[1] + codes[2])
+    return vae.decode(codes[0] - codes[1] + codes[2], vae.greedy_untruncated())
 
 
 def _means(rows: Sequence[dict[str, float]]) -> dict[str, float]:

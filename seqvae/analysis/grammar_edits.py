@@ -122,7 +122,10 @@ def benchmark_edits(
             held = draw_labelled("test", attribute, before, how.examples // len(BINARY), seed)
             direction = find_direction(vae, *([text for text, _ in group] for group in groups))
             texts = [text for text, _ in held]
-            made = {f"arithmetic {s:g}": vae.shifted(texts, s * direction.step) for s in how.strengths}
+            made = {
+                f"arithmetic {s:g}": vae.shifted(texts, s * direction.step, vae.greedy_untruncated())
+                for s in how.strengths
+            }
             made["search"] = [edit.edited for edit in edit_minimally(vae, texts, direction, search)]
             for method, edited in made.items():
                 judged = [

@@ -125,7 +125,12 @@ def minimum_rates(
         UserError: not a variable-rate run, an empty sentence, or labels that are missing or unknown.
     """
     least, high = _search(vae, sentences, wanted or ReconstructionTarget(), report)
-    shown = vae.reconstruct(sentences.x, rate=least.clamp(max=high).tolist(), condition=sentences.condition)
+    shown = vae.reconstruct(
+        sentences.x,
+        vae.greedy_untruncated(),
+        rate=least.clamp(max=high).tolist(),
+        condition=sentences.condition,
+    )
     pairs = zip(shown, least.tolist(), strict=True)
     return [MinimumRate(s.text, nats if nats <= high else None, s.reconstruction) for s, nats in pairs]
 
@@ -208,6 +213,7 @@ def measure_accuracies(vae: TextVAE, examples: Inputs, nats: Tensor, draws: int 
 
     def measure(sample: bool, seed: int) -> list[float]:
         asked: dict[str, Any] = {"rate": nats.tolist(), "condition": examples.condition}
+        asked["how"] = vae.greedy_untruncated()
         # equal sentences get equal noise, whichever of them are in this call of the bisection
         pairs = vae.reconstruct(examples.x, sample=sample, seed=seed, **asked, repeats_differ=False)
         return _measure_accuracies(vae, pairs)

@@ -15,14 +15,19 @@ import torch
 
 from seqvae.config.loading import parse_config
 from seqvae.config.schema import RunConfig
+from seqvae.data.text.repetition import repeating_share
 from seqvae.data.text.token_store import TokenStore
 from seqvae.errors import UserError
-from seqvae.evaluation.metrics.diversity import SELF_BLEU_OF, diversity
+from seqvae.evaluation.metrics.diversity import SELF_BLEU_OF, distinct_ngrams, diversity
 from seqvae.inference import TextVAE
 from seqvae.keyed_noise import KeyedNoise
+from seqvae.models.text.decoding import UNTRUNCATED, GenerationConfig
+from seqvae.runs.checkpoint import TRAINED
 from seqvae.runs.run_data import load_run_data
 from seqvae.training.loop import train
 from seqvae.utils.reporter import Reporter
+
+Table = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ def sample_quality(
     seed: int = 0,
     small: SmallLM | None = None,
     report: Reporter | None = None,
+    how: GenerationConfig | None = None,
 ) -> dict[str, Any]:
     """Measure `samples` sentences generated from the prior, with words sampled at temperature 1.
 
@@ -74,6 +80,8 @@ def sample_quality(
     2018, Eval all, trust a few, do wrong to none). Both are per token of the same tokenizer. A conditional
     model without fixed labels gets those of random training examples.
 
+    Samples are untruncated and come from the trained prior, unless `how` or `with_prior` says otherwise.
+
     Args:
         vae: the run to measure.
         scorer: a language model (latent: none) with the same tokenizer.
@@ -81,6 +89,7 @@ def sample_quality(
         seed: seed of codes, words and labels.
         small: the language model of `reverse_ppl`.
         report: progress of its training.
+        how: how words are chosen.
 
     Returns:
         `forward_ppl`, `reverse_ppl` and the metrics of `seqvae.evaluation.metrics.diversity`.
@@ -90,12 +99,77 @@ def sample_quality(
     """
     _check(vae, scorer, samples)
     data = load_run_data(vae.run, "train")
-    drawn = vae.sample(samples, seed=seed, condition=sample_labels(vae, data.train, samples, seed))
+    drawn = draw_samples(vae, samples, seed, how)
     known = _texts(vae, data.train)
     return {
         "forward_ppl": forward_ppl(scorer, drawn),
         "reverse_ppl": reverse_ppl(vae, drawn, seed, small, report),
         **diversity(drawn, known),
+    }
+
+
+def draw_samples(
+    vae: TextVAE,
+    n: int,
+    seed: int,
+    how: GenerationConfig | None = None,
+    store: TokenStore | None = None,
+) -> list[str]:
+    """`n` sentences as `sample_quality` draws them, with labels of `store`, by default the training split."""
+    own = vae if vae.run.prior else vae.with_prior(TRAINED)
+    how = how or replace(UNTRUNCATED, max_length=vae.config.data.max_tokens)
+    store = load_run_data(vae.run, "train").train if store is None else store
+    labels = sample_labels(vae, store, n, seed)
+    return own.sample(n, how, seed, condition=labels)
+
+
+def measure_samples(
+    vae: TextVAE, scorer: TextVAE | None, n: int | None, seed: int = 0, as_sampled: bool = False
+) -> Table:
+    """`sample_quality` beside `real_quality` where there is a scorer, else `repetition`.
+
+    `n` samples, by default 5,000 and 1,000. With `as_sampled` they are drawn as `TextVAE.sample` does.
+
+    Raises:
+        UserError: as `sample_quality`.
+    """
+    how = GenerationConfig(max_length=vae.config.data.max_tokens) if as_sampled else None
+    own = vae.with_default_prior() if as_sampled else vae
+    if scorer is None:
+        return repetition(own, 1000 if n is None else n, seed, how)
+    n = 5000 if n is None else n
+    return {
+        "samples": sample_quality(own, scorer, n, seed, how=how),
+        "real": real_quality(vae, scorer, n, seed),
+    }
+
+
+def repetition(
+    vae: TextVAE, samples: int = 1000, seed: int = 0, how: GenerationConfig | None = None
+) -> Table:
+    """Whether prior samples repeat themselves as much as validation sentences do.
+
+    Samples are drawn as for `sample_quality`.
+
+    `distinct_2`: different pairs of tokens / all tokens. `repeated_4gram`: share of the sentences in which
+    four tokens in a row occur three times or more. Both in the run's tokens, so that texts without spaces are
+    measured too, and both of as many sentences.
+
+    Returns:
+        {"samples": ..., "real": ...} with these keys and `sentences`, their number.
+    """
+    data = load_run_data(vae.run, "valid")
+    real = _texts(vae, data.valid, samples, seed)
+    drawn = draw_samples(vae, len(real), seed, how)
+    return {"samples": _repetition(vae, drawn), "real": _repetition(vae, real)}
+
+
+def _repetition(vae: TextVAE, texts: Sequence[str]) -> dict[str, Any]:
+    rows = vae.tokenizer.encode_batch(texts)
+    return {
+        "sentences": len(rows),
+        "distinct_2": distinct_ngrams(rows, 2),
+        "repeated_4gram": repeating_share(rows),
     }
 
 

@@ -6,7 +6,7 @@ Shapes: B examples, T tokens, D latent dims, K importance samples, N sentences.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from seqvae.evaluation.metrics.chunks import cells_at_once, samples_at_once
 from seqvae.evaluation.metrics.likelihood import score_batch
 from seqvae.keyed_noise import KeyedNoise
 from seqvae.models.sampling import choose_codes, sample_prior
-from seqvae.models.text.decoding import GenerationConfig, generate_tokens
+from seqvae.models.text.decoding import UNTRUNCATED, generate_tokens
 from seqvae.models.text.likelihood import TextDecoder
 from seqvae.training.step import all_reduce_gradients, clip_grad_norms
 from seqvae.training.trainer import Trainer
@@ -129,7 +129,7 @@ class Workload:
     def write(self, rows: int = SENTENCES, beam: int | None = None, words: int = WORDS) -> list[list[int]]:
         """Generate sentences of `words` words from prior samples; the end token is forbidden."""
         trainer, decoder = self.trainer, self.decoder
-        how = GenerationConfig(greedy=beam is None, beam=beam, max_length=words)
+        how = replace(UNTRUNCATED, greedy=beam is None, beam=beam, max_length=words)
         z = sample_prior(trainer.vae, rows, 0, trainer.device)
         random = KeyedNoise(0, 0, torch.arange(rows, device=trainer.device))
         end = decoder.special.eos

@@ -23,6 +23,7 @@ from seqvae.cli.options import (
 from seqvae.cli.printing import emit_json, emit_lines, emit_texts, format_value
 from seqvae.cli.reading import Reading, reads_files, say
 from seqvae.cli.terminal import Terminal
+from seqvae.cli.writing import Writing, writes_sentences
 from seqvae.errors import UserError
 from seqvae.utils.tables import align_columns
 
@@ -34,6 +35,7 @@ HEAD = ("method", "seeds", "success", "exact", "drift", "lost")
 
 
 @reads_files
+@writes_sentences
 def edit(
     run: RUN,
     towards: Annotated[
@@ -59,11 +61,16 @@ def edit(
     print0: PRINT0 = False,
     *,
     reading: Reading,
+    writing: Writing,
 ) -> None:
     """Edit sentences through their codes: move them from one group of sentences towards another."""
     sources = [*(towards or ()), *(away or ())]
     vae = load_vae(run, device, rate, condition=condition, reading=reading, sources=sources)
     require_text(vae, "`seqvae traverse RUN --attribute NAME` edits pictures")
+    if (benchmark or strength is None) and writing.given:
+        raise UserError(
+            "options of writing sentences, as --constraint, are for moved codes: give --strength too"
+        )
     if benchmark:
         _benchmark(vae, examples, seeds, json)
         return
@@ -73,7 +80,7 @@ def edit(
     if amounts is None:
         _minimal(vae, given, direction, json, print0)
     else:
-        _at_strengths(vae, given, direction, amounts, json, print0)
+        _at_strengths(vae, given, direction, amounts, writing, json, print0)
 
 
 def _direction(vae: Any, towards: list[str] | None, away: list[str] | None, reading: Reading) -> Direction:
@@ -107,13 +114,22 @@ def _minimal(vae: Any, given: Inputs, direction: Direction, json: bool, print0: 
 
 
 def _at_strengths(
-    vae: Any, given: Inputs, direction: Direction, amounts: list[float], json: bool, print0: bool
+    vae: Any,
+    given: Inputs,
+    direction: Direction,
+    amounts: list[float],
+    writing: Writing,
+    json: bool,
+    print0: bool,
 ) -> None:
-    by_amount = [given.spread(vae.shifted(given.x, amount * direction.step)) for amount in amounts]
+    how = writing.how(vae, greedy=True)
+    moved = [vae.shifted(given.x, amount * direction.step, how, writing.rule) for amount in amounts]
+    writing.said(len(amounts) * len(given.x), sum(writing.missing(text) for row in moved for text in row))
+    by_amount = [given.spread([writing.shown(text) for text in row]) for row in moved]
     edited = [list(zip(amounts, row, strict=True)) for row in zip(*by_amount, strict=True)]
     found = list(zip(given.spread(given.x, ""), edited, strict=True))
     if json:
-        emit_json([{"text": text, "edited": dict(row)} for text, row in found])
+        writing.emit_json([{"text": text, "edited": dict(row)} for text, row in found])
     elif print0:
         emit_texts([made or "" for _, row in found for _, made in row], print0)
     else:

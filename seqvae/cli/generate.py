@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -25,18 +25,17 @@ from seqvae.cli.options import (
     require_text,
     rows,
 )
-from seqvae.cli.printing import emit_json, emit_lines, emit_texts
+from seqvae.cli.printing import emit_lines, emit_texts
 from seqvae.cli.reading import Reading, reads_files, say
+from seqvae.cli.writing import Writing, writes_sentences
 from seqvae.errors import UserError
-
-if TYPE_CHECKING:
-    from seqvae.models.text.decoding import GenerationConfig
 
 GREEDY = Annotated[bool, typer.Option("--greedy", help="The likeliest word at each place.")]
 BEAM = Annotated[int | None, typer.Option(help="Beam search of this width.")]
 LENGTH = Annotated[int | None, typer.Option(help="Words at most; the run's max_tokens by default.")]
 
 
+@writes_sentences
 def sample(
     run: RUN,
     n: Annotated[int, typer.Option("-n", "--number", help="How many.", min=1)] = 10,
@@ -44,7 +43,9 @@ def sample(
         float, typer.Option(help="Divides the logits: below 1 likelier words, above 1 rarer ones.")
     ] = 1.0,
     top_k: Annotated[int | None, typer.Option(help="Draw from the k likeliest words.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Draw from the likeliest words of this mass.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Draw from the likeliest words of this mass; 0.9, 1 for all words.")
+    ] = None,
     greedy: GREEDY = False,
     beam: BEAM = None,
     max_length: LENGTH = None,
@@ -55,20 +56,25 @@ def sample(
     device: DEVICE = "auto",
     json: JSON = False,
     print0: PRINT0 = False,
+    *,
+    writing: Writing,
 ) -> None:
-    """Write sentences from codes drawn from the prior; repeated ones are counted on stderr."""
+    """Write sentences from codes of the prior, a fitted one if there is one; repeated ones are counted."""
     vae = load_vae(run, device, rate, prior, condition)
     require_text(vae, "`seqvae plot RUN samples` draws pictures")
-    how = _how(vae, greedy=greedy, beam=beam, max_length=max_length)
-    how = _with_defaults(how, temperature=temperature, top_k=top_k, top_p=top_p)
-    texts = vae.sample(n, how, seed)
-    emit_json([{"text": t} for t in texts]) if json else emit_texts(texts, print0)
-    copies = n - len(Counter(texts))
+    how = writing.how(
+        vae, max_length, greedy=greedy, beam=beam, temperature=temperature, top_k=top_k, top_p=top_p
+    )
+    texts = vae.sample(n, how, seed, constraint=writing.rule)
+    writing.emit_json([{"text": t} for t in texts]) if json else emit_texts(texts, print0)
+    writing.said(n, n - len(texts))
+    copies = len(texts) - len(Counter(texts))
     if copies:
-        say(f"{copies} of {n} sentences repeat another one")
+        say(f"{copies} of {len(texts)} sentences repeat another one")
 
 
 @reads_files
+@writes_sentences
 def reconstruct(
     run: RUN,
     texts: TEXTS = None,
@@ -83,22 +89,31 @@ def reconstruct(
     print0: PRINT0 = False,
     *,
     reading: Reading,
+    writing: Writing,
 ) -> None:
     """Encode sentences and decode their codes; `=` marks exact reconstructions."""
     vae = load_vae(run, device, rate, condition=condition, reading=reading, sources=input_)
     require_text(vae, "`seqvae plot RUN reconstructions` draws pictures")
     given = rows(vae, texts, input_, reading=reading)
-    how = _how(vae, greedy=not beam, beam=beam)
-    pairs = given.spread(vae.reconstruct(given.x, how, draw, seed, condition=given.condition))
+    how, rule = writing.how(vae, greedy=not beam, beam=beam), writing.rule
+    found = vae.reconstruct(given.x, how, draw, seed, condition=given.condition, constraint=rule)
+    pairs = given.spread(found)
+    writing.said(len(found), sum(writing.missing(pair.reconstruction) for pair in found))
     if json:
         none = {"text": "", "reconstruction": None, "exact": None}
-        emit_json([none if p is None else vars(p) for p in pairs])
+        writing.emit_json(
+            [
+                none if p is None else {**vars(p), "reconstruction": writing.shown(p.reconstruction)}
+                for p in pairs
+            ]
+        )
     elif print0:
         emit_texts([p.reconstruction if p else "" for p in pairs], print0)
     else:
         emit_lines(line for p in pairs for line in _pair(p))
 
 
+@writes_sentences
 def interpolate(
     run: RUN,
     a: Annotated[str, typer.Argument(help="A sentence.")],
@@ -111,13 +126,18 @@ def interpolate(
     device: DEVICE = "auto",
     json: JSON = False,
     print0: PRINT0 = False,
+    *,
+    writing: Writing,
 ) -> None:
     """Decode codes on the path between two sentences' codes; the ends are their reconstructions."""
     vae = load_vae(run, device, rate, condition=condition)
     require_text(vae, "`seqvae plot RUN interpolation` draws pictures")
-    points = vae.interpolate(a, b, steps, path, _how(vae, greedy=not beam, beam=beam))
+    how = writing.how(vae, greedy=not beam, beam=beam)
+    points = vae.interpolate(a, b, steps, path, how, constraint=writing.rule)
+    writing.said(len(points), sum(writing.missing(p.text) for p in points))
     if json:
-        emit_json({"a": a, "b": b, "path": path, "points": [vars(p) for p in points]})
+        shown = [{"t": p.t, "text": writing.shown(p.text)} for p in points]
+        writing.emit_json({"a": a, "b": b, "path": path, "points": shown})
     elif print0:
         emit_texts([p.text for p in points], print0)
     else:
@@ -165,6 +185,7 @@ def encode(
             typer.echo(f"{output}: {z.shape[0]} codes of {z.shape[1]} dims{left}")
 
 
+@writes_sentences
 def decode(
     run: RUN,
     input_: Annotated[
@@ -178,6 +199,8 @@ def decode(
     device: DEVICE = "auto",
     json: JSON = False,
     print0: PRINT0 = False,
+    *,
+    writing: Writing,
 ) -> None:
     """Write the sentence of each code in a file, or of each vector, which is encoded first."""
     from seqvae.inference.latent_files import coded_rows, read_codes
@@ -188,33 +211,19 @@ def decode(
     require_text(vae, "`ImageVAE.decode` gives pictures as tensors")
     z = read_codes(input_) if input_ is not None else vae.encode(given_vectors(vae, vectors))
     there = coded_rows(z)
-    written = iter(
-        vae.decode(
-            z[there] if there.numel() else z, _how(vae, greedy=not beam, beam=beam, max_length=max_length)
-        )
-    )
+    how = writing.how(vae, max_length, greedy=not beam, beam=beam)
+    found = vae.decode(z[there] if there.numel() else z, how, constraint=writing.rule)
+    writing.said(len(found), sum(map(writing.missing, found)))
+    written = iter(map(writing.shown, found))
     texts = [next(written) if filled else None for filled in there.tolist()]
-    if missing := texts.count(None):
+    if missing := int((~there).sum()):
         say(f"{missing:,} of {len(texts):,} rows hold no code: they keep their place, without a text")
-    emit_json([{"text": t} for t in texts]) if json else emit_texts([t or "" for t in texts], print0)
+    writing.emit_json([{"text": t} for t in texts]) if json else emit_texts([t or "" for t in texts], print0)
 
 
 def _pair(pair: Any) -> tuple[str, str]:
     """A sentence and its reconstruction; a row without a sentence has two empty lines."""
     return (pair.text, f"{'=' if pair.exact else '>'} {pair.reconstruction}") if pair else ("", "")
-
-
-def _how(vae: Any, greedy: bool, beam: int | None, max_length: int | None = None) -> GenerationConfig:
-    from seqvae.models.text.decoding import GenerationConfig
-
-    length = vae.config.data.max_tokens if max_length is None else max_length
-    return GenerationConfig(greedy=greedy, beam=beam, max_length=length)
-
-
-def _with_defaults(how: GenerationConfig, **values: Any) -> GenerationConfig:
-    from dataclasses import replace
-
-    return replace(how, **values)
 
 
 COMMANDS = (sample, reconstruct, interpolate, encode, decode)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 RUN = Annotated[str, typer.Argument(help="A run folder.", show_default=False)]
 DEVICE = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-PRIOR = Annotated[str | None, typer.Option(help="A prior of the run, by the name that `fit-prior` gave it.")]
+PRIOR = Annotated[str | None, typer.Option(help="A prior of the run, by its `fit-prior` name, or trained.")]
 RATE = Annotated[float | None, typer.Option(help="Nats per code, for runs trained over a range of rates.")]
 CONDITION = Annotated[
     list[str] | None, typer.Option(help="LABEL=VALUE, for conditional runs; once per label.")

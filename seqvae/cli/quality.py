@@ -13,8 +13,13 @@ from seqvae.utils.tables import align_columns
 
 def quality(
     run: RUN,
-    scorer: Annotated[str, typer.Option("--with", help="A language model of the corpus: its run.")],
-    n: Annotated[int, typer.Option("-n", "--number", help="How many samples.", min=2)] = 5000,
+    scorer: Annotated[
+        str | None, typer.Option("--with", help="A language model of the corpus, its run: perplexities too.")
+    ] = None,
+    n: Annotated[int | None, typer.Option("-n", "--number", help="How many samples.", min=2)] = None,
+    as_sampled: Annotated[
+        bool, typer.Option("--as-sampled", help="Repetition of sentences as `sample` writes them.")
+    ] = False,
     seed: SEED = 0,
     rate: RATE = None,
     prior: PRIOR = None,
@@ -24,17 +29,20 @@ def quality(
 ) -> None:
     """Measure samples and real sentences: forward and reverse perplexity, repetition, copies.
 
-    A conditional run gets the labels of random training examples, or those of --condition.
+    Samples are untruncated draws. A conditional run gets the labels of random training examples, or those of
+    --condition.
     """
-    from seqvae.analysis.sample_quality import real_quality, sample_quality
+    from seqvae.analysis.sample_quality import measure_samples
 
-    vae, judge = load_vae(run, device, rate, prior, condition), load_vae(scorer, device)
-    for each in (vae, judge):
+    vae = load_vae(run, device, rate, prior, condition)
+    judge = None if scorer is None else load_vae(scorer, device)
+    for each in (vae, *([] if judge is None else [judge])):
         require_text(each, "`quality` reads sentences")
-    drawn, real = sample_quality(vae, judge, n, seed), real_quality(vae, judge, n, seed)
-    rows = [(key, format_value(value), format_value(real[key])) for key, value in drawn.items()]
+    found = measure_samples(vae, judge, n, seed, as_sampled)
+    real = found["real"]
+    rows = [(key, format_value(v), format_value(real[key])) for key, v in found["samples"].items()]
     if json:
-        emit_json({"samples": drawn, "real": real})
+        emit_json(found)
     else:
         emit_lines(align_columns(("measure", "samples", "real sentences"), rows))
 

@@ -9,8 +9,10 @@ Shapes: D latent dims.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,10 +33,10 @@ from seqvae.evaluation.posterior_samples import (
 )
 from seqvae.evaluation.prior_comparison import compare_priors
 from seqvae.evaluation.prior_fitting import PriorFitConfig, fit_prior, held_out_codes, log_density
-from seqvae.evaluation.rate_sweep import FixedRatePrior, is_variable_rate, resolve_rates
+from seqvae.evaluation.rate_sweep import NEAR, FixedRatePrior, is_variable_rate, resolve_rates
 from seqvae.interfaces import Batch, BatchSource, Latent, Prior
 from seqvae.models.priors import PRIORS
-from seqvae.models.sampling import with_rate
+from seqvae.models.sampling import Rate, with_rate
 from seqvae.models.vae import VAE
 from seqvae.runs.checkpoint import Run
 from seqvae.runs.run_data import load_run_data
@@ -226,6 +228,32 @@ def load_posthoc_prior(path: Path, name: str, latent: Latent) -> Prior:
     if is_variable_rate(latent) and not card.get("any_rate"):
         prior = FixedRatePrior(prior, latent, card.get("nats"))
     return prior.eval()
+
+
+def best_posthoc_prior(path: Path, latent: Latent, rate: Rate = None) -> str | None:
+    """The name of the prior with the best held-out density of codes, among those that fit this use.
+
+    Passed over: priors of other weights, and of a variable-rate run those of one rate, unless codes of that
+    rate alone are drawn. None where there is none.
+    """
+    names = posthoc_prior_names(path)
+    model = sha256_of(path / WEIGHTS) if names else ""
+    densities: dict[str, float] = {}
+    for name in names:
+        with suppress(ValueError, KeyError, TypeError):
+            card = json.loads(_files(path, name)[1].read_text(encoding="utf-8"))
+            if card["model"] == model and (card.get("any_rate") or _serves(latent, card.get("nats"), rate)):
+                densities[name] = float(card["log_density"]["fitted"])
+    return max(densities, key=lambda name: densities[name]) if densities else None
+
+
+def _serves(latent: Any, nats: float | None, rate: Rate) -> bool:
+    """Whether a prior that was fitted at one rate, `nats` (None: the middle one), is for these codes."""
+    if not is_variable_rate(latent):
+        return True
+    fitted = latent.rate_range.geometric_mean if nats is None else nats
+    asked = float(latent.rate) if rate is None else rate
+    return isinstance(asked, int | float) and math.isclose(asked, fitted, rel_tol=NEAR)
 
 
 def adopt_posthoc_priors(path: Path, model: str) -> None:

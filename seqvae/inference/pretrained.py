@@ -31,9 +31,16 @@ from seqvae.evaluation.score import ExampleScore, score_examples
 from seqvae.inference.codec import LatentCodec
 from seqvae.inference.inputs import Inputs, Note
 from seqvae.inference.model_card import CARD, Measured, model_card
-from seqvae.inference.posthoc_priors import load_posthoc_prior, with_prior
+from seqvae.inference.posthoc_priors import (
+    best_posthoc_prior,
+    load_posthoc_prior,
+    posthoc_prior_names,
+    with_prior,
+)
+from seqvae.inference.remarks import say_prior
 from seqvae.interfaces import Batch, ModalityMetrics
 from seqvae.models.sampling import Condition, Rate, with_own_labels
+from seqvae.runs.checkpoint import TRAINED, load_run
 from seqvae.runs.run_data import check_split, load_run_data, with_corpus
 from seqvae.utils.atomic_files import write_atomically
 from seqvae.utils.device import autocast, pick_precision
@@ -202,13 +209,33 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
         return type(self)(with_corpus(self.run, place), self.device)
 
     def with_prior(self, name: str) -> Self:
-        """The same model with a prior that `seqvae fit-prior` stored in the run.
+        """The same model with a prior that `seqvae fit-prior` stored in the run, or with the `trained` one.
 
         Raises:
             UserError: no such prior, or it was fitted to other weights.
         """
-        prior = load_posthoc_prior(self.run.path, name, self.vae.latent)
-        return type(self)(replace(self.run, vae=with_prior(self.vae, prior)), self.device)
+        run = self.run
+        if name != TRAINED or name in posthoc_prior_names(run.path):
+            prior = load_posthoc_prior(run.path, name, self.vae.latent)
+        elif run.prior in (None, TRAINED):
+            prior = self.vae.prior
+        else:
+            prior = load_run(run.path, self.device).vae.prior
+        return type(self)(replace(run, vae=with_prior(self.vae, prior), prior=name), self.device)
+
+    def with_default_prior(self, rate: Rate = None) -> Self:
+        """The same model under the prior that samples are drawn from unless one was chosen.
+
+        Of the priors fitted to the run that with the best held-out density, else the trained one. One that
+        was fitted at a single rate serves that rate only.
+        """
+        if self.run.prior is not None:
+            return self
+        name = best_posthoc_prior(self.run.path, self.vae.latent, rate)
+        if name is None:
+            return self
+        say_prior(self.run.path, name)
+        return self.with_prior(name)
 
     def prior_gains(
         self,

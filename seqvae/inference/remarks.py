@@ -36,3 +36,13 @@ def say_unknown(run: Path, rows: Sequence[Sequence[bool]], written: str) -> None
             f"{unknown:,} of {sum(map(len, rows)):,} tokens are outside the vocabulary, in {sentences:,} of "
             f"{len(rows):,} sentences: the model reads {written} there, whatever the word",
         )
+
+
+def say_prior(run: Path, name: str) -> None:
+    """Which prior samples come from, by default."""
+    say_once(
+        run,
+        "prior",
+        f"codes are drawn from the fitted prior {name!r}; --prior trained (with_prior) draws from the "
+        "trained one",
+    )

@@ -20,6 +20,7 @@ from seqvae.data.text.batching import batch_from_ids, keys_of, token_bounded, wi
 from seqvae.data.text.dataset import load_examples
 from seqvae.data.text.feed import measured_feed
 from seqvae.data.text.readers import Example
+from seqvae.data.text.repetition import most_repeated
 from seqvae.data.text.similar_spelling import SimilarSpelling
 from seqvae.data.text.source import Array, SourceReader, SourceRows
 from seqvae.data.text.token_store import TokenStore
@@ -30,6 +31,7 @@ from seqvae.errors import UserError
 from seqvae.evaluation.metrics.text import TextGeneration, TextMetrics
 from seqvae.evaluation.metrics.text_scores import mark_unknown
 from seqvae.evaluation.score import ExampleScore
+from seqvae.inference.constraint import NO_TEXT, Check, Constraint
 from seqvae.inference.inputs import Inputs, Note
 from seqvae.inference.pretrained import PretrainedVAE
 from seqvae.inference.remarks import say_cut, say_lengths, say_unknown
@@ -39,14 +41,14 @@ from seqvae.keyed_noise import KeyedNoise, Signed, distinguish_repeats, hash_cod
 from seqvae.models.pretrained.sources import source_reader
 from seqvae.models.sampling import Condition, Rate, make_condition, resample_conditions, sample_prior
 from seqvae.models.sampling import Path as CodePath
-from seqvae.models.text.decoding import GenerationConfig, generate_tokens
+from seqvae.models.text.decoding import UNTRUNCATED, GenerationConfig, generate_tokens
 from seqvae.models.text.filling import Pattern, fill_blanks
 from seqvae.models.text.likelihood import TextDecoder
 from seqvae.runs.checkpoint import Run
 from seqvae.utils.accelerator import is_asynchronous
 from seqvae.utils.progress import track
 
-GREEDY = GenerationConfig(greedy=True)
+Rule = Constraint | str | Check | None
 WRITTEN, GPU_WRITTEN = 256, 2048  # sentences generated per batch, on a CPU and on a GPU
 WRITTEN_TOKENS = 1 << 15  # tokens per batch, on a CPU
 FILLED = 1024  # beams per batch whose blanks are filled
@@ -104,6 +106,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         seed: int = 0,
         rate: Rate = None,
         condition: Condition | None = None,
+        constraint: Rule = None,
     ) -> list[str]:
         """Decode codes to sentences.
 
@@ -113,17 +116,20 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
             seed: seed of the words, if `how` samples them.
             rate: nats per code of a variable-rate run, one number or N; the run's default rate if None.
             condition: {label: value} of a conditional run, with one value or a list of N.
+            constraint: what a sentence must be, see `Constraint`. Where texts are filtered, words are drawn
+                again for a code whose sentence is not valid; `NO_TEXT` (empty) if no draw was valid.
 
         Returns:
             N sentences.
 
         Raises:
-            UserError: codes of another size, a rate out of the run's range, or labels that do not match.
+            UserError: codes of another size, a rate out of the run's range, labels that do not match, or a
+                constraint that cannot be read or met.
         """
         z = self._codes(z)
         c = make_condition(self.vae, len(z), rate, condition)
-        written = self._generate(z, how or self._greedy(), seed, c, keys=distinguish_repeats(hash_codes(z)))
-        return self.tokenizer.decode_batch(written)
+        keys = distinguish_repeats(hash_codes(z))
+        return self._texts(z, how or self._greedy(), seed, c, keys, constraint)
 
     def sample(
         self,
@@ -132,6 +138,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         seed: int = 0,
         rate: Rate = None,
         condition: Condition | None = None,
+        constraint: Rule = None,
     ) -> list[str]:
         """Generate `n` sentences from codes sampled from the prior.
 
@@ -141,14 +148,34 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
             seed: seed of codes and words.
             rate: nats per code of a variable-rate run, one number or n; the run's default rate if None.
             condition: {label: value} of a conditional run, with one value or a list of n.
+            constraint: what a sentence must be, see `Constraint`. Where texts are filtered, each of the n is
+                drawn again, code and words, until it is valid; those without a valid draw are left out.
+
+        By default words are drawn from the likeliest nine tenths (`top_p`), the unknown token is not written,
+        and no 4-gram is repeated more than in training text: `UNTRUNCATED` is the model's own distribution.
+        Codes are those of the prior that was fitted to the run, if one was, or of `with_prior`.
 
         Raises:
-            UserError: a rate out of the run's range, or labels that are missing or unknown.
+            UserError: a rate out of the run's range, labels that are missing or unknown, or a constraint that
+                cannot be read or met.
         """
+        vae = self.with_default_prior(rate)
         c = make_condition(self.vae, n, rate, condition)
-        z = sample_prior(self.vae, n, seed, c=c).cpu()
-        how = how or GenerationConfig(max_length=self.config.data.max_tokens)
-        return self.tokenizer.decode_batch(self._generate(z, how, seed, c))
+        how = self._resolve(how or GenerationConfig(max_length=self.config.data.max_tokens))
+        rule = None if constraint is None else Constraint.of(constraint)
+        how = how if rule is None else rule.restrict(how, self.tokenizer)
+
+        def draw(rows: Sequence[int], number: int) -> list[str]:
+            """Sentences from the codes number * n + rows of the prior."""
+            own = torch.tensor(rows, dtype=torch.long) + number * n
+            every = None if c is None else c.repeat(number + 1, 1)
+            z = sample_prior(vae.vae, (number + 1) * n, seed, c=every).cpu()[own]
+            asked = None if every is None else every[own]
+            return self.tokenizer.decode_batch(self._generate(z, how, seed, asked, own.numpy()))
+
+        if rule is None:
+            return draw(range(n), 0)
+        return [text for text in rule.collect(n, draw) if text is not None]
 
     def reconstruct(
         self,
@@ -159,6 +186,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         rate: Rate = None,
         condition: Condition | None = None,
         repeats_differ: bool = True,
+        constraint: Rule = None,
     ) -> list[Reconstruction]:
         """Encode sentences and decode their codes.
 
@@ -170,13 +198,18 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
             rate: nats per code of a variable-rate run, one number or N; the run's default rate if None.
             condition: {label: value} of a conditional run, with one value or a list of N.
             repeats_differ: whether a sentence that is given n times gets n different samples.
+            constraint: as for `decode`.
+
+        The unknown token is written where the training text itself contains it, and a 4-gram is repeated as
+        often as in training text or in one of the `texts`: an exact copy is never excluded.
 
         Raises:
-            UserError: as `encode`.
+            UserError: as `encode` and `decode`.
         """
         z, c = self._encode(texts, sample, seed, rate, condition, repeats_differ)
         keys = self._keys(texts, repeats_differ)
-        back = self.tokenizer.decode_batch(self._generate(z, how or self._greedy(), seed, c, keys))
+        how = self._copying(how or self._greedy(), texts)
+        back = self._texts(z, how, seed, c, keys, constraint)
         shown = self.tokenizer.decode_batch(self._ids(texts))
         pairs = zip(shown, back, self.unknown(texts), strict=True)
         return [Reconstruction(a, b, a == b and not unknown) for a, b, unknown in pairs]
@@ -216,6 +249,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         how: GenerationConfig | None = None,
         rate: float | None = None,
         condition: Condition | None = None,
+        constraint: Rule = None,
     ) -> list[PathPoint]:
         """Decode the path between the codes of two sentences; the ends are their reconstructions.
 
@@ -227,12 +261,13 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
             how: how words are chosen; greedy by default.
             rate: nats per code of a variable-rate run; the run's default rate if None.
             condition: {label: value} of a conditional run.
+            constraint: as for `decode`.
 
         Raises:
-            UserError: as `encode`, or fewer than two steps.
+            UserError: as `encode` and `decode`, or fewer than two steps.
         """
         vae = self.with_defaults(rate, condition)
-        texts = vae.decode(vae.path(a, b, steps, path), how)
+        texts = vae.decode(vae.path(a, b, steps, path), how, constraint=constraint)
         return [PathPoint(i / (steps - 1), text) for i, text in enumerate(texts)]
 
     def edit(
@@ -244,6 +279,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         how: GenerationConfig | None = None,
         rate: float | None = None,
         condition: Condition | None = None,
+        constraint: Rule = None,
     ) -> list[str]:
         """Shift the code of each sentence by `strength` times the `direction`, and decode it.
 
@@ -255,12 +291,13 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
             how: how words are chosen; greedy by default.
             rate: nats per code of a variable-rate run; the run's default rate if None.
             condition: {label: value} of a conditional run.
+            constraint: as for `decode`.
 
         Raises:
-            UserError: as `encode`; or an empty group.
+            UserError: as `encode` and `decode`; or an empty group.
         """
         vae = self.with_defaults(rate, condition)
-        return vae.shifted(texts, strength * vae.direction(towards, away), how)
+        return vae.shifted(texts, strength * vae.direction(towards, away), how, constraint)
 
     def direction(self, towards: Sequence[str], away: Sequence[str]) -> Tensor:
         """(D,): mean code of `towards` - mean code of `away`.
@@ -275,17 +312,21 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
                 raise UserError(f"`{name}` holds no sentence: give some sentences of this group")
         return self.encode(towards).mean(0) - self.encode(away).mean(0)
 
-    def shifted(self, texts: Sequence[str], step: Tensor, how: GenerationConfig | None = None) -> list[str]:
+    def shifted(
+        self,
+        texts: Sequence[str],
+        step: Tensor,
+        how: GenerationConfig | None = None,
+        constraint: Rule = None,
+    ) -> list[str]:
         """Decode the code of each sentence plus `step` (D,) or (N, D); greedy unless `how` says otherwise.
 
         Raises:
-            UserError: as `encode`.
+            UserError: as `encode` and `decode`.
         """
         z, c = self._encode(texts)
-        written = self._generate(
-            z + step, how or self._greedy(), 0, c, self._keys(texts, repeats_differ=True)
-        )
-        return self.tokenizer.decode_batch(written)
+        keys = self._keys(texts, repeats_differ=True)
+        return self._texts(z + step, how or self._greedy(), 0, c, keys, constraint)
 
     @torch.no_grad()
     def log_prob(self, texts: Sequence[str], z: Tensor) -> Tensor:
@@ -390,18 +431,61 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         return read_sentences(self, source, count, id_column, note)
 
     def _reconstruct_greedily(self, z: Tensor, batch: TextBatch) -> list[list[int]]:
-        return self._generate(z, self._greedy(), c=self.vae.condition(batch))
+        return self._generate(z, self.greedy_untruncated(), c=self.vae.condition(batch))
 
     def _sample_greedily(self, batches: Sequence[Batch], n: int, seed: int) -> list[list[int]]:
         """Greedy decodings of `n` prior samples; a conditional model gets labels of random examples."""
         c = resample_conditions(self.vae, batches, n)
-        return self._generate(sample_prior(self.vae, n, seed, c=c), self._greedy(), c=c)
+        return self._generate(sample_prior(self.vae, n, seed, c=c), self.greedy_untruncated(), c=c)
 
     def _detokenize(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids)
 
     def _greedy(self) -> GenerationConfig:
-        return replace(GREEDY, max_length=self.config.data.max_tokens)
+        return GenerationConfig(greedy=True, max_length=self.config.data.max_tokens)
+
+    def greedy_untruncated(self) -> GenerationConfig:
+        """Greedy decoding without restrictions, for measures."""
+        return replace(UNTRUNCATED, greedy=True, max_length=self.config.data.max_tokens)
+
+    def _copying(self, how: GenerationConfig, texts: Sequence[str]) -> GenerationConfig:
+        """`how`, so that each of the texts can be written where it says nothing else."""
+        unknown = self.tokenizer.unk_is_word if how.unknown is None else how.unknown
+        most = self._resolve(how).repeats
+        if how.repeats is None and most:
+            most = max([most, *(most_repeated(ids) for ids in self._ids(texts))])
+        return replace(how, unknown=unknown, repeats=most)
+
+    def _resolve(self, how: GenerationConfig) -> GenerationConfig:
+        """`how` with what the run's training text says."""
+        return replace(how, repeats=self.tokenizer.repeats) if how.repeats is None else how
+
+    def _texts(
+        self,
+        z: Tensor,
+        how: GenerationConfig,
+        seed: int,
+        c: Tensor | None,
+        keys: Signed,
+        constraint: Rule,
+    ) -> list[str]:
+        """A sentence per code (N, D) under conditions c (N, C); `NO_TEXT` where none is valid."""
+        how = self._resolve(how)
+        rule = None if constraint is None else Constraint.of(constraint)
+        how = how if rule is None else rule.restrict(how, self.tokenizer)
+        drawn = replace(how, greedy=False, beam=None)
+
+        def write(rows: Sequence[int], number: int) -> list[str]:
+            at = torch.tensor(rows, dtype=torch.long)
+            given = None if c is None else c[at]
+            way = how if number == 0 else drawn
+            return self.tokenizer.decode_batch(
+                self._generate(z[at], way, seed, given, keys[at.numpy()], number)
+            )
+
+        if rule is None:
+            return write(range(len(z)), 0)
+        return [NO_TEXT if text is None else text for text in rule.collect(len(z), write)]
 
     @torch.no_grad()
     def _generate(
@@ -411,10 +495,12 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         seed: int = 0,
         c: Tensor | None = None,
         keys: Signed | None = None,
+        number: int = 0,
     ) -> list[list[int]]:
         """Generate token ids from codes (N, D), conditioned on c (N, C) or on the model's defaults.
 
-        `keys` (N,) key the noise of the words; by default the position of the code.
+        `keys` (N,) key the noise of the words; by default the position of the code; each
+        `number` of a draw has noise of its own.
         """
         decoder, written = self.vae.decoder, []
         assert isinstance(decoder, TextDecoder)
@@ -423,6 +509,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         parts = torch.split(torch.arange(len(z)), GPU_WRITTEN if is_asynchronous(self.device) else most)
         for rows in track(parts, "writing", len):
             part, random = z[rows].to(self.device), KeyedNoise(seed, 0, index[rows].to(self.device))
+            random = random.fold(number) if number else random
             likelihood: Any = self.vae.likelihood(part[None], None if c is None else c[rows].to(self.device))
             written += generate_tokens(decoder, likelihood.start(), len(part), how, random)
         return written

@@ -46,6 +46,7 @@ from seqvae.utils.atomic_files import (
 )
 
 FORMAT = 1
+TRAINED = "trained"  # name of the prior of the training
 Splits = Mapping[str, Mapping[str, str]]  # per split: hashes of its examples and of each label column
 _STATE_KEYS = {"format_version", "progress", "sha256", "sha256_of_progress"}
 
@@ -77,6 +78,7 @@ class Run:
     vae: VAE
     codec: Any  # the tokenizer of a text run
     card: dict[str, Any]  # config.json
+    prior: str | None = None  # chosen by name: one fitted to the run, or TRAINED
 
 
 def require_empty(path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tiny import language_model, tiny_run, trained
+from tiny_text import untruncated
 from typer.testing import CliRunner
 
 from seqvae.analysis.sample_quality import (
@@ -48,8 +49,9 @@ def test_numbers_of_samples_and_of_the_data(vae: TextVAE, scorer: TextVAE) -> No
     assert report["samples"] == 80
     assert report["forward_ppl"] > 1
     assert report["reverse_ppl"] > 1
-    assert forward_ppl(scorer, vae.sample(80, seed=1)) == report["forward_ppl"]
-    assert forward_ppl(scorer, vae.sample(80, seed=2)) != report["forward_ppl"]
+    own = untruncated(max_length=vae.config.data.max_tokens)
+    assert forward_ppl(scorer, vae.sample(80, own, seed=1)) == report["forward_ppl"]
+    assert forward_ppl(scorer, vae.sample(80, own, seed=2)) != report["forward_ppl"]
     hoped = real_quality(vae, scorer, 80, seed=1, small=TINY)
     assert hoped.keys() == report.keys()
     assert hoped["samples"] == 80

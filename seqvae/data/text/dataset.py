@@ -19,6 +19,7 @@ from seqvae.data.text.choosing import MANY_UNKNOWN, advice, unknown_share
 from seqvae.data.text.detokenize import detokenized
 from seqvae.data.text.preparing import load_shards
 from seqvae.data.text.readers import Example
+from seqvae.data.text.repetition import usual_repeats
 from seqvae.data.text.sentences import Sentences
 from seqvae.data.text.shards import shard_sources, shard_splits
 from seqvae.data.text.source import SourceReader
@@ -137,6 +138,8 @@ def load_data(
     if new:
         tokenizer.unk_is_word = train.counts.literal > 0
     _check_filled(train, data)
+    if new:
+        tokenizer.repeats = usual_repeats(train)
     train = keep_some_labels(train, data)
     known = {name: train.categories.get(name, ()) for name in train.label_names}
     make = StoreMaker(tokenizer, data, known, source=source)

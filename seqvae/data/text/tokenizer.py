@@ -26,6 +26,7 @@ from seqvae.errors import UserError
 _FILES = ("tokenizer.json", "tokenizer_config.json")
 UNKNOWN_WORDS = ("<unk>", "_UNK")  # forms of removed words in PTB and Yahoo
 _LITERAL = "seqvae_unk_is_word"  # key of tokenizer_config.json
+_REPEATS = "seqvae_repeats"  # likewise
 # role -> (key in tokenizer_config.json, common names)
 _ROLES = {
     "pad": ("pad_token", ("<pad>", "[PAD]")),
@@ -51,6 +52,7 @@ class TextTokenizer:
         self._size = 1 + max(tokenizer.get_vocab(with_added_tokens=True).values())
         self._forbidden = {special.pad, special.bos, special.eos} - {special.unk}
         self.unk_is_word = True  # whether the training text itself writes `<unk>`, as PTB does
+        self.repeats = 0  # times that the training text has a 4-gram in a sentence at most; 0: not known
         self._words = _words(tokenizer, special.unk)
         self.source: SourceFacts | None = None  # of an encoder that does not read these tokens
 
@@ -71,6 +73,11 @@ class TextTokenizer:
         """The same as JSON values."""
         source = {} if self.source is None else {"source": self.source.card}
         return {"vocab_size": self.vocab_size, "special": asdict(self.special), **source}
+
+    @property
+    def library(self) -> Tokenizer:
+        """The tokenizer of the library `tokenizers`."""
+        return self._tokenizer
 
     @property
     def vocab_size(self) -> int:
@@ -201,6 +208,7 @@ class TextTokenizer:
             "add_eos_token": False,
             "model_max_length": 10**9,
             _LITERAL: self.unk_is_word,
+            _REPEATS: self.repeats,
         }
         for role, (key, _) in _ROLES.items():
             config[key] = self.token(getattr(self.special, role))
@@ -220,7 +228,8 @@ class TextTokenizer:
         file = Path(path) / _FILES[0] if Path(path).is_dir() else Path(path)
         tokenizer = with_json_entries(_read(file), post_processor=None)  # which would add special tokens
         found = cls(tokenizer, _special_ids(tokenizer, named_roles(file.parent)))
-        found.unk_is_word = bool(_json_object(file.parent / _FILES[1]).get(_LITERAL, True))
+        config = _json_object(file.parent / _FILES[1])
+        found.unk_is_word, found.repeats = bool(config.get(_LITERAL, True)), int(config.get(_REPEATS, 0))
         return found
 
 

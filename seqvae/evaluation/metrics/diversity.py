@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 ORDER = 4  # of BLEU
@@ -36,10 +36,16 @@ def diversity(sentences: Sequence[str], training: Iterable[str], first: int = SE
 
 def distinct_share(sentences: Sequence[str], order: int) -> float | None:
     """Distinct n-grams of one order / all words (Li et al. 2016), in [0, 1]; None without words."""
-    words = sum(len(sentence.split()) for sentence in sentences)
-    if not words:
+    return distinct_ngrams([sentence.split() for sentence in sentences], order)
+
+
+def distinct_ngrams(sentences: Sequence[Sequence[Hashable]], order: int) -> float | None:
+    """Distinct n-grams of one order / all tokens of sentences that are split into tokens."""
+    tokens = sum(map(len, sentences))
+    if not tokens:
         return None
-    return len({gram for sentence in sentences for gram in ngrams(sentence.split(), order)}) / words
+    grams = {tuple(row[i : i + order]) for row in sentences for i in range(len(row) - order + 1)}
+    return len(grams) / tokens
 
 
 def copied_share(sentences: Sequence[str], training: Iterable[str]) -> float | None:

@@ -67,7 +67,9 @@ def measure(runs: Runs, material: LessonArgs) -> Numbers:
     blanked = [blank_words(text, i, material.seed) for i, text in enumerate(whole)]
     words: Numbers = {}
     for kind in TRAINED:
-        back = [pair.reconstruction for pair in writers[f"sentences {kind}"].reconstruct(blanked)]
+        writer = writers[f"sentences {kind}"]
+        pairs = writer.reconstruct(blanked, writer.greedy_untruncated())
+        back = [pair.reconstruction for pair in pairs]
         words[kind] = score_restoration(whole, blanked, back)
     example = {"whole": whole[0], "damaged": blanked[0]}
     return {

@@ -15,6 +15,7 @@ from torch import Tensor
 from seqvae.keyed_noise import KeyedNoise
 from seqvae.models.text.kernels.logits import BeamCandidates, join
 from seqvae.models.text.likelihood import DecoderState, TextDecoder
+from seqvae.models.text.restrictions import Restrictions
 from seqvae.models.text.search import Read, Search, SearchState
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class BeamState(SearchState):
     scores: Tensor  # (n, U) log2 probability, the next word included
     best: Tensor  # (n,) log2 probability of the best ended beam
     written: Tensor  # (R, L + 1) the words read so far, the start token first
+    states: Tensor  # (n, U) of the constraint, the next word included
 
     without_rows: ClassVar[tuple[str, ...]] = ("position", "decoder", "written")
 
@@ -53,6 +55,8 @@ class BeamSearch(Search[BeamState]):
     def __init__(self, decoder: TextDecoder, how: GenerationConfig, read: Read, fixed_shapes: bool) -> None:
         self.head, self.special, self.read = decoder.head, decoder.special, read
         self.width, self.steps, self.fixed_shapes = how.beam or 1, how.max_length + 1, fixed_shapes
+        weight = decoder.head.weight
+        self.restrictions = Restrictions(how, decoder.special, len(weight), weight.device)
 
     def begin(self, decoder: DecoderState, random: KeyedNoise) -> BeamState:
         """One beam per sentence before its first word; with fixed shapes W, all but one of probability 0."""
@@ -72,6 +76,7 @@ class BeamSearch(Search[BeamState]):
             scores=scores,
             best=torch.full((rows,), -torch.inf, device=device),
             written=torch.full((rows, self.steps), self.special.eos, device=device),
+            states=self.restrictions.begin(rows, beams, device=device),
         )
 
     def step(self, state: BeamState) -> BeamState:
@@ -80,7 +85,8 @@ class BeamSearch(Search[BeamState]):
         words = state.words.flatten()[:, None]  # (R, 1)
         state.written.index_copy_(1, state.position[None], words)
         features, decoder = self.read(words, state.decoder)
-        ended, scores, beams, words = self._extend(features[:, -1], state.scores)
+        allowed = self.restrictions.allowed(state.written[:, 1:], state.position, state.states.flatten())
+        ended, scores, beams, words = self._extend(features[:, -1], state.scores, allowed)
         best = self._keep_ended(state, ended)
         return replace(
             state,
@@ -91,10 +97,15 @@ class BeamSearch(Search[BeamState]):
             parents=state.parents[:, :1] + beams,
             scores=scores,
             best=best,
+            states=self.restrictions.advance(state.states.gather(1, beams), words),
         )
 
-    def _extend(self, features: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Extend the beams, given features (R, H) and scores (n, U).
+    def _extend(
+        self, features: Tensor, scores: Tensor, allowed: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Extend the beams, given features (R, H), scores (n, U) and the words that may follow (R, V).
+
+        Probabilities are renormalised over these words.
 
         Returns:
             Scores (n, U) of the beams if they end here, and the W best extensions: scores, beams and words,
@@ -102,6 +113,9 @@ class BeamSearch(Search[BeamState]):
         """
         ended, extended, start, beams = [], [], 0, scores.shape[1]
         for logits in self.head.chunks(features, beams):
+            rows = slice(start * beams, start * beams + len(logits.low))
+            logits = logits.restricted(None if allowed is None else allowed[rows])
+            logits = logits.without(*self.restrictions.never)
             ends = torch.full((len(logits.low), 1), self.special.eos, device=features.device)
             end = logits.at(ends).view(-1, beams)
             candidates = BeamCandidates.of(logits.without(self.special.eos), beams, self.width)

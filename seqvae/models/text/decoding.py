@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 
+from seqvae.data.text.token_automaton import START, TokenMoves
 from seqvae.errors import UserError
 from seqvae.keyed_noise import KeyedNoise
 from seqvae.models.text.beams import BeamSearch
@@ -20,6 +21,7 @@ from seqvae.models.text.sampling import Sampling
 from seqvae.models.text.search import Stepper, run_search
 from seqvae.utils.accelerator import free_memory, is_asynchronous
 
+TOP_P = 0.9  # default of samples
 BEAMS = 2560  # at once on a CPU, so that their states fit into its caches
 GPU_ROWS = 1 << 15  # sentences or beams at once on a GPU, at most
 FEW_ROWS = 1 << 10  # this many fit into the memory of any GPU
@@ -29,14 +31,21 @@ INTERVAL = 16  # words after which the host of a GPU checks which sentences have
 
 @dataclass(frozen=True)
 class GenerationConfig:
-    """How sentences are decoded. `greedy` and `beam` are deterministic; top-k and top-p apply to samples."""
+    """How sentences are decoded. `greedy` and `beam` are deterministic; top-k and top-p apply to samples.
+
+    The defaults are those of use: top-p, no unknown token, and no 4-gram more often in a sentence than in
+    training text. `UNTRUNCATED` samples from the model's own distribution.
+    """
 
     greedy: bool = False
     temperature: float = 1.0
     top_k: int | None = None
-    top_p: float | None = None
+    top_p: float | None = TOP_P  # 1 or None: all words
     beam: int | None = None
     max_length: Annotated[int, Field(gt=0)] = 64  # words, the end token not counted
+    unknown: bool | None = None  # whether the unknown token may be written; None: only in copies of it
+    repeats: int | None = None  # times that a 4-gram may occur; 0: any, None: as in the run's training text
+    moves: TokenMoves | None = None  # the only sentences that may be written
 
     def __post_init__(self) -> None:
         """Check the ranges of all settings.
@@ -51,6 +60,7 @@ class GenerationConfig:
         self._require(self.top_k is None or self.top_k > 0, "top-k", self.top_k, "above 0")
         self._require(self.top_p is None or 0 < self.top_p <= 1, "top-p", self.top_p, "in (0, 1]")
         self._require(self.beam is None or self.beam > 0, "beam", self.beam, "above 0")
+        self._require(self.repeats is None or self.repeats >= 0, "repeats", self.repeats, "0 or more")
         self._require(self.max_length > 0, "max-length", self.max_length, "above 0")
         self._require(not (self.greedy and self.beam), "greedy", self.greedy, "off when a beam is asked for")
 
@@ -58,6 +68,9 @@ class GenerationConfig:
     def _require(good: bool, name: str, got: object, need: str) -> None:
         if not good:
             raise UserError(f"{name} got {got}: it must be {need}")
+
+
+UNTRUNCATED = GenerationConfig(top_p=None, unknown=True, repeats=0)
 
 
 @torch.no_grad()
@@ -82,7 +95,15 @@ def generate_tokens(
         interval: number of words after which the host drops sentences that have ended; the steps between are
             captured as CUDA graphs. 0: after every word, without graphs. By default 16 on a GPU, because the
             host has to wait for it, and 0 on a CPU, where rows of ended sentences cost time.
+
+    Raises:
+        UserError: a constraint that no sentence of so few words matches.
     """
+    if how.moves is not None and (least := int(how.moves.distance[START])) > how.max_length:
+        raise UserError(
+            f"the constraint needs at least {least} tokens, a sentence has at most {how.max_length}: raise "
+            "--max-length (max_length), or mend the constraint"
+        )
     device = random.index.device
     if interval is None:
         interval = INTERVAL if is_asynchronous(device) else 0

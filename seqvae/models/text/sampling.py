@@ -13,6 +13,7 @@ from torch import Tensor
 
 from seqvae.keyed_noise import KeyedNoise
 from seqvae.models.text.likelihood import DecoderState, TextDecoder
+from seqvae.models.text.restrictions import Restrictions
 from seqvae.models.text.search import Read, Search, SearchState
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 class SamplingState(SearchState):
     """Sentences written from left to right; `output` holds their words, and the end token from the end on."""
 
+    states: Tensor  # (n,) of the constraint
     uniforms: Tensor | None  # (N + 1, L) draws from (0, 1) for the words; None for greedy decoding
 
     shared: ClassVar[tuple[str, ...]] = ("output", "uniforms")
@@ -34,6 +36,8 @@ class Sampling(Search[SamplingState]):
     def __init__(self, decoder: TextDecoder, how: GenerationConfig, read: Read, fixed_shapes: bool) -> None:
         self.head, self.special, self.read = decoder.head, decoder.special, read
         self.how, self.steps, self.fixed_shapes = how, how.max_length, fixed_shapes
+        weight = decoder.head.weight
+        self.restrictions = Restrictions(how, decoder.special, len(weight), weight.device)
 
     def begin(self, decoder: DecoderState, random: KeyedNoise) -> SamplingState:
         """The state before the first word."""
@@ -49,6 +53,7 @@ class Sampling(Search[SamplingState]):
             rows=torch.arange(rows, device=device),
             position=torch.zeros((), dtype=torch.long, device=device),
             output=torch.full((rows + 1, self.steps), self.special.eos, device=device),
+            states=self.restrictions.begin(rows, device=device),
             uniforms=uniforms,
         )
 
@@ -59,13 +64,26 @@ class Sampling(Search[SamplingState]):
         if self.fixed_shapes:
             words = torch.where(state.active, words, end)
         state.output.index_put_((state.rows, state.position), words)
-        return replace(state, decoder=decoder, words=words, active=words != end, position=state.position + 1)
+        return replace(
+            state,
+            decoder=decoder,
+            words=words,
+            active=words != end,
+            position=state.position + 1,
+            states=self.restrictions.advance(state.states, words),
+        )
 
     def _choose(self, features: Tensor, state: SamplingState) -> Tensor:
         """Words (n,) after features (n, H)."""
+        limited = self.restrictions.most > 0  # else no one reads what is written
+        written = state.output[state.rows] if limited else state.output
+        allowed = self.restrictions.allowed(written, state.position, state.states)
+        if state.uniforms is None and allowed is None:
+            return self.head.argmax(features, self.restrictions.never)
+        logits = self.restrictions.mask(self.head(features), allowed)
         if state.uniforms is None:
-            return self.head.argmax(features)
-        logits = filter_logits(self.head(features) / self.how.temperature, self.how.top_k, self.how.top_p)
+            return logits.argmax(-1)
+        logits = filter_logits(logits / self.how.temperature, self.how.top_k, self.how.top_p)
         # x[i, j] with a tensor j () would read j on the host
         uniform = state.uniforms[state.rows, state.position.expand_as(state.rows)]
         return draw_words(logits, uniform)

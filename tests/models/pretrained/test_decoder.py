@@ -8,6 +8,7 @@ import math
 import pytest
 import torch
 from tiny_backbones import TEXTS, lm_folder
+from tiny_text import untruncated
 from torch import Tensor
 
 from seqvae.data.text.batch import SpecialIds
@@ -19,7 +20,7 @@ from seqvae.models.pretrained.backbone import LoRA
 from seqvae.models.pretrained.base import library
 from seqvae.models.pretrained.decoder import PretrainedDecoder
 from seqvae.models.pretrained.tokens import read_pretrained_tokenizer
-from seqvae.models.text.decoding import GenerationConfig, generate_tokens
+from seqvae.models.text.decoding import generate_tokens
 
 KINDS = ("llama", "qwen2", "gpt2")
 PLACES = (("slots",), ("prefix",), ("softmax",), ("slots", "prefix", "softmax"))
@@ -118,7 +119,7 @@ def test_padded_batch_equals_single_sentences(kind: str, z_to: tuple[str, ...]) 
 def test_greedy_equals_teacher_forced_argmax(kind: str, z_to: tuple[str, ...]) -> None:
     made, z = decoder(kind, z_to), torch.randn(6, DIM)
     noise = KeyedNoise(0, 0, torch.arange(6))
-    written = generate_tokens(made, made.start(z), 6, GenerationConfig(greedy=True, max_length=12), noise)
+    written = generate_tokens(made, made.start(z), 6, untruncated(greedy=True, max_length=12), noise)
     x = batch_from_ids(written, made.special)
     with torch.no_grad():
         best = made.head.argmax(made.read(x.inputs, made.start(z))[0])
@@ -157,7 +158,7 @@ def test_fixed_memory_gives_the_same_features(kind: str, z_to: tuple[str, ...], 
 def test_steps_on_fixed_memory_write_the_same(z_to: tuple[str, ...], how: dict[str, object]) -> None:
     made, z = decoder(z_to=z_to), torch.randn(6, DIM)
     noise = KeyedNoise(0, 0, torch.arange(6))
-    chosen = GenerationConfig(max_length=12, **how)  # type: ignore[arg-type]
+    chosen = untruncated(max_length=12, **how)  # type: ignore[arg-type]
     plain, stepped = (generate_tokens(made, made.start(z), 6, chosen, noise, interval) for interval in (0, 4))
     assert plain == stepped
 
@@ -195,7 +196,7 @@ def test_wide_beam_finds_the_global_optimum() -> None:
         made,
         made.start(z),
         5,
-        GenerationConfig(beam=40, max_length=longest),
+        untruncated(beam=40, max_length=longest),
         KeyedNoise(0, 0, torch.arange(5)),
     )
     x = batch_from_ids(every, made.special)
@@ -212,7 +213,7 @@ def test_sampling_follows_the_distribution() -> None:
     sayable(made, ids)
     z = torch.randn(1, DIM).expand(n, -1)
     written = generate_tokens(
-        made, made.start(z), n, GenerationConfig(max_length=2), KeyedNoise(3, 0, torch.arange(n))
+        made, made.start(z), n, untruncated(max_length=2), KeyedNoise(3, 0, torch.arange(n))
     )
     whole = [list(s) for k in (0, 1) for s in itertools.product(ids, repeat=k)]
     x = batch_from_ids(whole, made.special)

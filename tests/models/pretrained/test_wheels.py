@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_text import untruncated
 
 from seqvae.config.loading import load_config
 from seqvae.config.shipped import find_config
@@ -23,7 +24,7 @@ from seqvae.models.pretrained.base import find_base, library
 from seqvae.models.pretrained.decoder import PretrainedDecoder
 from seqvae.models.pretrained.embedder import Embedder
 from seqvae.models.pretrained.tokens import read_pretrained_tokenizer
-from seqvae.models.text.decoding import GenerationConfig, generate_tokens
+from seqvae.models.text.decoding import generate_tokens
 from seqvae.training.loop import train
 
 pytestmark = pytest.mark.long
@@ -78,7 +79,7 @@ def test_smollm_with_slots_decodes_what_it_would_score_best(smollm: str) -> None
     torch.nn.init.normal_(made.z_to_slots.weight, std=0.1)
     z = torch.randn(3, 4)
     noise = KeyedNoise(0, 0, torch.arange(3))
-    written = generate_tokens(made, made.start(z), 3, GenerationConfig(greedy=True, max_length=10), noise)
+    written = generate_tokens(made, made.start(z), 3, untruncated(greedy=True, max_length=10), noise)
     x = batch_from_ids(written, made.special)
     with torch.no_grad():
         best = made.head.best(made.read(x.inputs, made.start(z))[0])

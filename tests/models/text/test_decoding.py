@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_text import DECODERS, SPECIAL, WORDS, all_sentences, text_batch, tiny_decoder
+from tiny_text import DECODERS, SPECIAL, WORDS, all_sentences, text_batch, tiny_decoder, untruncated
 from torch import Tensor
 
 from seqvae.errors import UserError
@@ -35,7 +35,7 @@ def _balance(name: str) -> float:
     """The shift of the end token's score that makes greedy sentences most various."""
 
     def kinds(end: float) -> int:
-        sentences = written(decoder(name, end), Z, GenerationConfig(greedy=True, max_length=12))
+        sentences = written(decoder(name, end), Z, untruncated(greedy=True, max_length=12))
         return len({tuple(ids) for ids in sentences if len(ids) < 12})
 
     return max([x / 4 for x in range(-12, 25)], key=kinds)
@@ -92,7 +92,7 @@ def test_greedy_is_the_argmax_by_hand(name: str) -> None:
                 break
             words.append(word)
         wanted.append(words)
-    assert written(made, Z, GenerationConfig(greedy=True, max_length=5)) == wanted
+    assert written(made, Z, untruncated(greedy=True, max_length=5)) == wanted
     assert len({len(words) for words in wanted}) > 1  # some leave before others
 
 
@@ -102,8 +102,8 @@ def test_wide_beam_is_exhaustive_search(name: str) -> None:
     for end in (-3.0, 0.0, 3.0):
         made = decoder(name, end, std=1.3)
         best = [ENDED[i] for i in log_probs(made, Z, ENDED).argmax(1).tolist()]
-        assert written(made, Z, GenerationConfig(beam=width, max_length=LONGEST)) == best
-        assert written(made, Z, GenerationConfig(beam=3 * width, max_length=LONGEST)) == best
+        assert written(made, Z, untruncated(beam=width, max_length=LONGEST)) == best
+        assert written(made, Z, untruncated(beam=3 * width, max_length=LONGEST)) == best
         kinds |= set(map(tuple, best))
     assert len({len(ids) for ids in kinds}) > 2
 
@@ -113,7 +113,7 @@ def test_ended_sentences_come_before_cut_ones(name: str) -> None:
     """However improbable the end is, a sentence that ended is given where the beam saw one."""
     made = decoder(name, end=-6.0)
     best = [ENDED[i] for i in log_probs(made, Z, ENDED).argmax(1).tolist()]
-    assert written(made, Z, GenerationConfig(beam=64, max_length=LONGEST)) == best
+    assert written(made, Z, untruncated(beam=64, max_length=LONGEST)) == best
 
 
 @names
@@ -124,7 +124,7 @@ def test_where_nothing_can_end_the_best_prefix_is_given(name: str) -> None:
     with torch.no_grad():
         scores = made(Z[:, None].expand(-1, batch.size, -1)).token_log_probs(batch)[..., :LONGEST].sum(-1)
     best = [prefixes[i] for i in scores.argmax(1).tolist()]
-    assert written(made, Z, GenerationConfig(beam=64, max_length=LONGEST)) == best
+    assert written(made, Z, untruncated(beam=64, max_length=LONGEST)) == best
 
 
 @names
@@ -132,8 +132,8 @@ def test_where_nothing_can_end_the_best_prefix_is_given(name: str) -> None:
 def test_beam_is_never_worse_than_greedy(name: str, width: int) -> None:
     """A beam of one is greedy too, but may end where ending was the second choice."""
     made = decoder(name)
-    greedy = written(made, Z, GenerationConfig(greedy=True, max_length=20))
-    beam = written(made, Z, GenerationConfig(beam=width, max_length=20))
+    greedy = written(made, Z, untruncated(greedy=True, max_length=20))
+    beam = written(made, Z, untruncated(beam=width, max_length=20))
     by_greedy = [float(log_probs(made, z[None], [ids])) for z, ids in zip(Z, greedy, strict=True)]
     by_beam = [float(log_probs(made, z[None], [ids])) for z, ids in zip(Z, beam, strict=True)]
     ended = [len(ids) < 20 for ids in greedy]
@@ -151,7 +151,7 @@ def test_beam_score_falls_with_no_width() -> None:
     made = decoder(NAMES[2])
     exhaustive = log_probs(made, Z, ENDED).amax(1)
     for width in (1, 3, 64):
-        found = written(made, Z, GenerationConfig(beam=width, max_length=LONGEST))
+        found = written(made, Z, untruncated(beam=width, max_length=LONGEST))
         score = torch.stack([log_probs(made, z[None], [ids])[0, 0] for z, ids in zip(Z, found, strict=True)])
         assert bool((score <= exhaustive + 1e-5).all())
 
@@ -161,9 +161,7 @@ def test_samples_follow_the_model(name: str) -> None:
     """Counts of every sentence within four standard errors of p(x|z), and their chi-square."""
     made, draws = open_ended(name), 8000
     z = CALM.expand(draws, -1)
-    counted = Counter(
-        map(tuple, written(made, z, GenerationConfig(max_length=LONGEST), noise(draws, seed=4)))
-    )
+    counted = Counter(map(tuple, written(made, z, untruncated(max_length=LONGEST), noise(draws, seed=4))))
     p = log_probs(made, CALM, ENDED)[0].double().exp()
     cut = {tuple(ids) for ids in all_sentences(LONGEST)}
     batch = text_batch([list(ids) for ids in cut])
@@ -186,7 +184,7 @@ def test_temperature_raises_probabilities_to_a_power() -> None:
     made, draws = open_ended(), 8000
     z = CALM.expand(draws, -1)
     for temperature in (0.5, 2.0):
-        first = [ids[:1] for ids in written(made, z, GenerationConfig(temperature=temperature, max_length=1))]
+        first = [ids[:1] for ids in written(made, z, untruncated(temperature=temperature, max_length=1))]
         p = (next_words(made, CALM[0], []) / temperature).softmax(-1)
         for word in (4, 5, 6):
             q = float(p[word])
@@ -195,10 +193,10 @@ def test_temperature_raises_probabilities_to_a_power() -> None:
 
 def test_no_temperature_left_is_greedy() -> None:
     made = decoder()
-    cold = written(made, Z, GenerationConfig(temperature=1e-4, max_length=6))
-    assert cold == written(made, Z, GenerationConfig(greedy=True, max_length=6))
-    assert cold == written(made, Z, GenerationConfig(top_k=1, max_length=6))
-    assert cold == written(made, Z, GenerationConfig(top_p=1e-6, max_length=6))
+    cold = written(made, Z, untruncated(temperature=1e-4, max_length=6))
+    assert cold == written(made, Z, untruncated(greedy=True, max_length=6))
+    assert cold == written(made, Z, untruncated(top_k=1, max_length=6))
+    assert cold == written(made, Z, untruncated(top_p=1e-6, max_length=6))
 
 
 LOGITS = torch.log(torch.tensor([[0.1, 0.4, 0.3, 0.2], [0.7, 0.05, 0.05, 0.2]]))
@@ -237,7 +235,7 @@ def test_filters_never_let_forbidden_words_back() -> None:
 @names
 @pytest.mark.parametrize(
     "how",
-    [GenerationConfig(max_length=8), GenerationConfig(beam=3, max_length=8), GenerationConfig(greedy=True)],
+    [untruncated(max_length=8), untruncated(beam=3, max_length=8), untruncated(greedy=True)],
 )
 def test_sentences_do_not_depend_on_their_neighbours(name: str, how: GenerationConfig) -> None:
     """Batches of one, where no row is dropped, a subset and another order all write the same sentences."""
@@ -252,7 +250,7 @@ def test_sentences_do_not_depend_on_their_neighbours(name: str, how: GenerationC
 
 
 def test_beams_are_followed_some_sentences_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, how = decoder(), GenerationConfig(beam=3, max_length=8)
+    made, how = decoder(), untruncated(beam=3, max_length=8)
     whole = written(made, Z, how)
     monkeypatch.setattr(decoding, "BEAMS", 17)  # five sentences
     assert written(made, Z, how) == whole
@@ -262,14 +260,14 @@ def test_beams_are_followed_some_sentences_at_a_time(monkeypatch: pytest.MonkeyP
 
 def test_chance_is_keyed() -> None:
     made = open_ended()
-    z, how = CALM.expand(40, -1), GenerationConfig(max_length=8)
+    z, how = CALM.expand(40, -1), untruncated(max_length=8)
     first = written(made, z, how, noise(40))
     assert written(made, z, how, noise(40)) == first
     assert written(made, z, how, noise(40, seed=1)) != first
     assert len(set(map(tuple, first))) > 5
     torch.manual_seed(99)
     assert written(made, z, how, noise(40)) == first
-    greedy = GenerationConfig(greedy=True)
+    greedy = untruncated(greedy=True)
     assert written(made, z, greedy, noise(40)) == written(made, z, greedy, noise(40, seed=1))
 
 
@@ -277,9 +275,9 @@ def test_chance_is_keyed() -> None:
 def test_longest_sentence_and_special_words(name: str) -> None:
     made = decoder(name, end=-2.0)
     for how in (
-        GenerationConfig(max_length=4),
-        GenerationConfig(greedy=True, max_length=4),
-        GenerationConfig(beam=2, max_length=4),
+        untruncated(max_length=4),
+        untruncated(greedy=True, max_length=4),
+        untruncated(beam=2, max_length=4),
     ):
         sentences = written(made, Z.repeat(20, 1), how, noise(20 * len(Z)))
         assert all(len(ids) <= 4 for ids in sentences)
@@ -289,7 +287,7 @@ def test_longest_sentence_and_special_words(name: str) -> None:
 
 def test_empty_sentences_are_sentences() -> None:
     made = decoder(end=100.0)
-    for how in (GenerationConfig(), GenerationConfig(greedy=True), GenerationConfig(beam=3)):
+    for how in (untruncated(), untruncated(greedy=True), untruncated(beam=3)):
         assert written(made, Z, how) == [[]] * len(Z)
 
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 from host_reads import no_host_reads
 from recorded_graphs import RecordedGraphs
-from tiny_text import DECODERS, SPECIAL, WORDS, Spec, randomized, tiny_decoder, tiny_vae
+from tiny_text import DECODERS, SPECIAL, WORDS, Spec, randomized, tiny_decoder, tiny_vae, untruncated
 from torch import nn
 
 from seqvae.keyed_noise import KeyedNoise
@@ -38,12 +38,12 @@ N = 19  # a stage has room for 24
 INDEX = torch.randperm(1000, generator=torch.Generator().manual_seed(3))[:N]
 Z = 1.5 * torch.randn(N, 2, generator=torch.Generator().manual_seed(1))
 HOW: dict[str, GenerationConfig] = {
-    "greedy": GenerationConfig(greedy=True, max_length=12),
-    "one-word": GenerationConfig(greedy=True, max_length=1),
-    "sampled": GenerationConfig(max_length=12),
-    "filtered": GenerationConfig(max_length=17, temperature=1.4, top_k=4, top_p=0.9),
-    "beam": GenerationConfig(beam=3, max_length=12),
-    "more-beams-than-sentences": GenerationConfig(beam=40, max_length=3),
+    "greedy": untruncated(greedy=True, max_length=12),
+    "one-word": untruncated(greedy=True, max_length=1),
+    "sampled": untruncated(max_length=12),
+    "filtered": untruncated(max_length=17, temperature=1.4, top_k=4, top_p=0.9),
+    "beam": untruncated(beam=3, max_length=12),
+    "more-beams-than-sentences": untruncated(beam=40, max_length=3),
 }
 PLAIN = {
     name: DECODERS[name]

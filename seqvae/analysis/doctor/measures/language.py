@@ -6,18 +6,18 @@ Without a language model of the user's, n-grams counted on the training split ta
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
 from torch import Tensor
 
 from seqvae.analysis.doctor.ngram import ORDER, NGramModel, Tokens
-from seqvae.analysis.sample_quality import check_scorer, sample_labels
+from seqvae.analysis.sample_quality import check_scorer, draw_samples
 from seqvae.data.text.sharded_store import ShardedStore
 from seqvae.data.text.token_store import TokenStore
 from seqvae.inference import TextVAE
-from seqvae.models.text.decoding import GenerationConfig
+from seqvae.models.text.decoding import UNTRUNCATED, GenerationConfig
 
 TRAINED = 20_000  # sentences that n-grams are counted on
 DRAWN = 400  # samples of each kind
@@ -102,14 +102,14 @@ def measure_language(
         drawn: Sequence[Tokens] = model.sample(DRAWN, longest)
     else:
         name, cost = scorer.run.path.name, _cost(vae, scorer, len(held))
-        drawn = _encoded(vae, scorer.sample(DRAWN))
+        drawn = _encoded(vae, scorer.sample(DRAWN, _exact(scorer)))
     return LanguageTest(
         model=name,
         is_ngrams=scorer is None,
         per_sentence=cost,
         per_token=cost * len(held) / sum(len(s) + 1 for s in held),
         by_frequency=sum(map(NGramModel(train, size, order=1).nll, held)) / len(held),
-        samples=_of_samples(vae, data, judge),
+        samples=judge.scores(_encoded(vae, draw_samples(vae, DRAWN, 0, store=data.train))),
         baseline=judge.scores(drawn),
         real=judge.scores(train[: 2 * DRAWN : 2]),
         prior_text=None if holes is None else _decoded(vae, judge, holes[1]),
@@ -122,17 +122,15 @@ def sentences_of(store: TokenStore | ShardedStore, most: int) -> list[list[int]]
     return [store.tokens(i).tolist() for i in islice(range(len(store)), most)]
 
 
-def _of_samples(vae: TextVAE, data: Any, judge: Judge) -> SampleScores:
-    labels = sample_labels(vae, data.train, DRAWN, 0)
-    return judge.scores(_encoded(vae, vae.sample(DRAWN, condition=labels)))
-
-
 def _decoded(vae: TextVAE, judge: Judge, codes: Tensor) -> float | None:
     """Nats per token of texts drawn from codes (n, D); None if the decoder is conditioned on labels."""
     if vae.vae.labels is not None:
         return None
-    how = GenerationConfig(max_length=vae.config.data.max_tokens)
-    return judge.scorer.nll_per_token(_encoded(vae, vae.decode(codes[:DRAWN], how)))
+    return judge.scorer.nll_per_token(_encoded(vae, vae.decode(codes[:DRAWN], _exact(vae))))
+
+
+def _exact(vae: TextVAE) -> GenerationConfig:
+    return replace(UNTRUNCATED, max_length=vae.config.data.max_tokens)
 
 
 def _encoded(vae: TextVAE, texts: Sequence[str]) -> list[list[int]]:

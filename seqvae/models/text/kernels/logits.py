@@ -92,10 +92,18 @@ class Logits:
         words = self.bias.shape[0]
         return torch.arange(words // size * size, words, device=self.bias.device)
 
-    def without(self, word: int) -> Logits:
-        """The same logits, with -inf for one word."""
-        never = torch.full_like(self.bias[:1], -torch.inf)
-        return replace(self, bias=torch.cat([self.bias[:word], never, self.bias[word + 1 :]]))
+    def without(self, *words: int) -> Logits:
+        """The same logits, with -inf for some words."""
+        if not words:
+            return self
+        bias = self.bias.clone()
+        for word in words:
+            bias[word].fill_(-torch.inf)
+        return replace(self, bias=bias)
+
+    def restricted(self, allowed: Tensor | None) -> Logits:
+        """The same logits, with -inf for words that are not `allowed` (n, V); `low` is overwritten."""
+        return self if allowed is None else replace(self, low=self.low.masked_fill_(~allowed, -torch.inf))
 
 
 @dataclass(frozen=True)

@@ -183,10 +183,10 @@ class OutputHead(nn.Module):
         """Logits (..., V) in fp32."""
         return self._low(features).float()
 
-    def argmax(self, features: Tensor) -> Tensor:
-        """The most probable word after each of the features (..., H), the first of equals."""
+    def argmax(self, features: Tensor, never: tuple[int, ...] = ()) -> Tensor:
+        """The most probable word after each of the features (..., H) except `never`, the first of equals."""
         rows = features.reshape(-1, features.shape[-1])
-        best = join([logits.first_largest() for logits in self.chunks(rows)])
+        best = join([logits.without(*never).first_largest() for logits in self.chunks(rows)])
         return best.view(features.shape[:-1])
 
     @torch.no_grad()
