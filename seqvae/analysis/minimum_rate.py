@@ -127,7 +127,7 @@ def minimum_rates(
     least, high = _search(vae, sentences, wanted or ReconstructionTarget(), report)
     shown = vae.reconstruct(
         sentences.x,
-        vae.greedy_untruncated(),
+        how=vae.greedy_untruncated(),
         rate=least.clamp(max=high).tolist(),
         condition=sentences.condition,
     )

@@ -35,7 +35,7 @@ class BoundedCache:
         return self.root / name
 
     def obtain(self, name: str, make: Callable[[Path], object], read: Callable[[Path], T]) -> T:
-        """What `read` makes of the entry; `make` fills a new folder where there is none.
+        """What `read` makes of the entry; `make` fills a new folder where there is none, atomically.
 
         Raises:
             UserError: as `make` and `read`; no room on the disk, or no right to write.

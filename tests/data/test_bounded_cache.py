@@ -10,6 +10,7 @@ import pytest
 
 from seqvae.data.bounded_cache import BoundedCache, folder_bytes
 from seqvae.errors import UserError
+from seqvae.utils.atomic_files import atomic_folder
 
 
 class Maker:
@@ -25,8 +26,8 @@ class Maker:
     def make(self, folder: Path) -> None:
         """Fill a new entry."""
         self.made.append(folder.name)
-        folder.mkdir()
-        (folder / "x").write_text(folder.name * 100)
+        with atomic_folder(folder, "x") as work:
+            (work / "x").write_text(folder.name * 100)
 
 
 def use_at(cache: BoundedCache, name: str, second: int) -> None:

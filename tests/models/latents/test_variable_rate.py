@@ -299,6 +299,7 @@ class Planted:
     vae = SimpleNamespace(latent=SimpleNamespace(condition=1, rate_range=SimpleNamespace(low=2.0, high=10.0)))
     tokenizer = SimpleNamespace(encode_batch=lambda texts: [[len(w) for w in t.split()] for t in texts])
     references = staticmethod(tokenizer.encode_batch)
+    greedy_untruncated = staticmethod(lambda: None)
 
     def reconstruct(
         self, texts: list[str], rate: list[float], condition: None, sample: bool = False, **_: Any
