@@ -127,7 +127,7 @@ def run_rows(results: Sequence[Result]) -> list[str]:
             ", ".join(one.follows) or "-",
         )
         rows.append((*cells, "; ".join(verdict) or "right"))
-    return markdown_table(head, rows)
+    return list(markdown_table(head, rows))
 
 
 def confusion(results: Sequence[Result]) -> list[str]:
@@ -141,7 +141,7 @@ def confusion(results: Sequence[Result]) -> list[str]:
         shown = ", ".join(f"{name} ({count})" for name, count in others.items()) or "-"
         right = sum(not one.missed and (bool(planted) or not one.causes) for one in mine)
         rows.append((planted or "none: healthy", str(len(mine)), str(right), shown))
-    return markdown_table(("planted", "runs", "right", "other causes found"), rows)
+    return list(markdown_table(("planted", "runs", "right", "other causes found"), rows))
 
 
 def summary(results: Sequence[Result]) -> str:

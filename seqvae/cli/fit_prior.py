@@ -10,7 +10,6 @@ from seqvae.cli.options import DEVICE, JSON, RUN
 from seqvae.cli.printing import emit_json, emit_lines
 from seqvae.cli.run_options import apply_run_options
 from seqvae.cli.terminal import Terminal
-from seqvae.config.schema import Component
 from seqvae.utils.tables import align_columns
 
 if TYPE_CHECKING:
@@ -33,6 +32,7 @@ def fit_prior(
 
     A variable-rate run gets one prior for all its rates, conditioned on the rate.
     """
+    from seqvae.config.schema import Component
     from seqvae.evaluation.prior_fitting import PriorFitConfig
     from seqvae.inference import load
     from seqvae.inference.posthoc_priors import FitBudget, fit_posthoc_prior

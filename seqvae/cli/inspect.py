@@ -10,10 +10,6 @@ import typer
 
 from seqvae.cli.options import JSON
 from seqvae.cli.printing import emit_json, emit_lines
-from seqvae.config.loading import dump_config, load_config
-from seqvae.config.registry import lookup
-from seqvae.config.shipped import find_config, read_first_comment, shipped_configs
-from seqvae.config.yaml_files import read_yaml
 from seqvae.errors import UserError
 from seqvae.utils.tables import align_columns
 from seqvae.utils.tables import markdown_table as markdown_table
@@ -41,6 +37,8 @@ def list_(
 ) -> None:
     """Print what a config can name, with its arguments, year and paper."""
     if kind is not None and kind not in KINDS:
+        from seqvae.config.registry import lookup
+
         lookup("kind", dict.fromkeys(KINDS), kind)
     rows = {"configs": _configs()} if kind == "configs" else _rows(kind)
     if json:
@@ -62,6 +60,10 @@ def show(
     json: JSON = False,
 ) -> None:
     """Print the whole config; for a run also its number of steps and whether it is finished."""
+    from seqvae.config.loading import dump_config, load_config
+    from seqvae.config.shipped import find_config
+    from seqvae.config.yaml_files import read_yaml
+
     path = Path(find_config(source))
     if not path.is_dir() and "variants" in read_yaml(path):  # a comparison: `seqvae compare` runs it
         values = read_yaml(path)
@@ -93,6 +95,9 @@ def cp(
     dest: Annotated[Path, typer.Argument(help="The file to write.")],
 ) -> None:
     """Copy a shipped config, to change it."""
+    from seqvae.config.registry import lookup
+    from seqvae.config.shipped import shipped_configs
+
     source = lookup("config", shipped_configs(), config)
     target = dest / source.name if dest.is_dir() else dest
     if target.exists():
@@ -126,6 +131,8 @@ def selftest() -> None:
 
 
 def _configs() -> list[dict[str, Any]]:
+    from seqvae.config.shipped import read_first_comment, shipped_configs
+
     return [{"name": name, "about": read_first_comment(path)} for name, path in shipped_configs().items()]
 
 

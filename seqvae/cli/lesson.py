@@ -10,7 +10,6 @@ import typer
 from seqvae.cli.options import JSON
 from seqvae.cli.printing import emit_json, emit_lines
 from seqvae.cli.terminal import Terminal
-from seqvae.config.registry import lookup
 from seqvae.utils.tables import align_columns
 
 SETS = Annotated[list[str] | None, typer.Option("--set", help="key.path=value over every run's config.")]
@@ -28,6 +27,7 @@ def lesson(
 
     Finished runs in the folder are used again; an interrupted lesson resumes.
     """
+    from seqvae.config.registry import lookup
     from seqvae.experiments.lessons import LESSONS, LessonArgs, lesson_rows, run_lesson
 
     if name is None:

@@ -6,19 +6,18 @@ import re
 from json import dumps
 from os import environ
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from seqvae.cli.options import only
 from seqvae.cli.reading import Reading, reads_files
 from seqvae.cli.terminal import Terminal
-from seqvae.config.loading import load_config
-from seqvae.config.schema import RunConfig, TextRunConfig
-from seqvae.config.shipped import find_config
-from seqvae.data.input_files import STDIN, regular_files
 from seqvae.errors import UserError
 from seqvae.utils.tables import markdown_table as markdown_table
+
+if TYPE_CHECKING:
+    from seqvae.config.schema import RunConfig
 
 FITTED = ("default", "free-bits")  # recipes whose tokenizer, length and code follow from the corpus
 
@@ -70,6 +69,10 @@ def train(
 
 def choose_config(config: str | None, corpus: list[str] | None, recipe: str, sets: list[str]) -> RunConfig:
     """The config that was named, or the recipe over a corpus, with what was set over it."""
+    from seqvae.config.loading import load_config
+    from seqvae.config.shipped import find_config
+    from seqvae.data.input_files import regular_files
+
     if (config is None) == (not corpus):
         raise UserError(
             "give a config or --corpus FILE, one of them (`seqvae list configs` names the shipped); quote a "
@@ -84,6 +87,7 @@ def choose_config(config: str | None, corpus: list[str] | None, recipe: str, set
 
 def fit_config(config: RunConfig, sets: list[str], report: Terminal) -> RunConfig:
     """A recipe fitted to its corpus, except for what the user set; reports how."""
+    from seqvae.config.schema import TextRunConfig
     from seqvae.data.text.fit_config import fit_to_corpus
 
     assert isinstance(config, TextRunConfig)
@@ -109,6 +113,8 @@ def _of_vectors(vectors: Path | None) -> list[str]:
 
 def _free_name(config: str | None, corpus: list[str] | None) -> Path:
     """runs/NAME, or runs/NAME-2 ... where that exists."""
+    from seqvae.data.input_files import STDIN
+
     named = config or (corpus[0] if corpus else "")
     base = "stdin" if named == STDIN else re.sub(r"[*?\[\]]", "", Path(named).name.split(".")[0]) or "run"
     names = (base if n == 1 else f"{base}-{n}" for n in range(1, 10_000))

@@ -73,11 +73,11 @@ class Guard:
 
 
 def _length(headers: dict[str, str]) -> int:
-    """The size of the body; one that is not said counts as too large."""
+    """The size of the body; an unknown one counts as too large."""
     if "transfer-encoding" in headers:
         return LARGEST + 1
-    told = headers.get("content-length", "0")
-    return int(told) if told.isdecimal() else LARGEST + 1
+    length = headers.get("content-length", "0")
+    return int(length) if length.isdecimal() else LARGEST + 1
 
 
 def _with_headers(send: Send) -> Callable[[Message], Awaitable[None]]:

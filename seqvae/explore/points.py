@@ -12,9 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqvae.data.image.dataset import DEFAULT_PICTURES
-from seqvae.data.synthetic import CORPORA, PICTURES
-from seqvae.data.text.dataset import DEFAULT_CORPUS
 from seqvae.errors import UserError
 from seqvae.evaluation.metrics.evaluation_pass import (
     EvaluationPass,
@@ -89,7 +86,7 @@ def load_points(
         found = run_evaluation_pass(EvaluationPass(vae.vae, batches, progress), 1, lambda batch: 1)
     index = torch.cat([batch.index for batch in batches]).cpu()
     own = index.argsort()
-    kinds = _kinds(labelled, data)
+    kinds = load_store(labelled, data).categories
     labels = torch.cat([batch.labels for batch in batches]).cpu()[own]  # (N, L)
     made = [_label(name, labels[:, i], kinds.get(name, ())) for i, name in enumerate(names)]
     lengths = torch.cat([batch.target_counts for batch in batches]).cpu()[own]
@@ -133,16 +130,6 @@ def _label(name: str, values: Tensor, kinds: Sequence[str]) -> Column:
         placed = places.float().masked_fill(values.isnan(), float("nan"))
         return Column(name, placed, names=tuple(f"{value:g}" for value in different.tolist()))
     return Column(name, values)
-
-
-def _kinds(vae: Any, data: str | None) -> dict[str, Sequence[str]]:
-    """The names of the values of labels, by label, where the data have some."""
-    own = vae.run.config.data
-    if data is not None or own.train:
-        return dict(load_store(vae, data).categories)
-    if vae.modality == "image":
-        return dict(PICTURES[own.name or DEFAULT_PICTURES].categories)
-    return dict(CORPORA[own.name or DEFAULT_CORPUS].factors)
 
 
 def require_code(vae: PretrainedVAE) -> None:

@@ -42,8 +42,8 @@ def _load(explorer: Explorer) -> str:
     labels = vae.vae.labels
     if labels is not None and labels.fixed:
         pairs = zip(labels.specs, labels.fixed, strict=True)
-        told = {spec.name: spec.decode(value) for spec, value in pairs}
-        loaded += f".with_condition({told!r})"
+        fixed = {spec.name: spec.decode(value) for spec, value in pairs}
+        loaded += f".with_condition({fixed!r})"
     return loaded
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
+from seqvae.build import modality_of
 from seqvae.config.schema import Component, RunConfig
 from seqvae.evaluation.metrics.keys import label_of
 from seqvae.models.pretrained.base import Base, find_base
@@ -139,7 +140,7 @@ def _examples(measured: Measured) -> Iterator[str]:
 
 
 def _usage(config: RunConfig) -> Iterator[str]:
-    kind = "TextVAE" if config.modality == "text" else "ImageVAE"
+    kind = modality_of(config).vae_class.rpartition(":")[2]
     yield "```python"
     yield f"from seqvae import {kind}"
     yield ""

@@ -320,7 +320,7 @@ def test_a_reader_that_leaves_early(run: Path) -> None:
 
 
 def test_a_bug_keeps_its_traceback(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seqvae.cli.inspect.find_config", lambda name: {}[name])
+    monkeypatch.setattr("seqvae.config.shipped.find_config", lambda name: {}[name])
     result = cli("show", "text/quickstart")
     assert (result.code, result.out) == (1, "")
     assert "Traceback" in result.err

@@ -327,7 +327,7 @@ def test_variable_rate_run(tmp_path_factory: pytest.TempPathFactory) -> None:
         tmp_path_factory.getbasetemp(), "tiny-explored", "latent={name: exact_rate, dim: 4, nats: [2, 8]}"
     )
     page = Page(Explorer(load(run), examples=20))
-    assert page.ask("overview")["rates"] == {"low": 2, "high": 8, "ladder": [2, 4, 8]}
+    assert page.ask("overview")["rates"] == {"low": 2, "high": 8, "grid": [2, 4, 8]}
     page.ask("examples")
     texts = page.explorer.points.inputs.x
     found = page.ask("rate", {"place": {"index": 2}, "nats": 4})

@@ -1,4 +1,4 @@
-// Colours of kinds and of quantities, for both themes, told apart by people who see colours differently.
+// Colours of kinds and of quantities, for both themes, chosen to be distinguishable under colour blindness.
 "use strict";
 SV.colours = (() => {
   // after Paul Tol's "muted" scheme; on dark ground each is lighter

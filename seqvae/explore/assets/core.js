@@ -25,7 +25,7 @@ window.SV = (() => {
   const keyOf = (view, request) => `${view} ${JSON.stringify(sorted(request))}`;
 
   // Ask the server, or the recorded answers; waits for background work and says how far it is.
-  async function api(view, request = {}, told = () => {}) {
+  async function api(view, request = {}, progress = () => {}) {
     if (recorded) {
       const found = recorded.answers[keyOf(view, request)];
       if (found === undefined) throw new Error("not recorded in this static page: run seqvae explore for it");
@@ -35,7 +35,7 @@ window.SV = (() => {
       const answer = await fetch(`api/${view}`, {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(request)});
       const body = answer.headers.get("Content-Type")?.includes("json") ? await answer.json() : {error: await answer.text()};
       if (answer.status === 202) {
-        told(body.pending);
+        progress(body.pending);
         await new Promise(done => setTimeout(done, 250));
         continue;
       }

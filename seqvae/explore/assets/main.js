@@ -250,8 +250,8 @@ SV.main = (() => {
     for (const view of ["walk", "dims", "samples"]) if (SV.tabs.current() === SV[view] && !SV.recorded) SV[view].renew();
   }
 
-  async function loadPlane(name, told = () => {}) {
-    const found = await SV.api("embedding", name === "pca" ? {} : {embedding: name}, told);
+  async function loadPlane(name, progress = () => {}) {
+    const found = await SV.api("embedding", name === "pca" ? {} : {embedding: name}, progress);
     SV.map.state.planes[name] = {x: Float32Array.from(found.x), y: Float32Array.from(found.y)};
     return found;
   }

@@ -2,17 +2,17 @@
 "use strict";
 SV.rate = (() => {
   const {el, byId} = SV;
-  let place, parts, ladder = [];
+  let place, parts, grid = [];
 
   function build() {
     if (!SV.facts.rates) return;
     byId("tab-rate").hidden = false;
-    const {low, high, ladder: rungs} = SV.facts.rates;
-    ladder = rungs;
+    const {low, high} = SV.facts.rates;
+    grid = SV.facts.rates.grid;
     place = SV.places.picker("X", update, {draws: false});
-    const steps = SV.recorded ? rungs.length - 1 : 100;
+    const steps = SV.recorded ? grid.length - 1 : 100;
     const slider = el("input", {type: "range", min: 0, max: steps, value: Math.round(steps / 2), id: "rate-slider", "aria-label": "Size of the code in nats"});
-    const nats = () => SV.recorded ? rungs[Number(slider.value)] : Number((low * (high / low) ** (slider.value / steps)).toPrecision(4));
+    const nats = () => SV.recorded ? grid[Number(slider.value)] : Number((low * (high / low) ** (slider.value / steps)).toPrecision(4));
     const size = el("output", {}, "");
     const say = () => { size.textContent = `${SV.number(nats(), nats() < 10 ? 1 : 0)} nats`; slider.setAttribute("aria-valuetext", size.textContent); };
     slider.addEventListener("input", () => { say(); ask(nats()); });
@@ -43,7 +43,7 @@ SV.rate = (() => {
     parts.list.replaceChildren();
     const rows = [];
     try {
-      for (const nats of ladder) {
+      for (const nats of grid) {
         const answer = await one(nats);
         rows.push(["nats", nats, answer.text]);
         parts.list.append(el("li", {}, el("button", {type: "button", on: {click: () => { setRate(nats); }}},
@@ -54,7 +54,7 @@ SV.rate = (() => {
 
   function setRate(nats) {
     const {low, high} = SV.facts.rates;
-    parts.slider.value = SV.recorded ? ladder.indexOf(nats) : Math.round(100 * Math.log(nats / low) / Math.log(high / low));
+    parts.slider.value = SV.recorded ? grid.indexOf(nats) : Math.round(100 * Math.log(nats / low) / Math.log(high / low));
     parts.slider.dispatchEvent(new Event("input"));
   }
   function update() { mark(); ask(parts.nats()); fill(); }

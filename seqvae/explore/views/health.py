@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from seqvae.errors import UserError
+from seqvae.evaluation.metrics.evaluation_pass import ProgressCallback
 from seqvae.evaluation.metrics.keys import METRICS
 from seqvae.explore.requests import Empty
 from seqvae.explore.session import Explorer, rounded
@@ -43,16 +44,18 @@ def findings(explorer: Explorer, report: Mapping[str, Any]) -> list[dict[str, An
     Causes come first. Each is `text` and `level`, and may hold `evidence` (lines), `config` (lines that
     would change it) and `effect` (a sentence).
     """
-    found: list[dict[str, Any]] = explorer.jobs.result("doctor", lambda _: diagnosed(explorer))
+    found: list[dict[str, Any]] = explorer.jobs.result(
+        "doctor", lambda progress: diagnosed(explorer, progress)
+    )
     return [*found, *({"level": "warning", "text": line} for line in report.get("cautions") or [])]
 
 
-def diagnosed(explorer: Explorer) -> list[dict[str, Any]]:
+def diagnosed(explorer: Explorer, progress: ProgressCallback) -> list[dict[str, Any]]:
     """Findings of the doctor on the run's own splits; the reason if these cannot be read."""
-    from seqvae.analysis.doctor import findings as diagnose_run
+    from seqvae.analysis.doctor import diagnose
 
     try:
-        found = diagnose_run(explorer.vae)
+        found = diagnose(explorer.vae, progress=progress).findings
     except UserError as error:
         return [{"level": "warning", "text": f"not diagnosed: {error}"}]
     return [

@@ -23,17 +23,17 @@ def overview(explorer: Explorer, _: Empty) -> dict[str, Any]:
     """What the run is and what the page can do with it; at once, before anything is measured."""
     vae = explorer.vae
     latent = vae.vae.latent
-    dial = None
+    rates = None
     if is_variable_rate(latent):
         low, high = trained_range(latent)
-        dial = {"low": low, "high": high, "ladder": resolve_rates(latent)}
+        rates = {"low": low, "high": high, "grid": resolve_rates(latent)}
     return {
         "run": vae.run.path.name,
         "modality": vae.modality,
         "dim": vae.latent_dim,
         "latent": vae.run.config.latent.name,
         "reads_texts": explorer.reads_texts,
-        "rates": dial,
+        "rates": rates,
         "priors": posthoc_prior_names(vae.run.path),
     }
 

@@ -30,21 +30,21 @@ def write_forced(decoder: TextDecoder, state: DecoderState, forced: Tensor) -> t
     end, places = decoder.special.eos, torch.arange(length)
     last = torch.where(forced == FREE, -1, places).amax(1).to(forced.device)  # (N,), -1 without any
     words, output = forced.new_full((n,), decoder.special.bos), forced.new_full((n, length), end)
-    alive, total = torch.ones_like(words, dtype=torch.bool), torch.zeros(n, dtype=torch.float64)
+    alive = torch.ones_like(words, dtype=torch.bool)
+    total = torch.zeros(n, dtype=torch.float64, device=words.device)
     for place in range(length):
         features, state = decoder.read(words[:, None], state)
         logits = torch.log_softmax(decoder.head(features[:, -1]).float(), -1)  # (N, V)
         open_ = logits.masked_fill((place < last)[:, None] & _at(logits, end), -torch.inf)
         words = torch.where(forced[:, place] == FREE, open_.argmax(-1), forced[:, place])
         words = torch.where(alive, words, end)
-        gained = logits.gather(1, words[:, None])[:, 0].double().cpu()
-        total += torch.where(alive.cpu(), gained, 0.0)
+        total += torch.where(alive, logits.gather(1, words[:, None])[:, 0].double(), 0.0)
         output[:, place] = words
         alive = alive & (words != end)
         if not bool(alive.any()):
             break
     rows = [row[: row.index(end)] if end in row else row for row in output.tolist()]
-    return rows, total
+    return rows, total.cpu()
 
 
 def _at(logits: Tensor, word: int) -> Tensor:
