@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from seqvae.analysis.minimum_rate import ReconstructionTarget, minimum_rates
 from seqvae.data.text.information import CODE_SHARE, LEAST, code_nats
 from seqvae.evaluation.rate_sweep import is_variable_rate, trained_range
-from seqvae.inference import TextVAE, load
+from seqvae.inference import PretrainedVAE, TextVAE
 from seqvae.inference.inputs import load_inputs
 from seqvae.runs.metrics_log import read_metrics
 
@@ -21,7 +20,7 @@ RIGHT = 0.9  # share of the tokens that a reconstruction must have right
 FAR = 1.5  # factor between two sizes of a code that is worth saying
 
 
-def describe_rate_asked(run: str | Path, device: str = "auto") -> str | None:
+def describe_rate_asked(vae: PretrainedVAE) -> str | None:
     """The rate that the validation sentences of a run ask for, beside its own; None without a code of text.
 
     With a range of rates: the rate at which half of 50 sentences are reconstructed (90 % of their tokens,
@@ -30,14 +29,13 @@ def describe_rate_asked(run: str | Path, device: str = "auto") -> str | None:
     vectors, where no sentence can be encoded.
 
     Raises:
-        UserError: no run, or data that have changed.
+        UserError: the data have changed.
     """
-    vae = load(run, device)
     if not isinstance(vae, TextVAE):
         return None
     if is_variable_rate(vae.vae.latent):
         return None if vae.reads_vectors else _measure_rate(vae)
-    validations = [row for row in read_metrics(Path(run)) if row["kind"] == "valid"]
+    validations = [row for row in read_metrics(vae.run.path) if row["kind"] == "valid"]
     return describe_code(validations[-1], vae.vae.latent.dim) if validations else None
 
 

@@ -59,11 +59,7 @@ def train(
             chosen = fit_config(chosen, sets or [], report)
         path = training.train(chosen, out or _free_name(config, corpus), report)
     if int(environ.get("RANK", 0)) == 0:  # one path per run, not one per rank
-        from seqvae.analysis.rate_asked import describe_rate_asked
-
-        if line := describe_rate_asked(path, device or "auto"):
-            report.note(line)
-        _look(path, device)
+        _report_findings(path, device or "auto", report)
         typer.echo(path)
 
 
@@ -97,13 +93,19 @@ def fit_config(config: RunConfig, sets: list[str], report: Terminal) -> RunConfi
     return fitted
 
 
-def _look(path: Path, device: str | None) -> None:
-    """Say on stderr what the doctor sees at a first look, where the data can be read again."""
-    from seqvae.analysis.doctor.quick import look_if_possible
+def _report_findings(path: Path, device: str, report: Terminal) -> None:
+    """Report the rate that the corpus asks for, and the doctor's first finding."""
+    from seqvae.analysis.doctor.quick import look_briefly
+    from seqvae.analysis.rate_asked import describe_rate_asked
     from seqvae.inference import load
 
-    if line := look_if_possible(load(path, device or "auto")):
-        typer.echo(line, err=True)
+    vae = load(path, device)
+    try:
+        for line in (describe_rate_asked(vae), look_briefly(vae)):
+            if line:
+                report.note(line)
+    except UserError as error:  # data that have changed, or that cannot be read again
+        report.note(f"not measured after training: {error}")
 
 
 def _of_vectors(vectors: Path | None) -> list[str]:

@@ -32,7 +32,7 @@ def test_no_code_no_line(validation: dict[str, float]) -> None:
 
 def test_a_run_with_one_rate(tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tiny_run(tmp_path_factory)
-    line = describe_rate_asked(path, "cpu")
+    line = describe_rate_asked(load(path, "cpu"))
     assert line is not None
     assert f"of the {metrics(path, 'valid')[-1]['neg_elbo']:.3g} that a text holds" in line
 
@@ -40,7 +40,7 @@ def test_a_run_with_one_rate(tmp_path_factory: pytest.TempPathFactory) -> None:
 def test_a_run_with_a_range_is_asked_itself(tmp_path_factory: pytest.TempPathFactory) -> None:
     base = tmp_path_factory.mktemp("ranged")
     path = trained(base, "run", "latent={name: exact_rate, dim: 2, nats: [1, 8]}")
-    line = str(describe_rate_asked(path, "cpu"))
+    line = str(describe_rate_asked(load(path, "cpu")))
     found = re.match(r"the corpus asks for (over 8|[\d.]+) nats: half of \d+ validation sentences", line)
     assert found
     own = float(load(path, "cpu").vae.latent.rate)

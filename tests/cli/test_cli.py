@@ -22,6 +22,7 @@ from seqvae.cli import main
 from seqvae.cli.inspect import KINDS
 from seqvae.config.loading import load_config
 from seqvae.config.shipped import shipped_configs
+from seqvae.errors import UserError
 from seqvae.evaluation.evaluate import KEYS
 from seqvae.inference import TextVAE
 
@@ -127,6 +128,19 @@ def test_train_a_corpus(good: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert config.data.train == str(corpus.resolve())
     assert [remedy.name for remedy in config.remedies] == ["word_dropout"]
     assert config.latent.name == "exact_rate"
+
+
+def test_a_corpus_that_changed_meanwhile_costs_a_line_not_the_run(
+    good: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(vae: object) -> str:
+        raise UserError("the training data have changed")
+
+    monkeypatch.setattr("seqvae.analysis.rate_asked.describe_rate_asked", refuse)
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(BASE))
+    result = good("train", tmp_path / "c.yaml", "--out", tmp_path / "run", "--set", "train.steps=2")
+    assert result.out == f"{tmp_path / 'run'}\n"
+    assert "not measured after training: the training data have changed" in result.err
 
 
 def test_train_a_shipped_config(good: Cli, tmp_path: Path) -> None:

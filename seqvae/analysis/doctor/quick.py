@@ -11,7 +11,6 @@ from seqvae.analysis.doctor.measurements import Measurements
 from seqvae.analysis.doctor.measures.curve import read_curve
 from seqvae.analysis.doctor.measures.overlap import Overlap
 from seqvae.data.text.choosing import MANY_UNKNOWN
-from seqvae.errors import UserError
 from seqvae.evaluation.evaluate import evaluate
 from seqvae.inference import PretrainedVAE
 from seqvae.runs.checkpoint import Run
@@ -35,14 +34,6 @@ def look_briefly(vae: PretrainedVAE, examples: int = EXAMPLES) -> str:
     """
     _, batches, _ = vae.evaluation_inputs(None, 64, examples)
     return first_line(vae.run, evaluate(vae.vae, batches, samples=1))
-
-
-def look_if_possible(vae: PretrainedVAE) -> str | None:
-    """`look_briefly`; None where the data cannot be read again, as those of standard input."""
-    try:
-        return look_briefly(vae)
-    except UserError:
-        return None
 
 
 def _problem(run: Run, report: Mapping[str, Any]) -> str | None:
