@@ -1,4 +1,4 @@
-"""Trains runs with one planted disease each, and healthy ones, and prints what the doctor finds in them."""
+"""Trains runs with one planted problem each, and healthy ones, and prints what the doctor finds in them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Study = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Result:
-    """A run, the disease that was planted in it (or none), and what was found."""
+    """A run, the problem that was planted in it (or none), and what was found."""
 
     group: str
     name: str
@@ -48,7 +48,7 @@ class Result:
 
     @property
     def missed(self) -> bool:
-        """Whether a planted disease is not among the causes."""
+        """Whether a planted problem is not among the causes."""
         return bool(self.planted) and self.planted not in self.causes
 
     @property
@@ -58,9 +58,9 @@ class Result:
 
 
 def planted_in(group: str, name: str, study: Study) -> str:
-    """The disease of a case; its name says it where `disease` does not."""
+    """The problem of a case; its name says it where `problem` does not."""
     known = {check.name for check in CHECKS}
-    return str(study[group][name].get("disease", name if name in known else ""))
+    return str(study[group][name].get("problem", name if name in known else ""))
 
 
 def write_corpus(name: str, spec: Mapping[str, Any], data: Path, out: Path) -> Path:
@@ -151,7 +151,7 @@ def summary(results: Sequence[Result]) -> str:
     healthy = [one for one in results if not one.planted]
     wrong = sum(bool(one.causes) for one in healthy)
     return (
-        f"{missed} of {len(sick)} planted diseases missed; "
+        f"{missed} of {len(sick)} planted problems missed; "
         f"{wrong} of {len(healthy)} healthy runs with an alarm; "
         f"{len(alarms) - wrong} sick runs with a second cause that was not planted"
     )
