@@ -8,7 +8,8 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from operator import index as to_int
+from typing import Any, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from seqvae.distributed.batch_shards import all_gather_rows
+from seqvae.errors import UserError
 
 Unsigned = npt.NDArray[np.uint64]
 
@@ -163,6 +165,18 @@ class KeyedNoise:
     seed: int
     step: int | Tensor
     index: Tensor
+
+    def __post_init__(self) -> None:
+        """Take any whole number as the seed, also one of numpy, whose products would overflow.
+
+        Raises:
+            UserError: no whole number.
+        """
+        if type(self.seed) is int:
+            return
+        if not isinstance(self.seed, SupportsIndex):
+            raise UserError(f"seed got {self.seed!r}: give a whole number")
+        object.__setattr__(self, "seed", to_int(self.seed))
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> KeyedNoise:
         """The same noise, computed on `device`."""

@@ -45,7 +45,8 @@ _OPTIONS: dict[str, Any] = {
         typer.Option(help='In quoted fields: "" or \\", or quotes are text.', rich_help_panel=_HELP),
     ],
     "format": Annotated[
-        Literal["lines", "json", "csv", "tsv", "parquet"] | None,
+        Literal["lines", "paragraphs", "sentences", "fasta", "smiles", "json", "csv", "tsv", "parquet"]
+        | None,
         typer.Option(help="By default the file name decides, or the first line.", rich_help_panel=_HELP),
     ],
 }

@@ -89,7 +89,8 @@ class Terminal:
             self._move(done, total, what)
         elif time.monotonic() - self.last >= self.every or done >= total:
             self.last = time.monotonic()
-            self.note(f"{done}/{total}  {what}  eta {self._eta(done, total)}")
+            eta = "" if done >= total else f"  eta {self._eta(done, total)}"
+            self.note(f"{done}/{total}  {what}{eta}")
 
     def close(self) -> None:
         """Remove the bar."""

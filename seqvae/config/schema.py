@@ -83,7 +83,9 @@ class TextDataConfig(DataConfig):
     encoding: str | None = None  # of text files; detected when null
     delimiter: str | None = None  # between a table's columns; detected when null
     quotes: Literal["double", "backslash", "none"] | None = None  # quoting of a table; detected when null
-    format: Literal["lines", "json", "csv", "tsv", "parquet"] | None = None  # by the file's name when null
+    format: (
+        Literal["lines", "paragraphs", "sentences", "fasta", "smiles", "json", "csv", "tsv", "parquet"] | None
+    ) = None  # by the file's name when null
     max_tokens: Positive = 64  # tokens per sentence at most
     overlong: Literal["truncate", "drop"] = "truncate"  # what happens to longer sentences
     detokenize: bool = False  # undo tokenization (spaced marks, lower case), for pretrained decoders

@@ -8,7 +8,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from os import PathLike
 from typing import Any, ClassVar, Self
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from seqvae.distributed.collectives import map_sharded
 from seqvae.errors import UserError
+from seqvae.inference.given import as_codes, as_count, as_examples
 from seqvae.inference.hub import RunFolder
 from seqvae.interfaces import Batch
 from seqvae.models.sampling import (
@@ -92,6 +92,7 @@ class LatentCodec(RunFolder, library_name="seqvae"):
     ) -> tuple[Tensor, Tensor | None]:
         """Codes (N, D) of the examples, and their conditions c (N, C) or None."""
         self._require_code()
+        examples = as_examples(examples)
         vae = self.vae if condition is None else with_own_labels(self.vae)
 
         def coded(batch: Batch) -> tuple[Tensor, Tensor | None]:
@@ -113,8 +114,7 @@ class LatentCodec(RunFolder, library_name="seqvae"):
         repeats_differ: bool = False,
     ) -> Iterator[Batch]:
         """The user's examples as batches that carry their labels and rates."""
-        if isinstance(examples, str | bytes | PathLike):
-            raise UserError(f"examples got {examples!r}, which is one of them: give a list, [{examples!r}]")
+        examples = as_examples(examples)
         n = len(examples)
         labels, rates = make_label_columns(self.vae, condition, n), make_rate_features(self.vae, rate, n)
         return with_conditions(self._batches(examples, seed, repeats_differ), labels, rates)
@@ -131,7 +131,7 @@ class LatentCodec(RunFolder, library_name="seqvae"):
         Raises:
             UserError: fewer than two steps.
         """
-        if steps < 2:
+        if (steps := as_count("steps", steps)) < 2:
             raise UserError(f"steps got {steps}: a path has at least its 2 ends")
         ends: Tensor = self.encode([a, b])
         return interpolate_codes(ends[0], ends[1], steps, path)
@@ -178,12 +178,7 @@ class LatentCodec(RunFolder, library_name="seqvae"):
         Raises:
             UserError: codes of another size, or with NaN or infinite values.
         """
-        given: Tensor = torch.as_tensor(z, dtype=torch.float32)
-        if given.ndim != 2 or given.shape[1] != self.latent_dim:
-            raise UserError(f"codes have shape {tuple(given.shape)}: this model reads (N, {self.latent_dim})")
-        if len(wrong := given.isfinite().all(1).logical_not().nonzero()):
-            raise UserError(f"code {int(wrong[0])} of {len(given)} holds nan or inf: give finite numbers")
-        return given
+        return as_codes(z, self.latent_dim)
 
     def _require_code(self) -> None:
         if not self.latent_dim:

@@ -24,6 +24,7 @@ from seqvae.data.image.image_store import ImageStore
 from seqvae.data.image.load_files import levels, load_images
 from seqvae.errors import UserError
 from seqvae.evaluation.metrics.image import ImageMetrics
+from seqvae.inference.given import as_count
 from seqvae.inference.inputs import Inputs, Note, own_labels
 from seqvae.inference.pretrained import PretrainedVAE
 from seqvae.interfaces import Batch, ModalityMetrics
@@ -82,6 +83,7 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
         Raises:
             UserError: a rate that the model was not trained for, or labels that are missing or unknown.
         """
+        n = as_count("n", n)
         c = make_condition(self.vae, n, rate, condition)
         z = sample_prior(self.vae, n, seed, c=c).cpu()
         return self._render(z, KeyedNoise(seed, 0, torch.arange(n)) if draw else None, c)

@@ -13,6 +13,7 @@ import torch
 
 from seqvae.distributed.collectives import map_sharded
 from seqvae.inference.code_index import Backend, CodeIndex, Gaussians, Metric, gaussians_of
+from seqvae.inference.given import as_examples
 from seqvae.inference.pretrained import PretrainedVAE
 from seqvae.interfaces import Batch
 from seqvae.models.sampling import Condition
@@ -41,6 +42,7 @@ def encode_gaussians(
     def coded(batch: Batch) -> Gaussians:
         return gaussians_of(vae.vae.posterior(batch))
 
+    examples = as_examples(examples)
     batches = list(vae.conditioned_batches(examples, 0, None, condition))
     work = tracked(coded, len(examples), "encoding", lambda batch: batch.size)
     parts = map_sharded(batches, work, vae.device)

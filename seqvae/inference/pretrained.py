@@ -29,6 +29,7 @@ from seqvae.evaluation.metrics.factors_report import factor_metrics
 from seqvae.evaluation.prior_comparison import compare_priors
 from seqvae.evaluation.score import ExampleScore, score_examples
 from seqvae.inference.codec import LatentCodec
+from seqvae.inference.given import as_count
 from seqvae.inference.inputs import Inputs, Note
 from seqvae.inference.model_card import CARD, Measured, model_card
 from seqvae.inference.posthoc_priors import (
@@ -78,9 +79,8 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
             UserError: as `encode`, but a model without a code scores too; or no sample.
         """
         vae = self.vae if condition is None else with_own_labels(self.vae)
-        return score_examples(
-            vae, list(self.conditioned_batches(examples, seed, rate, condition)), samples, progress
-        )
+        batches = list(self.conditioned_batches(examples, seed, rate, condition))
+        return score_examples(vae, batches, as_count("samples", samples), progress)
 
     def evaluate(
         self,
@@ -118,7 +118,9 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
             UserError: the file, or the run's own data, cannot be read; a rate out of the run's range; factors
                 are asked for and `factor_scores` has none.
         """
-        vae = self.with_defaults(rate)
+        vae, batch_size = self.with_defaults(rate), as_count("batch_size", batch_size, 1)
+        examples = None if examples is None else as_count("examples", examples, 1)
+        refine, draws = as_count("refine", refine), as_count("draws", draws, 1)
         scores = vae.factor_scores(data, progress, batch_size, examples) if factors else {}
         where, batches, measures = vae.evaluation_inputs(data, batch_size, examples)
         settings = EvaluationSettings(together=True, prior_draws=draws)

@@ -32,6 +32,7 @@ from seqvae.evaluation.metrics.text import TextGeneration, TextMetrics
 from seqvae.evaluation.metrics.text_scores import mark_unknown
 from seqvae.evaluation.score import ExampleScore
 from seqvae.inference.constraint import NO_TEXT, Check, Constraint
+from seqvae.inference.given import as_count, as_examples, as_step
 from seqvae.inference.inputs import Inputs, Note
 from seqvae.inference.pretrained import PretrainedVAE
 from seqvae.inference.remarks import say_cut, say_lengths, say_unknown
@@ -160,8 +161,9 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
                 cannot be read or met.
         """
         vae = self.with_default_prior(rate)
+        n = as_count("n", n)
         c = make_condition(self.vae, n, rate, condition)
-        how = self._resolve(how or GenerationConfig(max_length=self.config.data.max_tokens))
+        how = self._resolve(how or GenerationConfig())
         rule = None if constraint is None else Constraint.of(constraint)
         how = how if rule is None else rule.restrict(how, self.tokenizer)
 
@@ -206,6 +208,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         Raises:
             UserError: as `encode` and `decode`.
         """
+        texts = as_examples(texts)
         z, c = self._encode(texts, sample, seed, rate, condition, repeats_differ)
         keys = self._keys(texts, repeats_differ)
         how = self._copying(how or self._greedy(), texts)
@@ -216,10 +219,11 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
 
     def unknown(self, texts: Sequence[str]) -> list[int]:
         """(N,) number of out-of-vocabulary tokens per sentence, among those that the model reads."""
-        return [sum(row) for row in self._unknown(texts)]
+        return [sum(row) for row in self._unknown(as_examples(texts))]
 
     def references(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each sentence for comparison with others; an unknown token equals no other token."""
+        texts = as_examples(texts)
         return mark_unknown(self._ids(texts), self._unknown(texts))
 
     def _unknown(self, texts: Sequence[str]) -> list[list[bool]]:
@@ -236,6 +240,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
                 "this run reads vectors, and a score needs the sentence of each too: `seqvae evaluate` "
                 "measures its own test split"
             )
+        examples = as_examples(examples)
         found = super().score(examples, *arguments, **options)
         pairs = zip(found, self.unknown(examples), strict=True)
         return [replace(score, unknown=unknown) for score, unknown in pairs]
@@ -307,10 +312,11 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         Raises:
             UserError: as `encode`; or no sentence in one of the groups.
         """
-        for name, group in (("towards", towards), ("away", away)):
-            if not group:
+        groups = {"towards": as_examples(towards), "away": as_examples(away)}
+        for name, group in groups.items():
+            if not len(group):
                 raise UserError(f"`{name}` holds no sentence: give some sentences of this group")
-        return self.encode(towards).mean(0) - self.encode(away).mean(0)
+        return self.encode(groups["towards"]).mean(0) - self.encode(groups["away"]).mean(0)
 
     def shifted(
         self,
@@ -324,9 +330,11 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         Raises:
             UserError: as `encode` and `decode`.
         """
+        texts = as_examples(texts)
         z, c = self._encode(texts)
         keys = self._keys(texts, repeats_differ=True)
-        return self._texts(z + step, how or self._greedy(), 0, c, keys, constraint)
+        moved = self._codes(z + as_step(step, z))
+        return self._texts(moved, how or self._greedy(), 0, c, keys, constraint)
 
     @torch.no_grad()
     def log_prob(self, texts: Sequence[str], z: Tensor) -> Tensor:
@@ -335,7 +343,10 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         Raises:
             UserError: as `encode`, or codes of another size.
         """
+        texts = as_examples(texts)
         z, found, start = self._codes(z).to(self.device), [], 0
+        if len(z) != len(texts):
+            raise UserError(f"z holds {len(z)} codes for {len(texts)} sentences: give one for each")
         for batch in track(list(self._batches(texts, 0, batch_size=256)), "reading", lambda b: b.size):
             rows = slice(start, start := start + batch.size)
             found.append(self.vae.likelihood(z[None, rows]).log_prob(batch)[0])
@@ -442,7 +453,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         return self.tokenizer.decode(ids)
 
     def _greedy(self) -> GenerationConfig:
-        return GenerationConfig(greedy=True, max_length=self.config.data.max_tokens)
+        return GenerationConfig(greedy=True)
 
     def greedy_untruncated(self) -> GenerationConfig:
         """Greedy decoding without restrictions, for measures."""
@@ -458,7 +469,10 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
 
     def _resolve(self, how: GenerationConfig) -> GenerationConfig:
         """`how` with what the run's training text says."""
-        return replace(how, repeats=self.tokenizer.repeats) if how.repeats is None else how
+        if not isinstance(how, GenerationConfig):
+            raise UserError(f"how got a {type(how).__name__}: give a GenerationConfig(temperature=0.8, ...)")
+        how = replace(how, repeats=self.tokenizer.repeats) if how.repeats is None else how
+        return how if how.max_length else replace(how, max_length=self.config.data.max_tokens)
 
     def _texts(
         self,
@@ -505,7 +519,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         decoder, written = self.vae.decoder, []
         assert isinstance(decoder, TextDecoder)
         index = torch.arange(len(z)) if keys is None else torch.from_numpy(keys)
-        most = max(1, min(WRITTEN, WRITTEN_TOKENS // how.max_length))
+        most = max(1, min(WRITTEN, WRITTEN_TOKENS // how.longest))
         parts = torch.split(torch.arange(len(z)), GPU_WRITTEN if is_asynchronous(self.device) else most)
         for rows in track(parts, "writing", len):
             part, random = z[rows].to(self.device), KeyedNoise(seed, 0, index[rows].to(self.device))
@@ -516,9 +530,11 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
         ids = self.tokenizer.encode_batch([_clean(place, text) for place, text in enumerate(texts)])
-        for text, found in zip(texts, ids, strict=True):
+        for place, (text, found) in enumerate(zip(texts, ids, strict=True)):
             if not found:
-                raise UserError(f"{text!r} holds no token: give a sentence with at least one word")
+                raise UserError(
+                    f"text {place}, {text!r}, holds no token: give a sentence with at least one word"
+                )
         most = self.config.data.max_tokens
         if cut := sum(len(row) > most for row in ids):
             say_cut(self.run.path, f"{cut:,} of {len(ids):,} sentences", most)
@@ -530,8 +546,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         Raises:
             UserError: fewer than one.
         """
-        if tokens < 1:
-            raise UserError(f"max_tokens got {tokens}: a sentence has at least 1")
+        tokens = as_count("max_tokens", tokens, 1)
         data = self.config.data.model_copy(update={"max_tokens": tokens})
         config = self.config.model_copy(update={"data": data})
         return TextVAE(replace(self.run, config=config), self.device)
@@ -577,7 +592,7 @@ class TextVAE(PretrainedVAE, library_name="seqvae", tags=["text-vae"]):
         Raises:
             UserError: as `encode`.
         """
-        return self._batches(texts, 0, batch_size=batch_size)
+        return self._batches(as_examples(texts), 0, batch_size=batch_size)
 
     def _batches(
         self, texts: Sequence[Any], seed: int, repeats_differ: bool = False, batch_size: int = 64

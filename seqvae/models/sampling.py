@@ -158,6 +158,11 @@ def interpolate_codes(a: Tensor, b: Tensor, points: int, path: Path = "linear") 
         tensor([[0.0000, 0.0000],
                 [0.5000, 0.5000],
                 [1.0000, 1.0000]])
+
+    Raises:
+        UserError: another path.
     """
+    if path not in ("linear", "slerp"):
+        raise UserError(f"path got {path!r}: choose linear or slerp")
     t = torch.linspace(0, 1, points, device=a.device)
     return lerp(a, b, t) if path == "linear" else slerp(a, b, t)

@@ -78,11 +78,11 @@ def choose_tokenizer(seen: Seen) -> tuple[Component, str]:
     if seen.unknown < FEW_UNKNOWN:
         return Component(name="word"), f"tokenizer word: {share} are unknown to it"
     if seen.is_strings:
-        why = f"strings of {seen.symbols} kinds of characters, as words {share} would be unknown"
+        why = f"short strings of {seen.symbols} different characters; as words, {share} would be unknown"
         return Component(name="char"), f"tokenizer char: {why}"
     low, high = BPE_SIZES
     size = min(high, max(low, round(seen.characters / CHARACTERS_A_PIECE, -2)))
-    why = f"{share} would be unknown as words, to pieces of bytes nothing is"
+    why = f"as words, {share} would be unknown; pieces spell any text"
     return Component(name="bpe", vocab_size=size), f"tokenizer bpe of {size:,} pieces: {why}"  # type: ignore[call-arg]
 
 

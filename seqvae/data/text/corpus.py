@@ -15,6 +15,7 @@ from seqvae.data.remote import is_url, local_path, url_version
 from seqvae.data.text.fetched import local_copy
 from seqvae.data.text.readers import (
     SUFFIXES,
+    TABLES,
     Example,
     ReadOptions,
     find_columns,
@@ -113,12 +114,12 @@ def _locate(source: str) -> tuple[Path | None, str | None]:
 
 def _is_table(source: str, options: ReadOptions) -> bool:
     if is_url(source) and (named := options.format or SUFFIXES.get(suffix(source))):
-        return named != "lines"  # nothing need be fetched
+        return named in TABLES  # nothing need be fetched
     path, split = _locate(source)
     if path is None or is_saved(path):
         return True
     files = _files_in(path, split or "train") if path.is_dir() else [path]
-    return any((options.format or format_of(file, options)) != "lines" for file in files)
+    return any((options.format or format_of(file, options)) in TABLES for file in files)
 
 
 def _read(source: str, options: ReadOptions, split: str) -> Iterator[Example]:

@@ -18,6 +18,21 @@ _MARKS = (  # longest first: UTF-32's little-endian mark begins with that of UTF
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _CHUNK = 1 << 20  # bytes
+_OTHERS = (  # first bytes of files that are no text, what they are, and what to do
+    (b"%PDF", "a PDF", "save its text as a file, one text per line (pdftotext)"),
+    (b"{\\rtf", "an RTF document", "save it as plain text"),
+    (b"\xd0\xcf\x11\xe0", "an old office document", "save it as plain text"),
+    (b"MThd", "a MIDI file", "write its events as tokens, one piece per line"),
+    (b"SQLite format 3", "a database", "export a table as CSV"),
+    (b"\x93NUMPY", "a numpy array", "write its texts into a file, one per line"),
+    (b"PAR1", "a Parquet file", "read it with --format parquet"),
+    (b"\x89PNG", "a picture", "name texts"),
+    (b"\xff\xd8\xff", "a picture", "name texts"),
+    (b"GIF8", "a picture", "name texts"),
+    (b"RIFF", "audio or video", "name texts"),
+    (b"OggS", "audio or video", "name texts"),
+    (b"\x7fELF", "a program", "name texts"),
+)
 
 
 def check_encoding(name: str | None) -> None:
@@ -51,6 +66,9 @@ def read_text_lines(path: Path, encoding: str | None = None) -> Iterator[str]:
 def _decode(stream: IO[bytes], encoding: str | None, path: Path) -> Iterator[str]:
     """Pieces of decoded text, none of them empty."""
     chunk = stream.read(_CHUNK)
+    for magic, what, advice in _OTHERS:
+        if chunk.startswith(magic):
+            raise UserError(f"{path} is {what}, no text file: {advice}")
     mark = next((name for bom, name in _MARKS if chunk.startswith(bom)), None)
     name = mark or encoding or "utf-8"
     decoder, line, first = codecs.getincrementaldecoder(name)(), 1, True

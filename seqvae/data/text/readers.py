@@ -13,21 +13,39 @@ from seqvae.data.input_files import open_unpacked, suffix
 from seqvae.data.text.delimited import DELIMITERS, Quotes, read_table_rows
 from seqvae.data.text.encodings import read_text_lines
 from seqvae.data.text.json_rows import read_json_values
+from seqvae.data.text.running_text import (
+    read_fasta,
+    read_paragraphs,
+    read_sentences,
+    read_smiles,
+    with_hints,
+)
 from seqvae.data.text.values import Value, Written, clean_text, typed_value, without_surrogates
 from seqvae.errors import UserError, suggest
 
-Format = Literal["lines", "json", "csv", "tsv", "parquet"]
+Format = Literal["lines", "paragraphs", "sentences", "fasta", "smiles", "json", "csv", "tsv", "parquet"]
+TABLES: tuple[Format, ...] = ("json", "csv", "tsv", "parquet")  # formats with named columns
 Note = Callable[[str], object]
 SUFFIXES: dict[str, Format] = {
     ".txt": "lines",
     ".text": "lines",
     ".log": "lines",
+    ".fasta": "fasta",
+    ".fa": "fasta",
+    ".faa": "fasta",
+    ".fna": "fasta",
+    ".smi": "smiles",
+    ".smiles": "smiles",
     ".jsonl": "json",
     ".ndjson": "json",
     ".json": "json",
     ".csv": "csv",
     ".tsv": "tsv",
     ".parquet": "parquet",
+}
+_CONVERT = {
+    **dict.fromkeys((".sdf", ".mol"), "holds structures: convert them to SMILES, one per line"),
+    **dict.fromkeys((".fastq", ".fq"), "holds reads with qualities: convert it to FASTA"),
 }
 _HEAD = 1 << 16  # bytes for detecting the format of a file without a known suffix
 
@@ -97,11 +115,17 @@ def read_file(path: Path, options: ReadOptions) -> Iterator[Example]:
             f"{path} is plain text and has no columns: labels {names} need a table (--format csv reads it as "
             "one)"
         )
-    return _read_lines(path, options)
+    return _read_lines(path, options, kind)
 
 
 def format_of(path: Path, options: ReadOptions) -> Format:
-    """The format by the file's suffix, or by its first bytes if the suffix is unknown."""
+    """The format by the file's suffix, or by its first bytes if the suffix is unknown.
+
+    Raises:
+        UserError: a format that has to be converted first.
+    """
+    if (advice := _CONVERT.get(suffix(path))) is not None:
+        raise UserError(f"{path} {advice}; --format lines reads each line as a text")
     named = SUFFIXES.get(suffix(path))
     if named is not None:
         return named
@@ -132,10 +156,22 @@ def _recognise(line: str, options: ReadOptions) -> Format:
     return "lines"
 
 
-def _read_lines(path: Path, options: ReadOptions) -> Iterator[Example]:
+def _read_lines(path: Path, options: ReadOptions, kind: Format) -> Iterator[Example]:
     missing = (None,) * len(options.labels)
-    for line in read_text_lines(path, options.encoding):
+    for line in _texts(read_text_lines(path, options.encoding), path, options, kind):
         yield Example(clean_text(line), missing)
+
+
+def _texts(lines: Iterator[str], path: Path, options: ReadOptions, kind: Format) -> Iterator[str]:
+    if kind == "paragraphs":
+        return read_paragraphs(lines)
+    if kind == "sentences":
+        return read_sentences(lines)
+    if kind == "fasta":
+        return read_fasta(lines, str(path))
+    if kind == "smiles":
+        return read_smiles(lines, str(path), options.note)
+    return lines if options.format == "lines" else with_hints(lines, str(path), options.note)
 
 
 def _read_json(path: Path, options: ReadOptions) -> Iterator[Example]:

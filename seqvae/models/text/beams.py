@@ -54,7 +54,7 @@ class BeamSearch(Search[BeamState]):
 
     def __init__(self, decoder: TextDecoder, how: GenerationConfig, read: Read, fixed_shapes: bool) -> None:
         self.head, self.special, self.read = decoder.head, decoder.special, read
-        self.width, self.steps, self.fixed_shapes = how.beam or 1, how.max_length + 1, fixed_shapes
+        self.width, self.steps, self.fixed_shapes = how.beam or 1, how.longest + 1, fixed_shapes
         weight = decoder.head.weight
         self.restrictions = Restrictions(how, decoder.special, len(weight), weight.device)
 

@@ -22,6 +22,7 @@ from seqvae.models.text.search import Stepper, run_search
 from seqvae.utils.accelerator import free_memory, is_asynchronous
 
 TOP_P = 0.9  # default of samples
+LONGEST = 64  # words, where neither a run nor the user says how many
 BEAMS = 2560  # at once on a CPU, so that their states fit into its caches
 GPU_ROWS = 1 << 15  # sentences or beams at once on a GPU, at most
 FEW_ROWS = 1 << 10  # this many fit into the memory of any GPU
@@ -42,7 +43,7 @@ class GenerationConfig:
     top_k: int | None = None
     top_p: float | None = TOP_P  # 1 or None: all words
     beam: int | None = None
-    max_length: Annotated[int, Field(gt=0)] = 64  # words, the end token not counted
+    max_length: Annotated[int, Field(gt=0)] | None = None  # words without the end; None: the run's max_tokens
     unknown: bool | None = None  # whether the unknown token may be written; None: only in copies of it
     repeats: int | None = None  # times that a 4-gram may occur; 0: any, None: as in the run's training text
     moves: TokenMoves | None = None  # the only sentences that may be written
@@ -61,8 +62,14 @@ class GenerationConfig:
         self._require(self.top_p is None or 0 < self.top_p <= 1, "top-p", self.top_p, "in (0, 1]")
         self._require(self.beam is None or self.beam > 0, "beam", self.beam, "above 0")
         self._require(self.repeats is None or self.repeats >= 0, "repeats", self.repeats, "0 or more")
-        self._require(self.max_length > 0, "max-length", self.max_length, "above 0")
+        longest = self.max_length
+        self._require(longest is None or longest > 0, "max-length", longest, "above 0")
         self._require(not (self.greedy and self.beam), "greedy", self.greedy, "off when a beam is asked for")
+
+    @property
+    def longest(self) -> int:
+        """Words of a sentence at most, the end token not counted."""
+        return self.max_length or LONGEST
 
     @staticmethod
     def _require(good: bool, name: str, got: object, need: str) -> None:
@@ -99,9 +106,9 @@ def generate_tokens(
     Raises:
         UserError: a constraint that no sentence of so few words matches.
     """
-    if how.moves is not None and (least := int(how.moves.distance[START])) > how.max_length:
+    if how.moves is not None and (least := int(how.moves.distance[START])) > how.longest:
         raise UserError(
-            f"the constraint needs at least {least} tokens, a sentence has at most {how.max_length}: raise "
+            f"the constraint needs at least {least} tokens, a sentence has at most {how.longest}: raise "
             "--max-length (max_length), or mend the constraint"
         )
     device = random.index.device
@@ -139,7 +146,7 @@ def _rows_at_once(state: DecoderState, rows: int, how: GenerationConfig, device:
         return max(1, BEAMS // width) if how.beam else max(1, rows)
     most = GPU_ROWS // width
     if rows > FEW_ROWS // width and device.type == "cuda" and torch.cuda.is_available():
-        one = state.select(torch.zeros(1, dtype=torch.long, device=device)).allocate(how.max_length + 1)
+        one = state.select(torch.zeros(1, dtype=torch.long, device=device)).allocate(how.longest + 1)
         most = min(most, free_memory(device) // (4 * COPIES * width * bytes_of(one)))
     return max(1, most)
 

@@ -58,7 +58,7 @@ class Restrictions:
 
     def __init__(self, how: GenerationConfig, special: SpecialIds, words: int, device: torch.device) -> None:
         self.never = () if how.unknown else (special.unk,)
-        self.end, self.words, self.length = special.eos, words, how.max_length
+        self.end, self.words, self.length = special.eos, words, how.longest
         self.most = how.repeats or 0  # times that an n-gram may occur; 0: any
         self.automaton = None if how.moves is None else Automaton.of(how.moves, words, device)
 

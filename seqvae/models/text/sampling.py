@@ -35,7 +35,7 @@ class Sampling(Search[SamplingState]):
 
     def __init__(self, decoder: TextDecoder, how: GenerationConfig, read: Read, fixed_shapes: bool) -> None:
         self.head, self.special, self.read = decoder.head, decoder.special, read
-        self.how, self.steps, self.fixed_shapes = how, how.max_length, fixed_shapes
+        self.how, self.steps, self.fixed_shapes = how, how.longest, fixed_shapes
         weight = decoder.head.weight
         self.restrictions = Restrictions(how, decoder.special, len(weight), weight.device)
 

@@ -100,7 +100,7 @@ def test_the_command_line_says_its_choice(tmp_path: Path) -> None:
     file, out = corpus(tmp_path, NAMES), tmp_path / "run"
     done = CliRunner().invoke(app, ["train", "--corpus", file, "--out", str(out), *sets])
     assert done.exit_code == 0, done.output
-    assert "tokenizer char: strings of 26 kinds of characters" in " ".join(done.stderr.split())
+    assert "tokenizer char: short strings of 26 different characters" in " ".join(done.stderr.split())
     kept: Any = load_config(out / "config.yaml")
     assert (kept.tokenizer.name, kept.data.max_tokens) == ("char", 9)
 

@@ -8,6 +8,7 @@ import io
 import json
 import lzma
 import os
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -387,3 +388,105 @@ def test_damaged_pages_of_parquet(tmp_path: Path) -> None:
         except UserError as error:
             refused += "is not a Parquet file" in str(error)
     assert refused > 5
+
+
+# running text and biological or chemical files, whose lines are no texts
+
+
+NOVEL = (
+    "THE OLD DOG\r\n\r\n\u201cIs it late?\u201d asked Mr. Smith of the old dog, which had been\r\n"
+    "asleep on the warm stones by the gate for most of the afternoon and did\r\n"
+    "not answer. It cost 3.5 pounds\u2026 And then?\r\n\r\n"
+)
+
+
+def test_running_text_by_sentence_and_paragraph(tmp_path: Path) -> None:
+    path = written(tmp_path, "novel.txt", "\ufeff" + NOVEL)
+    asleep = "asleep on the warm stones by the gate for most of the afternoon and did not answer."
+    assert read(path, format="sentences") == [
+        "THE OLD DOG",
+        "\u201cIs it late?\u201d asked Mr. Smith of the old dog, which had been " + asleep,
+        "It cost 3.5 pounds\u2026",
+        "And then?",
+    ]
+    assert [len(text.split()) for text in read(path, format="paragraphs")] == [3, 33]
+    assert len(read(path)) == len(NOVEL.splitlines())  # each line, as before
+    assert read(written(tmp_path, "zh.txt", "今天。明天\uff01\n好"), format="sentences") == [
+        "今天。",
+        "明天\uff01",
+        "好",
+    ]
+    songs = written(tmp_path, "songs.txt", "a dog\nruns\n\n \na cat\n")
+    assert read(songs, format="paragraphs") == ["a dog runs", "a cat"]
+
+
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        (NOVEL * 20, "most lines end where the page is full.*--format sentences"),
+        ("a dog runs\nand a cat\n\n" * 20, "blank lines separate blocks.*--format paragraphs"),
+        ("<!DOCTYPE html>\n<p>a dog</p>\n", "HTML or XML, whose tags are read as text"),
+        ("a dog runs along the road\nthe cat sleeps\n" * 50, None),  # captions without full stops
+        ("a dog runs .\n\n" * 50, None),
+        ("2026-11-28 12:00:01 INFO worker 17 has served the request 8c51f0 in 3 ms\n" * 50, None),
+        ("Bar Note_60 Dur_4 Note_62 Dur_4 Note_64 Dur_4 Note_65 Dur_4 Bar Note_67\n" * 50, None),
+    ],
+)
+def test_lines_that_look_like_no_texts_are_said(tmp_path: Path, content: str, hint: str | None) -> None:
+    notes: list[str] = []
+    path = written(tmp_path, "lines.txt", content)
+    found = read(path, note=notes.append)
+    assert len(found) == len(content.splitlines())
+    assert len(notes) == (hint is not None)
+    assert hint is None or re.search(hint, notes[0])
+    read(path, note=notes.append, format="lines")  # who asks for lines knows
+    assert len(notes) == (hint is not None)
+
+
+def test_fasta_records_are_sequences(tmp_path: Path) -> None:
+    for name in ("p.fasta", "p.fa", "p.FAA"):
+        path = written(tmp_path, name, ">sp|P1|X OS=Homo\nMKV\r\nLLA\n; note\n>sp|P2|Y\n\nACD\n>empty\n")
+        assert read(path) == ["MKVLLA", "ACD", ""]
+        assert not is_table(path)
+    assert read(path, format="lines")[0] == ">sp|P1|X OS=Homo"
+    with pytest.raises(UserError, match=r"bad\.fasta, line 1 is no FASTA header \(>\): --format lines"):
+        read(written(tmp_path, "bad.fasta", "MKV\n"))
+
+
+@pytest.mark.parametrize("header", ["", "smiles\tname\n"])
+@pytest.mark.parametrize("gap", ["\t", " "])
+def test_the_names_of_molecules_are_not_their_text(tmp_path: Path, header: str, gap: str) -> None:
+    notes: list[str] = []
+    path = written(tmp_path, "m.smi", f"{header}CC(=O)O{gap}acetic acid\nCCO{gap}ethanol\n\nC\n")
+    assert read(path, note=notes.append) == ["CC(=O)O", "CCO", "", "C"]
+    assert notes == [f"{path}: the first column is read, without the names: --format lines reads whole lines"]
+    assert read(written(tmp_path, "bare.smi", "CCO\nC\n"), note=notes.append) == ["CCO", "C"]
+    assert len(notes) == 1
+
+
+@pytest.mark.parametrize("name", ["m.sdf", "m.mol", "r.fastq", "r.fq"])
+def test_formats_that_must_be_converted(tmp_path: Path, name: str) -> None:
+    path = written(tmp_path, name, "@r1\nACGT\n+\nIIII\n")
+    with pytest.raises(UserError, match=r"convert (it|them) to .*; --format lines reads each line as a text"):
+        read(path)
+    assert len(read(path, format="lines")) == 4
+
+
+@pytest.mark.parametrize(
+    ("head", "what"),
+    [
+        (b"%PDF-1.4\n1 0 obj << /Length 3 >>\nendobj\n", "a PDF, no text file: save its text"),
+        (b"{\\rtf1\\ansi a dog\\par}", "an RTF document, no text file: save it as plain text"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old office document"),
+        (b"MThd\0\0\0\6", "a MIDI file, no text file: write its events as tokens"),
+        (b"\x89PNG\r\n\x1a\n", "a picture"),
+        (b"\xff\xd8\xff\xe0", "a picture"),
+        (b"SQLite format 3\0", "a database"),
+        (b"\x93NUMPY\1\0", "a numpy array"),
+    ],
+)
+def test_files_that_are_no_text_are_named(tmp_path: Path, head: bytes, what: str) -> None:
+    """The advice was --encoding latin-1, with which a PDF was read; one in ASCII was read at once."""
+    for encoding in (None, "latin-1"):
+        with pytest.raises(UserError, match=f"book.txt is {what}"):
+            read(written(tmp_path, "book.txt", head), encoding=encoding)
