@@ -137,7 +137,8 @@ SV.dims = (() => {
 
   function say(move, {accuracy, error, n}) {
     if (accuracy === null) move.said.textContent = "one example of a side: none can be held out to test the direction";
-    else move.said.textContent = `${Math.round(100 * accuracy)} ± ${Math.max(1, Math.round(100 * error))} % of ${n.toLocaleString("en")} held-out examples lie on their own side (chance 50 %)`;
+    else move.said.textContent = `${Math.round(100 * accuracy)} % of ${n.toLocaleString("en")} held-out examples on their own side`;
+    move.said.title = `± ${(100 * (error ?? 0)).toFixed(1)} %; 50 % is chance`;
   }
 
   // How surely held-out examples show a new attribute, before its slider moves.
