@@ -22,8 +22,8 @@ from seqvae.evaluation.metrics.diversity import SELF_BLEU_OF, distinct_ngrams, d
 from seqvae.inference import TextVAE
 from seqvae.keyed_noise import KeyedNoise
 from seqvae.models.text.decoding import UNTRUNCATED, GenerationConfig
-from seqvae.runs.checkpoint import TRAINED
 from seqvae.runs.run_data import load_run_data
+from seqvae.runs.run_folder import TRAINED
 from seqvae.training.loop import train
 from seqvae.utils.reporter import Reporter
 

@@ -25,7 +25,7 @@ from seqvae.data.text.token_store import Counts, TokenStore
 from seqvae.data.text.tokenizer_training import train_word
 from seqvae.errors import UserError
 from seqvae.interfaces import Data
-from seqvae.runs.checkpoint import create_run
+from seqvae.runs.run_folder import create_run
 from seqvae.training.trainer import Trainer
 from seqvae.utils.malloc import retain_freed_memory
 from seqvae.utils.reporter import Silent

@@ -38,8 +38,8 @@ from seqvae.interfaces import Batch, BatchSource, Latent, Prior
 from seqvae.models.priors import PRIORS
 from seqvae.models.sampling import Rate, with_rate
 from seqvae.models.vae import VAE
-from seqvae.runs.checkpoint import Run
 from seqvae.runs.run_data import load_run_data
+from seqvae.runs.run_folder import Run
 from seqvae.runs.weights import WEIGHTS, read_weights, write_weights
 from seqvae.utils.accelerator import is_asynchronous
 from seqvae.utils.atomic_files import explain_disk_errors, sha256_of, write_atomically

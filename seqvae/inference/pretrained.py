@@ -40,8 +40,8 @@ from seqvae.inference.posthoc_priors import (
 from seqvae.inference.remarks import say_prior
 from seqvae.interfaces import Batch, ModalityMetrics
 from seqvae.models.sampling import Condition, Rate, with_own_labels
-from seqvae.runs.checkpoint import TRAINED, load_run
 from seqvae.runs.run_data import check_split, load_run_data, with_corpus
+from seqvae.runs.run_folder import TRAINED, load_run
 from seqvae.utils.atomic_files import write_atomically
 from seqvae.utils.device import autocast, pick_precision
 

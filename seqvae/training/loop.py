@@ -25,7 +25,9 @@ from seqvae.models.pretrained.backbone import parameter_counts
 from seqvae.models.pretrained.golden import with_bases, write_golden
 from seqvae.models.sampling import with_rate
 from seqvae.models.vae import VAE
-from seqvae.runs.checkpoint import (
+from seqvae.runs.metrics_log import RunLog, forget_metrics_after
+from seqvae.runs.run_data import check_split
+from seqvae.runs.run_folder import (
     create_run,
     ignored_changes,
     load_run,
@@ -34,8 +36,6 @@ from seqvae.runs.checkpoint import (
     update_card,
     write_card,
 )
-from seqvae.runs.metrics_log import RunLog, forget_metrics_after
-from seqvae.runs.run_data import check_split
 from seqvae.runs.weights import save_weights
 from seqvae.training.model_selection import MI_EXAMPLES, collapse_message, is_collapsed, select_checkpoint
 from seqvae.training.trainer import Trainer

@@ -24,8 +24,9 @@ from seqvae.distributed.fsdp import StackedBlock, apply_fsdp, full_state_dict, l
 from seqvae.errors import UserError
 from seqvae.interfaces import Batch, Data, RunContext
 from seqvae.objectives import TrainStep
-from seqvae.runs.checkpoint import TrainState, load_checkpoint, load_parts, save_checkpoint
+from seqvae.runs.checkpoint import TrainState, load_checkpoint, save_checkpoint
 from seqvae.runs.metrics_log import Meter
+from seqvae.runs.run_folder import load_parts
 from seqvae.training.capture import CapturedUpdates, capture_obstacle
 from seqvae.training.optim import make_optimizer, portable_state, put_rate_on_device
 from seqvae.training.step import Update, count_targets, step_seed

@@ -43,7 +43,7 @@ from seqvae.inference.default_rate import choose_rate
 from seqvae.inference.inputs import Inputs, load_inputs
 from seqvae.models.latents.exact_rate import ExactRate
 from seqvae.models.sampling import with_rate
-from seqvae.runs.checkpoint import load_run
+from seqvae.runs.run_folder import load_run
 from seqvae.training.loop import train
 
 DIAL = "latent={name: exact_rate, dim: 4, nats: [1, 16]}"

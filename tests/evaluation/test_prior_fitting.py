@@ -56,7 +56,7 @@ from seqvae.models.priors import StandardPrior
 from seqvae.models.priors.flow import FlowPrior
 from seqvae.models.priors.mixture import MixturePrior
 from seqvae.models.sampling import sample_prior
-from seqvae.runs.checkpoint import load_run
+from seqvae.runs.run_folder import load_run
 from seqvae.training.loop import train
 
 ENTROPY = 0.5 * math.log(2 * math.pi * math.e)  # of N(0, 1), nats
