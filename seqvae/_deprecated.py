@@ -73,7 +73,10 @@ MOVED: dict[str, dict[str, str]] = {
     "seqvae.runs.checkpoint": dict.fromkeys(
         ("Run", "TRAINED", "create_run", "load_parts", "load_run", "read_card", "update_card", "write_card"),
         "seqvae.runs.run_folder",
-    )
+    ),
+    "seqvae.inference.posthoc_priors": dict.fromkeys(
+        ("FitBudget", "fit_posthoc_prior"), "seqvae.inference.posthoc_prior_fit"
+    ),
 }
 # methods of remedies that users wrote
 HOOKS = {

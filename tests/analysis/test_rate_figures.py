@@ -166,7 +166,8 @@ def test_pictures_choose_one_too(pictures: Any) -> None:
 def test_another_default_is_chosen_afterwards(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from seqvae.config.schema import Component
     from seqvae.evaluation.prior_fitting import PriorFitConfig
-    from seqvae.inference.posthoc_priors import FitBudget, fit_posthoc_prior, load_posthoc_prior
+    from seqvae.inference.posthoc_prior_fit import FitBudget, fit_posthoc_prior
+    from seqvae.inference.posthoc_priors import load_posthoc_prior
 
     spec = Component.model_validate({"name": "mixture", "components": 2})
     fit_posthoc_prior(load_run(copy), spec, "mix", PriorFitConfig(epochs=1), FitBudget(100, 10, 2))

@@ -36,17 +36,19 @@ from seqvae.evaluation.prior_fitting import (
     log_density,
 )
 from seqvae.inference import TextVAE
-from seqvae.inference.posthoc_priors import (
+from seqvae.inference.posthoc_prior_fit import (
     FitBudget,
-    PosthocPrior,
-    build_prior,
     encode_posteriors,
     fit_posthoc_prior,
+    require_real_codes,
+    training_batches,
+)
+from seqvae.inference.posthoc_priors import (
+    PosthocPrior,
+    build_prior,
     load_posthoc_prior,
     posthoc_prior_names,
-    require_real_codes,
     save_posthoc_prior,
-    training_batches,
     with_prior,
 )
 from seqvae.keyed_noise import KeyedNoise
