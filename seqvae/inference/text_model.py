@@ -149,9 +149,7 @@ class TextModel(PretrainedVAE, library_name="seqvae"):
         """
         if tokens < 1:
             raise UserError(f"max_tokens got {tokens}: a sentence has at least 1")
-        data = self.config.data.model_copy(update={"max_tokens": tokens})
-        config = self.config.model_copy(update={"data": data})
-        return type(self)(replace(self.run, config=config), self.device)
+        return self.with_data(max_tokens=tokens)
 
     def batches(self, texts: Sequence[Any], batch_size: int = 64) -> Iterator[TextBatch]:
         """Sentences, or vectors if the encoder reads these, as batches on the model's device.
