@@ -18,7 +18,7 @@ import yaml
 from seqvae.analysis.doctor import CHECKS, Finding, diagnose
 from seqvae.config.loading import parse_config
 from seqvae.data.synthetic.sentences import iter_sentences
-from seqvae.runs.checkpoint import read_card
+from seqvae.runs.run_folder import read_card
 from seqvae.training.loop import train
 from seqvae.utils.tables import markdown_table
 

@@ -30,7 +30,7 @@ from seqvae.data.text.label_columns import LabelColumn
 from seqvae.data.text.readers import ReadOptions
 from seqvae.errors import UserError
 from seqvae.inference import load
-from seqvae.runs.checkpoint import load_run
+from seqvae.runs.run_folder import load_run
 from seqvae.training.loop import resume, train
 from seqvae.utils.signals import Interrupted
 

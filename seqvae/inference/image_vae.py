@@ -30,7 +30,7 @@ from seqvae.interfaces import Batch, ModalityMetrics
 from seqvae.keyed_noise import KeyedNoise, distinguish_repeats
 from seqvae.models.sampling import Condition, Rate, make_condition, sample_prior
 from seqvae.models.sampling import Path as CodePath
-from seqvae.runs.checkpoint import Run
+from seqvae.runs.run_folder import Run
 from seqvae.utils.progress import track
 
 VALUES = 1 << 22  # pixel values per batch, at most

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
-import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,13 +17,15 @@ from seqvae.build import build_objective, build_vae, label_coverage, modality_of
 from seqvae.config.schema import RunConfig
 from seqvae.distributed import collectives
 from seqvae.distributed.batch_shards import BatchShard, exchange_shards
-from seqvae.distributed.fsdp import StackedBlock, apply_fsdp, full_state_dict, local_optimizer_state
+from seqvae.distributed.fsdp import apply_fsdp, full_state_dict, local_optimizer_state
 from seqvae.errors import UserError
 from seqvae.interfaces import Batch, Data, RunContext
 from seqvae.objectives import TrainStep
-from seqvae.runs.checkpoint import TrainState, load_checkpoint, load_parts, save_checkpoint
+from seqvae.runs.checkpoint import TrainState, load_checkpoint, save_checkpoint
 from seqvae.runs.metrics_log import Meter
+from seqvae.runs.run_folder import load_parts
 from seqvae.training.capture import CapturedUpdates, capture_obstacle
+from seqvae.training.compiling import compile_blocks
 from seqvae.training.optim import make_optimizer, portable_state, put_rate_on_device
 from seqvae.training.step import Update, count_targets, step_seed
 from seqvae.utils.atomic_files import list_checkpoints
@@ -99,7 +98,7 @@ class Trainer:
         self._noted_obstacle = ""
         self._obstacle()
         if settings.compile:
-            self._compile()
+            compile_blocks(self.vae, self.device, self.report)
         self.meter = Meter()
         self.meter.load(self.progress.unlogged, self.device)
 
@@ -121,15 +120,6 @@ class Trainer:
             self.report.note(f"updates run one by one: {reason}" if reason else "updates run as CUDA graphs")
         self._noted_obstacle = reason
         return reason
-
-    def _compile(self) -> None:
-        """Compile the blocks of deep networks; in place, so that names of weights stay."""
-        if wanted := _no_compiler(self.device):
-            self.report.warn(f"train.compile is left out: no C++ compiler {wanted!r} here, install one")
-            return
-        for module in self.vae.modules():
-            if isinstance(module, StackedBlock):
-                module.compile()
 
     def _restore(self) -> dict[str, Any]:
         """Load the newest checkpoint if there is one; return the optimizers' states by name."""
@@ -256,9 +246,3 @@ class Trainer:
             f"the loss is not a number at step {step}: {safe}; lower train.lr or train.clip "
             "in a new run, or use train.precision=fp32"
         )
-
-
-def _no_compiler(device: torch.device) -> str | None:
-    """The C++ compiler that torch.compile needs on a CPU, if it is missing; else None."""
-    wanted = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
-    return wanted if device.type == "cpu" and shutil.which(wanted) is None else None

@@ -43,7 +43,7 @@ from seqvae.inference.default_rate import choose_rate
 from seqvae.inference.inputs import Inputs, load_inputs
 from seqvae.models.latents.exact_rate import ExactRate
 from seqvae.models.sampling import with_rate
-from seqvae.runs.checkpoint import load_run
+from seqvae.runs.run_folder import load_run
 from seqvae.training.loop import train
 
 DIAL = "latent={name: exact_rate, dim: 4, nats: [1, 16]}"
@@ -166,7 +166,8 @@ def test_pictures_choose_one_too(pictures: Any) -> None:
 def test_another_default_is_chosen_afterwards(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from seqvae.config.schema import Component
     from seqvae.evaluation.prior_fitting import PriorFitConfig
-    from seqvae.inference.posthoc_priors import FitBudget, fit_posthoc_prior, load_posthoc_prior
+    from seqvae.inference.posthoc_prior_fit import FitBudget, fit_posthoc_prior
+    from seqvae.inference.posthoc_priors import load_posthoc_prior
 
     spec = Component.model_validate({"name": "mixture", "components": 2})
     fit_posthoc_prior(load_run(copy), spec, "mix", PriorFitConfig(epochs=1), FitBudget(100, 10, 2))

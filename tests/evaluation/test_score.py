@@ -84,13 +84,13 @@ def test_score_on_the_command_line(run: Path, vae: TextVAE, capsys: pytest.Captu
 
 def test_an_edit_moves_by_the_difference_of_means(vae: TextVAE) -> None:
     step = vae.encode([A]).mean(0) - vae.encode([B, SENTENCES[2]]).mean(0)
-    there = vae.decode(vae.encode([B]) + 2 * step, vae._greedy())
+    there = vae.decode(vae.encode([B]) + 2 * step, vae.writer.greedy)
     assert vae.edit([B], [A], [B, SENTENCES[2]], 2) == there
     assert vae.edit([A, B], [A], [B], 0) == [pair.reconstruction for pair in vae.reconstruct([A, B])]
     assert torch.allclose(vae.encode([B]) + vae.encode([A]) - vae.encode([B]), vae.encode([A]), atol=1e-5)
     assert vae.edit([B], [A], [B], 1) == [vae.reconstruct([A])[0].reconstruction]
     assert torch.allclose(vae.direction([A], [B, SENTENCES[2]]), step)
-    assert vae.shifted([B], 2 * step) == there
+    assert vae.shift([B], 2 * step) == there
     with pytest.raises(UserError, match="`away` holds no sentence"):
         vae.edit([A], [B], [])
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from seqvae.data.input_files import open_unpacked, suffix
-from seqvae.data.text.delimited import DELIMITERS, Quotes, read_table_rows
+from seqvae.data.text.delimited import DELIMITERS, read_table_rows
+from seqvae.data.text.delimited_rows import Quotes
 from seqvae.data.text.encodings import read_text_lines
 from seqvae.data.text.json_rows import read_json_values
 from seqvae.data.text.values import Value, Written, clean_text, typed_value, without_surrogates
