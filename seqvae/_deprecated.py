@@ -99,27 +99,16 @@ def warn_renamed(old: str, new: str, level: int = 3) -> None:
 
 
 def renamed_names(module: str) -> Callable[[str], Any]:
-    """Make a module's `__getattr__` that also accepts the old names of its objects."""
+    """Make a module's `__getattr__` that also finds its objects by old names, or those that moved away."""
+    places = {old: (module, new) for old, new in NAMES.get(module, {}).items()}
+    places |= {name: (home, name) for name, home in MOVED.get(module, {}).items()}
 
     def get(name: str) -> Any:
-        if name not in NAMES[module]:
+        if name not in places:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        new = NAMES[module][name]
-        warn_renamed(f"{module}.{name}", f"{module}.{new}")
-        return getattr(import_module(module), new)
-
-    return get
-
-
-def moved_names(module: str) -> Callable[[str], Any]:
-    """Make a module's `__getattr__` that finds names which another module holds now."""
-
-    def get(name: str) -> Any:
-        if name not in MOVED[module]:
-            raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        home = MOVED[module][name]
-        warn_renamed(f"{module}.{name}", f"{home}.{name}")
-        return getattr(import_module(home), name)
+        home, new = places[name]
+        warn_renamed(f"{module}.{name}", f"{home}.{new}")
+        return getattr(import_module(home), new)
 
     return get
 

@@ -204,7 +204,7 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
             UserError: as there.
         """
         store = load_examples(data, self.codec, self.config.data, self.categories, id_column)
-        self.check_labels(store, [f"{label}: {why}" for label, why in store.lost.items()])
+        self.check_labels(store, [lost.words(name) for name, lost in store.lost.items() if lost.unknown])
         return store
 
     def store_examples(self, store: ImageStore, count: int) -> Any:

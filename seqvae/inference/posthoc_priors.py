@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from seqvae._deprecated import moved_names
+from seqvae._deprecated import renamed_names
 from seqvae.config.registry import construct
 from seqvae.config.schema import Component
 from seqvae.errors import UserError, suggest
@@ -172,4 +172,4 @@ def check_free_name(path: Path, name: str) -> None:
 
 
 if not TYPE_CHECKING:  # with a module `__getattr__` type checkers accept any name
-    __getattr__ = moved_names(__name__)
+    __getattr__ = renamed_names(__name__)

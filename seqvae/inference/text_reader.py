@@ -18,8 +18,8 @@ from seqvae.data.text.batching import batch_from_ids, keys_of, token_bounded, wi
 from seqvae.data.text.readers import Example
 from seqvae.data.text.source import Array, SourceReader, SourceRows
 from seqvae.data.text.tokenizer import TextTokenizer
-from seqvae.data.text.values import clean_text
 from seqvae.data.text.vectors import GivenVectors
+from seqvae.data.values import clean_text
 from seqvae.errors import UserError
 from seqvae.inference.remarks import say_cut, say_unknown
 from seqvae.keyed_noise import KeyedNoise, Signed, distinguish_repeats, hash_codes

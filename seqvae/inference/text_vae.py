@@ -24,7 +24,7 @@ from seqvae.models.sampling import Condition, Rate, make_condition
 from seqvae.models.sampling import Path as CodePath
 from seqvae.models.text.decoding import GenerationConfig
 from seqvae.models.text.filling import Pattern, fill_blanks
-from seqvae.models.text.likelihood import TextDecoder
+from seqvae.models.text.likelihood import start_decoder
 from seqvae.runs.run_folder import Run
 from seqvae.utils.progress import track
 
@@ -258,13 +258,11 @@ class TextVAE(TextModel, library_name="seqvae", tags=["text-vae"]):
         Raises:
             UserError: codes of another size.
         """
-        decoder, found = self.vae.decoder, []
-        assert isinstance(decoder, TextDecoder)
+        found = []
         z = self._codes(z).to(self.device)
         for rows in track(torch.split(torch.arange(len(z)), max(1, FILLED // beam)), "filling", len):
-            likelihood: Any = self.vae.likelihood(z[None, rows])
-            some = [patterns[row] for row in rows.tolist()]
-            found += fill_blanks(decoder, likelihood.start(), some, beam)[0]
+            decoder, state = start_decoder(self.vae, z[rows])
+            found += fill_blanks(decoder, state, [patterns[row] for row in rows.tolist()], beam)[0]
         return found
 
     def evaluation_inputs(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +17,7 @@ from seqvae.inference.constraint import NO_TEXT, Constraint, Rule
 from seqvae.keyed_noise import KeyedNoise, Signed
 from seqvae.models.sampling import sample_prior
 from seqvae.models.text.decoding import UNTRUNCATED, GenerationConfig, generate_tokens
-from seqvae.models.text.likelihood import TextDecoder
+from seqvae.models.text.likelihood import start_decoder
 from seqvae.models.vae import VAE
 from seqvae.utils.accelerator import is_asynchronous
 from seqvae.utils.progress import track
@@ -113,14 +112,13 @@ class TextWriter:
         `keys` (N,) key the noise of the words, by default the position of the code; each `number` of a draw
         has noise of its own.
         """
-        decoder, written = self.vae.decoder, []
-        assert isinstance(decoder, TextDecoder)
+        written = []
         index = torch.arange(len(z)) if keys is None else torch.from_numpy(keys)
         for rows in track(torch.split(torch.arange(len(z)), self._rows(how)), "writing", len):
             part, random = z[rows].to(self.device), KeyedNoise(seed, 0, index[rows].to(self.device))
             random = random.fold(number) if number else random
-            likelihood: Any = self.vae.likelihood(part[None], None if c is None else c[rows].to(self.device))
-            written += generate_tokens(decoder, likelihood.start(), len(part), how, random)
+            decoder, state = start_decoder(self.vae, part, None if c is None else c[rows].to(self.device))
+            written += generate_tokens(decoder, state, len(part), how, random)
         return written
 
     def _rows(self, how: GenerationConfig) -> int:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from seqvae._deprecated import moved_names
+from seqvae._deprecated import renamed_names
 from seqvae.errors import UserError
 from seqvae.runs.weights import WEIGHTS, own_copies, read_weights, write_weights
 from seqvae.utils.atomic_files import atomic_folder, explain_disk_errors, list_checkpoints, sha256_of
@@ -120,4 +120,4 @@ def _load_states(file: Path) -> dict[str, Any]:
 
 
 if not TYPE_CHECKING:  # with a module `__getattr__` type checkers accept any name
-    __getattr__ = moved_names(__name__)
+    __getattr__ = renamed_names(__name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -67,30 +67,12 @@ class Trainer:
         self.vae = build_vae(config, data.codec.sizes)
         if config.init and not list_checkpoints(path):
             load_parts(self.vae, data.codec, config.init.run, list(config.init.parts))
-        facts = RunContext(
-            self.total,
-            self.batch_source.examples,
-            settings.batch_size,
-            self.vae.latent.dim,
-            data.codec.sizes.get("vocab_size"),
-            data.labels,
-            label_coverage(data),
-        )
-        self.objective = build_objective(config, self.vae, facts)
+        self.objective = build_objective(config, self.vae, self._run_context())
         self.step_module = TrainStep(self.vae, self.objective)
         states = self._restore()
         self.full_copy = self._place_model()
         self.discriminators = self.objective.discriminators()
-        apart = [p for discriminator in self.discriminators for p in discriminator.parameters()]
-        self.optimizers = {"model": make_optimizer(settings, self.step_module, without=apart)}
-        if apart:
-            plain = settings.model_copy(update={"groups": {}})  # these name parameters of the model
-            self.optimizers["adversary"] = make_optimizer(plain, nn.ModuleList(self.discriminators))
-        for name, state in states.items():
-            self.optimizers[name].load_state_dict(local_optimizer_state(state, self.optimizers[name]))
-        if self.full_copy is None and not settings.shard:  # a fused optimizer of DTensors takes no tensor lr
-            for optimizer in self.optimizers.values():
-                put_rate_on_device(optimizer, self.device)
+        self.optimizers = self._make_optimizers(states)
         self.step = Update(
             self.step_module, self.optimizers, settings, self.total, self.precision, self.device
         )
@@ -101,6 +83,33 @@ class Trainer:
             compile_blocks(self.vae, self.device, self.report)
         self.meter = Meter()
         self.meter.load(self.progress.unlogged, self.device)
+
+    def _run_context(self) -> RunContext:
+        """The sizes of the run, which remedies read."""
+        return RunContext(
+            self.total,
+            self.batch_source.examples,
+            self.config.train.batch_size,
+            self.vae.latent.dim,
+            self.data.codec.sizes.get("vocab_size"),
+            self.data.labels,
+            label_coverage(self.data),
+        )
+
+    def _make_optimizers(self, states: Mapping[str, Any]) -> dict[str, torch.optim.Optimizer]:
+        """The optimizers of the model and of discriminators, by name, with their states in a checkpoint."""
+        settings = self.config.train
+        apart = [p for discriminator in self.discriminators for p in discriminator.parameters()]
+        made = {"model": make_optimizer(settings, self.step_module, without=apart)}
+        if apart:
+            plain = settings.model_copy(update={"groups": {}})  # these name parameters of the model
+            made["adversary"] = make_optimizer(plain, nn.ModuleList(self.discriminators))
+        for name, state in states.items():
+            made[name].load_state_dict(local_optimizer_state(state, made[name]))
+        if self.full_copy is None and not settings.shard:  # a fused optimizer of DTensors takes no tensor lr
+            for optimizer in made.values():
+                put_rate_on_device(optimizer, self.device)
+        return made
 
     @property
     def names(self) -> list[str]:

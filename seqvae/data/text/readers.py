@@ -14,7 +14,7 @@ from seqvae.data.text.delimited import DELIMITERS, read_table_rows
 from seqvae.data.text.delimited_rows import Quotes
 from seqvae.data.text.encodings import read_text_lines
 from seqvae.data.text.json_rows import read_json_values
-from seqvae.data.text.values import Value, Written, clean_text, typed_value, without_surrogates
+from seqvae.data.values import Value, Written, clean_text, typed_value, without_surrogates
 from seqvae.errors import UserError, suggest
 
 Format = Literal["lines", "json", "csv", "tsv", "parquet"]
