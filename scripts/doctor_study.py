@@ -22,7 +22,7 @@ from seqvae.config.schema import RunConfig, TextRunConfig
 from seqvae.data.synthetic.sentences import iter_sentences
 from seqvae.data.text.dataset import splits_of
 from seqvae.inference import TextVAE
-from seqvae.runs.checkpoint import read_card
+from seqvae.runs.run_folder import read_card
 from seqvae.training.loop import resume, train
 from seqvae.utils.tables import markdown_table
 

@@ -14,23 +14,19 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
+from run_cli import Cli
 from tiny import BASE, SENTENCES, language_model, tiny_run
-
-from seqvae.cli import main
 
 Refused = Callable[..., str]
 
 
 @pytest.fixture
-def refused(capsys: pytest.CaptureFixture[str]) -> Refused:
+def refused(cli: Cli) -> Refused:
     """Run a command that must be refused; its one line without `seqvae: `."""
 
     def call(*arguments: object) -> str:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as left:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        assert (left.value.code, out) == (2, ""), err
+        code, out, err = cli(*arguments)
+        assert (code, out) == (2, ""), err
         assert "Traceback" not in err
         *before, line = err.splitlines()
         assert line.startswith("seqvae: "), err

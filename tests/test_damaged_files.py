@@ -25,12 +25,12 @@ from tiny_pictures import grey
 
 from seqvae.data.image.readers import ReadOptions as ImageReadOptions
 from seqvae.data.image.readers import load_source
+from seqvae.data.label_columns import LabelColumn
 from seqvae.data.text.corpus import read_corpus
-from seqvae.data.text.label_columns import LabelColumn
 from seqvae.data.text.readers import ReadOptions
 from seqvae.errors import UserError
 from seqvae.inference import load
-from seqvae.runs.checkpoint import load_run
+from seqvae.runs.run_folder import load_run
 from seqvae.training.loop import resume, train
 from seqvae.utils.signals import Interrupted
 

@@ -11,14 +11,8 @@ from tiny import language_model, tiny_run, trained
 from tiny_text import untruncated
 from typer.testing import CliRunner
 
-from seqvae.analysis.sample_quality import (
-    SmallLM,
-    _texts,
-    forward_ppl,
-    real_quality,
-    reverse_ppl,
-    sample_quality,
-)
+from seqvae.analysis.sample_perplexity import SmallLM, forward_ppl, reverse_ppl
+from seqvae.analysis.sample_quality import _texts, real_quality, sample_quality
 from seqvae.cli import app
 from seqvae.data.text.dataset import load_data
 from seqvae.errors import UserError
@@ -105,7 +99,7 @@ def test_what_is_refused(vae: TextVAE, scorer: TextVAE, tmp_path_factory: pytest
 def test_the_command_sets_samples_beside_real_sentences(
     vae: TextVAE, scorer: TextVAE, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from seqvae.analysis import sample_quality as module
+    from seqvae.analysis import sample_perplexity as module
 
     monkeypatch.setattr(module, "SmallLM", lambda: TINY)
     words = ["quality", str(vae.run.path), "--with", str(scorer.run.path), "-n", "40", "--device", "cpu"]

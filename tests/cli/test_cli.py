@@ -8,14 +8,14 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from run_cli import Cli, Result
 from tiny import BASE, SENTENCES, card, tiny_run
 
 from seqvae.cli import main
@@ -32,35 +32,6 @@ COMMANDS = (
     "fit-prior", "plot", "compare", "selftest", "rate", "traverse",
     "lesson", "bench", "explore", "edit", "infill", "neighbors", "arithmetic", "augment", "export",
 )  # fmt: skip
-
-
-class Result(NamedTuple):
-    """What a command came to."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def lines(self) -> list[str]:
-        """Those of stdout."""
-        return self.out.splitlines()
-
-
-Cli = Callable[..., Result]
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
-    """`cli("sample", run)` as the shell would."""
-
-    def call(*arguments: object) -> Result:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as left:
-            main([str(argument) for argument in arguments])
-        return Result(int(left.value.code or 0), *capsys.readouterr())
-
-    return call
 
 
 @pytest.fixture

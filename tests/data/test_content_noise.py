@@ -103,8 +103,8 @@ def test_drawn_words_follow_their_sentence(vae: TextVAE) -> None:
 
     assert pairs(REPEATED) == pairs(other)
     step = torch.full((4,), 0.3)
-    shifted = vae.shifted(REPEATED, step, WORDS_DRAWN)
-    assert sorted(shifted) == sorted(vae.shifted(other, step, WORDS_DRAWN))
+    shifted = vae.shift(REPEATED, step, WORDS_DRAWN)
+    assert sorted(shifted) == sorted(vae.shift(other, step, WORDS_DRAWN))
     z = vae.encode(SENTENCES)
     written = vae.decode(z, WORDS_DRAWN)
     assert vae.decode(z.flip(0), WORDS_DRAWN) == written[::-1]

@@ -11,7 +11,8 @@ from typing import Any, Literal
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from seqvae.data.text.batch import SpecialIds
-from seqvae.data.text.tokenizer import SEPARATORS, UNKNOWN_WORDS, TextTokenizer, token_id, with_json_entries
+from seqvae.data.text.tokenizer import SEPARATORS, UNKNOWN_WORDS, TextTokenizer
+from seqvae.data.text.tokenizer_files import token_id, with_json_entries
 from seqvae.errors import UserError
 
 PAD, UNK, BOS, EOS = SPECIALS = ("<pad>", "<unk>", "<s>", "</s>")

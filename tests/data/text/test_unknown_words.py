@@ -207,7 +207,7 @@ def test_examples_count_their_unknown_words(vae: TextVAE) -> None:
 def test_sentences_of_a_split_keep_their_unknown_words(vae: TextVAE, tmp_path: Path) -> None:
     file = corpus(tmp_path, ["the zebra sleeps", "a dog"])
     shown = load_inputs(vae, file)
-    assert vae.unknown(shown.x) == [sum(row) for row in vae._unknown(["the zebra sleeps", "a dog"])]
+    assert vae.unknown(shown.x) == [sum(row) for row in vae.reader.unknown(["the zebra sleeps", "a dog"])]
 
 
 def test_codes_in_parquet_have_their_unknown_words_beside(vae: TextVAE, tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from seqvae.config.schema import Component, TextDataConfig
+from seqvae.data.label_columns import LabelColumn
 from seqvae.data.text.dataset import load_data, load_examples
-from seqvae.data.text.label_columns import LabelColumn
-from seqvae.data.text.values import Value, Written, is_number, number_of
+from seqvae.data.values import Value, Written, is_number, number_of
 from seqvae.errors import UserError
 
 WORD = Component(name="word")
