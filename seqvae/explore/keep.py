@@ -6,7 +6,6 @@ Shapes: D latent dims.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +14,7 @@ from seqvae.errors import UserError
 from seqvae.inference import TextVAE
 from seqvae.models.sampling import make_condition
 from seqvae.models.text.filling import BLANK, Pattern, fill_blanks
-from seqvae.models.text.likelihood import TextDecoder
+from seqvae.models.text.likelihood import start_decoder
 
 LONGEST = 40  # places that are tried for a word
 
@@ -54,13 +53,11 @@ def _add(vae: TextVAE, z: Tensor, fixed: Pattern, word: str, length: int) -> tup
     tries = place_words(piece, fixed, length)
     if not tries:
         raise UserError(f"{word[:40]!r} does not fit into {length} tokens: keep fewer words")
-    decoder = vae.vae.decoder
-    assert isinstance(decoder, TextDecoder)
     codes = z.expand(len(tries), -1).to(vae.device)
     c = make_condition(vae.vae, len(tries))
     with torch.no_grad():
-        likelihood: Any = vae.vae.likelihood(codes[None], None if c is None else c.to(vae.device))
-        found, scores = fill_blanks(decoder, likelihood.start(), tries, beam=1, longest=length)
+        decoder, state = start_decoder(vae.vae, codes, None if c is None else c.to(vae.device))
+        found, scores = fill_blanks(decoder, state, tries, beam=1, longest=length)
     best = int(scores[:, 0].argmax())
     return found[best][0], tries[best]
 
