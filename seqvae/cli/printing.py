@@ -35,7 +35,7 @@ def emit_texts(texts: Iterable[str], print0: bool = False) -> None:
 
 
 def _write(text: str, end: str = "\n") -> None:
-    """Write to stdout at once; `typer.echo` would write UTF-8 where ASCII is asked for and drop ANSI codes."""
+    """Write to stdout at once; `typer.echo` would write UTF-8 where ASCII is wanted and drop ANSI codes."""
     print(text, end=end, flush=True)
 
 
