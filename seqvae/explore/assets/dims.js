@@ -135,12 +135,12 @@ SV.dims = (() => {
     parts.result.classList.remove("busy");
   });
 
-  function say(move, {confidence, n}) {
-    if (confidence === null) move.said.textContent = `${n} examples: too few to test the direction (3 of each side are needed)`;
-    else move.said.textContent = `orders ${Math.round(100 * confidence)} % of held-out pairs right (chance 50 %), from ${n.toLocaleString("en")} examples`;
+  function say(move, {accuracy, error, n}) {
+    if (accuracy === null) move.said.textContent = "one example of a side: none can be held out to test the direction";
+    else move.said.textContent = `${Math.round(100 * accuracy)} ± ${Math.max(1, Math.round(100 * error))} % of ${n.toLocaleString("en")} held-out examples lie on their own side (chance 50 %)`;
   }
 
-  // The confidence of a new attribute, before its slider moves.
+  // How surely held-out examples show a new attribute, before its slider moves.
   async function measure(move) {
     if (!base.place) return;
     try { say(move, (await SV.api("edit", {base: base.place, moves: [{...move.request, strength: 0}]})).moves[0]); } catch (error) { parts.error.replaceChildren(SV.failure(error)); }
