@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from run_cli import Cli
-from tiny import SENTENCES, tiny_run, trained
+from tiny import SENTENCES, trained
 
 from seqvae.cli import main
 from seqvae.cli.printing import escape_controls
@@ -24,11 +24,6 @@ from seqvae.inference import TextVAE, load
 from seqvae.inference.inputs import examples_in
 
 A = SENTENCES[0]
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_run(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

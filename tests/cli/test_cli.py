@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from run_cli import Cli, Result
-from tiny import BASE, SENTENCES, card, tiny_run
+from tiny import BASE, SENTENCES, card
 
 from seqvae.cli import main
 from seqvae.cli.inspect import KINDS
@@ -44,16 +44,6 @@ def good(cli: Cli) -> Cli:
         return result
 
     return call
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_run(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def vae(run: Path) -> TextVAE:
-    return TextVAE.from_pretrained(run)
 
 
 @pytest.fixture
