@@ -23,6 +23,8 @@ import torch
 if TYPE_CHECKING:
     from run_cli import Cli
 
+    from seqvae.inference import TextVAE
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -67,6 +69,22 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of text that tests share: they read it, and change copies alone."""
+    from tiny import tiny_run
+
+    return tiny_run(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def vae(run: Path) -> TextVAE:
+    """The model of the module's `run`."""
+    from seqvae.inference import TextVAE
+
+    return TextVAE.from_pretrained(run)
 
 
 @pytest.fixture

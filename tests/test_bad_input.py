@@ -15,7 +15,7 @@ import pytest
 import torch
 import yaml
 from run_cli import Cli
-from tiny import BASE, SENTENCES, language_model, tiny_run
+from tiny import BASE, SENTENCES, language_model
 
 Refused = Callable[..., str]
 
@@ -34,11 +34,6 @@ def refused(cli: Cli) -> Refused:
         return line.removeprefix("seqvae: ")
 
     return call
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_run(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import SENTENCES, Listener, config, tiny_run
+from tiny import SENTENCES, Listener, config
 from typer.testing import CliRunner
 
 from seqvae.cli import app
@@ -25,16 +25,6 @@ from seqvae.utils import notices
 MOST = 20  # of the tiny run
 LONG = " ".join(["the old dog sees a ball ."] * 10)
 CUT = " ".join(LONG.split()[:MOST])
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_run(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def vae(run: Path) -> TextVAE:
-    return TextVAE.from_pretrained(run)
 
 
 @pytest.fixture(autouse=True)

@@ -14,8 +14,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from run_cli import Cli
-from tiny import SENTENCES, tiny_run, trained
+from tiny import SENTENCES, trained
 
+from seqvae.cli import main
 from seqvae.cli.printing import escape_controls
 from seqvae.config.loading import load_config
 from seqvae.errors import UserError
@@ -23,11 +24,6 @@ from seqvae.inference import TextVAE, load
 from seqvae.inference.inputs import examples_in
 
 A = SENTENCES[0]
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_run(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
@@ -282,15 +278,30 @@ def test_generated_text_with_line_ends(cli: Cli, tmp_path_factory: pytest.TempPa
     assert [row["text"] for row in json.loads(cli("sample", run, "-n", 20, "--json")[1])] == exact
 
 
+WIDE = "caf\u00e9 \u4f60"
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
-def test_output_in_any_encoding(run: Path, encoding: str) -> None:
-    command = [sys.executable, "-m", "seqvae", "reconstruct", str(run), "caf\u00e9 \u4f60", "--device", "cpu"]
-    environment = os.environ | {"PYTHONIOENCODING": encoding, "OMP_NUM_THREADS": "1"}
+def test_output_in_any_encoding(run: Path, encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for more in ([], ["--json"]):
-        found = subprocess.run([*command, *more], capture_output=True, env=environment, check=True)
-        text = found.stdout.decode(encoding)
+        stdout = io.TextIOWrapper(io.BytesIO(), encoding)
+        monkeypatch.setattr(sys, "stdout", stdout)
+        with pytest.raises(SystemExit) as left:
+            main(["score", str(run), WIDE, "--samples", "1", "--device", "cpu", *more])
+        assert not left.value.code
+        stdout.flush()
+        text = stdout.buffer.getvalue().decode(encoding)
         if more:
-            assert json.loads(text)[0]["exact"] is False
+            assert json.loads(text)[0]["text"] == WIDE
+        else:
+            assert WIDE.encode(encoding, "backslashreplace").decode(encoding) in text
+
+
+def test_output_of_a_process_in_ascii(run: Path) -> None:
+    command = [sys.executable, "-m", "seqvae", "score", str(run), WIDE, "--samples", "1", "--device", "cpu"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "OMP_NUM_THREADS": "1"}
+    found = subprocess.run(command, capture_output=True, env=environment, check=True)
+    assert "caf\\xe9 \\u4f60" in found.stdout.decode("ascii")
 
 
 def test_examples_know_their_places(run: Path, table: Path) -> None:

@@ -218,7 +218,12 @@ class TextVAE(TextModel, library_name="seqvae", tags=["text-vae"]):
     def direction(self, towards: Sequence[str], away: Sequence[str]) -> Tensor:
         """(D,): mean code of `towards` - mean code of `away`.
 
-        The attribute vectors of Larsen et al. 2016, applied to sentences.
+        The attribute vectors of Larsen et al. 2016 (Autoencoding beyond Pixels Using a Learned Similarity
+        Metric), applied to sentences.
+
+        Args:
+            towards: sentences that have the attribute.
+            away: sentences that lack it or have its opposite.
 
         Raises:
             UserError: as `encode`; or no sentence in one of the groups.
@@ -235,7 +240,13 @@ class TextVAE(TextModel, library_name="seqvae", tags=["text-vae"]):
         how: GenerationConfig | None = None,
         constraint: Rule | None = None,
     ) -> list[str]:
-        """Decode the code of each sentence plus `step` (D,) or (N, D); greedy unless `how` says otherwise.
+        """Decode the code of each sentence plus `step`.
+
+        Args:
+            texts: N sentences.
+            step: the same (D,) for all, as `direction` gives it, or (N, D).
+            how: how words are chosen; greedy by default.
+            constraint: as for `decode`.
 
         Raises:
             UserError: as `encode` and `decode`.

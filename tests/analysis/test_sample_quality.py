@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tiny import language_model, tiny_run, trained
+from tiny import language_model, trained
 from tiny_text import untruncated
 from typer.testing import CliRunner
 
@@ -19,11 +19,6 @@ from seqvae.errors import UserError
 from seqvae.inference import TextVAE
 
 TINY = SmallLM(embed=8, hidden=16, dropout=0.0, steps=40, batch_size=16, lr=0.02, precision="fp32")
-
-
-@pytest.fixture(scope="module")
-def vae(tmp_path_factory: pytest.TempPathFactory) -> TextVAE:
-    return TextVAE.from_pretrained(tiny_run(tmp_path_factory))
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from run_cli import Cli
-from tiny import SENTENCES, language_model, tiny_run
+from tiny import SENTENCES, language_model
 
 from seqvae.inference import TextVAE
 from seqvae.inference.arithmetic import calculate
@@ -16,11 +16,6 @@ from seqvae.inference.editing import edit_minimally, find_direction
 
 A, B = SENTENCES[:2]
 QUICK = ("--beam", "2", "--rounds", "2", "--starts", "2", "--refine", "1", "--samples", "2")
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_run(tmp_path_factory)
 
 
 @pytest.fixture

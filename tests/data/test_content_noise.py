@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import SENTENCES, tiny_run
+from tiny import SENTENCES
 from tiny_pictures import grey, write_idx
 from tiny_text import SPECIAL
 
@@ -27,11 +27,6 @@ from seqvae.training.loop import train
 REPEATED = [SENTENCES[0], SENTENCES[1], SENTENCES[0], SENTENCES[2], SENTENCES[0]]
 ORDER = [3, 4, 1, 0, 2]
 WORDS_DRAWN = GenerationConfig(temperature=1.5, max_length=12)
-
-
-@pytest.fixture(scope="module")
-def vae(tmp_path_factory: pytest.TempPathFactory) -> TextVAE:
-    return TextVAE.from_pretrained(tiny_run(tmp_path_factory))
 
 
 @pytest.fixture(scope="module", params=["fixed", "stochastic"])

@@ -93,6 +93,13 @@ def test_other_data_are_numbered_as_training() -> None:
     assert made.lost.words("y") == "2 without label 'y' (2 unknown to training: 'x', 'inf')"
 
 
+def test_numbers_where_training_had_names() -> None:
+    """They are found by their plain spelling, all digits of an integer included."""
+    made, found = column(3.0, 1234567.0, 0.5, 4.0, known=["0.5", "1234567", "3"])
+    np.testing.assert_array_equal(found, [2, 1, 0, NAN])
+    assert made.lost.words("y") == "1 without label 'y' (1 unknown to training: '4')"
+
+
 def test_what_is_a_number() -> None:
     assert all(map(is_number, ("0", "-1", "+2.", ".5", "1e5", "0.0", "10.25E-3")))
     assert not any(map(is_number, ("", "007", "1_0", " 1", "1 ", "nan", "inf", "0x10", "1,5", "\u0661")))

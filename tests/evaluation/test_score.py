@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from run_cli import run_cli
-from tiny import SENTENCES, autoencoder, language_model, tiny_run
+from tiny import SENTENCES, autoencoder, language_model
 
 from seqvae.errors import UserError
 from seqvae.evaluation.evaluate import evaluate
@@ -18,16 +18,6 @@ from seqvae.evaluation.score import score_examples
 from seqvae.inference import TextVAE
 
 A, B = SENTENCES[:2]
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_run(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def vae(run: Path) -> TextVAE:
-    return TextVAE.from_pretrained(run)
 
 
 def test_the_mean_of_the_scores_is_what_evaluation_says(vae: TextVAE) -> None:

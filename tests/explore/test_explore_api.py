@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from pages import HOST, PORT, TOKEN, Page
-from tiny import autoencoder, language_model, tiny_run, trained
+from tiny import autoencoder, language_model, trained
 
 from seqvae.analysis.doctor import findings as diagnose_run
 from seqvae.errors import UserError
@@ -23,11 +23,6 @@ from seqvae.explore.views import VIEWS
 from seqvae.inference import TextVAE, load
 
 A, B = {"index": 0}, {"index": 1}
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_run(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import tiny_run
 
 pytest.importorskip("fastapi", reason="needs the extra `explore` (fastapi, uvicorn)")
 
@@ -32,11 +31,6 @@ HTML = "<img src=x onerror=alert(1)> <b>the dog</b>"
 def browser() -> Iterator[Any]:
     with open_browser() as browser:
         yield browser
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_run(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import SENTENCES, tiny_run, trained
+from tiny import SENTENCES, trained
 
 from seqvae import TextVAE
 from seqvae.cli import main
@@ -23,16 +23,6 @@ from seqvae.utils.notices import forget
 RULE = "(the|two|did|do|does) ([a-z]+ ){0,4}[a-z]+( [.?])?"
 TOKENIZERS = ("word", "bpe", "char", "unigram")
 A, B = SENTENCES[0], SENTENCES[3]
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_run(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def vae(run: Path) -> TextVAE:
-    return TextVAE.from_pretrained(run)
 
 
 def has_no_e(text: str) -> bool:

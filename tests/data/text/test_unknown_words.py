@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from tiny import BASE, SENTENCES, tiny_run
+from tiny import BASE, SENTENCES
 from typer.testing import CliRunner
 
 from seqvae.cli import app
@@ -186,11 +186,6 @@ def test_names_read_as_words_are_warned_of(tmp_path: Path) -> None:
     assert any(line.startswith("ppl:") for line in word["cautions"])
     assert char["unknown_share"] == 0
     assert char["spelling_nats"] == 0
-
-
-@pytest.fixture(scope="module")
-def vae(tmp_path_factory: pytest.TempPathFactory) -> TextVAE:
-    return TextVAE.from_pretrained(tiny_run(tmp_path_factory))
 
 
 def test_examples_count_their_unknown_words(vae: TextVAE) -> None:
