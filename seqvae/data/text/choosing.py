@@ -81,7 +81,7 @@ def choose_tokenizer(seen: Seen) -> tuple[Component, str]:
         why = f"strings of {seen.symbols} kinds of characters, as words {share} would be unknown"
         return Component(name="char"), f"tokenizer char: {why}"
     low, high = BPE_SIZES
-    size = min(high, max(low, round(seen.characters / CHARACTERS_A_PIECE, -2)))
+    size = min(high, max(low, 100 * round(seen.characters / CHARACTERS_A_PIECE / 100)))
     why = f"{share} would be unknown as words, to pieces of bytes nothing is"
     return Component(name="bpe", vocab_size=size), f"tokenizer bpe of {size:,} pieces: {why}"  # type: ignore[call-arg]
 
