@@ -20,7 +20,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         "seqvae.interfaces.outputs",
         "seqvae.interfaces.batch",
     ),
-    "seqvae.checkpoint": ("seqvae.runs.checkpoint",),
+    "seqvae.checkpoint": ("seqvae.runs.run_folder", "seqvae.runs.checkpoint"),
     "seqvae.compare": ("seqvae.experiments.compare",),
     "seqvae.conditions": ("seqvae.models.conditioning",),
     "seqvae.data.image.cache": ("seqvae.data.cache",),
@@ -68,6 +68,16 @@ NAMES: dict[str, dict[str, str]] = {
     },
     "seqvae.objectives": {"ENCODER_SIDE": "INFERENCE_PARTS"},
 }
+# module -> {name: the module that holds it now}
+MOVED: dict[str, dict[str, str]] = {
+    "seqvae.runs.checkpoint": dict.fromkeys(
+        ("Run", "TRAINED", "create_run", "load_parts", "load_run", "read_card", "update_card", "write_card"),
+        "seqvae.runs.run_folder",
+    ),
+    "seqvae.inference.posthoc_priors": dict.fromkeys(
+        ("FitBudget", "fit_posthoc_prior"), "seqvae.inference.posthoc_prior_fit"
+    ),
+}
 # methods of remedies that users wrote
 HOOKS = {
     "adversary": "discriminator",
@@ -89,14 +99,16 @@ def warn_renamed(old: str, new: str, level: int = 3) -> None:
 
 
 def renamed_names(module: str) -> Callable[[str], Any]:
-    """Make a module's `__getattr__` that also accepts the old names of its objects."""
+    """Make a module's `__getattr__` that also finds its objects by old names, or those that moved away."""
+    places = {old: (module, new) for old, new in NAMES.get(module, {}).items()}
+    places |= {name: (home, name) for name, home in MOVED.get(module, {}).items()}
 
     def get(name: str) -> Any:
-        if name not in NAMES[module]:
+        if name not in places:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        new = NAMES[module][name]
-        warn_renamed(f"{module}.{name}", f"{module}.{new}")
-        return getattr(import_module(module), new)
+        home, new = places[name]
+        warn_renamed(f"{module}.{name}", f"{home}.{new}")
+        return getattr(import_module(home), new)
 
     return get
 

@@ -17,9 +17,10 @@ from seqvae.data.image.feed import ImageBatchSource
 from seqvae.data.image.load_files import load_images
 from seqvae.data.preparation import Preparation
 from seqvae.data.synthetic import CORPORA, PICTURES
-from seqvae.data.text.dataset import DEFAULT_CORPUS, TextData
+from seqvae.data.text.dataset import TextData
 from seqvae.data.text.dataset import load_data as load_text
 from seqvae.data.text.detokenize import share_tokenized
+from seqvae.data.text.embedded import DEFAULT_CORPUS
 from seqvae.data.text.feed import TextBatchSource
 from seqvae.data.text.source import SourceFacts
 from seqvae.data.text.tokenizer import TextTokenizer

@@ -10,13 +10,20 @@ import os
 import shutil
 import tempfile
 from contextlib import ExitStack
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub
 
 import pytest
 import torch
+
+if TYPE_CHECKING:
+    from run_cli import Cli
+
+    from seqvae.inference import TextVAE
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -62,6 +69,30 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of text that tests share: they read it, and change copies alone."""
+    from tiny import tiny_run
+
+    return tiny_run(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def vae(run: Path) -> TextVAE:
+    """The model of the module's `run`."""
+    from seqvae.inference import TextVAE
+
+    return TextVAE.from_pretrained(run)
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
+    """`cli("sample", run)` as the shell would run it: exit code, stdout and stderr."""
+    from run_cli import run_cli
+
+    return partial(run_cli, capsys)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from device_checks import on
 from device_rows import Row
 
 from seqvae.analysis.figures import FIGURES
-from seqvae.analysis.sample_quality import SmallLM
+from seqvae.analysis.sample_perplexity import SmallLM
 from seqvae.cli import main
 from seqvae.training.loop import train
 
@@ -88,7 +88,7 @@ def run_verb(folder: Path, device: str, words: tuple[str, ...]) -> str:
     verb, kind, *rest = (word.format(folder=folder) for word in words)
     out, err = io.StringIO(), io.StringIO()
     small = mock.patch(
-        "seqvae.analysis.sample_quality.SmallLM", return_value=SmallLM(embed=8, hidden=8, steps=2)
+        "seqvae.analysis.sample_perplexity.SmallLM", return_value=SmallLM(embed=8, hidden=8, steps=2)
     )
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), small:
         try:

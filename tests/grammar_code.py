@@ -50,8 +50,8 @@ class GrammarVAE:
         columns = [part.argmax(-1) for part in z.split(SIZES, -1)]
         return [sentence(row) for row in torch.stack(columns, -1).tolist()]
 
-    def shifted(self, texts: Sequence[str], step: Tensor, how: None = None) -> list[str]:
-        """As `TextVAE.shifted`."""
+    def shift(self, texts: Sequence[str], step: Tensor, how: None = None) -> list[str]:
+        """As `TextVAE.shift`."""
         return self.decode(self.encode(texts) + step)
 
     def log_prob(self, texts: Sequence[str], z: Tensor) -> Tensor:
@@ -64,5 +64,6 @@ class GrammarVAE:
         rows = zip(patterns, self.decode(z), strict=True)
         return [[[b if a == BLANK else a for a, b in zip(p, text.split(), strict=False)]] for p, text in rows]
 
-    def _ids(self, texts: Sequence[str]) -> list[list[Any]]:
+    def token_ids(self, texts: Sequence[str]) -> list[list[Any]]:
+        """The words."""
         return [text.split() for text in texts]

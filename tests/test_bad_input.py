@@ -14,23 +14,19 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from tiny import BASE, SENTENCES, language_model, tiny_run
-
-from seqvae.cli import main
+from run_cli import Cli
+from tiny import BASE, SENTENCES, language_model
 
 Refused = Callable[..., str]
 
 
 @pytest.fixture
-def refused(capsys: pytest.CaptureFixture[str]) -> Refused:
+def refused(cli: Cli) -> Refused:
     """Run a command that must be refused; its one line without `seqvae: `."""
 
     def call(*arguments: object) -> str:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as left:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        assert (left.value.code, out) == (2, ""), err
+        code, out, err = cli(*arguments)
+        assert (code, out) == (2, ""), err
         assert "Traceback" not in err
         *before, line = err.splitlines()
         assert line.startswith("seqvae: "), err
@@ -38,11 +34,6 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Refused:
         return line.removeprefix("seqvae: ")
 
     return call
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_run(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
@@ -107,8 +98,10 @@ def test_a_corpus(refused: Refused, tmp_path: Path, name: str, content: bytes | 
 
 
 def test_a_folder_that_is_no_corpus(refused: Refused, tmp_path: Path) -> None:
-    expected = f"{tmp_path} is a folder without text files (.txt, .text, .log, .jsonl, .ndjson, .json, .csv, "
-    expected += ".tsv, .parquet), and `datasets` did not save it"
+    expected = (
+        f"{tmp_path} is a folder without text files (.txt, .text, .log, .fasta, .fa, .faa, .fna, "
+        ".smi, .smiles, .jsonl, .ndjson, .json, .csv, .tsv, .parquet), and `datasets` did not save it"
+    )
     for source in (tmp_path, f"{tmp_path}@train"):
         assert refused("train", "--corpus", source, "--out", tmp_path / "run") == expected
     (tmp_path / "dataset_info.json").write_text("{}")

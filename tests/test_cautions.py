@@ -23,7 +23,7 @@ from seqvae.evaluation.metrics.text_scores import corpus_bleu, has_bleu
 from seqvae.inference import TextVAE
 from seqvae.keyed_noise import KeyedNoise
 from seqvae.models.diagonal_normals import NARROW, DiagonalNormals, scaled_squares
-from seqvae.models.latents.exact_rate import ExactNormal, log_variance
+from seqvae.models.latents.exact_normal import ExactNormal, log_variance
 from seqvae.models.latents.gaussian import DiagonalNormal
 from seqvae.runs.checkpoint import TrainState
 from seqvae.training.loop import train

@@ -20,17 +20,17 @@ import pyarrow.parquet as pq
 import pytest
 from damage import damaged
 from PIL import Image
-from tiny import Listener, config, tiny_run
+from tiny import Listener, config
 from tiny_pictures import grey
 
 from seqvae.data.image.readers import ReadOptions as ImageReadOptions
 from seqvae.data.image.readers import load_source
+from seqvae.data.label_columns import LabelColumn
 from seqvae.data.text.corpus import read_corpus
-from seqvae.data.text.label_columns import LabelColumn
 from seqvae.data.text.readers import ReadOptions
 from seqvae.errors import UserError
 from seqvae.inference import load
-from seqvae.runs.checkpoint import load_run
+from seqvae.runs.run_folder import load_run
 from seqvae.training.loop import resume, train
 from seqvae.utils.signals import Interrupted
 
@@ -183,11 +183,6 @@ def test_damaged_pictures(tmp_path: Path) -> None:
 @pytest.mark.long
 def test_five_thousand_damaged_pictures(tmp_path: Path) -> None:
     assert pictures(tmp_path, 5000) > 2000
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_run(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
 import pytest
 import torch
 
-from seqvae._deprecated import HOOKS, MODULES, NAMES, new_homes
+from seqvae._deprecated import HOOKS, MODULES, MOVED, NAMES, new_homes
+from seqvae.inference import TextVAE
 
 
 @pytest.mark.parametrize("old", MODULES)
@@ -54,6 +56,15 @@ def test_old_names_of_public_modules(module: str) -> None:
         home.nothing  # noqa: B018
 
 
+@pytest.mark.parametrize("old", MOVED)
+def test_names_that_moved(old: str) -> None:
+    for name, home in MOVED[old].items():
+        with pytest.warns(DeprecationWarning, match=rf"{old}\.{name} is deprecated: use {home}\.{name}"):
+            assert getattr(import_module(old), name) is getattr(import_module(home), name)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        import_module(old).nothing  # noqa: B018
+
+
 def test_hooks_by_their_old_names() -> None:
     from seqvae.interfaces import Remedy
 
@@ -73,3 +84,12 @@ def test_batches_by_the_old_name_of_replace() -> None:
     batch = text_batch()
     with pytest.warns(DeprecationWarning, match="use replace"):
         assert batch.changed(labels=batch.labels).index is batch.index
+
+
+def test_method_by_its_old_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(TextVAE, "shift", lambda *given, **options: asked.append((given, options)))
+    vae = object.__new__(TextVAE)
+    with pytest.warns(DeprecationWarning, match=r"TextVAE\.shifted is deprecated: use TextVAE\.shift"):
+        vae.shifted(["a dog ."], 1.0, constraint="a.*")
+    assert asked == [((vae, ["a dog ."], 1.0), {"constraint": "a.*"})]

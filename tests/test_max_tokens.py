@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import SENTENCES, Listener, config, tiny_run
+from tiny import SENTENCES, Listener, config
 from typer.testing import CliRunner
 
 from seqvae.cli import app
@@ -17,25 +17,14 @@ from seqvae.config.loading import parse_config
 from seqvae.data.text.batching import AT_ONCE, token_bounded
 from seqvae.data.text.feed import measured_feed
 from seqvae.errors import UserError
-from seqvae.inference import ImageVAE, TextVAE
+from seqvae.inference import ImageVAE, TextVAE, text_writer
 from seqvae.inference import image_vae as image_module
-from seqvae.inference import text_vae as text_module
 from seqvae.training.loop import train
 from seqvae.utils import notices
 
 MOST = 20  # of the tiny run
 LONG = " ".join(["the old dog sees a ball ."] * 10)
 CUT = " ".join(LONG.split()[:MOST])
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_run(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def vae(run: Path) -> TextVAE:
-    return TextVAE.from_pretrained(run)
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +41,7 @@ def test_every_verb_reads_what_training_read(vae: TextVAE, tmp_path: Path) -> No
     torch.testing.assert_close(vae.encode([LONG]), vae.encode([CUT]))
     assert vae.score([LONG], 3)[0] == vae.score([CUT], 3)[0]
     assert vae.reconstruct([LONG]) == vae.reconstruct([CUT])
-    assert vae.shifted([LONG], torch.ones(4)) == vae.shifted([CUT], torch.ones(4))
+    assert vae.shift([LONG], torch.ones(4)) == vae.shift([CUT], torch.ones(4))
     for name, text in (("long", LONG), ("cut", CUT)):
         (tmp_path / name).write_text(f"{text}\n" * 3)
     found = [vae.evaluate(str(tmp_path / name), samples=3) for name in ("long", "cut")]
@@ -145,7 +134,7 @@ def test_memory_follows_tokens_not_rows(
     (tmp_path / "a").write_text("".join(f"{text}\n" for text in texts))
     _, store = longer.evaluation_store(str(tmp_path / "a"))
     assert [b.targets.numel() <= AT_ONCE for b in measured_feed(store, vae.tokenizer)] == [True] * 3
-    monkeypatch.setattr(text_module, "WRITTEN_TOKENS", 40)
+    monkeypatch.setattr(text_writer, "CPU_TOKENS", 40)
     assert vae.reconstruct(SENTENCES) == TextVAE(vae.run).reconstruct(SENTENCES)
     assert vae.decode(vae.encode(SENTENCES)) == [pair.reconstruction for pair in vae.reconstruct(SENTENCES)]
 

@@ -21,7 +21,7 @@ from seqvae.evaluation.prior_fitting import PriorFitConfig
 from seqvae.inference import load
 from seqvae.inference.default_rate import choose_rate
 from seqvae.inference.inputs import load_inputs
-from seqvae.inference.posthoc_priors import fit_posthoc_prior
+from seqvae.inference.posthoc_prior_fit import fit_posthoc_prior
 from seqvae.training.loop import resume, train
 from seqvae.utils import notices
 from seqvae.utils.data_paths import missing_source, moved_to, with_absolute_paths

@@ -23,7 +23,7 @@ from seqvae.inference import load
 from seqvae.inference.inputs import load_inputs
 from seqvae.modalities import MODALITIES
 from seqvae.remedies import REMEDIES
-from seqvae.runs.checkpoint import read_card
+from seqvae.runs.run_folder import read_card
 from seqvae.training.loop import resume, train
 from seqvae.utils.signals import Interrupted
 

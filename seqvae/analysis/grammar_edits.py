@@ -123,7 +123,7 @@ def benchmark_edits(
             direction = find_direction(vae, *([text for text, _ in group] for group in groups))
             texts = [text for text, _ in held]
             made = {
-                f"arithmetic {s:g}": vae.shifted(texts, s * direction.step, vae.greedy_untruncated())
+                f"arithmetic {s:g}": vae.shift(texts, s * direction.step, vae.greedy_untruncated())
                 for s in how.strengths
             }
             made["search"] = [edit.edited for edit in edit_minimally(vae, texts, direction, search)]

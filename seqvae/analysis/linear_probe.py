@@ -17,7 +17,7 @@ from seqvae.errors import UserError
 from seqvae.evaluation.metrics.evaluation_pass import device_of, evaluation_mode
 from seqvae.evaluation.metrics.probe import linear_probe
 from seqvae.inference import PretrainedVAE
-from seqvae.inference.posthoc_priors import training_batches
+from seqvae.inference.posthoc_prior_fit import training_batches
 from seqvae.interfaces import Batch, Processor, point_estimate
 from seqvae.models.vae import VAE
 from seqvae.runs.run_data import load_run_data

@@ -7,9 +7,10 @@ import resource
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
+
+from seqvae.utils.accelerator import side_stream
 
 Work = Callable[[], object]
 Runner = Callable[[Work], Work]  # wraps a function for timing
@@ -23,12 +24,9 @@ def run_directly(work: Work) -> Work:
 
 def run_as_graph(work: Work) -> Work:
     """Capture the kernels that `work` launches as a CUDA graph, so that one launch runs all of them."""
-    stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
+    with side_stream():
         for _ in range(WARM_UP):
             work()
-    torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         work()

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from seqvae.runs.checkpoint import write_card
+from seqvae.runs.run_folder import write_card
 from seqvae.runs.weights import save_weights
 from seqvae.training.trainer import Trainer
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from seqvae.config.loading import parse_config
 from seqvae.config.registry import lookup
@@ -25,7 +24,8 @@ from seqvae.data.text.token_store import Counts, TokenStore
 from seqvae.data.text.tokenizer_training import train_word
 from seqvae.errors import UserError
 from seqvae.interfaces import Data
-from seqvae.runs.checkpoint import create_run
+from seqvae.runs.run_folder import create_run
+from seqvae.training.process import limit_threads
 from seqvae.training.trainer import Trainer
 from seqvae.utils.malloc import retain_freed_memory
 from seqvae.utils.reporter import Silent
@@ -155,13 +155,12 @@ def preset_trainer(
         UserError: no such preset, or a config that cannot be built.
     """
     config = bench_config(preset, overrides)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(config.train.threads or threads)
-    try:
-        with tempfile.TemporaryDirectory() as folder, retain_freed_memory():
-            yield bench_trainer(config, bench_data(config, length), Path(folder) / "run")
-    finally:
-        torch.set_num_threads(threads)
+    with (
+        limit_threads(config.train.threads),
+        tempfile.TemporaryDirectory() as folder,
+        retain_freed_memory(),
+    ):
+        yield bench_trainer(config, bench_data(config, length), Path(folder) / "run")
 
 
 def overrides_by_preset(presets: Iterable[str], overrides: Iterable[str]) -> dict[str, list[str]]:

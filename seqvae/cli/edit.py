@@ -123,7 +123,7 @@ def _at_strengths(
     print0: bool,
 ) -> None:
     how = writing.how(vae, greedy=True)
-    moved = [vae.shifted(given.x, amount * direction.step, how, writing.rule) for amount in amounts]
+    moved = [vae.shift(given.x, amount * direction.step, how, writing.rule) for amount in amounts]
     writing.said(len(amounts) * len(given.x), sum(writing.missing(text) for row in moved for text in row))
     by_amount = [given.spread([writing.shown(text) for text in row]) for row in moved]
     edited = [list(zip(amounts, row, strict=True)) for row in zip(*by_amount, strict=True)]

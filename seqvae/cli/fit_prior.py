@@ -35,7 +35,7 @@ def fit_prior(
     from seqvae.config.schema import Component
     from seqvae.evaluation.prior_fitting import PriorFitConfig
     from seqvae.inference import load
-    from seqvae.inference.posthoc_priors import FitBudget, fit_posthoc_prior
+    from seqvae.inference.posthoc_prior_fit import FitBudget, fit_posthoc_prior
 
     report, chosen = Terminal(), {"name": prior} | ({} if components is None else {"components": components})
     loaded, amounts = apply_run_options(load(run, device)).run, FitBudget(examples, samples=samples)

@@ -44,7 +44,7 @@ def sample(
     ] = 1.0,
     top_k: Annotated[int | None, typer.Option(help="Draw from the k likeliest words.")] = None,
     top_p: Annotated[
-        float | None, typer.Option(help="Draw from the likeliest words of this mass; 0.9, 1 for all words.")
+        float | None, typer.Option(help="Draw from the likeliest words of this mass; 0.95, 1 for all words.")
     ] = None,
     greedy: GREEDY = False,
     beam: BEAM = None,

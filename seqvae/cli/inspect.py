@@ -73,7 +73,7 @@ def show(
         config = load_config(path)
         emit_json(config.model_dump(by_alias=True)) if json else typer.echo(dump_config(config), nl=False)
         return
-    from seqvae.runs.checkpoint import read_card
+    from seqvae.runs.run_folder import read_card
 
     card = read_card(path)
     if json:

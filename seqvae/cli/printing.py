@@ -9,8 +9,6 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-import typer
-
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _ESCAPES = {"\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
@@ -18,13 +16,13 @@ _ESCAPES = {"\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 def emit_json(value: Any) -> None:
     """Print one JSON document; characters that the encoding of stdout may lack are escaped."""
     unicode = (getattr(sys.stdout, "encoding", None) or "").lower().startswith("utf")
-    typer.echo(json.dumps(value, ensure_ascii=not unicode, indent=2))
+    _write(json.dumps(value, ensure_ascii=not unicode, indent=2))
 
 
 def emit_lines(lines: Iterable[str]) -> None:
     """Print lines; control characters in them are escaped as in JSON."""
     for line in lines:
-        typer.echo(escape_controls(line))
+        _write(escape_controls(line))
 
 
 def emit_texts(texts: Iterable[str], print0: bool = False) -> None:
@@ -33,7 +31,12 @@ def emit_texts(texts: Iterable[str], print0: bool = False) -> None:
         emit_lines(texts)
         return
     for text in texts:
-        typer.echo(f"{text}\0", nl=False)
+        _write(text, "\0")
+
+
+def _write(text: str, end: str = "\n") -> None:
+    """Write to stdout at once; `typer.echo` would write UTF-8 where ASCII is wanted and drop ANSI codes."""
+    print(text, end=end, flush=True)
 
 
 def escape_controls(text: str) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from seqvae.models.sampling import Path
+from seqvae.models.text.decoding import TOP_P
 
 LONGEST = 10_000  # characters of a text
 Text = Annotated[str, Field(min_length=1, max_length=LONGEST)]
@@ -106,5 +107,5 @@ class SampleRequest(Request):
     seed: Seed = 0
     prior: Annotated[str, Field(max_length=200)] = ""
     temperature: Annotated[float, Field(gt=0, le=10)] = 1.0
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = TOP_P
     greedy: bool = False

@@ -24,6 +24,7 @@ from seqvae.explore.views import VIEWS
 from seqvae.keyed_noise import KeyedNoise
 from seqvae.models.latent_directions import rank_dims_by_kl
 from seqvae.models.sampling import Path as CodePath
+from seqvae.models.text.decoding import TOP_P
 from seqvae.utils.atomic_files import explain_disk_errors
 
 EXAMPLES = 8  # ringed points of a static page: all paths between two of them, and edits of each
@@ -146,7 +147,7 @@ def _requests(
         for index in chosen:
             yield from (("rate", {"place": {"index": index}, "nats": r}) for r in resolve_rates(latent))
     for seed in range(SEEDS):
-        how = {"temperature": 1, "top_p": 1} if explorer.is_text else {}
+        how = {"temperature": 1, "top_p": TOP_P} if explorer.is_text else {}
         yield "samples", {"n": SAMPLES, "seed": seed, "prior": "", **how}
 
 

@@ -18,7 +18,7 @@ from seqvae.inference.image_vae import ImageVAE
 from seqvae.inference.pretrained import PretrainedVAE
 from seqvae.inference.text_vae import TextVAE
 from seqvae.modalities import MODALITIES
-from seqvae.runs.checkpoint import load_run, read_card
+from seqvae.runs.run_folder import load_run, read_card
 from seqvae.utils.device import pick_device
 
 VAE_CLASSES: dict[str, type[PretrainedVAE]] = {

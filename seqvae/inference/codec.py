@@ -31,7 +31,7 @@ from seqvae.models.sampling import (
     with_rate,
 )
 from seqvae.models.sampling import Path as CodePath
-from seqvae.runs.checkpoint import Run
+from seqvae.runs.run_folder import Run
 from seqvae.utils.progress import tracked
 
 

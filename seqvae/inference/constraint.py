@@ -68,7 +68,7 @@ class Constraint:
             self._accepts = load_function(text) if kind == "python" else load_grammar(text)
 
     @classmethod
-    def of(cls, rule: Constraint | str | Check) -> Constraint:
+    def of(cls, rule: Rule) -> Constraint:
         """A constraint unchanged, or that of a rule.
 
         Raises:
@@ -146,6 +146,9 @@ class Constraint:
             if not rows:
                 break
         return found
+
+
+Rule = Constraint | str | Check
 
 
 def load_function(path: str) -> Check:

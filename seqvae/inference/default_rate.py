@@ -10,8 +10,8 @@ from seqvae.evaluation.metrics.evaluation_pass import ProgressCallback
 from seqvae.evaluation.rate_sweep import EXAMPLES, SAMPLES, find_best_rate, trained_range
 from seqvae.inference.posthoc_priors import adopt_posthoc_priors
 from seqvae.models.sampling import with_rate
-from seqvae.runs.checkpoint import Run, update_card
 from seqvae.runs.run_data import load_run_data
+from seqvae.runs.run_folder import Run, update_card
 from seqvae.runs.weights import WEIGHTS, save_weights
 from seqvae.utils.atomic_files import sha256_of
 

@@ -118,7 +118,7 @@ def edit_minimally(
         UserError: as `TextVAE.encode`.
     """
     how = how or EditSearch()
-    z, sources = vae.encode(texts), vae._ids(texts)
+    z, sources = vae.encode(texts), vae.token_ids(texts)
     pools = [_Pool(vae.tokenizer.decode(source), source) for source in sources]
     decoded = [vae.decode(z + amount * direction.step) for amount in how.strengths]
     _add(
@@ -162,7 +162,7 @@ def _variants(vae: TextVAE, pools: Sequence[_Pool], z: Tensor, how: EditSearch) 
     for row, pool in enumerate(pools):
         texts = [text for text in pool.ranked(how.margin)[: how.kept] if text not in pool.varied]
         pool.varied.update(texts)
-        for words in vae._ids(texts) if texts else ():
+        for words in vae.token_ids(texts) if texts else ():
             varied = [*revert_changes(pool.source, words), *_respelled(vae, pool.source, words, how.spelled)]
             found[row] += vae.tokenizer.decode_batch(varied)
             patterns += [(row, pattern) for pattern in blank_changes(pool.source, words)]

@@ -28,7 +28,7 @@ class Table(Protocol):
 def as_examples(given: Any) -> Sequence[Any]:
     """The N examples of any collection that has an order: a list, generator, array, column of a table ...
 
-    A list, tuple, array or tensor is returned as it is, anything else is read once into a list.
+    A list, tuple, array or tensor is returned unchanged, anything else is read once into a list.
 
     Raises:
         UserError: one example instead of a collection; a table, mapping or set, whose iteration gives the
@@ -58,6 +58,8 @@ def as_codes(given: Any, dims: int) -> Tensor:
     """
     rows = isinstance(given, list | tuple)
     try:
+        if given is None:
+            raise TypeError("None")  # numpy reads it as nan
         if rows and len(given) and all(isinstance(row, Tensor) for row in given):
             given = torch.stack(list(given))
         z: Tensor = torch.as_tensor(given if isinstance(given, Tensor) else np.asarray(given, np.float64))

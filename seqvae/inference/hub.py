@@ -15,8 +15,8 @@ from seqvae.inference.model_card import CARD, model_card
 from seqvae.inference.posthoc_priors import FOLDER as PRIORS
 from seqvae.models.pretrained.golden import FOLDER as BASES
 from seqvae.models.pretrained.golden import GOLDEN_FILE, copy_bases
-from seqvae.runs.checkpoint import Run, load_run, read_card
 from seqvae.runs.modules_file import MODELING, MODULES
+from seqvae.runs.run_folder import Run, load_run, read_card
 from seqvae.runs.weights import WEIGHTS
 from seqvae.utils.device import pick_device
 

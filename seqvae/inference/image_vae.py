@@ -31,7 +31,7 @@ from seqvae.interfaces import Batch, ModalityMetrics
 from seqvae.keyed_noise import KeyedNoise, distinguish_repeats
 from seqvae.models.sampling import Condition, Rate, make_condition, sample_prior
 from seqvae.models.sampling import Path as CodePath
-from seqvae.runs.checkpoint import Run
+from seqvae.runs.run_folder import Run
 from seqvae.utils.progress import track
 
 VALUES = 1 << 22  # pixel values per batch, at most
@@ -206,7 +206,7 @@ class ImageVAE(PretrainedVAE, library_name="seqvae", tags=["image-vae"]):
             UserError: as there.
         """
         store = load_examples(data, self.codec, self.config.data, self.categories, id_column)
-        self.check_labels(store, [f"{label}: {why}" for label, why in store.lost.items()])
+        self.check_labels(store, [lost.words(name) for name, lost in store.lost.items() if lost.unknown])
         return store
 
     def store_examples(self, store: ImageStore, count: int) -> Any:

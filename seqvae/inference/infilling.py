@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from seqvae.data.text.batching import batch_from_ids
-from seqvae.data.text.values import clean_text
+from seqvae.data.values import clean_text
 from seqvae.errors import UserError
 from seqvae.evaluation.metrics.amortisation_gap import SVIConfig, frozen_parameters, svi_posterior
 from seqvae.inference.text_vae import TextVAE

@@ -35,7 +35,7 @@ class Measured:
 
 
 def model_card(run: Any, measured: Measured | None = None) -> ModelCard:
-    """The card of a run (`seqvae.runs.checkpoint.Run`), with its metrics if they were measured."""
+    """The card of a run (`seqvae.runs.run_folder.Run`), with its metrics if they were measured."""
     config: RunConfig = run.config
     bases = {part: _base_of(spec) for part, spec in pretrained_parts(config).items()}
     licences = {base.licence for base in bases.values()}

@@ -1,26 +1,15 @@
-"""Base class of trained models for use: score and evaluate on the run's data or on files.
+"""Base class of trained models for use: scores, evaluation and priors.
 
 Shapes: N examples, D latent dims.
 """
 
 from __future__ import annotations
 
-import logging
-from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from seqvae.build import modality_of
-from seqvae.config.registry import lookup
-from seqvae.data.input_files import in_words
-from seqvae.distributed.collectives import is_main
-from seqvae.errors import UserError
 from seqvae.evaluation.evaluate import EvaluationSettings, evaluate
 from seqvae.evaluation.metrics.amortisation_gap import SVIConfig
 from seqvae.evaluation.metrics.amortisation_gap import amortisation_gap as refinement
@@ -28,9 +17,8 @@ from seqvae.evaluation.metrics.evaluation_pass import EvaluationPass, ProgressCa
 from seqvae.evaluation.metrics.factors_report import factor_metrics
 from seqvae.evaluation.prior_comparison import compare_priors
 from seqvae.evaluation.score import ExampleScore, score_examples
-from seqvae.inference.codec import LatentCodec
+from seqvae.inference.data_access import DataAccess
 from seqvae.inference.given import as_count
-from seqvae.inference.inputs import Inputs, Note
 from seqvae.inference.model_card import CARD, Measured, model_card
 from seqvae.inference.posthoc_priors import (
     best_posthoc_prior,
@@ -39,18 +27,15 @@ from seqvae.inference.posthoc_priors import (
     with_prior,
 )
 from seqvae.inference.remarks import say_prior
-from seqvae.interfaces import Batch, ModalityMetrics
 from seqvae.models.sampling import Condition, Rate, with_own_labels
-from seqvae.runs.checkpoint import TRAINED, load_run
-from seqvae.runs.run_data import check_split, load_run_data, with_corpus
+from seqvae.runs.run_folder import TRAINED, load_run
 from seqvae.utils.atomic_files import write_atomically
 from seqvae.utils.device import autocast, pick_precision
 
-LOG = logging.getLogger("seqvae")  # if the user adds no handler, Python prints its warnings on stderr
 REFINED = ("neg_elbo_refined", "rate_refined", "amortisation_gap", "amortisation_gap_se")
 
 
-class PretrainedVAE(LatentCodec, library_name="seqvae"):
+class PretrainedVAE(DataAccess, library_name="seqvae"):
     """A trained VAE that can also be evaluated; one subclass per modality."""
 
     def score(
@@ -120,7 +105,7 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
         """
         vae, batch_size = self.with_defaults(rate), as_count("batch_size", batch_size, 1)
         examples = None if examples is None else as_count("examples", examples, 1)
-        refine, draws = as_count("refine", refine), as_count("draws", draws, 1)
+        refine, draws = as_count("refine", refine), as_count("draws", draws)
         scores = vae.factor_scores(data, progress, batch_size, examples) if factors else {}
         where, batches, measures = vae.evaluation_inputs(data, batch_size, examples)
         settings = EvaluationSettings(together=True, prior_draws=draws)
@@ -192,24 +177,6 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
         batches = labelled.evaluation_inputs(data, batch_size, examples)[1]
         return factor_metrics(EvaluationPass(self.vae, batches, progress, together=True), names)
 
-    def with_labels(self, names: Sequence[str]) -> Self:
-        """The same model with these label columns read from its data."""
-        return self.with_data(labels=list(names))
-
-    def with_data(self, **changes: Any) -> Self:
-        """The same model with other values of its config's `data` block, which say how files are read."""
-        data = self.run.config.data.model_copy(update=changes)
-        config = self.run.config.model_copy(update={"data": data})
-        return type(self)(replace(self.run, config=config), self.device)
-
-    def with_corpus(self, place: str) -> Self:
-        """The same model with its corpus read from `place`: a file, or the folder of its files.
-
-        Raises:
-            UserError: nothing is there, or the run was trained on embedded data.
-        """
-        return type(self)(with_corpus(self.run, place), self.device)
-
     def with_prior(self, name: str) -> Self:
         """The same model with a prior that `seqvae fit-prior` stored in the run, or with the `trained` one.
 
@@ -253,99 +220,3 @@ class PretrainedVAE(LatentCodec, library_name="seqvae"):
         """
         batches = self.evaluation_inputs(None, 64, examples)[1]
         return compare_priors(self.vae, self.with_prior(name).vae.prior, batches, samples, progress)
-
-    def check_labels(self, store: Any, notes: Sequence[str]) -> None:
-        """Reject data that lack a label of the condition; log `notes` and unknown label values."""
-        labels = self.vae.labels
-        if labels is not None and not labels.fixed and self.vae.classifier is None:
-            held = torch.from_numpy(np.array(store.labels))
-            labels.require(held)
-            notes = [*notes, *labels.describe_unknown(held)]
-        for note in notes if is_main() else ():
-            LOG.warning(
-                "%s", note.encode("utf-8", "backslashreplace").decode()
-            )  # file names may hold bytes that are not UTF-8
-
-    @property
-    def categories(self) -> dict[str, Sequence[str]]:
-        """Class names of each label in training, so that other data number their classes alike."""
-        return {} if self.vae.labels is None else self.vae.labels.categories
-
-    @property
-    def label_names(self) -> tuple[str, ...]:
-        """The label columns of the run's data."""
-        names: tuple[str, ...] = load_run_data(self.run).labels
-        return names
-
-    def attribute(self, batches: Sequence[Batch], name: str) -> Tensor:
-        """A label of each example (N,), NaN where it is missing.
-
-        Raises:
-            UserError: no label of that name.
-        """
-        names = self.label_names
-        lookup("label", dict.fromkeys([*names, *modality_of(self.run.config).attributes]), name)
-        return torch.cat([batch.labels for batch in batches])[:, names.index(name)]
-
-    @property
-    def embedded_factors(self) -> Sequence[str]:
-        """Names of the factors of the embedded data of the run; empty for other data."""
-        return modality_of(self.run.config).embedded_factors(self.run.config.data)
-
-    def evaluation_store(self, data: str | Sequence[str] | None) -> tuple[str, Any]:
-        """The name and the examples of the evaluation data: `data`, else the run's test or validation split.
-
-        Raises:
-            UserError: they cannot be read, or have changed since training.
-        """
-        if data is not None:
-            return in_words(data), self.read_store(data)
-        splits = load_run_data(self.run)
-        name = "test" if "test" in splits.splits else "valid"
-        check_split(self.run.path, self.run.card, splits, name)
-        return name, splits.splits[name]
-
-    def split_store(self, name: str) -> Any:
-        """The examples of the split `name` of the run's data.
-
-        Raises:
-            UserError: there is no such split, or it has changed since training.
-        """
-        splits = load_run_data(self.run, name).splits
-        if name not in splits:
-            raise UserError(f"{self.run.path} has no {name} split: it has {', '.join(splits)}")
-        return splits[name]
-
-    @abstractmethod
-    def read_store(self, data: str | Sequence[str], id_column: str | None = None) -> Any:
-        """The examples of other data than the run's, from one source or several, read as the config says.
-
-        Raises:
-            UserError: they cannot be read, or lack a label that the model needs.
-        """
-
-    @abstractmethod
-    def store_examples(self, store: Any, count: int) -> Any:
-        """The first `count` examples of a store, as `encode` takes them."""
-
-    @abstractmethod
-    def read_inputs(
-        self, source: str | Sequence[str], count: int | None, id_column: str | None, note: Note
-    ) -> Inputs:
-        """The first `count` rows of a source, including rows without an example.
-
-        Args:
-            source: one source or several.
-            count: rows at most.
-            id_column: a column whose values identify the rows.
-            note: called with lines about what was recognised and what was left out.
-
-        Raises:
-            UserError: the source cannot be read or holds no example, or a label of the condition is missing.
-        """
-
-    @abstractmethod
-    def evaluation_inputs(
-        self, data: str | Sequence[str] | None, batch_size: int, examples: int | None
-    ) -> tuple[str, Sequence[Batch], ModalityMetrics]:
-        """The name of the evaluation data, its batches, and the metrics of the modality."""

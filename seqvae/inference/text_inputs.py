@@ -19,11 +19,11 @@ from seqvae.inference.inputs import Inputs, Note
 from seqvae.models.sampling import Condition
 
 if TYPE_CHECKING:
-    from seqvae.inference.text_vae import TextVAE
+    from seqvae.inference.text_model import TextModel
 
 
 def read_sentences(
-    vae: TextVAE, source: str | Sequence[str], count: int | None, id_column: str | None, note: Note
+    vae: TextModel, source: str | Sequence[str], count: int | None, id_column: str | None, note: Note
 ) -> Inputs:
     """The first `count` rows of a source that hold text: see `PretrainedVAE.read_inputs`.
 
@@ -49,7 +49,7 @@ def read_sentences(
     )
 
 
-def _condition(vae: TextVAE, names: Sequence[str], rows: Sequence[Example], note: Note) -> Condition | None:
+def _condition(vae: TextModel, names: Sequence[str], rows: Sequence[Example], note: Note) -> Condition | None:
     """Each row's labels for a conditional model without fixed labels, otherwise None."""
     labels = vae.vae.labels
     if labels is None or labels.fixed or not names:

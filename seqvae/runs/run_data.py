@@ -10,7 +10,7 @@ from typing import Any
 from seqvae.build import modality_of
 from seqvae.errors import UserError
 from seqvae.interfaces import Data
-from seqvae.runs.checkpoint import Run
+from seqvae.runs.run_folder import Run
 from seqvae.utils.data_paths import missing_source, moved_to
 from seqvae.utils.notices import say_once
 

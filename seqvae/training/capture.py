@@ -21,6 +21,7 @@ from seqvae.interfaces import Batch
 from seqvae.numerics import static_execution
 from seqvae.training.optim import capturable
 from seqvae.training.step import Update
+from seqvae.utils.accelerator import side_stream
 
 GRAIN = 8  # sentences of a captured update are padded to a multiple: few lengths mean few graphs
 WARM_UP = 2  # updates before the first recording: libraries choose kernels, optimizers make their states
@@ -111,13 +112,9 @@ class CapturedUpdates:
 
     def _warm_up(self, body: Replay) -> None:
         """Run the update on a side stream, as CUDA graphs require, then restore the update's state."""
-        with _restore_state(self.update):
-            stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-            stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(stream):
-                for _ in range(WARM_UP):
-                    body()
-            torch.cuda.current_stream().wait_stream(stream)
+        with _restore_state(self.update), side_stream():
+            for _ in range(WARM_UP):
+                body()
 
 
 @contextmanager

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -18,30 +16,24 @@ from seqvae.data.preparation import Preparation
 from seqvae.distributed import collectives
 from seqvae.distributed.collectives import is_main
 from seqvae.errors import UserError
-from seqvae.evaluation.evaluate import EvaluationSettings, validate
-from seqvae.evaluation.rate_sweep import EXAMPLES, describe_choice, find_best_rate, is_variable_rate
+from seqvae.evaluation.rate_sweep import describe_choice
 from seqvae.interfaces import Data
 from seqvae.models.pretrained.backbone import parameter_counts
-from seqvae.models.pretrained.golden import with_bases, write_golden
-from seqvae.models.sampling import with_rate
-from seqvae.models.vae import VAE
-from seqvae.runs.checkpoint import (
+from seqvae.models.pretrained.golden import with_bases
+from seqvae.runs.metrics_log import RunLog, forget_metrics_after
+from seqvae.runs.run_data import check_split
+from seqvae.runs.run_folder import (
     create_run,
     ignored_changes,
-    load_run,
     read_card,
     require_empty,
     update_card,
-    write_card,
 )
-from seqvae.runs.metrics_log import RunLog, forget_metrics_after
-from seqvae.runs.run_data import check_split
-from seqvae.runs.weights import save_weights
-from seqvae.training.model_selection import MI_EXAMPLES, collapse_message, is_collapsed, select_checkpoint
+from seqvae.training.process import deterministic_cudnn, limit_threads, out_of_memory_advice
 from seqvae.training.trainer import Trainer
-from seqvae.utils.atomic_files import list_checkpoints
+from seqvae.training.validation import Validation, split_fingerprints
 from seqvae.utils.data_paths import with_absolute_paths
-from seqvae.utils.device import autocast, pick_device
+from seqvae.utils.device import pick_device
 from seqvae.utils.malloc import memory_errors, retain_freed_memory
 from seqvae.utils.reporter import Reporter, Silent, format_numbers
 from seqvae.utils.signals import GRACE, Interrupted, Stop, stop_on_signals
@@ -99,13 +91,13 @@ def _run(path: Path, config: RunConfig, data: Data, report: Reporter, new: bool)
     config = with_label_statistics(config, data)
     for line in [*describe_missing_labels(config, data), *(data.check() if new else ())]:
         report.warn(line)
-    short_of_memory = memory_errors(partial(_need_less, path, config))
-    with _threads(config.train.threads), _repeatable(), retain_freed_memory(), short_of_memory:
+    short_of_memory = memory_errors(partial(out_of_memory_advice, path, config))
+    with limit_threads(config.train.threads), deterministic_cudnn(), retain_freed_memory(), short_of_memory:
         trainer = Trainer(path, config, data, report)
         loop = TrainingLoop(trainer)
         if new:  # only now: a config that cannot be built leaves no folder behind
             collectives.run_on_main(
-                lambda: create_run(path, config, data.codec, data.fingerprint, _splits(data))
+                lambda: create_run(path, config, data.codec, data.fingerprint, split_fingerprints(data))
             )
         collectives.run_on_main(lambda: forget_metrics_after(path, trainer.progress.step))
         loop.run()
@@ -115,17 +107,6 @@ def _run(path: Path, config: RunConfig, data: Data, report: Reporter, new: bool)
 def _preparation(report: Reporter | None) -> Preparation:
     """Progress of the preparation of the data, reported by the main process alone."""
     return Preparation(report if report is not None and is_main() else Silent())
-
-
-def _need_less(path: Path, config: RunConfig) -> str:
-    """The advice of an out-of-memory error."""
-    found = list_checkpoints(path)
-    safe = f"the last good checkpoint is {found[-1]}" if found else "no checkpoint was written yet"
-    keys = " or ".join(filter(None, ("train.batch_size", modality_of(config).size_key)))
-    return (
-        f"{safe}; free some and go on with --resume, or in a new run lower {keys}, "
-        "raise train.accumulate or use train.precision=bf16"
-    )
 
 
 def _distributed_run(config: RunConfig) -> AbstractContextManager[None]:
@@ -140,6 +121,7 @@ class TrainingLoop:
         self.trainer, self.report = trainer, trainer.report
         self.path, self.settings = trainer.path, trainer.config.train
         self.log_file = RunLog(self.path, self.settings.tensorboard)
+        self.validation = Validation(trainer, self.log_file)
 
     def run(self) -> None:
         """Train to the end, or until a signal or an early stop.
@@ -196,55 +178,15 @@ class TrainingLoop:
 
     def validate(self) -> None:
         """Validate at beta = 1 without remedies, and select the checkpoint."""
-        with self.trainer.full_model() as found:
-            self._validate(found.vae)
-
-    def _validate(self, vae: VAE) -> None:
-        trainer, step = self.trainer, self.trainer.progress.step
-        settled = step >= min(trainer.objective.schedule_end(), trainer.total)
-        with autocast(trainer.precision, trainer.device):
-            metrics = collectives.run_on_main(lambda: self._measure(vae, settled))
-        trainer.stop_unless_finite(torch.tensor(metrics.get("neg_elbo", metrics["distortion"])), step - 1)
-        trainer.objective.after_validation(metrics)
-        trainer.progress.last_validation = metrics
-        self.log_file.write("valid", step, metrics)
-        epoch = step / trainer.batch_source.steps_per_epoch
-        self.report.note(f"step {step} (epoch {epoch:.1f})  validation: {format_numbers(metrics)}")
-        if reason := select_checkpoint(trainer.progress, metrics, self.settings, settled):
-            collectives.run_on_main(lambda: self._save_selected(vae, f"step {step}: {reason}"))
-        if settled:
-            self._report_collapse(metrics)
-
-    def _report_collapse(self, metrics: dict[str, Any]) -> None:
-        run, remedies = self.trainer, modality_of(self.trainer.config).remedy_hint
-        dim = run.vae.latent.dim
-        cause = run.data.collapse_cause() if is_collapsed(metrics, dim) else None
-        if message := collapse_message(run.progress, metrics, dim, remedies, cause):
-            (self.report.warn if run.progress.collapsed else self.report.note)(message)
-
-    def _measure(self, vae: VAE, settled: bool) -> dict[str, Any]:
-        """Validate, with MI if a remedy wants it or, over fewer examples, to detect collapse once settled."""
-        batches = self.trainer.batch_source.valid(self.settings.valid_examples)
-        many = EvaluationSettings.mi_examples if self.trainer.objective.wants_mi() else settled * MI_EXAMPLES
-        return validate(vae, batches, mi_examples=many)
-
-    def _save_selected(self, vae: VAE, selected: str) -> None:
-        save_weights(self.path, vae)
-        write_golden(self.path, self.trainer.config, vae, self.trainer.data)
-        self._write_card(selected)
-
-    def _write_card(self, selected: str) -> None:
-        run, data = self.trainer, self.trainer.data
-        found = data.fingerprint, _splits(data)
-        write_card(self.path, run.config, data.codec, run.progress, selected, *found)
+        self.validation.run()
 
     def finish(self) -> None:
         """Mark the run as finished and report its result."""
         progress = self.trainer.progress
-        chosen = collectives.run_on_main(self._chosen_rate)
+        chosen = collectives.run_on_main(self.validation.choose_rate)
         progress.finished = True
         card = collectives.run_on_main(lambda: read_card(self.path))
-        collectives.run_on_main(lambda: self._write_card(card["selected"]))
+        collectives.run_on_main(lambda: self.validation.write_card(card["selected"]))
         if chosen:
             collectives.run_on_main(lambda: update_card(self.path, rate=chosen))
             self.report.note(describe_choice(chosen))
@@ -254,16 +196,6 @@ class TrainingLoop:
             f"training ({progress.tokens / max(1e-9, progress.seconds):,.0f} {self.trainer.unit}/s); "
             f"selected {card['selected']}"
         )
-
-    def _chosen_rate(self) -> dict[str, Any] | None:
-        """Choose the default rate of a variable-rate run and store it in the weights; None for other runs."""
-        if not is_variable_rate(self.trainer.vae.latent):
-            return None
-        vae = load_run(self.path, self.trainer.device).vae
-        few = min(EXAMPLES, self.settings.valid_examples)
-        chosen = find_best_rate(vae, self.trainer.batch_source.valid(few), progress=self.report.advance)
-        save_weights(self.path, with_rate(vae, chosen["nats"]))
-        return chosen
 
     def _is_out_of_patience(self) -> bool:
         patience = self.settings.patience
@@ -285,28 +217,3 @@ class TrainingLoop:
             f"examples ({trainer.total / trainer.batch_source.steps_per_epoch:.1f} epochs) "
             f"on {trainer.device} in {trainer.precision}"
         )
-
-
-def _splits(data: Data) -> dict[str, dict[str, str]]:
-    return {name: data.split_fingerprint(name) for name in data.splits}
-
-
-@contextmanager
-def _repeatable() -> Iterator[None]:
-    """Use deterministic cuDNN kernels: a resumed run must equal an uninterrupted one bit for bit."""
-    before = torch.backends.cudnn.deterministic
-    torch.backends.cudnn.deterministic = True
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.deterministic = before
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import copy
-import os
-import shutil
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,13 +17,15 @@ from seqvae.build import build_objective, build_vae, label_coverage, modality_of
 from seqvae.config.schema import RunConfig
 from seqvae.distributed import collectives
 from seqvae.distributed.batch_shards import BatchShard, exchange_shards
-from seqvae.distributed.fsdp import StackedBlock, apply_fsdp, full_state_dict, local_optimizer_state
+from seqvae.distributed.fsdp import apply_fsdp, full_state_dict, local_optimizer_state
 from seqvae.errors import UserError
 from seqvae.interfaces import Batch, Data, RunContext
 from seqvae.objectives import TrainStep
-from seqvae.runs.checkpoint import TrainState, load_checkpoint, load_parts, save_checkpoint
+from seqvae.runs.checkpoint import TrainState, load_checkpoint, save_checkpoint
 from seqvae.runs.metrics_log import Meter
+from seqvae.runs.run_folder import load_parts
 from seqvae.training.capture import CapturedUpdates, capture_obstacle
+from seqvae.training.compiling import compile_blocks
 from seqvae.training.optim import make_optimizer, portable_state, put_rate_on_device
 from seqvae.training.step import Update, count_targets, step_seed
 from seqvae.utils.atomic_files import list_checkpoints
@@ -68,30 +67,12 @@ class Trainer:
         self.vae = build_vae(config, data.codec.sizes)
         if config.init and not list_checkpoints(path):
             load_parts(self.vae, data.codec, config.init.run, list(config.init.parts))
-        facts = RunContext(
-            self.total,
-            self.batch_source.examples,
-            settings.batch_size,
-            self.vae.latent.dim,
-            data.codec.sizes.get("vocab_size"),
-            data.labels,
-            label_coverage(data),
-        )
-        self.objective = build_objective(config, self.vae, facts)
+        self.objective = build_objective(config, self.vae, self._run_context())
         self.step_module = TrainStep(self.vae, self.objective)
         states = self._restore()
         self.full_copy = self._place_model()
         self.discriminators = self.objective.discriminators()
-        apart = [p for discriminator in self.discriminators for p in discriminator.parameters()]
-        self.optimizers = {"model": make_optimizer(settings, self.step_module, without=apart)}
-        if apart:
-            plain = settings.model_copy(update={"groups": {}})  # these name parameters of the model
-            self.optimizers["adversary"] = make_optimizer(plain, nn.ModuleList(self.discriminators))
-        for name, state in states.items():
-            self.optimizers[name].load_state_dict(local_optimizer_state(state, self.optimizers[name]))
-        if self.full_copy is None and not settings.shard:  # a fused optimizer of DTensors takes no tensor lr
-            for optimizer in self.optimizers.values():
-                put_rate_on_device(optimizer, self.device)
+        self.optimizers = self._make_optimizers(states)
         self.step = Update(
             self.step_module, self.optimizers, settings, self.total, self.precision, self.device
         )
@@ -99,9 +80,36 @@ class Trainer:
         self._noted_obstacle = ""
         self._obstacle()
         if settings.compile:
-            self._compile()
+            compile_blocks(self.vae, self.device, self.report)
         self.meter = Meter()
         self.meter.load(self.progress.unlogged, self.device)
+
+    def _run_context(self) -> RunContext:
+        """The sizes of the run, which remedies read."""
+        return RunContext(
+            self.total,
+            self.batch_source.examples,
+            self.config.train.batch_size,
+            self.vae.latent.dim,
+            self.data.codec.sizes.get("vocab_size"),
+            self.data.labels,
+            label_coverage(self.data),
+        )
+
+    def _make_optimizers(self, states: Mapping[str, Any]) -> dict[str, torch.optim.Optimizer]:
+        """The optimizers of the model and of discriminators, by name, with their states in a checkpoint."""
+        settings = self.config.train
+        apart = [p for discriminator in self.discriminators for p in discriminator.parameters()]
+        made = {"model": make_optimizer(settings, self.step_module, without=apart)}
+        if apart:
+            plain = settings.model_copy(update={"groups": {}})  # these name parameters of the model
+            made["adversary"] = make_optimizer(plain, nn.ModuleList(self.discriminators))
+        for name, state in states.items():
+            made[name].load_state_dict(local_optimizer_state(state, made[name]))
+        if self.full_copy is None and not settings.shard:  # a fused optimizer of DTensors takes no tensor lr
+            for optimizer in made.values():
+                put_rate_on_device(optimizer, self.device)
+        return made
 
     @property
     def names(self) -> list[str]:
@@ -121,15 +129,6 @@ class Trainer:
             self.report.note(f"updates run one by one: {reason}" if reason else "updates run as CUDA graphs")
         self._noted_obstacle = reason
         return reason
-
-    def _compile(self) -> None:
-        """Compile the blocks of deep networks; in place, so that names of weights stay."""
-        if wanted := _no_compiler(self.device):
-            self.report.warn(f"train.compile is left out: no C++ compiler {wanted!r} here, install one")
-            return
-        for module in self.vae.modules():
-            if isinstance(module, StackedBlock):
-                module.compile()
 
     def _restore(self) -> dict[str, Any]:
         """Load the newest checkpoint if there is one; return the optimizers' states by name."""
@@ -256,9 +255,3 @@ class Trainer:
             f"the loss is not a number at step {step}: {safe}; lower train.lr or train.clip "
             "in a new run, or use train.precision=fp32"
         )
-
-
-def _no_compiler(device: torch.device) -> str | None:
-    """The C++ compiler that torch.compile needs on a CPU, if it is missing; else None."""
-    wanted = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
-    return wanted if device.type == "cpu" and shutil.which(wanted) is None else None

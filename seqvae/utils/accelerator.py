@@ -31,6 +31,16 @@ def free_memory(device: torch.device) -> int:
     return int(free) + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
+@contextmanager
+def side_stream() -> Iterator[None]:
+    """Launch work on a CUDA stream of its own, after the work before it and before the work after it."""
+    stream, here = torch.cuda.Stream(), torch.cuda.current_stream()  # type: ignore[no-untyped-call]
+    stream.wait_stream(here)
+    with torch.cuda.stream(stream):
+        yield
+    here.wait_stream(stream)
+
+
 class Graphs:
     """Captures functions as CUDA graphs with one memory pool; on other devices it returns them unchanged.
 
@@ -49,12 +59,8 @@ class Graphs:
         if not self.captures:
             function()
             return
-        with torch.cuda.device(self.device):
-            stream, here = torch.cuda.Stream(), torch.cuda.current_stream()  # type: ignore[no-untyped-call]
-            stream.wait_stream(here)
-            with torch.cuda.stream(stream), _autocast_without_cache():
-                function()
-            here.wait_stream(stream)
+        with torch.cuda.device(self.device), side_stream(), _autocast_without_cache():
+            function()
 
     def capture(self, function: Function) -> Function:
         """Capture a function that was warmed up, without running it; returns the function that replays it.

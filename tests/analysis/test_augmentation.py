@@ -7,7 +7,7 @@ from itertools import islice
 
 import pytest
 import torch
-from tiny import tiny_run, trained
+from tiny import trained
 
 from seqvae.analysis.augmentation import Augmentation, augment, fit_classifier, lower_rate
 from seqvae.analysis.augmentation_gain import Gain, measure_gain
@@ -16,11 +16,6 @@ from seqvae.errors import UserError
 from seqvae.inference import TextVAE
 
 PLACE = NAMES.index("question")
-
-
-@pytest.fixture(scope="module")
-def vae(tmp_path_factory: pytest.TempPathFactory) -> TextVAE:
-    return TextVAE.from_pretrained(tiny_run(tmp_path_factory))
 
 
 @pytest.fixture(scope="module")

@@ -50,7 +50,7 @@ HEALTHY = Measurements(
     leaked_cost=None,
     fresh_cost=1.66,
     overlap=Overlap({"valid": 0.0, "test": 0.0}, 0.0, 8000),
-    curve=Curve((500, 750, 1000), (20.8, 20.65, 20.6), 31.0, 20.65),
+    curve=Curve((500, 750, 1000), (20.8, 20.65, 20.6), 31.0, 20.8, 20.65, 0.03),
     tokens=TokenFacts(0.01, 0.0, 11.4, 4.8, 0.0, 64, 20, Component(name="word"), "words are known"),
     language=LanguageTest(
         "5-grams",
@@ -82,6 +82,7 @@ LANGUAGE, CURVE, TOKENS = HEALTHY.language, HEALTHY.curve, HEALTHY.tokens
 assert LANGUAGE is not None
 assert CURVE is not None
 assert TOKENS is not None
+RISES = Curve((500, 750, 1000), (20.0, 20.5, 21.0), 31.0, 20.0, 20.5, 0.04)
 NARROW = WidthTest((1.0, 1.5, 2.0, 3.0), (12.0, 9.0, 7.0, 6.0), (8.0, 8.5, 9.4, 12.0))
 SICK: dict[str, Measurements] = {
     "unknown tokens": sick(tokens=replace(TOKENS, unknown=0.2)),
@@ -91,7 +92,9 @@ SICK: dict[str, Measurements] = {
     "repeated": sick(overlap=Overlap({"test": 0.0}, 0.4, 8000)),
     "undertrained": sick({"iw_nll": 26.0}, curve=replace(CURVE, late=21.5)),
     "as bad as frequencies": sick({"distortion": 60.0}),
-    "overtrained": sick(train_cost=1.0, curve=Curve((500, 750, 1000), (20.0, 20.5, 21.0), 31.0, 20.5)),
+    "overtrained": sick(train_cost=1.0, curve=RISES),
+    "learned by heart": sick(train_cost=1.0, curve=replace(CURVE, middle=20.7, learned=0.1)),
+    "few passes": sick({"distortion": 25.0, "iw_nll": 29.0}, epochs=0.5),
     "unread": sick({"shuffle_gap": 0.2}),
     "unread without density": sick(
         {"mi_low": None, "rate": None, "shuffle_gap": 0.1, "shuffle_gap_se": 0.05}
@@ -126,7 +129,8 @@ SICK: dict[str, Measurements] = {
 NAMES = {
     "unknown tokens": "tokenizer", "one token": "tokenizer", "cut sentences": "tokenizer",
     "leak": "duplicates", "repeated": "duplicates", "undertrained": "undertrained",
-    "as bad as frequencies": "undertrained", "overtrained": "overtrained", "unread": "unread_code",
+    "as bad as frequencies": "undertrained", "few passes": "undertrained",
+    "overtrained": "overtrained", "learned by heart": "overtrained", "unread": "unread_code",
     "unread without density": "unread_code", "empty": "empty_code", "empty at a cost": "empty_code",
     "empty with an effect": "empty_code", "length": "length_only", "rate too large": "rate_too_large",
     "range too large": "rate_too_large", "rate too small": "rate_too_small",
@@ -168,7 +172,13 @@ SINGLE = {
     "gap alone": sick({"mi_low": 0.8, "shuffle_gap": 0.1}),
     "curve alone": sick(curve=replace(CURVE, late=21.5)),
     "generalisation alone": sick(train_cost=1.0),
-    "rise alone": sick(curve=Curve((500, 750, 1000), (20.0, 20.5, 21.0), 31.0, 20.5)),
+    "batches that got cheaper alone": sick(curve=replace(CURVE, middle=20.7, learned=0.1)),
+    "generalisation while validation falls": sick(
+        train_cost=1.0, curve=replace(CURVE, middle=21.5, learned=0.1)
+    ),
+    "few passes alone": sick(epochs=0.5),
+    "distortion alone": sick({"distortion": 25.0, "iw_nll": 22.0}),
+    "rise alone": sick(curve=RISES),
     "heavy weights alone": sick({"heavy_weights": 0.9}),
     "width alone": sick(width=NARROW),
     "prior draws alone": sick(holes=replace(HEALTHY.holes, share=0.7)),  # type: ignore[type-var]

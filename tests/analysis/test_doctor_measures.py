@@ -109,6 +109,20 @@ def test_the_curve_begins_where_beta_stays(tmp_path: Path) -> None:
     assert curve.late_gain == pytest.approx((30 - 26) / 30)
 
 
+def test_training_batches_are_compared_between_quarters(tmp_path: Path) -> None:
+    costs = [60.0, 50.0, 40.0, 40.0, 38.0, 38.0, 37.0, 36.0, 34.0, 32.0, 30.0, 28.0]
+    lines = [
+        {"kind": "train", "step": 100 * i, "beta": 0.5, "rate": 8.0, "distortion": cost - 8.0}
+        for i, cost in enumerate(costs, 1)
+    ] + [{"kind": "valid", "step": 100 * i, "neg_elbo": 50.0 - i} for i in (3, 6, 9, 12)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    curve = read_curve(tmp_path)
+    assert curve is not None
+    assert (curve.middle, curve.late) == (44.0, 41.0)
+    assert curve.second_half_gain == pytest.approx(6 / 44)
+    assert curve.learned == pytest.approx((116 - 90) / 116)  # 40 + 38 + 38 before, 32 + 30 + 28 at the end
+
+
 def test_three_validations_make_a_curve(tmp_path: Path) -> None:
     assert read_curve(_log(tmp_path, [1.0, 1.0], [3.0, 2.0])) is None
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import language_model, tiny_run
+from tiny import language_model
 from tiny_pictures import BASE as PICTURES
 
 from seqvae.analysis.linear_probe import ProbeConfig, most_variable_inputs, probe
@@ -21,11 +21,6 @@ from seqvae.inference import ImageVAE, TextVAE
 from seqvae.training.loop import train
 
 FEW = ProbeConfig(labels=(20, 60), seeds=2, pool=100, tested=80)
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_run(tmp_path_factory)
 
 
 def test_raw_words_predict_a_label(run: Path) -> None:

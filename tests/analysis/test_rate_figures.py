@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from run_cli import run_cli
 from tiny import SENTENCES, Listener, card, config, language_model, tiny_run, trained
 from tiny_text import text_batch, tiny_vae
 
@@ -25,7 +26,6 @@ from seqvae.analysis.minimum_rate import (
 )
 from seqvae.analysis.rate_figures import table
 from seqvae.analysis.rate_ladder import reconstruct_at_rates, reconstruct_images_at_rates
-from seqvae.cli import main
 from seqvae.config.loading import parse_config
 from seqvae.errors import UserError
 from seqvae.evaluation.evaluate import evaluate
@@ -43,7 +43,7 @@ from seqvae.inference.default_rate import choose_rate
 from seqvae.inference.inputs import Inputs, load_inputs
 from seqvae.models.latents.exact_rate import ExactRate
 from seqvae.models.sampling import with_rate
-from seqvae.runs.checkpoint import load_run
+from seqvae.runs.run_folder import load_run
 from seqvae.training.loop import train
 
 DIAL = "latent={name: exact_rate, dim: 4, nats: [1, 16]}"
@@ -83,12 +83,6 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.fixture
 def copy(run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(run, tmp_path / "run"))
-
-
-def command(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as left:
-        main([str(argument) for argument in arguments])
-    return int(left.value.code or 0), *capsys.readouterr()
 
 
 @pytest.mark.parametrize(
@@ -166,18 +160,19 @@ def test_pictures_choose_one_too(pictures: Any) -> None:
 def test_another_default_is_chosen_afterwards(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from seqvae.config.schema import Component
     from seqvae.evaluation.prior_fitting import PriorFitConfig
-    from seqvae.inference.posthoc_priors import FitBudget, fit_posthoc_prior, load_posthoc_prior
+    from seqvae.inference.posthoc_prior_fit import FitBudget, fit_posthoc_prior
+    from seqvae.inference.posthoc_priors import load_posthoc_prior
 
     spec = Component.model_validate({"name": "mixture", "components": 2})
     fit_posthoc_prior(load_run(copy), spec, "mix", PriorFitConfig(epochs=1), FitBudget(100, 10, 2))
-    code, out, err = command(capsys, "rate", copy, "--choose", "--rates", "2,8", "--device", "cpu")
+    code, out, err = run_cli(capsys, "rate", copy, "--choose", "--rates", "2,8", "--device", "cpu")
     assert code == 0, err
     assert out.startswith("default rate ")
     assert [row["nats"] for row in card(copy)["rate"]["found"]] == [2, 8]
     run = load_run(copy)
     assert float(run.vae.latent.rate) == card(copy)["rate"]["nats"]
     load_posthoc_prior(copy, "mix", run.vae.latent)  # its codes are the same ones
-    assert command(capsys, "show", copy)[1].splitlines()[-1] == f"# {out.strip()}"
+    assert run_cli(capsys, "show", copy)[1].splitlines()[-1] == f"# {out.strip()}"
 
 
 def test_a_ladder_is_the_reconstruction_at_each_rate(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -185,13 +180,13 @@ def test_a_ladder_is_the_reconstruction_at_each_rate(run: Path, capsys: pytest.C
     found = reconstruct_at_rates(vae, Inputs(SENTENCES))
     assert [rung.nats for rung in found] == RATES * len(SENTENCES)
     assert found[3].reconstruction == vae.reconstruct(SENTENCES[:1], rate=8.0)[0].reconstruction
-    code, out, err = command(capsys, "rate", run, *SENTENCES, "--sweep", "--rates", "2,16", "--device", "cpu")
+    code, out, err = run_cli(capsys, "rate", run, *SENTENCES, "--sweep", "--rates", "2,16", "--device", "cpu")
     assert code == 0, err
     assert [line.split()[0] for line in out.splitlines()[3:5]] == ["2", "16"]
     assert len(out.splitlines()) == 6 * len(SENTENCES)
-    code, out, _ = command(capsys, "rate", run, "a cat", "--sweep", "--json", "--device", "cpu")
+    code, out, _ = run_cli(capsys, "rate", run, "a cat", "--sweep", "--json", "--device", "cpu")
     assert [row["nats"] for row in json.loads(out)] == RATES
-    code, _, err = command(capsys, "rate", run, SENTENCES[0], "--sweep", "--rates", "2,a")
+    code, _, err = run_cli(capsys, "rate", run, SENTENCES[0], "--sweep", "--rates", "2,a")
     assert (code, "--rates got '2,a': write numbers with commas, as 2,4,8" in err) == (2, True)
 
 
@@ -202,11 +197,11 @@ def test_a_ladder_of_pictures(pictures: Any, tmp_path: Path, capsys: pytest.Capt
     torch.testing.assert_close(strips[:, 2], pictures.reconstruct(shown.x, rate=4.0))
     file, run = tmp_path / "ladder.png", pictures.run.path
     asked = ("rate", run, "--data", "valid", "--examples", 3, "--sweep", "--device", "cpu")
-    assert command(capsys, *asked, "--output", file)[:2] == (0, f"{file}\n")
+    assert run_cli(capsys, *asked, "--output", file)[:2] == (0, f"{file}\n")
     assert file.read_bytes().startswith(b"\x89PNG")
-    code, _, err = command(capsys, *asked)
+    code, _, err = run_cli(capsys, *asked)
     assert (code, "holds pictures: say where to with --output FILE.png" in err) == (2, True)
-    code, _, err = command(capsys, "rate", run, "--sweep", "--device", "cpu")
+    code, _, err = run_cli(capsys, "rate", run, "--sweep", "--device", "cpu")
     expected = "give pictures as arguments, --input FILE or --data NAME, one of the three"
     assert (code, expected in err) == (2, True)
 
@@ -219,19 +214,19 @@ def test_pictures_are_scored_from_files(
     for name, pixels in zip(names, shown.x, strict=True):
         Image.fromarray(pixels[0]).save(name)
     asked = ("score", pictures.run.path, *names, "--samples", 2, "--device", "cpu")
-    code, out, err = command(capsys, *asked, "--json")
+    code, out, err = run_cli(capsys, *asked, "--json")
     assert code == 0, err
     found = pictures.score(shown.x, 2)
     assert json.loads(out) == [{"picture": str(i), **vars(score)} for i, score in enumerate(found)]
-    assert command(capsys, *asked)[1].split()[-1] == "1"
-    assert command(capsys, *asked)[1].split()[5] == "picture"
+    assert run_cli(capsys, *asked)[1].split()[-1] == "1"
+    assert run_cli(capsys, *asked)[1].split()[5] == "picture"
 
 
 def test_sentences_are_drawn_into_no_file(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for asked in (("rate", run, "a cat", "--sweep"), ("traverse", run, "a cat", "--dim", 0)):
-        code, out, err = command(capsys, *asked, "--device", "cpu", "--output", tmp_path / "a.png")
+        code, out, err = run_cli(capsys, *asked, "--device", "cpu", "--output", tmp_path / "a.png")
         assert (code, out) == (2, "")
         assert err.endswith(f"seqvae: {run} writes sentences, which are printed: leave out --output\n")
 
@@ -257,12 +252,12 @@ def test_needs_over_a_corpus(run: Path, tmp_path: Path, capsys: pytest.CaptureFi
         "--device",
         "cpu",
     )
-    code, out, err = command(capsys, *asked, "--json", "--output", picture)
+    code, out, err = run_cli(capsys, *asked, "--json", "--output", picture)
     assert code == 0, err
     order = [math.inf if row["nats"] is None else row["nats"] for row in json.loads(out)]
     assert (len(order), order) == (6, sorted(order))
     assert picture.read_bytes().startswith(b"\x89PNG")
-    code, _, err = command(capsys, "rate", run, "a cat", "--data", "valid")
+    code, _, err = run_cli(capsys, "rate", run, "a cat", "--data", "valid")
     assert (code, "--data valid names all examples: leave out the arguments and --input" in err) == (2, True)
 
 
@@ -349,13 +344,13 @@ def test_plots_print_their_numbers(run: Path, tmp_path: Path, capsys: pytest.Cap
         "--device",
         "cpu",
     )
-    code, out, err = command(capsys, *asked, "--output", file, "--json")
+    code, out, err = run_cli(capsys, *asked, "--output", file, "--json")
     assert code == 0, err
     printed = json.loads(out)
     assert printed["picture"] == str(file)
     assert printed["rows"][0]["nats"] == 4
     needs = ("plot", run, "needs", "--examples", 5, "--output", file, "--device", "cpu")
-    assert command(capsys, *needs)[:2] == (0, f"{file}\n")
+    assert run_cli(capsys, *needs)[:2] == (0, f"{file}\n")
 
 
 def test_pictures_are_drawn_at_the_rate_asked_for(
@@ -365,7 +360,7 @@ def test_pictures_are_drawn_at_the_rate_asked_for(
     drawn = []
     for nats in (1, 16):
         file = tmp_path / f"{nats}.png"
-        assert command(capsys, *asked, "--rate", nats, "--output", file)[0] == 0
+        assert run_cli(capsys, *asked, "--rate", nats, "--output", file)[0] == 0
         drawn.append(file.read_bytes())
     assert drawn[0] != drawn[1]
 
@@ -395,9 +390,9 @@ def test_sample_quality_over_rates(run: Path, lm: Path, monkeypatch: pytest.Monk
 
 def test_traverse_takes_a_rate(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ("traverse", run, "a cat", "--dim", 0, "--device", "cpu", "--json")
-    found = [command(capsys, *asked, "--rate", nats)[1] for nats in (1, 16)]
+    found = [run_cli(capsys, *asked, "--rate", nats)[1] for nats in (1, 16)]
     assert all(len(json.loads(out)) == 7 for out in found)
-    code, _, err = command(capsys, *asked, "--rate", 17)
+    code, _, err = run_cli(capsys, *asked, "--rate", 17)
     assert (code, "rate got 17 nats: this run was trained for 1 to 16" in err) == (2, True)
 
 

@@ -7,29 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tiny import language_model, tiny_run, trained
+from tiny import language_model, trained
 from tiny_text import untruncated
 from typer.testing import CliRunner
 
-from seqvae.analysis.sample_quality import (
-    SmallLM,
-    _texts,
-    forward_ppl,
-    real_quality,
-    reverse_ppl,
-    sample_quality,
-)
+from seqvae.analysis.sample_perplexity import SmallLM, forward_ppl, reverse_ppl
+from seqvae.analysis.sample_quality import _texts, real_quality, sample_quality
 from seqvae.cli import app
 from seqvae.data.text.dataset import load_data
 from seqvae.errors import UserError
 from seqvae.inference import TextVAE
 
 TINY = SmallLM(embed=8, hidden=16, dropout=0.0, steps=40, batch_size=16, lr=0.02, precision="fp32")
-
-
-@pytest.fixture(scope="module")
-def vae(tmp_path_factory: pytest.TempPathFactory) -> TextVAE:
-    return TextVAE.from_pretrained(tiny_run(tmp_path_factory))
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +94,7 @@ def test_what_is_refused(vae: TextVAE, scorer: TextVAE, tmp_path_factory: pytest
 def test_the_command_sets_samples_beside_real_sentences(
     vae: TextVAE, scorer: TextVAE, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from seqvae.analysis import sample_quality as module
+    from seqvae.analysis import sample_perplexity as module
 
     monkeypatch.setattr(module, "SmallLM", lambda: TINY)
     words = ["quality", str(vae.run.path), "--with", str(scorer.run.path), "-n", "40", "--device", "cpu"]

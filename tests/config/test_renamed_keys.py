@@ -15,7 +15,7 @@ from seqvae.config.renamed_keys import CONFIGS
 from seqvae.config.shipped import find_config, shipped_configs
 from seqvae.errors import UserError
 from seqvae.models.latents.exact_rate import ExactRate
-from seqvae.runs.checkpoint import load_run
+from seqvae.runs.run_folder import load_run
 from seqvae.training.loop import train
 
 OLD: dict[str, tuple[dict[str, Any], str]] = {

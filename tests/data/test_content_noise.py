@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import SENTENCES, tiny_run
+from tiny import SENTENCES
 from tiny_pictures import grey, write_idx
 from tiny_text import SPECIAL
 
@@ -27,11 +27,6 @@ from seqvae.training.loop import train
 REPEATED = [SENTENCES[0], SENTENCES[1], SENTENCES[0], SENTENCES[2], SENTENCES[0]]
 ORDER = [3, 4, 1, 0, 2]
 WORDS_DRAWN = GenerationConfig(temperature=1.5, max_length=12)
-
-
-@pytest.fixture(scope="module")
-def vae(tmp_path_factory: pytest.TempPathFactory) -> TextVAE:
-    return TextVAE.from_pretrained(tiny_run(tmp_path_factory))
 
 
 @pytest.fixture(scope="module", params=["fixed", "stochastic"])
@@ -103,8 +98,8 @@ def test_drawn_words_follow_their_sentence(vae: TextVAE) -> None:
 
     assert pairs(REPEATED) == pairs(other)
     step = torch.full((4,), 0.3)
-    shifted = vae.shifted(REPEATED, step, WORDS_DRAWN)
-    assert sorted(shifted) == sorted(vae.shifted(other, step, WORDS_DRAWN))
+    shifted = vae.shift(REPEATED, step, WORDS_DRAWN)
+    assert sorted(shifted) == sorted(vae.shift(other, step, WORDS_DRAWN))
     z = vae.encode(SENTENCES)
     written = vae.decode(z, WORDS_DRAWN)
     assert vae.decode(z.flip(0), WORDS_DRAWN) == written[::-1]

@@ -323,7 +323,8 @@ def test_two_processes_measure_what_one_measures(together: Path) -> None:
             assert found[key] == json.loads(json.dumps(one[key]))
     assert 0 < both[0]["steps"] < one["steps"]
     assert both[0]["steps"] + both[1]["steps"] == one["steps"]
-    assert one["refused"] == ["UserError", "'' holds no token: give a sentence with at least one word"]
+    line = "text 1: '' holds no token: give a sentence with at least one word"
+    assert one["refused"] == ["UserError", line]
 
 
 def test_items_are_shared_out_in_order() -> None:

@@ -17,7 +17,7 @@ from seqvae.config.schema import TextRunConfig
 from seqvae.data.text.dataset import load_data
 from seqvae.distributed.fsdp import apply_fsdp, full_state_dict, is_dtensor, local_optimizer_state
 from seqvae.errors import UserError
-from seqvae.runs.checkpoint import create_run
+from seqvae.runs.run_folder import create_run
 from seqvae.training.loop import resume, train
 from seqvae.training.trainer import Trainer
 from seqvae.utils.atomic_files import list_checkpoints

@@ -30,7 +30,7 @@ from seqvae.evaluation.metrics.likelihood import score_batch
 from seqvae.evaluation.posterior_samples import FixedPosterior, PosteriorPool, merge_sources
 from seqvae.interfaces import Batch
 from seqvae.models.latents.deterministic import Point
-from seqvae.models.latents.exact_rate import ExactNormal
+from seqvae.models.latents.exact_normal import ExactNormal
 from seqvae.models.latents.gaussian import DiagonalNormal
 from seqvae.models.priors.vamp import VampPrior
 from seqvae.models.vae import VAE

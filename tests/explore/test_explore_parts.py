@@ -10,13 +10,15 @@ import torch
 from tiny import tiny_run
 
 from seqvae.errors import UserError
-from seqvae.explore.attributes import attribute_values, held_out_confidence, mean_difference, without_kept
+from seqvae.explore.attributes import attribute_values, split_by_value, without_kept
 from seqvae.explore.embedding import Neighbourly, fit_principal
 from seqvae.explore.jobs import JobFailed, Jobs, Pending
 from seqvae.explore.keep import decode_with_words
 from seqvae.explore.points import Column, _label
+from seqvae.explore.requests import EditRequest
+from seqvae.explore.views.dims import edited_code
 from seqvae.inference import TextVAE
-from seqvae.models.latent_directions import attribute_direction
+from seqvae.inference.directions import fit_direction
 
 
 def test_principal_components_of_a_known_cloud() -> None:
@@ -47,18 +49,15 @@ def test_other_codes_go_between_their_neighbours() -> None:
     assert 0 < y < 0.5
 
 
-def test_confidence_is_that_of_examples_held_out() -> None:
-    random = torch.Generator().manual_seed(0)
-    codes = torch.randn(60, 40, generator=random)
-    by_chance = (torch.arange(60) % 2).float()
-    told = held_out_confidence(codes, by_chance, attribute_direction)
-    assert told is not None
-    assert 0.25 < told < 0.75  # in sample a direction of 40 dims would order 60 examples nearly all right
-    shifted = codes + 6 * by_chance[:, None] * torch.eye(40)[0]
-    assert held_out_confidence(shifted, by_chance, mean_difference) == pytest.approx(1, abs=0.02)
-    few = torch.tensor([1.0, 1.0, 0.0, 0.0, 0.0])
-    assert held_out_confidence(codes[:5], few, mean_difference) is None
-    assert held_out_confidence(codes[:3], torch.full((3,), float("nan")), mean_difference) is None
+def test_values_fall_into_two_groups() -> None:
+    nan = float("nan")
+    high, low = split_by_value(torch.tensor([1.0, 0.0, nan, 1.0, 1.0]))
+    assert high.tolist() == [True, False, False, True, True]
+    assert low.tolist() == [False, True, False, False, False]
+    high, low = split_by_value(torch.arange(10.0))
+    assert (int(high.sum()), int(low.sum())) == (5, 5)
+    with pytest.raises(UserError, match="no two values"):
+        split_by_value(torch.tensor([1.0, 1.0, nan]))
 
 
 def test_kept_directions_do_not_change() -> None:
@@ -67,6 +66,24 @@ def test_kept_directions_do_not_change() -> None:
     assert all(abs(float(left @ each)) < 1e-5 for each in kept)
     assert torch.equal(without_kept(change, []), change)
     assert torch.allclose(without_kept(left, kept), left, atol=1e-5)
+
+
+def test_a_kept_attribute_keeps_its_score() -> None:
+    random = torch.Generator().manual_seed(0)
+    wide = torch.randn(2, 80, 5, generator=random) @ torch.randn(5, 5, generator=random)
+    kept = fit_direction(wide[0] + 2, wide[1])
+    other = fit_direction(wide[0] + torch.tensor([3.0, 1, 0, 0, 0]), wide[1])
+    base = wide[1, 0]
+    request = EditRequest.model_validate(
+        {
+            "base": {"index": 0},
+            "dims": {0: 4.0},
+            "moves": [{"label": "a", "keep": True}, {"label": "b", "strength": 2}],
+        }
+    )
+    moved = edited_code(base, request, [kept, other])
+    assert float(kept.score(moved[None])) == pytest.approx(float(kept.score(base[None])), abs=1e-4)
+    assert float(other.score(moved[None])) > float(other.score(base[None])) + 0.1
 
 
 def test_labels_become_kinds_or_quantities() -> None:

@@ -18,6 +18,7 @@ from seqvae.explore.app import ASSETS
 from seqvae.explore.session import Explorer
 from seqvae.explore.static import as_script, request_key, write_static
 from seqvae.inference import load
+from seqvae.models.text.decoding import TOP_P
 
 
 def test_keys_are_those_of_the_page() -> None:
@@ -58,7 +59,7 @@ def test_folder_is_complete(
     expected = vae.interpolate(texts[b], texts[a], steps=9)  # type: ignore[attr-defined]
     assert [step["text"] for step in walk["steps"]] == [point.text for point in expected]
     samples = content["answers"][
-        request_key("samples", {"n": 12, "seed": 0, "prior": "", "temperature": 1, "top_p": 1})
+        request_key("samples", {"n": 12, "seed": 0, "prior": "", "temperature": 1, "top_p": TOP_P})
     ]
     assert all(sample["near"] for sample in samples["samples"])
 

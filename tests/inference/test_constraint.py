@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import SENTENCES, tiny_run, trained
+from tiny import SENTENCES, trained
 
 from seqvae import TextVAE
 from seqvae.cli import main
@@ -23,16 +23,6 @@ from seqvae.utils.notices import forget
 RULE = "(the|two|did|do|does) ([a-z]+ ){0,4}[a-z]+( [.?])?"
 TOKENIZERS = ("word", "bpe", "char", "unigram")
 A, B = SENTENCES[0], SENTENCES[3]
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_run(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def vae(run: Path) -> TextVAE:
-    return TextVAE.from_pretrained(run)
 
 
 def has_no_e(text: str) -> bool:
@@ -63,7 +53,7 @@ def test_whatever_is_written_matches(tokenizer: str, tmp_path_factory: pytest.Te
             *made.decode(z, how, constraint=RULE),
             *(point.text for point in made.interpolate(A, B, 3, how=how, constraint=RULE)),
             *(pair.reconstruction for pair in made.reconstruct(SENTENCES, how, constraint=RULE)),
-            *made.shifted(SENTENCES, step, how, constraint=RULE),
+            *made.shift(SENTENCES, step, how, constraint=RULE),
             *made.edit(SENTENCES, [A], [B], how=how, constraint=RULE),
         ]
         assert len(texts) == 6 + 4 + 3 + 4 + 4 + 4
@@ -225,8 +215,10 @@ def test_the_defaults_of_sampling(vae: TextVAE, run: Path, capsys: pytest.Captur
 
 def test_measures_are_of_the_model_as_it_is(vae: TextVAE, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[GenerationConfig] = []
-    write = vae._generate
-    monkeypatch.setattr(vae, "_generate", lambda z, how, *a, **k: seen.append(how) or write(z, how, *a, **k))
+    write, writer = vae.writer.generate, vae.writer
+    monkeypatch.setattr(
+        writer, "generate", lambda z, how, *a, **k: seen.append(how) or write(z, how, *a, **k)
+    )
     vae.evaluate(samples=1, examples=20)
     assert seen
     for how in seen:

@@ -56,7 +56,7 @@ def test_any_ordered_collection_of_sentences(vae: TextVAE, kind: str) -> None:
     assert vae.unknown(given()) == vae.unknown(TEXTS)
     assert vae.references(given()) == vae.references(TEXTS)
     torch.testing.assert_close(vae.direction(given(), ["a cat"]), vae.direction(TEXTS, ["a cat"]))
-    assert vae.shifted(given(), torch.ones(4)) == vae.shifted(TEXTS, torch.ones(4))
+    assert vae.shift(given(), torch.ones(4)) == vae.shift(TEXTS, torch.ones(4))
     assert vae.edit(given(), given(), given()) == vae.edit(TEXTS, TEXTS, TEXTS)
     torch.testing.assert_close(vae.log_prob(given(), Z[[0, 1, 0]]), vae.log_prob(TEXTS, Z[[0, 1, 0]]))
     assert [batch.size for batch in vae.batches(given())] == [3]
@@ -73,7 +73,7 @@ VERBS: dict[str, Callable[[TextVAE, Any], Any]] = {
     "towards": lambda vae, given: vae.direction(given, ["a cat"]),
     "away": lambda vae, given: vae.direction(["a cat"], given),
     "edit": lambda vae, given: vae.edit(given, ["a cat"], ["a dog"]),
-    "shifted": lambda vae, given: vae.shifted(given, torch.zeros(4)),
+    "shifted": lambda vae, given: vae.shift(given, torch.zeros(4)),
     "log_prob": lambda vae, given: vae.log_prob(given, torch.zeros(1, 4)),
     "batches": lambda vae, given: list(vae.batches(given)),
     "build_index": build_index,
@@ -91,7 +91,7 @@ def test_what_is_no_ordered_collection_of_sentences_is_refused(vae: TextVAE, ver
         (None, "examples got 'None', a NoneType: give a list"),
         (5, "examples got '5', a int"),
         (np.array("a cat"), "a ndarray: give a list"),
-        (["a cat", ""], "text 1, '', holds no token"),
+        (["a cat", ""], "text 1: '' holds no token"),
         (["a cat", float("nan")], "text 1 is 'nan', a float"),
         (pd.Series(["a cat", pd.NA]), "text 1 is '(nan|<NA>)'"),
     ):
@@ -128,14 +128,14 @@ def test_codes_of_any_kind(vae: TextVAE) -> None:
 
 def test_steps_that_do_not_fit_the_codes(vae: TextVAE) -> None:
     step = torch.tensor([1.0, 0.0, 0.0, -1.0])
-    wanted = vae.shifted(TEXTS, step)
-    assert vae.shifted(TEXTS, step.numpy().astype(np.float64)) == wanted
-    assert vae.shifted(TEXTS, step.tolist()) == wanted
+    wanted = vae.shift(TEXTS, step)
+    assert vae.shift(TEXTS, step.numpy().astype(np.float64)) == wanted
+    assert vae.shift(TEXTS, step.tolist()) == wanted
     for wrong in (torch.zeros(5), torch.zeros(2, 4), None, "1"):
         with pytest.raises(UserError, match=r"step got .*: give numbers of shape \(4,\) or \(3, 4\)"):
-            vae.shifted(TEXTS, wrong)
+            vae.shift(TEXTS, wrong)
     with pytest.raises(UserError, match="holds nan or inf"):
-        vae.shifted(TEXTS, step * float("nan"))
+        vae.shift(TEXTS, step * float("nan"))
     with pytest.raises(UserError, match="holds nan or inf"):  # it wrote empty sentences
         vae.edit(TEXTS, ["a cat"], ["a dog"], strength=float("nan"))
 
@@ -154,7 +154,7 @@ def test_whole_numbers(vae: TextVAE) -> None:
     for seed in (1.5, "3", None):
         with pytest.raises(UserError, match=r"seed got .*: give a whole number"):
             vae.sample(2, seed=seed)  # type: ignore[arg-type]
-    for name in ("examples", "batch_size", "draws"):
+    for name in ("examples", "batch_size"):
         with pytest.raises(UserError, match=f"{name} got 0: give a whole number, 1 or more"):
             vae.evaluate(**{name: 0})  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"steps got 2\.5"):

@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny import SENTENCES, autoencoder, language_model, tiny_run
+from tiny import SENTENCES, autoencoder, language_model
 
-import seqvae
 from seqvae.errors import UserError
 from seqvae.evaluation.evaluate import KEYS
 from seqvae.inference import RUN_FILES, TextVAE
@@ -23,16 +22,6 @@ from seqvae.models.text.decoding import GenerationConfig
 from seqvae.models.vae import VAE
 
 A, B = SENTENCES[:2]
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_run(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def vae(run: Path) -> TextVAE:
-    return seqvae.TextVAE.from_pretrained(run)
 
 
 @pytest.fixture(scope="module")

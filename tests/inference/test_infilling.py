@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tiny import autoencoder, language_model, tiny_run
+from tiny import autoencoder, language_model
 
 from seqvae.analysis.infill_benchmark import _bag_accuracy, _gru_accuracy, adversarial_error, benchmark_infill
 from seqvae.errors import UserError
@@ -13,11 +13,6 @@ from seqvae.models.text.filling import BLANK
 
 PATTERNS = ["the ___ dog sees a ___ .", "___", "did the boys ___ hide the book ?"]
 SMALL = InfillSearch(beam=2, rounds=2, starts=2, refine=2, samples=2)
-
-
-@pytest.fixture(scope="module")
-def vae(tmp_path_factory: pytest.TempPathFactory) -> TextVAE:
-    return TextVAE.from_pretrained(tiny_run(tmp_path_factory))
 
 
 @pytest.fixture(scope="module")

@@ -178,7 +178,7 @@ def test_data_hide_labels_of_training_alone() -> None:
     data = load_pictures(settings.data)  # type: ignore[arg-type]
     assert int((~np.isnan(data.train.labels)).sum()) == 30
     assert not np.isnan(data.valid.labels).any()
-    assert any("19,970 without shape" in line for line in data.report())
+    assert any("19,970 without label 'shape'" in line for line in data.report())
 
 
 @pytest.mark.parametrize("name", DECODERS)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from seqvae.data.text.dataset import load_data
 from seqvae.remedies.aggressive_encoder import AggressiveEncoder, loss_still_falls
-from seqvae.training import loop as module
+from seqvae.training import validation as module
 from seqvae.training.loop import Interrupted, TrainingLoop, resume, train
 from seqvae.training.trainer import Trainer
 from seqvae.utils.atomic_files import list_checkpoints

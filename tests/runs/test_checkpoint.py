@@ -22,18 +22,11 @@ from torch import nn
 from seqvae.data.text.tokenizer import TextTokenizer
 from seqvae.errors import UserError
 from seqvae.objectives import ELBO
-from seqvae.runs import checkpoint
-from seqvae.runs.checkpoint import (
-    TrainState,
-    load_checkpoint,
-    load_run,
-    read_card,
-    save_checkpoint,
-    write_card,
-)
+from seqvae.runs.checkpoint import TrainState, load_checkpoint, save_checkpoint
+from seqvae.runs.run_folder import load_run, read_card, write_card
 from seqvae.runs.weights import WEIGHTS, is_damaged, read_weights, write_weights
 from seqvae.training.loop import Interrupted, resume, train
-from seqvae.utils.atomic_files import list_checkpoints
+from seqvae.utils.atomic_files import list_checkpoints, write_atomically
 
 SHORT = ("train.steps=6", "train.validate_every=6", "train.save_every=2")
 
@@ -295,7 +288,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        checkpoint.write_atomically(file, half)
+        write_atomically(file, half)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
     assert file.read_text() == "old"
 

@@ -20,7 +20,7 @@ from seqvae.interfaces import Remedy
 from seqvae.modalities import MODALITIES
 from seqvae.remedies import REMEDIES
 from seqvae.runs.weights import own_copies
-from seqvae.training import loop as module
+from seqvae.training import validation as module
 from seqvae.training.loop import Interrupted, resume, train
 from seqvae.training.trainer import DEFAULT_EPOCHS, DEFAULT_STEPS, Trainer, total_steps
 from seqvae.utils.atomic_files import list_checkpoints
@@ -327,7 +327,7 @@ def test_a_stopped_run_takes_its_adversary_up_again(tmp_path: Path, monkeypatch:
     monkeypatch.setitem(REMEDIES, "rival", Rival)
     sets = (*SHORT, "remedies=[{name: rival}]", "train.validate_every=3")
     whole = train(config(*sets), tmp_path / "whole")
-    with pytest.raises(module.Interrupted):
+    with pytest.raises(Interrupted):
         train(config(*sets), tmp_path / "parted", Listener(stop_at="step 3 "))
     assert_same_runs(resume(tmp_path / "parted"), whole)
 

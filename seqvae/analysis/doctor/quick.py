@@ -13,7 +13,7 @@ from seqvae.analysis.doctor.measures.overlap import Overlap
 from seqvae.data.text.choosing import MANY_UNKNOWN
 from seqvae.evaluation.evaluate import evaluate
 from seqvae.inference import PretrainedVAE
-from seqvae.runs.checkpoint import Run
+from seqvae.runs.run_folder import Run
 
 EXAMPLES = 100  # enough to see that a code carries nothing
 

@@ -5,15 +5,16 @@ Shapes: N images.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from seqvae.errors import UserError
+from seqvae.data.label_columns import MOST_CATEGORIES, too_many_names
+from seqvae.data.values import Value, spell_number
 
-MOST_CATEGORIES = 10_000
 _MOST = float(np.finfo(np.float32).max)  # labels are stored in fp32
 
 
@@ -22,6 +23,13 @@ class Column(NamedTuple):
 
     values: npt.NDArray[np.float32]
     names: tuple[str, ...] = ()
+
+    @property
+    def written(self) -> list[Value]:
+        """The values as a file has them: names, or numbers."""
+        if not self.names:
+            return [None if math.isnan(value) else value for value in self.values.tolist()]
+        return [None if math.isnan(value) else self.names[int(value)] for value in self.values.tolist()]
 
 
 def array_column(values: npt.NDArray[Any]) -> Column:
@@ -54,9 +62,7 @@ def typed_column(values: Sequence[Any], name: str) -> Column | None:
     if all(isinstance(value, str) for value in given):
         found = names_column(values)
         if len(found.names) > MOST_CATEGORIES:
-            raise UserError(
-                f"label {name!r} has more than {MOST_CATEGORIES} different names: it is no category"
-            )
+            raise too_many_names(name)
         return found
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in given):
         return array_column(np.array([np.nan if value is None else value for value in values], np.float64))
@@ -71,11 +77,6 @@ def join_columns(parts: Sequence[Column | None], sizes: Sequence[int]) -> Column
         return Column(np.concatenate(columns))
     values: list[str | None] = []
     for part, n in pairs:
-        values += [None] * n if part is None else _spell(part)
+        written = [None] * n if part is None else part.written
+        values += [spell_number(value) if isinstance(value, float) else value for value in written]
     return names_column(values)
-
-
-def _spell(column: Column) -> list[str | None]:
-    names = column.names
-    texts = [names[int(v)] if names and not np.isnan(v) else f"{v:g}" for v in column.values]
-    return [None if np.isnan(v) else text for v, text in zip(column.values, texts, strict=True)]

@@ -73,9 +73,11 @@ def describe(store: ImageStore) -> str:
     if store.left_out:
         words += [f"{len(store.left_out):,} broken ones left out ({store.left_out[0]} for one)"]
     for name, column in zip(store.label_names, store.labels.T, strict=True):
-        missing = int(np.isnan(column).sum())
-        why = f" ({store.lost[name]})" if name in store.lost else ""
-        words += [f"{missing:,} without {name}{why}"] if missing else []
+        missing, lost = int(np.isnan(column).sum()), store.lost.get(name)
+        known = lost is not None and lost.count == missing  # not of a part, or with labels taken away
+        words += (
+            [lost.words(name) if lost and known else f"{missing:,} without label {name!r}"] if missing else []
+        )
     return ", ".join(words)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from seqvae.data.label_columns import LostLabels
 from seqvae.data.labels import hash_labels
 
 _AT_ONCE = 1 << 24  # bytes read at once
@@ -35,7 +36,7 @@ class ImageStore:
     total: int = 0  # rows of the source, including broken ones
     ids: tuple[Any, ...] | None = None  # of each row of the source
     bits: bool | None = None  # whether integers were read as zeros and ones
-    lost: Mapping[str, str] = field(default_factory=dict)  # {label: why values are missing}
+    lost: Mapping[str, LostLabels] = field(default_factory=dict)  # by label
     keys: npt.NDArray[np.int64] | None = None  # (N,) content hashes
 
     def __len__(self) -> int:

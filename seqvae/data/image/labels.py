@@ -13,6 +13,7 @@ import numpy.typing as npt
 from seqvae.data.image.columns import Column
 from seqvae.data.image.image_store import ImageStore
 from seqvae.data.image.readers import RawImages
+from seqvae.data.label_columns import LabelColumn, LostLabels
 from seqvae.data.labels import Categories
 from seqvae.errors import UserError, suggest
 
@@ -33,30 +34,22 @@ def align_labels(
         UserError: the source lacks a label, and `strict` (its name for the message) is not None.
     """
     wanted = {name: (columns or {}).get(name, name) for name in names}
-    found = {name: _column(loaded, column, strict) for name, column in wanted.items()}
-    known = {name: column.names for name, column in found.items() if column.names}
-    if categories is not None:
-        known = {name: tuple(categories.get(name, ())) for name in names if name in categories}
-    values, lost = [], {}
-    for name, column in found.items():
-        numbered, strange = _number_classes(column, known[name]) if name in known else (column.values, ())
-        numbered = np.where(np.isfinite(numbered), numbered, np.nan)
-        if strange:
-            rows = int(np.isnan(numbered).sum() - np.isnan(column.values).sum())
-            lost[name] = f"{rows:,} unknown to training: {', '.join(map(repr, strange[:3]))}"
-        values.append(numbered)
-    labels = np.stack(values, 1) if values else np.zeros((len(loaded.pixels), 0))
+    found = [
+        _encode(name, _column(loaded, column, strict), (categories or {}).get(name))
+        for name, column in wanted.items()
+    ]
+    labels = [codes for codes, _, _ in found]
     return ImageStore(
         loaded.pixels,
-        labels.astype(np.float32),
+        np.stack(labels, 1) if labels else np.zeros((len(loaded.pixels), 0), np.float32),
         tuple(names),
         loaded.places,
-        {name: each for name, each in known.items() if each},
+        {name: known for name, (_, known, _) in zip(names, found, strict=True) if known},
         loaded.broken,
         loaded.total,
         loaded.ids,
         loaded.bits,
-        lost,
+        {name: lost for name, (_, _, lost) in zip(names, found, strict=True)},
     )
 
 
@@ -68,33 +61,16 @@ def _column(loaded: RawImages, name: str, strict: str | None) -> Column:
     return Column(np.full(len(loaded.pixels), np.nan, np.float32))
 
 
-def _number_classes(column: Column, names: Sequence[str]) -> tuple[npt.NDArray[np.float32], list[str]]:
-    """The values (N,) encoded as in training, NaN if unknown, and the unknown names.
+def _encode(
+    name: str, column: Column, known: Sequence[str] | None
+) -> tuple[npt.NDArray[np.float32], Sequence[str], LostLabels]:
+    """The codes (N,) of a label, the names that they are indices into, and how many are missing.
 
-    Without `names` they are numbers, with true and false as 1 and 0.
+    If `known` lists the names of training, codes are indices into it; if it is empty they are numbers; if it
+    is None the column's own names count.
     """
-    if not names:
-        if column.names in ((), ("false", "true")):
-            return column.values, []
-        place = {name: number_in(name) for name in column.names}
-    else:
-        place = {name: float(i) for i, name in enumerate(names)}
-    spelled = column.names or tuple(dict.fromkeys(f"{v:g}" for v in column.values if not np.isnan(v)))
-    codes = column.values if column.names else _places(column.values, spelled)
-    strange = [name for name in spelled if np.isnan(place.get(name, np.nan))]
-    table = np.array([*(place.get(name, np.nan) for name in spelled), np.nan])
-    rows = np.where(np.isnan(codes), len(spelled), np.nan_to_num(codes)).astype(np.int64)
-    return table[rows].astype(np.float32), strange
-
-
-def _places(values: npt.NDArray[np.float32], spelled: Sequence[str]) -> npt.NDArray[np.float32]:
-    place = {name: float(i) for i, name in enumerate(spelled)}
-    return np.array([np.nan if np.isnan(v) else place[f"{v:g}"] for v in values], np.float32)
-
-
-def number_in(name: str) -> float:
-    """The number written as `name`, or NaN."""
-    try:
-        return float(name)
-    except ValueError:
-        return float("nan")
+    if known is None or tuple(known) == column.names:
+        missing = int(np.isnan(column.values).sum())
+        return column.values, column.names, LostLabels(missing)
+    encoder = LabelColumn(name, known)
+    return encoder.codes(column.written), known, encoder.lost

@@ -81,7 +81,7 @@ def choose_tokenizer(seen: Seen) -> tuple[Component, str]:
         why = f"short strings of {seen.symbols} different characters; as words, {share} would be unknown"
         return Component(name="char"), f"tokenizer char: {why}"
     low, high = BPE_SIZES
-    size = min(high, max(low, round(seen.characters / CHARACTERS_A_PIECE, -2)))
+    size = min(high, max(low, 100 * round(seen.characters / CHARACTERS_A_PIECE / 100)))
     why = f"as words, {share} would be unknown; pieces spell any text"
     return Component(name="bpe", vocab_size=size), f"tokenizer bpe of {size:,} pieces: {why}"  # type: ignore[call-arg]
 

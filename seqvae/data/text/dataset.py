@@ -6,19 +6,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from seqvae.config.registry import construct, lookup
+from seqvae.config.registry import construct
 from seqvae.config.schema import Component, TextDataConfig
 from seqvae.data.cache import cache_root, content_key, fill_folder
 from seqvae.data.input_files import in_words, regular_files
 from seqvae.data.labels import Categories
 from seqvae.data.preparation import Preparation
-from seqvae.data.splits import PARTS, SplitData, heldout_sources, keep_some_labels, require_one_source
-from seqvae.data.synthetic import CORPORA, SentenceCorpus
+from seqvae.data.splits import SplitData, keep_some_labels, require_one_source
 from seqvae.data.text import corpus
 from seqvae.data.text.choosing import MANY_UNKNOWN, advice, unknown_share
 from seqvae.data.text.detokenize import detokenized
+from seqvae.data.text.embedded import DEFAULT_CORPUS, embedded_splits
 from seqvae.data.text.preparing import load_shards
-from seqvae.data.text.readers import Example
 from seqvae.data.text.repetition import usual_repeats
 from seqvae.data.text.sentences import Sentences
 from seqvae.data.text.shards import shard_sources, shard_splits
@@ -36,9 +35,7 @@ from seqvae.data.text.stores import StoreMaker
 from seqvae.data.text.token_store import FORMAT, TokenStore
 from seqvae.data.text.tokenizer import TextTokenizer
 from seqvae.data.text.tokenizer_training import TOKENIZERS
-from seqvae.errors import UserError, suggest
-
-DEFAULT_CORPUS = "sentences"
+from seqvae.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,33 +213,10 @@ def splits_of(data: TextDataConfig) -> dict[str, Split]:
     if groups := shard_sources(data):
         splits = {**shard_splits(data, groups), **given_splits(data)}
     else:
-        splits = file_splits(data, data.train) if data.train else _embedded_splits(data)
+        splits = file_splits(data, data.train) if data.train else embedded_splits(data)
     if data.examples is not None:
         splits["train"] = take_first(splits["train"], data.examples)
     return {name: detokenized(split) for name, split in splits.items()} if data.detokenize else splits
-
-
-def _embedded_splits(data: TextDataConfig) -> dict[str, Split]:
-    name = data.name or DEFAULT_CORPUS
-    made = lookup("corpus", CORPORA, name)
-    for label in data.labels:
-        if label not in made.factors:
-            raise UserError(f"corpus {name!r} has no label {label!r}: {suggest(label, made.factors)}")
-    splits = {part: _embedded_split(name, made, part, tuple(data.labels)) for part in PARTS}
-    held = heldout_sources(data)
-    files = {k: file_split(k, v, data, tuple(data.labels)) for k, v in held.items()}
-    return splits | files
-
-
-def _embedded_split(name: str, made: SentenceCorpus, part: str, labels: tuple[str, ...]) -> Split:
-    chosen = [(list(made.factors).index(label), made.factors[label]) for label in labels]
-
-    def examples() -> Iterator[Example]:
-        for text, codes in made.examples(part):
-            yield Example(text, tuple(values[codes[i]] for i, values in chosen))
-
-    key = f"embedded {name} {part} {made.sizes} {made.seed} {made.factors}"
-    return Split(part, examples, key, labels, {label: made.factors[label] for label in labels})
 
 
 def cached_tokenizer(spec: Component, train: Split) -> TextTokenizer:

@@ -1,50 +1,19 @@
-"""Strict parsing of delimited tables (CSV, TSV ...), with detection of delimiter and quoting."""
+"""Delimited tables (CSV, TSV ...): detection of delimiter and quoting, and strict reading of rows."""
 
 from __future__ import annotations
 
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
+from seqvae.data.text.delimited_rows import OPEN_QUOTE, Dialect, Line, MalformedError, Quotes, Row, split_rows
 from seqvae.errors import UserError
 
-Quotes = Literal["double", "backslash", "none"]
-Line = tuple[int, str]  # line number and text
-Row = tuple[int, list[str]]  # first line number, and fields
 DELIMITERS = (",", ";", "\t", "|")
 _SAMPLE_ROWS, _SAMPLE_CHARACTERS = 1000, 1 << 20
 _CUT_WITHIN = 50  # lines: a quote that opens so near to the end of the sample may be closed after it
 _SEPARATOR = re.compile(r'"?sep=(.)"?', re.IGNORECASE)  # first line of files written by Excel
-_NAMES = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
-_ESCAPED = re.compile(r'\\(["\\])')
-
-
-class Dialect(NamedTuple):
-    """How lines are split into fields.
-
-    A quote inside a quoted field is doubled (`double`, RFC 4180) or escaped (`backslash`), or there are no
-    quoted fields and quotes are text (`none`). With `skip_spaces`, spaces may precede a quoted field. With
-    `undecided`, the sample has no quoted field, so a later field that begins with a quote is an error.
-    """
-
-    delimiter: str = ","
-    quotes: Quotes = "double"
-    skip_spaces: bool = False
-    undecided: bool = False
-
-    @property
-    def words(self) -> str:
-        """Description for notes."""
-        split = f"fields end at {_NAMES.get(self.delimiter, repr(self.delimiter))}"
-        quoted = {
-            "double": "",
-            "backslash": ', quotes in them are escaped as \\"',
-            "none": ", quotes are text",
-        }
-        return (
-            split + quoted[self.quotes] + (", spaces before a quote are skipped" if self.skip_spaces else "")
-        )
 
 
 class Table(NamedTuple):
@@ -53,14 +22,6 @@ class Table(NamedTuple):
     header: list[str]
     rows: Iterator[Row]
     dialect: Dialect
-
-
-class _MalformedError(ValueError):
-    """A malformed quoted field: the line where it opens, and the problem."""
-
-    def __init__(self, line: int, what: str) -> None:
-        super().__init__(what)
-        self.line, self.what = line, what
 
 
 def read_table_rows(
@@ -89,7 +50,7 @@ def read_table_rows(
     sample, cut, numbered = _read_sample(numbered)
     chosen = delimiter or (named[1] if named else None)
     dialect = _recognise(sample, cut, wanted, [chosen] if chosen else usual, quotes)
-    rows = _strict(_rows(numbered, dialect, guard=quotes is None), where)
+    rows = _strict(split_rows(numbered, dialect, guard=quotes is None), where)
     header = next(rows, (1, []))[1]
     return Table(header, _full(rows, len(header), where), dialect)
 
@@ -137,8 +98,8 @@ def _dialects(delimiter: str, quotes: Quotes | None, sample: list[Line]) -> list
 
 def _header(sample: list[Line], dialect: Dialect) -> list[str]:
     try:
-        return next(_rows(iter(sample), dialect, guard=False), (1, []))[1]
-    except _MalformedError:
+        return next(split_rows(iter(sample), dialect, guard=False), (1, []))[1]
+    except MalformedError:
         return []
 
 
@@ -146,14 +107,14 @@ def _fits(sample: list[Line], cut: bool, dialect: Dialect, guard: bool) -> list[
     """The header if all rows of the sample are well-formed (the last may be `cut`), else None."""
     header: list[str] | None = None
     try:
-        for _, fields in _rows(iter(sample), dialect, guard):
+        for _, fields in split_rows(iter(sample), dialect, guard):
             if header is None:
                 header = fields
             elif len(fields) != len(header) and fields != [""]:
                 return None
-    except _MalformedError as error:
+    except MalformedError as error:
         near = cut and error.line > sample[-1][0] - _CUT_WITHIN
-        return header if near and error.what == _OPEN else None
+        return header if near and error.what == OPEN_QUOTE else None
     return header
 
 
@@ -172,117 +133,8 @@ def _full(rows: Iterator[Row], width: int, where: str) -> Iterator[Row]:
 def _strict(rows: Iterator[Row], where: str) -> Iterator[Row]:
     try:
         yield from rows
-    except _MalformedError as error:
+    except MalformedError as error:
         raise UserError(
             f'{where}, line {error.line}: {error.what}: close it, write a quote inside as "", or name the '
             "convention (--quotes double, backslash or none; data.quotes)"
         ) from None
-
-
-def _rows(numbered: Iterator[Line], dialect: Dialect, guard: bool) -> Iterator[Row]:
-    """Rows with any number of fields; with `guard`, a quoted field that spans whole rows is an error."""
-    escapes = dialect.quotes == "backslash"
-    plain = dialect.quotes == "none" and not dialect.undecided
-    taken: list[str] = []  # further lines of a quoted field
-    more = _record(numbered, taken)
-    width = 0
-    for number, line in numbered:
-        if plain or ('"' not in line and not (escapes and "\\" in line)):
-            fields = line.split(dialect.delimiter)
-        elif dialect.undecided:
-            fields = _undecided(number, line, dialect)
-        else:
-            taken.clear()
-            fields = list(_fields(number, line, more, dialect))
-            lines = [line, *taken]
-            if guard and len(lines) > 2 and all(len(x.split(dialect.delimiter)) == width > 1 for x in lines):
-                raise _MalformedError(
-                    number, f"a quoted field goes on over {len(lines)} lines that look like rows"
-                )
-        width = width or len(fields)
-        yield number, fields
-
-
-def _record(numbered: Iterator[Line], taken: list[str]) -> Iterator[Line]:
-    for number, line in numbered:
-        taken.append(line)
-        yield number, line
-
-
-def _undecided(number: int, line: str, dialect: Dialect) -> list[str]:
-    fields = line.split(dialect.delimiter)
-    if any(field.startswith('"') for field in fields):
-        raise _MalformedError(number, "a field begins with a quote, and none did before")
-    return fields
-
-
-_OPEN = "a quote opens a field here and nothing closes it"
-
-
-def _fields(number: int, line: str, more: Iterator[Line], dialect: Dialect) -> Iterator[str]:
-    """The fields of a row with quotes; a quoted field may continue on lines from `more`."""
-    at, delimiter = 0, dialect.delimiter
-    while True:
-        start = at
-        if dialect.skip_spaces:
-            start += len(line) - at - len(line[at:].lstrip(" "))
-        if line.startswith('"', start):
-            value, line, at = _parse_quoted(number, line, start + 1, more, dialect)
-            yield value
-        else:
-            end = _unquoted_end(line, at, dialect)
-            yield _unescape(line[at:end]) if dialect.quotes == "backslash" else line[at:end]
-            at = end
-        if at >= len(line):
-            return
-        if not line.startswith(delimiter, at):
-            raise _MalformedError(number, f"a quoted field is followed by {line[at : at + 20]!r}")
-        at += len(delimiter)
-        if at == len(line):
-            yield ""
-            return
-
-
-def _unquoted_end(line: str, at: int, dialect: Dialect) -> int:
-    """The end of an unquoted field: the next delimiter that is not escaped."""
-    end = line.find(dialect.delimiter, at)
-    while dialect.quotes == "backslash" and end > 0 and _is_escaped(line, end):
-        end = line.find(dialect.delimiter, end + 1)
-    return len(line) if end < 0 else end
-
-
-def _is_escaped(line: str, at: int) -> bool:
-    before = line[:at]
-    return (len(before) - len(before.rstrip("\\"))) % 2 == 1
-
-
-def _parse_quoted(
-    number: int, line: str, at: int, more: Iterator[Line], dialect: Dialect
-) -> tuple[str, str, int]:
-    """The value of a quoted field, the line on which it ends, and the position after its closing quote."""
-    parts: list[str] = []
-    while True:
-        end = line.find('"', at)
-        while end >= 0:
-            if dialect.quotes == "backslash" and _is_escaped(line, end):
-                end = line.find('"', end + 1)
-            elif line.startswith('""', end):
-                end = line.find('"', end + 2)
-            else:
-                break
-        parts.append(line[at:] if end < 0 else line[at:end])
-        if end >= 0:
-            value = "\n".join(parts).replace('""', '"')
-            after = end + 1
-            after += (len(line) - after - len(line[after:].lstrip(" "))) if dialect.skip_spaces else 0
-            return _unescape(value) if dialect.quotes == "backslash" else value, line, after
-        try:
-            _, line = next(more)
-        except StopIteration:
-            raise _MalformedError(number, _OPEN) from None
-        at = 0
-
-
-def _unescape(text: str) -> str:
-    r"""Replace `\"` and `\\`; other backslashes are unchanged."""
-    return _ESCAPED.sub(r"\1", text)

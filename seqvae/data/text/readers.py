@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from seqvae.data.input_files import open_unpacked, suffix
-from seqvae.data.text.delimited import DELIMITERS, Quotes, read_table_rows
+from seqvae.data.text.delimited import DELIMITERS, read_table_rows
+from seqvae.data.text.delimited_rows import Quotes
 from seqvae.data.text.encodings import read_text_lines
 from seqvae.data.text.json_rows import read_json_values
 from seqvae.data.text.running_text import (
@@ -20,7 +21,7 @@ from seqvae.data.text.running_text import (
     read_smiles,
     with_hints,
 )
-from seqvae.data.text.values import Value, Written, clean_text, typed_value, without_surrogates
+from seqvae.data.values import Value, Written, clean_text, typed_value, without_surrogates
 from seqvae.errors import UserError, suggest
 
 Format = Literal["lines", "paragraphs", "sentences", "fasta", "smiles", "json", "csv", "tsv", "parquet"]
@@ -176,6 +177,7 @@ def _texts(lines: Iterator[str], path: Path, options: ReadOptions, kind: Format)
 
 def _read_json(path: Path, options: ReadOptions) -> Iterator[Example]:
     names: Mapping[str, str] | None = None
+    numbers = _NumbersAsText(options)
     for number, row in read_json_values(read_text_lines(path, options.encoding), str(path)):
         where = f"{path}, line {number}"
         if isinstance(row, str) and options.columns == (options.text_column,):
@@ -185,7 +187,25 @@ def _read_json(path: Path, options: ReadOptions) -> Iterator[Example]:
             raise UserError(f"{where} is {str(row)[:40]!r}, not a JSON object: write one object a line")
         if names is None:  # later rows may lack a label
             names = find_columns(list(row), options, where)
-        yield to_example(row, names, options, where)
+        yield to_example(numbers.spell(row, names[options.text_column], where), names, options, where)
+
+
+class _NumbersAsText:
+    """Spells a number among the texts of a JSON column (the film `1776`); the first value must be a text."""
+
+    def __init__(self, options: ReadOptions) -> None:
+        self.options, self.is_text, self.noted = options, False, False
+
+    def spell(self, row: dict[str, Any], column: str, where: str) -> dict[str, Any]:
+        """The row with its text as a string; one note for the first number of the file."""
+        value = row.get(column)
+        if not self.is_text or isinstance(value, bool) or not isinstance(value, int | float):
+            self.is_text = self.is_text or isinstance(value, str)
+            return row
+        if not self.noted:
+            self.options.note(f"{where}: column {column!r} holds the number {value}, read as text")
+            self.noted = True
+        return {**row, column: str(value)}
 
 
 def _read_table(path: Path, options: ReadOptions, tabs: bool) -> Iterator[Example]:

@@ -18,8 +18,9 @@ import numpy as np
 from seqvae.config.schema import TextDataConfig
 from seqvae.data.bounded_cache import BoundedCache, folder_bytes
 from seqvae.data.cache import cache_root, fill_folder
+from seqvae.data.label_columns import LostLabels
 from seqvae.data.remote import download, is_url, local_path, upload, url_exists
-from seqvae.data.text.token_store import Array, Counts, LostLabels, TokenStore, open_store
+from seqvae.data.text.token_store import Array, Counts, TokenStore, open_store
 from seqvae.utils.jobs.leases import Lease
 
 MARK = "meta.json"  # written last: a shard is there when it is

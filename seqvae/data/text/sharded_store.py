@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from seqvae.data.label_columns import LostLabels
 from seqvae.data.labels import hash_labels
 from seqvae.data.text.sentences import EncoderSource
 from seqvae.data.text.shard_storage import ShardFacts
 from seqvae.data.text.source import SourceFacts, SourceRows, facts_of_sums
-from seqvae.data.text.token_store import Array, Counts, LostLabels, Rows, TokenStore
+from seqvae.data.text.token_store import Array, Counts, Rows, TokenStore
 from seqvae.keyed_noise import keyed_permutation
 
 _GROUPS = 0x9E3779B1  # keeps the permutations of the groups of an epoch apart

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from seqvae.data.label_columns import LostLabels
 from seqvae.data.labels import hash_labels
 from seqvae.data.text.source import SourceStore, open_source
 from seqvae.keyed_noise import keyed_permutation
@@ -32,30 +33,6 @@ class Counts:
     tokens: int = 0  # kept tokens, without </s>
     unknown: int = 0  # out-of-vocabulary tokens among these
     literal: int = 0  # tokens that the text itself writes as <unk>, not counted in `unknown`
-
-
-@dataclass(frozen=True)
-class LostLabels:
-    """Numbers of a split's sentences without a label, by reason."""
-
-    missing: int = 0  # empty in the file
-    infinite: int = 0  # NaN, infinite, or beyond fp32
-    unknown: int = 0  # values that do not occur in training
-    examples: Sequence[str] = ()  # such values, the most frequent first
-
-    @property
-    def count(self) -> int:
-        """The total."""
-        return self.missing + self.infinite + self.unknown
-
-    def words(self, name: str) -> str:
-        """A message: `3 without label 'tense' (2 unknown to training: 'perfect'; 1 missing)`."""
-        reasons = [f"{self.missing:,} missing"] if self.missing else []
-        if self.unknown:
-            shown = ", ".join(map(repr, self.examples))
-            reasons += [f"{self.unknown:,} unknown to training: {shown}"]
-        reasons += [f"{self.infinite:,} not finite"] if self.infinite else []
-        return f"{self.count:,} without label {name!r} ({'; '.join(reasons)})"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import IO, Literal
 import numpy as np
 
 from seqvae.data.cache import fill_folder
-from seqvae.data.text.label_columns import LabelColumn
+from seqvae.data.label_columns import LabelColumn
 from seqvae.data.text.readers import Example
 from seqvae.data.text.source import SourceReader, SourceWriter
 from seqvae.data.text.token_store import FORMAT, Array, Counts, TokenStore, open_store

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import itertools
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from functools import cached_property
@@ -15,26 +14,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
 
 from seqvae.data.text.batch import SpecialIds, TextBatch
 from seqvae.data.text.source import SourceFacts
 from seqvae.data.text.spelling import SpellingModel
-from seqvae.errors import UserError
+from seqvae.data.text.tokenizer_files import read_tokenizer, write_tokenizer
 
-_FILES = ("tokenizer.json", "tokenizer_config.json")
 UNKNOWN_WORDS = ("<unk>", "_UNK")  # forms of removed words in PTB and Yahoo
-_LITERAL = "seqvae_unk_is_word"  # key of tokenizer_config.json
-_REPEATS = "seqvae_repeats"  # likewise
-# role -> (key in tokenizer_config.json, common names)
-_ROLES = {
-    "pad": ("pad_token", ("<pad>", "[PAD]")),
-    "unk": ("unk_token", ("<unk>", "[UNK]")),
-    "bos": ("bos_token", ("<s>", "[CLS]", "[BOS]", "<bos>", "<|endoftext|>")),
-    "eos": ("eos_token", ("</s>", "[SEP]", "[EOS]", "<eos>", "<|endoftext|>")),
-}
-_OTHER_KEYS = {"bos": "cls_token", "eos": "sep_token"}  # BERT's names
 SEPARATORS = "\x1c\x1d\x1e\x1f"  # white space in Python only, not for the tokenizers library
 
 
@@ -196,24 +184,7 @@ class TextTokenizer:
 
         No special tokens are added to a sentence, so `AutoTokenizer` gives the same ids as `encode`.
         """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / _FILES[0]).write_text(self._tokenizer.to_str(pretty=True), encoding="utf-8")
-        added = self._tokenizer.get_added_tokens_decoder()
-        config: dict[str, Any] = {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "clean_up_tokenization_spaces": False,
-            "split_special_tokens": added.get(self.special.unk) is None or added[self.special.unk].special,
-            "add_bos_token": False,
-            "add_eos_token": False,
-            "model_max_length": 10**9,
-            _LITERAL: self.unk_is_word,
-            _REPEATS: self.repeats,
-        }
-        for role, (key, _) in _ROLES.items():
-            config[key] = self.token(getattr(self.special, role))
-        text = json.dumps(config, indent=2, ensure_ascii=False)
-        (folder / _FILES[1]).write_text(text + "\n", encoding="utf-8")
+        write_tokenizer(Path(folder), self._tokenizer, self.special, self.unk_is_word, self.repeats)
 
     @classmethod
     def load(cls, path: str | Path) -> TextTokenizer:
@@ -225,11 +196,9 @@ class TextTokenizer:
         Raises:
             UserError: no such file, or not a tokenizer.
         """
-        file = Path(path) / _FILES[0] if Path(path).is_dir() else Path(path)
-        tokenizer = with_json_entries(_read(file), post_processor=None)  # which would add special tokens
-        found = cls(tokenizer, _special_ids(tokenizer, named_roles(file.parent)))
-        config = _json_object(file.parent / _FILES[1])
-        found.unk_is_word, found.repeats = bool(config.get(_LITERAL, True)), int(config.get(_REPEATS, 0))
+        tokenizer, special, settings = read_tokenizer(Path(path))
+        found = cls(tokenizer, special)
+        found.unk_is_word, found.repeats = settings
         return found
 
 
@@ -242,64 +211,3 @@ def _words(tokenizer: Tokenizer, unknown: int) -> dict[str, int] | None:
     known: dict[str, int] = tokenizer.get_vocab(with_added_tokens=False)
     plain = tokenizer.normalizer is None and all(token.special for token in added)
     return known if plain and known.get(model.unk_token) == unknown else None
-
-
-def with_json_entries(tokenizer: Tokenizer, **values: Any) -> Tokenizer:
-    """A copy with some top-level entries of its JSON replaced."""
-    return Tokenizer.from_str(json.dumps(json.loads(tokenizer.to_str()) | values))
-
-
-def _read(file: Path) -> Tokenizer:
-    try:
-        return Tokenizer.from_str(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"no tokenizer at {file}: give a tokenizer.json or a folder with one") from None
-    except Exception as error:  # the library raises bare exceptions
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"{file} is not a tokenizer.json ({reason}): give one that tokenizers wrote"
-        ) from None
-
-
-def named_roles(folder: Path) -> dict[str, str]:
-    """{role: token} from the files next to a tokenizer.json."""
-    named: dict[str, str] = {}
-    for file in (folder / "special_tokens_map.json", folder / _FILES[1]):
-        values = _json_object(file)
-        for role, (key, _) in _ROLES.items():
-            value = values.get(key) or values.get(_OTHER_KEYS.get(role, ""))
-            text = value.get("content") if isinstance(value, dict) else value
-            if isinstance(text, str):
-                named[role] = text
-    return named
-
-
-def _json_object(file: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}
-
-
-def token_id(tokenizer: Tokenizer, token: str) -> int:
-    """The id of an existing token."""
-    index = tokenizer.token_to_id(token)
-    assert index is not None, token
-    return int(index)
-
-
-def _special_ids(tokenizer: Tokenizer, named: dict[str, str]) -> SpecialIds:
-    """The ids of the four roles; padding and unknown always differ from the end token."""
-    ids: dict[str, int] = {}
-    for role in ("eos", "bos", "unk", "pad"):
-        _, common = _ROLES[role]
-        candidates = [named[role]] if role in named else []
-        if role in ("unk", "pad"):
-            candidates = [c for c in candidates if tokenizer.token_to_id(c) not in ids.values()]
-        known = [c for c in (*candidates, *common) if tokenizer.token_to_id(c) is not None]
-        token = known[0] if known else common[0]
-        if not known:
-            tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False)])
-        ids[role] = token_id(tokenizer, token)
-    return SpecialIds(**ids)

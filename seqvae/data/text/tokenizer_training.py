@@ -8,14 +8,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from seqvae.data.text.batch import SpecialIds
-from seqvae.data.text.tokenizer import SEPARATORS, UNKNOWN_WORDS, TextTokenizer, token_id, with_json_entries
+from seqvae.data.text.tokenizer import SEPARATORS, UNKNOWN_WORDS, TextTokenizer
+from seqvae.data.text.tokenizer_files import token_id, with_json_entries
 from seqvae.errors import UserError
 
 PAD, UNK, BOS, EOS = SPECIALS = ("<pad>", "<unk>", "<s>", "</s>")
 DEFAULT_SIZE = 10_000
+# GPT-2's words, with the marks on a letter in its word: vowels of Devanagari and Arabic, tones of Thai
+_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d| ?[\p{L}\p{M}]+| ?\p{N}+| ?[^\s\p{L}\p{M}\p{N}]+|\s+(?!\S)|\s+"
 UnicodeForm = Literal["NFC", "NFD", "NFKC", "NFKD"]
 
 
@@ -107,6 +110,8 @@ def train_bpe(
 ) -> TextTokenizer:
     """Train byte-level BPE (Sennrich et al. 2016; bytes as in GPT-2), which can represent any Unicode text.
 
+    Text is split into words as by GPT-2, but a combining mark stays with its letter.
+
     Raises:
         UserError: a vocabulary larger than the texts allow, or below the 256 bytes and 4 special tokens.
     """
@@ -114,7 +119,12 @@ def train_bpe(
     _check_size(vocab_size, len(alphabet) + len(SPECIALS))
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = _normalizer(lowercase, unicode_form)
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_WORDS), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size or DEFAULT_SIZE,

@@ -13,12 +13,8 @@ from seqvae.errors import UserError
 from seqvae.evaluation.prior_fitting import PriorFitConfig
 from seqvae.experiments.compare.schema import Comparison, Quality, RunSpec, run_folder
 from seqvae.inference import PretrainedVAE, TextVAE, load
-from seqvae.inference.posthoc_priors import (
-    FitBudget,
-    fit_posthoc_prior,
-    posthoc_prior_names,
-    require_real_codes,
-)
+from seqvae.inference.posthoc_prior_fit import FitBudget, fit_posthoc_prior, require_real_codes
+from seqvae.inference.posthoc_priors import posthoc_prior_names
 from seqvae.utils.reporter import Reporter
 
 QUALITY = ("forward_ppl", "reverse_ppl", "self_bleu", "distinct_1", "distinct_2", "copied", "empty")

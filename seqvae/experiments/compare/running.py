@@ -17,7 +17,8 @@ from seqvae.errors import UserError
 from seqvae.experiments.compare.measuring import Measurement, evaluations_at_rates, measurements
 from seqvae.experiments.compare.schema import Comparison, RunSpec
 from seqvae.inference import load
-from seqvae.runs.checkpoint import TrainState, read_card
+from seqvae.runs.checkpoint import TrainState
+from seqvae.runs.run_folder import read_card
 from seqvae.training.loop import resume, train
 from seqvae.utils.atomic_files import explain_disk_errors, write_atomically
 from seqvae.utils.data_paths import with_absolute_paths

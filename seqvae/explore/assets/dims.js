@@ -135,12 +135,13 @@ SV.dims = (() => {
     parts.result.classList.remove("busy");
   });
 
-  function say(move, {confidence, n}) {
-    if (confidence === null) move.said.textContent = `${n} examples: too few to test the direction (3 of each side are needed)`;
-    else move.said.textContent = `orders ${Math.round(100 * confidence)} % of held-out pairs right (chance 50 %), from ${n.toLocaleString("en")} examples`;
+  function say(move, {accuracy, error, n}) {
+    if (accuracy === null) move.said.textContent = "one example of a side: none can be held out to test the direction";
+    else move.said.textContent = `${Math.round(100 * accuracy)} % of ${n.toLocaleString("en")} held-out examples on their own side`;
+    move.said.title = `± ${(100 * (error ?? 0)).toFixed(1)} %; 50 % is chance`;
   }
 
-  // The confidence of a new attribute, before its slider moves.
+  // How surely held-out examples show a new attribute, before its slider moves.
   async function measure(move) {
     if (!base.place) return;
     try { say(move, (await SV.api("edit", {base: base.place, moves: [{...move.request, strength: 0}]})).moves[0]); } catch (error) { parts.error.replaceChildren(SV.failure(error)); }

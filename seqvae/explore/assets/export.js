@@ -39,7 +39,11 @@ SV.exportMap = (() => {
     if (xy) {
       const places = xy.map(([x, y]) => SV.map.toScreen(x, y).map(v => v.toFixed(1)));
       if (map.overlay.line) box.append(svg("polyline", {points: places.map(p => p.join(",")).join(" "), fill: "none", stroke: SV.colours.css("--accent"), "stroke-width": 2.5}));
-      for (const [cx, cy] of places) box.append(svg("circle", {cx, cy, r: 5, fill: SV.colours.css("--accent"), stroke: SV.colours.css("--paper"), "stroke-width": 2}));
+      for (const i of SV.overlay.order(map.overlay, places.length)) {
+        const [cx, cy] = places[i], letter = map.overlay.letters?.[i];
+        box.append(svg("circle", {cx, cy, r: letter ? 10 : 5, fill: SV.colours.css("--accent"), stroke: SV.colours.css("--paper"), "stroke-width": 2}));
+        if (letter) box.append(svg("text", {x: cx, y: Number(cy) + 4, "text-anchor": "middle", "font-weight": "bold", fill: SV.colours.css("--on-accent")}, letter));
+      }
     }
     box.append(svg("text", {x: 12, y: map.height + 18, fill: SV.colours.css("--ink")}, title()));
     legend.forEach(([name, colour], i) => {

@@ -161,7 +161,7 @@ SV.map = (() => {
     for (const i of state.recorded) ring(c, i, radius() + 3, SV.colours.css("--ink"), 1.5);
     if (state.hits.length) drawHits(c);
     if (state.overlay) SV.overlay.draw(c, state.overlay, state.plane, toScreen);
-    if (state.focus >= 0) ring(c, state.focus, radius() + 5, SV.colours.css("--accent"), 2.5);
+    if (state.focus >= 0) ring(c, state.focus, state.overlay?.letters ? 14 : radius() + 5, SV.colours.css("--accent"), 2.5);  // around a letter, not across it
   }
 
   // The nearest point to a place on the screen, within some pixels: by cells, so that all need not be asked.
@@ -286,7 +286,12 @@ SV.overlay = (() => {
         c.strokeStyle = colour; c.lineWidth = width; c.lineJoin = "round"; c.stroke();
       }
     }
-    places.forEach(([x, y], i) => mark(c, x, y, overlay, i, accent, paper));
+    for (const i of order(overlay, places.length)) mark(c, ...places[i], overlay, i, accent, paper);
+  }
+  // Letters last: steps that lie on an end do not hide it.
+  function order(overlay, n) {
+    const weight = i => (overlay.letters?.[i] ? 2 : 0) + (overlay.current === i ? 1 : 0);
+    return Array.from({length: n}, (_, i) => i).sort((i, j) => weight(i) - weight(j) || i - j);
   }
   function mark(c, x, y, overlay, i, accent, paper) {
     const letter = overlay.letters?.[i], current = overlay.current === i, r = letter ? 10 : current ? 8 : 5;
@@ -303,5 +308,5 @@ SV.overlay = (() => {
     c.font = "bold 12px system-ui, sans-serif"; c.textAlign = "center"; c.textBaseline = "middle";
     c.fillText(letter, x, y + 0.5);
   }
-  return {draw};
+  return {draw, order};
 })();

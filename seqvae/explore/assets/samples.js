@@ -2,7 +2,7 @@
 "use strict";
 SV.samples = (() => {
   const {el, byId} = SV;
-  const asked = {n: 12, seed: 0, prior: "", temperature: 1, top_p: 1};
+  const asked = {n: 12, seed: 0, prior: "", temperature: 1, top_p: 0.95};
   let parts, answer = null, current = -1;
 
   function build() {

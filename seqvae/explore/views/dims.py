@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from seqvae.errors import UserError
-from seqvae.explore.attributes import Direction, find_direction, list_attributes, without_kept
+from seqvae.explore.attributes import find_direction, list_attributes, without_kept
 from seqvae.explore.items import score_texts, show_codes
 from seqvae.explore.keep import decode_with_words
 from seqvae.explore.requests import EditRequest, Empty
 from seqvae.explore.session import Explorer, rounded
 from seqvae.explore.snippets import as_python
 from seqvae.inference import TextVAE
+from seqvae.inference.directions import Direction
 from seqvae.models.latent_directions import rank_dims_by_kl
 
 
@@ -55,17 +56,21 @@ def edit(explorer: Explorer, request: EditRequest) -> dict[str, Any]:
         "read": explorer.describe(request.base),
         "decoded": shown,
         "original": original,
-        "moves": [
-            {"confidence": each.confidence and rounded(each.confidence, 3), "n": each.n} for each in found
-        ],
+        "moves": [_tested(each) for each in found],
         "python": _python(explorer, request, z),
     }
+
+
+def _tested(direction: Direction) -> dict[str, Any]:
+    """How surely held-out examples show a direction; no accuracy where none could be held out."""
+    accuracy, error = (x if x is None else rounded(x, 3) for x in (direction.accuracy, direction.error))
+    return {"accuracy": accuracy, "error": error, "n": direction.examples}
 
 
 def edited_code(base: Tensor, request: EditRequest, found: list[Direction]) -> Tensor:
     """(D,): the base with its dims set and its attributes moved.
 
-    What would change a kept attribute is left out; its own slider moves it all the same.
+    What would change the score of a kept attribute is left out; its own slider moves it all the same.
 
     Raises:
         UserError: a dim that does not exist.
@@ -76,7 +81,7 @@ def edited_code(base: Tensor, request: EditRequest, found: list[Direction]) -> T
             raise UserError(f"no dim {dim}: the code has {len(z)}, numbered from 0")
         z[dim] = value
     pairs = list(zip(request.moves, found, strict=True))
-    kept = [direction.step for move, direction in pairs if move.keep]
+    kept = [direction.weight for move, direction in pairs if move.keep]
     free = sum((move.strength * each.step for move, each in pairs if not move.keep), torch.zeros_like(z))
     own = sum((move.strength * each.step for move, each in pairs if move.keep), torch.zeros_like(z))
     return base + without_kept(z - base + free, kept) + own

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from seqvae.interfaces import Latent
-from seqvae.models.latents.exact_rate import ExactNormal, log_variance
+from seqvae.models.latents.exact_normal import ExactNormal, log_variance
 
 START = -3.0  # initial excess before the softplus: 0.05 nats per dim above the committed rate
 SHARP = -0.5 * math.pi  # initial angle: a small variance and a mean of 0, which can take either sign

@@ -8,7 +8,8 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from seqvae.data.text.batch import SpecialIds
-from seqvae.data.text.tokenizer import TextTokenizer, named_roles, with_json_entries
+from seqvae.data.text.tokenizer import TextTokenizer
+from seqvae.data.text.tokenizer_files import named_roles, with_json_entries
 from seqvae.errors import UserError, suggest
 from seqvae.models.pretrained.base import find_base, library
 

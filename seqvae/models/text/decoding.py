@@ -21,7 +21,7 @@ from seqvae.models.text.sampling import Sampling
 from seqvae.models.text.search import Stepper, run_search
 from seqvae.utils.accelerator import free_memory, is_asynchronous
 
-TOP_P = 0.9  # default of samples
+TOP_P = 0.95  # default of samples
 LONGEST = 64  # words, where neither a run nor the user says how many
 BEAMS = 2560  # at once on a CPU, so that their states fit into its caches
 GPU_ROWS = 1 << 15  # sentences or beams at once on a GPU, at most

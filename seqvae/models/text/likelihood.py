@@ -6,7 +6,7 @@ Shapes: S samples, B sentences, N = S x B rows, T tokens, H features, V words, D
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from torch import Tensor
 
@@ -15,6 +15,9 @@ from seqvae.interfaces import Decoder
 from seqvae.models.text.kernels.output_layer import OutputHead
 from seqvae.numerics import masked_sum
 from seqvae.utils.accelerator import SessionCache
+
+if TYPE_CHECKING:
+    from seqvae.models.vae import VAE
 
 
 class DecoderState(Protocol):
@@ -86,6 +89,19 @@ class Autoregressive:
         """The decoder's state before the first word, for the S x B codes as rows."""
         c = self.c if self.c is None else self.c.repeat(len(self.z), 1)
         return self.decoder.start(self.z.flatten(0, 1), c)
+
+
+def start_decoder(vae: VAE, z: Tensor, c: Tensor | None = None) -> tuple[TextDecoder, DecoderState]:
+    """The decoder of a text model, and its state before the first word.
+
+    Args:
+        vae: a model of text.
+        z: codes (N, D).
+        c: condition (N, C), by default that of the model.
+    """
+    likelihood = vae.likelihood(z[None], c)
+    assert isinstance(likelihood, Autoregressive)
+    return likelihood.decoder, likelihood.start()
 
 
 def forbidden_ids(special: SpecialIds) -> tuple[int, ...]:

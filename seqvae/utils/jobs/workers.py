@@ -181,23 +181,27 @@ def _run_in_parallel(scheduler: Scheduler, places: Sequence[Slot], report: Repor
                     _announce(job, f"[{total - len(scheduler.waiting)}/{total}]", report, place)
                     worker = _start(job, place)
                     running[worker.connection] = worker
+                if not running and not scheduler.may_continue():
+                    return
                 if not running:
-                    if not scheduler.may_continue():
-                        return
                     _wait(scheduler, report)
-                for ready in wait(list(running), POLL):
-                    if _receive(running[ready], report):
-                        worker = running.pop(ready)
-                        free.append(worker.place)
-                        worker.job.release()
-                        scheduler.settle(worker.job.name, worker.reason)
-                        report.note(f"{worker.job.name}: {worker.reason or 'done'}")
+                ended = [ready for ready in wait(list(running), POLL) if _receive(running[ready], report)]
+                for worker in map(running.pop, ended):
+                    free.append(worker.place)
+                    _settle(worker, scheduler, report)
                 if stop.number:
                     raise Interrupted("stopped", stop.number)
         finally:
             _stop_workers(list(running.values()))
             for worker in running.values():
                 worker.job.release()
+
+
+def _settle(worker: _Worker, scheduler: Scheduler, report: Reporter) -> None:
+    """Give up the lease of a job that ended, and record why it ended."""
+    worker.job.release()
+    scheduler.settle(worker.job.name, worker.reason)
+    report.note(f"{worker.job.name}: {worker.reason or 'done'}")
 
 
 def _receive(worker: _Worker, report: Reporter) -> bool:

@@ -225,7 +225,7 @@ def test_categories_of_another_folder_are_those_of_training(tmp_path: Path) -> N
     assert data.valid.labels[:, 0].tolist() == [1.0, 2.0]
     lost = load_data(config.model_copy(update={"test": str(strange)}))
     assert np.array_equal(lost.splits["test"].labels, [[np.nan], [2]], equal_nan=True)
-    assert "1 without folder (1 unknown to training: 'bird')" in lost.report()[2]
+    assert "1 without label 'folder' (1 unknown to training: 'bird')" in lost.report()[2]
     found = load_examples(str(strange), data.codec, config, data.train.categories)
     assert np.isnan(found.labels[0, 0])
     assert found.labels[1, 0] == 2.0
@@ -307,7 +307,7 @@ def test_a_saved_dataset(tmp_path: Path) -> None:
     assert data.train.labels[:, 0].tolist() == [0, 1, 0, 1, 0, 1, 0, 1]
     assert np.isnan(data.train.labels[-1, 1])
     assert data.train.categories == {"kind": ("cat", "dog")}
-    assert "1 without weight" in data.report()[0]
+    assert "1 without label 'weight'" in data.report()[0]
     named = load_examples(f"{folder}@validation", data.codec, ImageDataConfig(image_column="picture"))
     assert np.array_equal(named.pixels, grey(3, seed=2))
     for settings, told in (

@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from run_cli import Cli
 from tiny_pictures import grey, loaded, write_folder, write_idx
 
-from seqvae.cli import main
 from seqvae.config.loading import parse_config
 from seqvae.config.schema import ImageDataConfig
 from seqvae.data.image.dataset import load_data, load_examples
@@ -24,25 +24,10 @@ from seqvae.errors import UserError
 from seqvae.inference import ImageVAE, load
 from seqvae.training.loop import train
 
-Said = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture(autouse=True)
 def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEQVAE_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def said(capsys: pytest.CaptureFixture[str]) -> Said:
-    """Exit code, stdout and stderr of a command."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as left:
-            main([str(argument) for argument in arguments])
-        return int(left.value.code or 0), *capsys.readouterr()
-
-    return call
 
 
 def run_on(train_on: Path, out: Path, **data: Any) -> Path:
@@ -97,19 +82,19 @@ def test_packed_arrays(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     assert np.array_equal(load_source(str(tmp_path / "a.npy") + ending, ReadOptions()).pixels, grey(4))
 
 
-def test_a_broken_picture_keeps_its_row(tmp_path: Path, said: Said) -> None:
+def test_a_broken_picture_keeps_its_row(tmp_path: Path, cli: Cli) -> None:
     root = write_folder(tmp_path / "pictures", grey(6), ["cats", "cats", "dogs", "dogs", "dogs", "cats"])
     run = run_on(root, tmp_path / "run", on_bad_image="skip")
     (root / "cats" / "001.png").write_bytes(b"no picture")
     z = tmp_path / "z.parquet"
-    code, out, err = said("encode", run, "--input", root, "--output", z)
+    code, out, err = cli("encode", run, "--input", root, "--output", z)
     assert (code, out) == (0, f"{z}: 5 codes of 2 dims, of 6 rows\n")
     assert err.splitlines()[-1] == "1 of 6 rows are broken: they keep their place, without a result"
     found = pq.read_table(z)
     assert found["row"].to_pylist() == [0, 1, 2, 3, 4, 5]
     assert found["id"].to_pylist()[:3] == ["cats/000.png", "cats/001.png", "cats/005.png"]
     assert np.isnan(np.array(found["z"].to_pylist())).all(1).tolist() == [False, True] + [False] * 4
-    scores = json.loads(said("score", run, "--input", root, "--samples", 1, "--json")[1])
+    scores = json.loads(cli("score", run, "--input", root, "--samples", 1, "--json")[1])
     assert [row["iw_nll"] is None for row in scores] == [False, True] + [False] * 4
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,13 @@ def test_what_the_user_chose_stays(tmp_path: Path) -> None:
     assert (found.tokenizer.name, found.data.max_tokens, lines) == ("bpe", 33, [])
     found, lines = fitted(tmp_path, NAMES, "tokenizer={name: word, force: true}")
     assert (found.tokenizer.name, found.data.max_tokens) == ("word", 1)
+
+
+def test_the_number_of_pieces_is_whole() -> None:
+    texts = [f"some{i} words{i * 7} of{i * 3} few{i}" for i in range(5000)]
+    chosen, why = choose_tokenizer(look_at(texts[:4000], texts[4000:]))
+    assert isinstance(chosen.arguments["vocab_size"], int)
+    assert re.match(r"tokenizer bpe of [\d,]+ pieces:", why)
 
 
 def test_few_pieces_are_taken_as_there_are(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Reading corpora: every format, and every kind of damaged file."""
 
 import gzip
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +83,23 @@ def test_datasets_and_parquet(tmp_path: Path) -> None:
 def test_bad_files(tmp_path: Path, name: str, content: str | bytes, message: str) -> None:
     with pytest.raises(UserError, match=message):
         list(read_corpus(_file(tmp_path, name, content)))
+
+
+def test_numbers_among_texts_are_spelled(tmp_path: Path) -> None:
+    rows = [{"text": "1984 again"}, {"text": 1776}, {"text": None}, {"text": 2.5}]
+    noted: list[str] = []
+    source = _file(tmp_path, "films.json", json.dumps(rows))
+    texts = [row.text for row in read_corpus(source, ReadOptions(note=noted.append))]
+    assert texts == ["1984 again", "1776", "", "2.5"]
+    assert len(noted) == 1
+    assert "column 'text' holds the number 1776, read as text" in noted[0]
+
+
+@pytest.mark.parametrize("second", ["true", "[1]", "{}"])
+def test_other_values_among_texts_are_refused(tmp_path: Path, second: str) -> None:
+    source = _file(tmp_path, "a.jsonl", f'{{"text": "a"}}\n{{"text": {second}}}\n')
+    with pytest.raises(UserError, match=r"line 2: column 'text' holds .*, not text"):
+        list(read_corpus(source))
 
 
 def test_damaged_gzip(tmp_path: Path) -> None:

@@ -27,6 +27,25 @@ def test_word_ids_by_frequency_and_literal_unknowns() -> None:
     assert tokenizer.decode([2, 4, 1, 5, 3, 4, 0]) == "a <unk> b"
 
 
+@pytest.mark.parametrize(
+    "word",
+    ["नमस्ते", "ٱلۡحَمۡدُ", "ภาษาไทยก็", "cafe\N{COMBINING ACUTE ACCENT}s"],
+    ids=["hindi", "arabic", "thai", "accent"],
+)
+def test_marks_stay_with_their_letters(word: str) -> None:
+    tokenizer = train_bpe([f"{word} {word} x"] * 20)
+    assert tokenizer.decode(tokenizer.encode(word)) == word
+    assert len(tokenizer.encode(f"x {word}")) == 2
+
+
+def test_bpe_splits_text_without_marks_as_gpt_2_does() -> None:
+    library = train_bpe(TEXTS).library
+    assert library.pre_tokenizer is not None
+    for text in [*TEXTS, CHINESE, "I'm   25, she's\n CC[C@H](=O) ", "we'll\tgo ", ""]:
+        plain = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        assert library.pre_tokenizer.pre_tokenize_str(text) == plain.pre_tokenize_str(text)
+
+
 def test_words_are_those_of_the_library() -> None:
     """Most texts are split here, which is faster; every kind of white space must agree."""
     spaces = [chr(i) for i in range(0x3100) if chr(i).isspace() or i < 0x21] + ["\u200b", "\ufeff"]

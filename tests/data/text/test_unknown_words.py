@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from tiny import BASE, SENTENCES, tiny_run
+from tiny import BASE, SENTENCES
 from typer.testing import CliRunner
 
 from seqvae.cli import app
@@ -188,11 +188,6 @@ def test_names_read_as_words_are_warned_of(tmp_path: Path) -> None:
     assert char["spelling_nats"] == 0
 
 
-@pytest.fixture(scope="module")
-def vae(tmp_path_factory: pytest.TempPathFactory) -> TextVAE:
-    return TextVAE.from_pretrained(tiny_run(tmp_path_factory))
-
-
 def test_examples_count_their_unknown_words(vae: TextVAE) -> None:
     texts = [SENTENCES[0], "the unheard-of word", "<unk> dog"]
     assert vae.unknown(texts) == [0, 2, 1]
@@ -207,7 +202,7 @@ def test_examples_count_their_unknown_words(vae: TextVAE) -> None:
 def test_sentences_of_a_split_keep_their_unknown_words(vae: TextVAE, tmp_path: Path) -> None:
     file = corpus(tmp_path, ["the zebra sleeps", "a dog"])
     shown = load_inputs(vae, file)
-    assert vae.unknown(shown.x) == [sum(row) for row in vae._unknown(["the zebra sleeps", "a dog"])]
+    assert vae.unknown(shown.x) == [sum(row) for row in vae.reader.unknown(["the zebra sleeps", "a dog"])]
 
 
 def test_codes_in_parquet_have_their_unknown_words_beside(vae: TextVAE, tmp_path: Path) -> None:

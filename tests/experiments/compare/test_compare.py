@@ -15,7 +15,7 @@ import pytest
 import yaml
 from tiny import DEVICE
 
-from seqvae.analysis.sample_quality import SmallLM
+from seqvae.analysis.sample_perplexity import SmallLM
 from seqvae.cli import main
 from seqvae.errors import UserError
 from seqvae.experiments.compare import (
@@ -137,7 +137,7 @@ def test_samples_are_judged_with_and_without_a_fitted_prior(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "seqvae.analysis.sample_quality.SmallLM", partial(SmallLM, embed=8, hidden=8, steps=3)
+        "seqvae.analysis.sample_perplexity.SmallLM", partial(SmallLM, embed=8, hidden=8, steps=3)
     )
     judged = {"quality": {"scorer": "lm", "samples": 20}, "fit_prior": "mixture", "sample_seeds": [0]}
     made = {"base": str(base), "samples": 2, "test_examples": 8, "seeds": [0, 1], **judged}

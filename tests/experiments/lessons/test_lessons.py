@@ -13,6 +13,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 import torch
+from run_cli import Cli
 from tiny import Listener
 from tiny_pictures import grey, write_idx
 
@@ -238,38 +239,35 @@ def test_a_config_of_files_keeps_all_but_the_name(idx: Path) -> None:
     )
 
 
-Cli = Callable[..., str]
+Lesson = Callable[..., str]
 
 
 @pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
-    """`cli("lesson")` as the shell would: stdout of a command that must succeed."""
+def stdout_of(cli: Cli) -> Lesson:
+    """`stdout_of("lesson")`: stdout of a command that must succeed."""
 
     def call(*arguments: object) -> str:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as left:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        assert not left.value.code, err
+        code, out, err = cli(*arguments)
+        assert not code, err
         return out
 
     return call
 
 
-def test_the_command_lists_lessons(cli: Cli) -> None:
-    lines = cli("lesson").splitlines()
+def test_the_command_lists_lessons(stdout_of: Lesson) -> None:
+    lines = stdout_of("lesson").splitlines()
     assert [line.split()[0] for line in lines[2:]] == list(LESSONS)
-    assert [row["name"] for row in json.loads(cli("lesson", "--json"))] == list(LESSONS)
-    assert json.loads(cli("list", "lessons", "--json")) == json.loads(cli("lesson", "--json"))
+    assert [row["name"] for row in json.loads(stdout_of("lesson", "--json"))] == list(LESSONS)
+    assert json.loads(stdout_of("list", "lessons", "--json")) == json.loads(stdout_of("lesson", "--json"))
 
 
-def test_the_command_teaches(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_teaches(stdout_of: Lesson, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = small(monkeypatch, "two-dims", tmp_path)
     command = ["lesson", "two-dims", "--out", tmp_path, *(word for s in asked.sets for word in ("--set", s))]
-    lines = cli(*command).splitlines()
+    lines = stdout_of(*command).splitlines()
     assert lines[0].split() == ["label", "measure", "from", "the", "two", "numbers", "without", "looking"]
     assert lines[-1] == str(tmp_path / "two-dims.png")
-    assert cli(*command, "--json") == (tmp_path / "two-dims.json").read_text("utf-8")
+    assert stdout_of(*command, "--json") == (tmp_path / "two-dims.json").read_text("utf-8")
 
 
 def test_the_command_knows_its_lessons(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,8 @@ from seqvae.config.schema import Component
 from seqvae.errors import UserError
 from seqvae.keyed_noise import KeyedNoise
 from seqvae.models.latents import LATENTS
-from seqvae.models.latents.exact_rate import ExactRate, log_variance, unit_vector
+from seqvae.models.latents.exact_normal import log_variance, unit_vector
+from seqvae.models.latents.exact_rate import ExactRate
 from seqvae.models.latents.gaussian import Gaussian, kl_to_standard
 from seqvae.models.priors import StandardNormal
 

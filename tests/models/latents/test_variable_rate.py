@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 import torch
+from run_cli import run_cli
 from tiny import SENTENCES, tiny_run, trained
 from tiny_text import DECODERS, ENCODERS, SIZES, Spec, randomized, text_batch, tiny_config, tiny_vae
 from torch import Tensor
 
 from seqvae.analysis.minimum_rate import MinimumRate, ReconstructionTarget, bisect_rates, minimum_rates
 from seqvae.build import build_vae
-from seqvae.cli import main
 from seqvae.config.loading import parse_config
 from seqvae.config.schema import RunConfig
 from seqvae.data.image.batch import ImageBatch
@@ -335,12 +335,6 @@ def test_needs_of_a_run(vae: TextVAE, plain: TextVAE) -> None:
         minimum_rates(plain, Inputs(SENTENCES))
 
 
-def command(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as left:
-        main([str(argument) for argument in arguments])
-    return int(left.value.code or 0), *capsys.readouterr()
-
-
 def test_commands_take_a_rate(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, z = tmp_path / "in.txt", tmp_path / "z.npy"
     file.write_text("\n".join(SENTENCES * 3) + "\n")
@@ -353,25 +347,25 @@ def test_commands_take_a_rate(run: Path, tmp_path: Path, capsys: pytest.CaptureF
         ("evaluate", run, "--data", file, "--samples", 1, "--json"),
     ]
     for verb in verbs:
-        code, out, err = command(capsys, *verb, "--rate", 9)
+        code, out, err = run_cli(capsys, *verb, "--rate", 9)
         assert code == 0, err
     assert json.loads(out)["rate"] == pytest.approx(9, abs=1e-4)
     verbs[3] = (*verbs[3][:-1], tmp_path / "other.npy")
     for verb in verbs:
-        code, out, err = command(capsys, *verb, "--rate", 17)
+        code, out, err = run_cli(capsys, *verb, "--rate", 17)
         assert (code, out) == (2, "")
         assert err.endswith("seqvae: rate got 17 nats: this run was trained for 1 to 16\n")
 
 
 def test_the_command_of_minimum_rates(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, err = command(capsys, "rate", run, *SENTENCES, "--accuracy", 0.2, "--rounds", 3, "--json")
+    code, out, err = run_cli(capsys, "rate", run, *SENTENCES, "--accuracy", 0.2, "--rounds", 3, "--json")
     assert code == 0, err
     found = json.loads(out)
     assert len(found) == 4
     assert all(row.keys() == {"text", "nats", "reconstruction"} for row in found)
     order = [math.inf if row["nats"] is None else row["nats"] for row in found]
     assert order == sorted(order)
-    code, out, _ = command(capsys, "rate", run, *SENTENCES, "--rounds", 1)
+    code, out, _ = run_cli(capsys, "rate", run, *SENTENCES, "--rounds", 1)
     assert out.splitlines()[0].split() == ["nats", "sentence"]
     assert len(out.splitlines()) == 6
     assert out.splitlines()[-1].startswith("> 16"), "a barely trained run cannot reconstruct them"
@@ -379,7 +373,7 @@ def test_the_command_of_minimum_rates(run: Path, capsys: pytest.CaptureFixture[s
 
 def test_a_run_without_a_range_is_refused(plain: TextVAE, capsys: pytest.CaptureFixture[str]) -> None:
     for verb in (("sample", plain.run.path, "--rate", 3), ("rate", plain.run.path, A)):
-        code, out, err = command(capsys, *verb)
+        code, out, err = run_cli(capsys, *verb)
         assert (code, out) == (2, "")
         assert "this run is not variable-rate" in err
 

@@ -24,7 +24,7 @@ from seqvae.interfaces import RunContext
 from seqvae.modalities import MODALITIES
 from seqvae.models.latents import LATENTS
 from seqvae.remedies import REMEDIES
-from seqvae.runs.checkpoint import load_run
+from seqvae.runs.run_folder import load_run
 from seqvae.training.loop import Interrupted, resume, train
 from seqvae.training.trainer import Trainer
 

@@ -18,7 +18,7 @@ from torch import nn
 
 from seqvae.errors import UserError
 from seqvae.inference import load
-from seqvae.runs.checkpoint import load_run
+from seqvae.runs.run_folder import load_run
 from seqvae.runs.weights import WEIGHTS, own_copies, own_copy, read_weights, tied_names, write_weights
 from seqvae.training.loop import resume, train
 from seqvae.utils.atomic_files import list_checkpoints

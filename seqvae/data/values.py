@@ -1,4 +1,4 @@
-"""Values of label columns with the type that their file gives them: number, name, or untyped text."""
+"""Values of a data file with the type that it gives them: texts, and labels that are numbers or names."""
 
 from __future__ import annotations
 
@@ -70,6 +70,11 @@ def number_of(value: Value) -> float:
     else:
         number = math.nan if value is None else value
     return number if abs(number) <= _MOST else math.nan
+
+
+def spell_number(value: float) -> str:
+    """A number as the name of a category: `3`, not `3.0`."""
+    return str(int(value)) if value.is_integer() else f"{value:g}"
 
 
 def without_surrogates(text: str) -> str:

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from seqvae.config.schema import Component, TextDataConfig
+from seqvae.data.label_columns import LabelColumn
 from seqvae.data.text.dataset import load_data, load_examples
-from seqvae.data.text.label_columns import LabelColumn
-from seqvae.data.text.values import Value, Written, is_number, number_of
+from seqvae.data.values import Value, Written, is_number, number_of
 from seqvae.errors import UserError
 
 WORD = Component(name="word")
@@ -91,6 +91,13 @@ def test_other_data_are_numbered_as_training() -> None:
     made, found = column(*written("1", "x", "inf"), 2.0, "3", known=())
     np.testing.assert_array_equal(found, [1, NAN, NAN, 2, 3])
     assert made.lost.words("y") == "2 without label 'y' (2 unknown to training: 'x', 'inf')"
+
+
+def test_numbers_where_training_had_names() -> None:
+    """They are found by their plain spelling, all digits of an integer included."""
+    made, found = column(3.0, 1234567.0, 0.5, 4.0, known=["0.5", "1234567", "3"])
+    np.testing.assert_array_equal(found, [2, 1, 0, NAN])
+    assert made.lost.words("y") == "1 without label 'y' (1 unknown to training: '4')"
 
 
 def test_what_is_a_number() -> None:

@@ -1,6 +1,6 @@
 """Encoding of one label of a split: numbers, or indices of category names.
 
-Shapes: N sentences.
+Shapes: N examples.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from seqvae.data.text.token_store import LostLabels
-from seqvae.data.text.values import Value, Written, is_no_number, is_number, number_of
+from seqvae.data.values import Value, Written, is_no_number, is_number, number_of, spell_number
 from seqvae.errors import UserError
 
 MOST_CATEGORIES = 10_000
@@ -21,6 +21,30 @@ MOST_MIXED = 64  # distinct numbers allowed among names, as names
 _SHOWN = 3  # number of unknown values shown in messages
 
 Codes = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class LostLabels:
+    """Numbers of a split's examples without a label, by reason."""
+
+    missing: int = 0  # empty in the file
+    infinite: int = 0  # NaN, infinite, or beyond fp32
+    unknown: int = 0  # values that do not occur in training
+    examples: Sequence[str] = ()  # such values, the most frequent first
+
+    @property
+    def count(self) -> int:
+        """The total."""
+        return self.missing + self.infinite + self.unknown
+
+    def words(self, name: str) -> str:
+        """A message: `3 without label 'tense' (2 unknown to training: 'perfect'; 1 missing)`."""
+        reasons = [f"{self.missing:,} missing"] if self.missing else []
+        if self.unknown:
+            shown = ", ".join(map(repr, self.examples))
+            reasons += [f"{self.unknown:,} unknown to training: {shown}"]
+        reasons += [f"{self.infinite:,} not finite"] if self.infinite else []
+        return f"{self.count:,} without label {name!r} ({'; '.join(reasons)})"
 
 
 class LabelColumn:
@@ -96,9 +120,10 @@ class LabelColumn:
             if math.isnan(number) and isinstance(value, str):
                 self.unknown[str(value)] += 1
             return number
-        place = self.seen.get(str(value))
+        name = value if isinstance(value, str) else spell_number(value)
+        place = self.seen.get(name)
         if place is None:
-            self.unknown[str(value)] += 1
+            self.unknown[str(name)] += 1
         return math.nan if place is None else float(place)
 
     def _new_code(self, value: Value) -> float:
@@ -133,9 +158,7 @@ class LabelColumn:
         if len(self.seen) <= MOST_CATEGORIES:
             return
         if self._proper_names():
-            raise UserError(
-                f"label {self.name!r} has more than {MOST_CATEGORIES} different names: it is no category"
-            )
+            raise too_many_names(self.name)
         self.numbers = True  # from the next chunk on, so that spellings need not be stored
 
     def _mixed_error(self, value: object) -> UserError:
@@ -143,3 +166,8 @@ class LabelColumn:
             f"label {self.name!r} mixes numbers with names ({value!r}): use one kind, and leave the field "
             "empty where there is no value"
         )
+
+
+def too_many_names(label: str) -> UserError:
+    """The error for a label with more than `MOST_CATEGORIES` different names."""
+    return UserError(f"label {label!r} has more than {MOST_CATEGORIES} different names: it is no category")
