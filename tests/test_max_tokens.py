@@ -56,7 +56,7 @@ def test_more_is_read_where_it_is_asked_for(vae: TextVAE) -> None:
     assert not torch.allclose(longer.encode([LONG]), vae.encode([LONG]))
     assert longer.score(SENTENCES, 3) == vae.score(SENTENCES, 3)
     assert vae.with_max_tokens(2).reconstruct([LONG])[0].text == "the old"
-    with pytest.raises(UserError, match="max_tokens got 0: a sentence has at least 1"):
+    with pytest.raises(UserError, match="max_tokens got 0: give a whole number, 1 or more"):
         vae.with_max_tokens(0)
 
 
