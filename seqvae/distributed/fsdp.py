@@ -17,6 +17,8 @@ from torch.optim import Optimizer
 from seqvae.distributed.collectives import is_main, world_size
 from seqvae.errors import UserError
 
+RNN_SINCE = (2, 13)  # torch 2.11 reduced other gradients of a GRU than one process computes
+
 
 class StackedBlock(nn.Module):
     """One of many equal blocks of a deep network: torch.compile compiles and FSDP shards each as a unit."""
@@ -27,17 +29,27 @@ def is_dtensor(x: object) -> bool:
     return hasattr(x, "full_tensor")  # not isinstance: importing DTensor is slow
 
 
+def shards_rnns(version: str = torch.__version__) -> bool:
+    """Whether this version of torch shards a GRU or LSTM with the gradients of one process."""
+    return tuple(int(number) for number in version.split(".")[:2]) >= RNN_SINCE
+
+
 def apply_fsdp(module: nn.Module, device: torch.device) -> nn.Module:
     """Shard a module's parameters over all ranks, onto `device`, in place; returns the module.
 
     `backward` reduce-scatters the sum of the ranks' gradients (Zhao et al. 2023).
 
     Raises:
-        UserError: a parameter that cannot be sharded.
+        UserError: a parameter that cannot be sharded, or a GRU or LSTM with a torch before 2.13.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import FSDPModule, fully_shard
 
+    if not shards_rnns() and any(isinstance(part, nn.RNNBase) for part in module.modules()):
+        raise UserError(
+            f"train.shard of a GRU or LSTM needs torch 2.13, this is {torch.__version__}: leave train.shard "
+            "out, or take a Transformer"
+        )
     for name, parameter in module.named_parameters():
         if parameter.ndim == 0:
             raise UserError(

@@ -15,7 +15,13 @@ from torch import Tensor, multiprocessing, nn
 
 from seqvae.config.schema import TextRunConfig
 from seqvae.data.text.dataset import load_data
-from seqvae.distributed.fsdp import apply_fsdp, full_state_dict, is_dtensor, local_optimizer_state
+from seqvae.distributed.fsdp import (
+    apply_fsdp,
+    full_state_dict,
+    is_dtensor,
+    local_optimizer_state,
+    shards_rnns,
+)
 from seqvae.errors import UserError
 from seqvae.runs.run_folder import create_run
 from seqvae.training.loop import resume, train
@@ -36,6 +42,8 @@ CASES: dict[str, tuple[str, ...]] = {
     "aggressive": (*CUT, "remedies=[{name: aggressive_encoder, max_inner_steps: 7, window: 2}]"),
     "sphere": (*CUT, "latent={name: bn_gaussian, dim: 5}", "train.optimizer=sgd", "train.lr=0.1"),
 }
+if not shards_rnns():  # they are refused
+    CASES = {name: sets for name, sets in CASES.items() if BLOCKS in "".join(sets)}
 STOPPED = (*TRANSFORMER, "train.steps=6", "remedies=[{name: bag_of_words}]")
 STOP_AT = 3
 
@@ -101,6 +109,14 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run that was begun elsewhere, here without a stop."""
     return train(config(*STOPPED), tmp_path_factory.mktemp("straight") / "run")
+
+
+def test_old_versions_shard_no_rnn(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not shards_rnns("2.11.0+cu130")
+    assert shards_rnns("2.13.0")
+    monkeypatch.setattr("seqvae.distributed.fsdp.shards_rnns", lambda: False)
+    with pytest.raises(UserError, match=r"train\.shard of a GRU or LSTM needs torch 2\.13, this is"):
+        apply_fsdp(nn.Sequential(nn.GRU(2, 2)), torch.device("cpu"))
 
 
 @pytest.mark.parametrize("name", CASES)
