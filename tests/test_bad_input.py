@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -205,6 +208,43 @@ def test_a_run_folder_that_is_there(refused: Refused, config: Path, run: Path, t
     assert (run / "config.json").read_text() == before
     (tmp_path / "file").touch()
     assert "exists: choose another --out" in refused("train", config, "--out", tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("x" * 300, "file name too long"), ("proc/x", "no such file or directory")]
+)
+def test_a_path_where_no_folder_can_be(
+    refused: Refused, config: Path, tmp_path: Path, name: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They ended in tracebacks."""
+    if "proc" in name:
+        monkeypatch.setattr("os.mkdir", raises(errno.ENOENT))
+    line = refused("train", config, "--out", tmp_path / name)
+    assert line.endswith(f" cannot be made ({reason}): choose another --out")
+
+
+def test_a_link_to_nothing_is_no_place_for_a_run(refused: Refused, config: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").symlink_to("nowhere")
+    expected = f"{tmp_path / 'run'} is a link to nowhere, which is not there: choose another --out"
+    assert refused("train", config, "--out", tmp_path / "run") == expected
+
+
+def raises(number: int) -> Callable[..., None]:
+    """A function of the system that fails."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_results_on_a_full_disk(run: Path) -> None:
+    """`seqvae sample RUN > file` ended in a traceback."""
+    command = [sys.executable, "-m", "seqvae", "sample", str(run), "-n", "2"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "seqvae: no space left: make room, or write elsewhere\n")
 
 
 def test_a_place_for_no_run(

@@ -39,6 +39,7 @@ from seqvae.cli.printing import escape_controls, write_what_can_be_written
 from seqvae.cli.run_options import with_run_options
 from seqvae.cli.terminal import progress_on_terminal
 from seqvae.errors import UserError
+from seqvae.utils.atomic_files import NO_ROOM
 from seqvae.utils.malloc import missing_memory
 from seqvae.utils.signals import Interrupted
 
@@ -133,6 +134,10 @@ def _report_error(error: Exception) -> int:
     if isinstance(error, Interrupted):
         print(f"seqvae: {error}", file=sys.stderr)
         return 128 + error.signal
+    if isinstance(error, OSError) and error.errno in NO_ROOM:  # stdout is a file on a full disk
+        where = f" for {error.filename}" if error.filename else ""
+        print(f"seqvae: no space left{where}: make room, or write elsewhere", file=sys.stderr)
+        return 2
     if missing := missing_memory(error):
         print(f"seqvae: {missing}: {LESS}", file=sys.stderr)
         return 2

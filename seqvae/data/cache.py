@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from seqvae.errors import UserError
-from seqvae.utils.atomic_files import NO_RIGHT, NO_ROOM, atomic_folder
+from seqvae.utils.atomic_files import NO_PLACE, NO_RIGHT, NO_ROOM, atomic_folder
 
 
 def cache_root() -> Path:
@@ -55,6 +55,8 @@ def explain_cache_errors(where: Path, content: str = "tokens") -> Iterator[None]
             problem = f"no space left for {content} at {where}"
         elif error.errno in NO_RIGHT:
             problem = f"no right to write {content} at {where}"
+        elif error.errno in NO_PLACE:
+            problem = f"{content} cannot be written at {where} ({os.strerror(error.errno).lower()})"
         else:
             raise
         raise UserError(f"{problem}: make room, or set SEQVAE_CACHE to a folder elsewhere") from None

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from seqvae.runs.checkpoint import FORMAT, TrainState
 from seqvae.runs.modules_file import automatic_classes, write_modules
 from seqvae.runs.weights import WEIGHTS, read_weights
 from seqvae.utils.atomic_files import (
+    NO_PLACE,
     explain_disk_errors,
     write_atomically,
 )
@@ -61,14 +62,35 @@ def require_empty(path: Path) -> None:
     Raises:
         UserError: the path exists and is not an empty folder, or it is not writable.
     """
-    if path.is_file() or (path.is_dir() and any(path.iterdir())):
-        raise UserError(
-            f"{path} exists: choose another --out, or go on with it by `seqvae train --resume {path}`"
-        )
-    home = next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
-    if not home.is_dir() or not os.access(home, os.W_OK | os.X_OK):
-        reason = "may not be written to" if home.is_dir() else "is a file"
-        raise UserError(f"{path} cannot be made, {home} {reason}: choose another --out")
+    with _explain_place(path):  # a name that is too long
+        if path.is_symlink() and not path.exists():
+            raise UserError(
+                f"{path} is a link to {os.readlink(path)}, which is not there: choose another --out"
+            )
+        if path.is_file() or (path.is_dir() and any(path.iterdir())):
+            raise UserError(
+                f"{path} exists: choose another --out, or go on with it by `seqvae train --resume {path}`"
+            )
+        home = next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
+        if not home.is_dir() or not os.access(home, os.W_OK | os.X_OK):
+            reason = "may not be written to" if home.is_dir() else "is a file"
+            raise UserError(f"{path} cannot be made, {home} {reason}: choose another --out")
+
+
+@contextmanager
+def _explain_place(path: Path) -> Iterator[None]:
+    """Turn the error of a path where no folder can be, as under /proc, into one line.
+
+    Raises:
+        UserError: instead of the OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_PLACE:
+            raise
+        reason = os.strerror(error.errno).lower()
+        raise UserError(f"{str(path)[:80]} cannot be made ({reason}): choose another --out") from None
 
 
 def create_run(
@@ -81,7 +103,8 @@ def create_run(
     """
     require_empty(path)
     with explain_disk_errors(path):
-        (path / "checkpoints").mkdir(parents=True)
+        with _explain_place(path):
+            (path / "checkpoints").mkdir(parents=True)
         codec.save(path)
         write_modules(path, config)
         write_atomically(path / "config.yaml", lambda p: p.write_text(dump_config(config), encoding="utf-8"))

@@ -81,15 +81,21 @@ def content_hash(source: str | Sequence[str], remember: Callable[[Path], str] | 
 
 def _content_hash(source: str, hashed: Callable[[Path], str]) -> str:
     if is_url(source) and local_path(source) is None:
-        return f"{suffix(source)}:{source}:{url_version(source)}"
+        return f"{_kind(source)}:{source}:{url_version(source)}"
     path, split = _locate(source)
     if path is None:
         return f"hub:{source}:{_dataset(source, 'train')._fingerprint}"
     if path.is_file():
-        return f"{suffix(path)}:{hashed(path)}"
+        return f"{_kind(path)}:{hashed(path)}"
     kept = [p for files in _by_part(path).values() for p in files] if not is_saved(path) else path.rglob("*")
     files = sorted(p for p in kept if p.is_file())
     return f"folder:{split}:" + ",".join(f"{p.relative_to(path)}={hashed(p)}" for p in files)
+
+
+def _kind(path: str | Path) -> str:
+    """What a file's name says of its format; FASTA and SMILES were read as lines by older versions."""
+    kind = SUFFIXES.get(suffix(path))
+    return f"{kind}{suffix(path)}" if kind in ("fasta", "smiles") else suffix(path)
 
 
 def _locate(source: str) -> tuple[Path | None, str | None]:

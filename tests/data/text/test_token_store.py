@@ -70,7 +70,11 @@ def test_a_label_of_two_kinds(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("number", "message"),
-    [(errno.ENOSPC, "no space left .*SEQVAE_CACHE"), (errno.EACCES, "no right to write")],
+    [
+        (errno.ENOSPC, "no space left .*SEQVAE_CACHE"),
+        (errno.EACCES, "no right to write"),
+        (errno.ENOENT, "cannot be written .*no such file or directory.*SEQVAE_CACHE"),
+    ],
 )
 def test_a_full_disk_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, message: str
