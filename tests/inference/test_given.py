@@ -6,14 +6,13 @@ import copy
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny import SENTENCES, tiny_run
+from tiny import SENTENCES
 
 from seqvae import TextVAE, UserError
 from seqvae.inference.neighbors import build_index, find_neighbors
@@ -21,16 +20,6 @@ from seqvae.models.text.decoding import GenerationConfig
 
 TEXTS = SENTENCES[:3]
 Z = torch.tensor([[0.5, -1.0, 2.0, 0.0], [0.0, 1.0, 0.0, -3.0]])
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_run(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def vae(run: Path) -> TextVAE:
-    return TextVAE.from_pretrained(run)
 
 
 ORDERED: dict[str, Callable[[], Any]] = {
