@@ -119,7 +119,7 @@ class TextVAE(TextModel, library_name="seqvae", tags=["text-vae"]):
         n = as_count("n", n)
         c = make_condition(self.vae, n, rate, condition)
         writer = self.with_default_prior(rate).writer
-        return writer.sample(n, how or writer.sampled, seed, c, constraint)
+        return writer.sample(n, how or GenerationConfig(), seed, c, constraint)
 
     def reconstruct(
         self,

@@ -43,11 +43,6 @@ class TextWriter:
         """Greedy decoding without restrictions, for measures."""
         return replace(UNTRUNCATED, greedy=True, max_length=self.max_tokens)
 
-    @property
-    def sampled(self) -> GenerationConfig:
-        """Sampling with the default restrictions."""
-        return GenerationConfig()
-
     def allow_copies(self, how: GenerationConfig, ids: Sequence[Sequence[int]]) -> GenerationConfig:
         """`how`, such that each of the sentences `ids` can be written, where `how` leaves this open."""
         unknown = self.tokenizer.unk_is_word if how.unknown is None else how.unknown
